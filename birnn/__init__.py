@@ -1,0 +1,1 @@
+"""Bidirectional RNNs on sequences of different lengths, as a reproducible pipeline."""

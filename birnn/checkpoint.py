@@ -1,0 +1,70 @@
+"""What a killed training needs to go on as if nothing had happened, in one safetensors file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from birnn import files, history
+from birnn.history import Epoch
+
+
+@dataclass(slots=True)
+class Progress:
+    """What training has reached: every epoch so far, and the weights of the best one."""
+
+    history: list[Epoch] = field(default_factory=list)
+    best: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def best_epoch(self) -> int:
+        """The first epoch with the lowest validation loss; 0 before there is one."""
+        return history.best(self.history).epoch if self.history else 0
+
+
+def save(
+    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress
+) -> None:
+    """Write the state after an epoch; the file is whole even if the process is killed meanwhile."""
+    tensors = {f"model/{name}": value for name, value in model.state_dict().items()}
+    tensors |= {f"best/{name}": value for name, value in progress.best.items()}
+    for index, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer/{index}/{name}": value for name, value in state.items()}
+    epochs = json.dumps([asdict(epoch) for epoch in progress.history])
+    with files.replacing(path) as partial:
+        on_cpu = {name: value.cpu().contiguous() for name, value in tensors.items()}
+        save_file(on_cpu, partial, metadata={"epochs": epochs})
+
+
+def load(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
+    """Put model and optimizer back into the state that was saved; start anew if there is none.
+
+    A file that a crash of the machine has damaged counts as none.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            epochs = [Epoch(**row) for row in json.loads(file.metadata()["epochs"])]
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (FileNotFoundError, SafetensorError):
+        return Progress()
+    model.load_state_dict(_below(tensors, "model/"))
+    states: dict[int, dict[str, Tensor]] = {}
+    for name, value in _below(tensors, "optimizer/").items():
+        index, key = name.split("/")
+        states.setdefault(int(index), {})[key] = value
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": states})
+    return Progress(epochs, _below(tensors, "best/"))
+
+
+def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(prefix): value
+        for name, value in tensors.items()
+        if name.startswith(prefix)
+    }

@@ -1,0 +1,84 @@
+"""The command `birnn`.
+
+    birnn summary                         # the models of the last `dvc repro`, in a table
+    birnn predict new.csv --output out.parquet
+    birnn backfill                        # give MLflow the runs that DVC took from its cache
+
+Exit status: 0 done, 1 a failure that the message explains, 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from birnn import errors, files
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+
+MODELS, EVALUATION, PREPARED, REPORT = (
+    Path(name) for name in ("models", "evaluation", "data/prepared", "report")
+)
+
+
+@app.callback()
+def birnn() -> None:
+    """Bidirectional RNNs on sequences of different lengths, as a reproducible pipeline."""
+
+
+@app.command()
+def summary() -> None:
+    """Show the models of the last `dvc repro` in a table, and where the report is."""
+    from rich.console import Console
+
+    from birnn import params, report
+
+    chosen = params.load()
+    results = [report.read(name, MODELS, EVALUATION) for name in chosen.models]
+    limits = files.read_json("data/raw/summary.json").get("limits", {})
+    rows = report.ladder(results, limits, chosen.evaluate.average)
+    Console().print(report.console_table(rows))
+    print(report.second_direction(results, chosen.evaluate.average))
+    print(REPORT / "report.html")
+
+
+@app.command()
+def predict(
+    file: Annotated[Path, typer.Argument(help="A sequence table, .csv or .parquet.")],
+    output: Annotated[Path, typer.Option(help="Where to, .csv or .parquet.")] = Path("-"),
+    model: Annotated[Path, typer.Option(help="The folder of a model.")] = MODELS / "bidirectional",
+    device: Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")] = "auto",
+) -> None:
+    """Predict the labels of a sequence table, one row a label; as CSV on standard output."""
+    from birnn import devices, prediction, tables
+    from birnn import model as models
+    from birnn.sources import table
+
+    network, encoding = models.load(model)
+    predicted = prediction.of_table(
+        network, encoding, table.read(file), where=str(file), device=devices.choose(device)
+    )
+    tables.export(predicted, output)
+
+
+@app.command()
+def backfill() -> None:
+    """Give MLflow the runs, metrics and report of models that DVC took from its cache."""
+    from birnn import params, tracking
+
+    chosen = params.load()
+    for name in chosen.models:
+        run = tracking.run_of_model(
+            chosen.problem, name, MODELS / name, params=params.of_run(chosen, name), data=PREPARED
+        )
+        run.log_evaluation(EVALUATION / name)
+        run.log_report(REPORT)
+        print(f"{name}: run {run.id}")
+
+
+def main() -> None:
+    """Run the command; a user's mistake ends in one line, not in a traceback."""
+    with errors.reported():
+        app()

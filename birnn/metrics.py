@@ -1,0 +1,560 @@
+"""How good a set of predictions is, and how sure one can be of it.
+
+Everything here is a function of arrays. A row is a step (tagging) or a sequence (classification).
+The arguments that the functions share:
+
+    actual, predicted   (N,) integers, positions in `labels`
+    probabilities       (N, C) floats, a distribution a row, columns in the order of `labels`
+    labels              the names of all C classes, those absent from the rows included
+    offsets             (S + 1,) integers: sequence i is the rows offsets[i] to offsets[i + 1],
+                        at least one; `arange(N + 1)` for classification
+
+Undefined figures are what scikit-learn makes of them with `zero_division=0`: zero for a class that
+occurs among the actual or the predicted rows only, no figure and no part in an average for one
+that occurs in neither. No metric is ever NaN, and nothing here warns.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array, hstack
+from scipy.special import ndtr, ndtri, stdtrit
+from sklearn.metrics import confusion_matrix_at_thresholds
+
+from birnn.errors import DataError
+
+Ints = NDArray[np.integer[Any]]
+Floats = NDArray[np.floating[Any]]
+Counts = NDArray[Any]
+"""Whole numbers of any type: float64 where they come out of a product of matrices."""
+Table = dict[str, NDArray[Any]]
+"""Columns of one length by name, as `pandas.DataFrame` and `pyarrow.table` take them."""
+
+HEADLINES = (
+    "accuracy",
+    "balanced_accuracy",
+    "precision_macro",
+    "recall_macro",
+    "f1_macro",
+    "precision_weighted",
+    "recall_weighted",
+    "f1_weighted",
+    "mcc",
+)
+SPAN_HEADLINES = ("span_precision", "span_recall", "span_f1")
+
+SUM_TOLERANCE = 0.01
+"""How far from one a row of probabilities may sum: tables are often rounded to three digits."""
+CALIBRATION_BINS = 15
+CONFIDENCE = 0.95
+
+_BLOCK = 1 << 23
+"""How many float64 a loop over blocks holds at a time: 64 MiB."""
+
+
+def metrics(
+    actual: Ints,
+    predicted: Ints,
+    probabilities: Floats | None,
+    *,
+    labels: Sequence[str],
+    offsets: Ints,
+) -> dict[str, float]:
+    """Return every metric that is defined for these rows, by its flat name.
+
+    The `HEADLINES` and per class `support_LABEL` are always there. `precision_LABEL`,
+    `recall_LABEL` and `f1_LABEL` need a class that occurs among the actual or the predicted rows;
+    `span_precision`, `span_recall` and `span_f1` need labels in BIO, IOBES or IOB1 notation and a
+    span somewhere. With `probabilities` come also
+
+    - `log_loss`: natural logarithm, clipped at the type's epsilon as scikit-learn does;
+    - `average_precision_macro`, `roc_auc_macro`: one class against the rest, averaged over the
+      classes for which they are defined, that is, with an actual row and, for the second, also a
+      row of another class;
+    - `calibration_error`: the expected calibration error, from the bins of `calibration`.
+
+    Raises:
+        DataError: There are no rows, a row of probabilities is not a distribution, or the name of
+            a label makes two metrics of one name.
+    """
+    if not len(actual):
+        raise DataError("expected at least one row to score, found none: check the table's rows")
+    counts = confusion(actual, predicted, len(labels))
+    found = _named(HEADLINES, _headlines(counts))
+    if spans := _span_tallies(actual, predicted, labels, offsets):
+        found |= _named(SPAN_HEADLINES, _shares(*(np.sum(tally) for tally in spans)))
+    if probabilities is not None:
+        found |= _probability_metrics(actual, probabilities)
+    by_class = _class_metrics(counts, labels)
+    if clash := found.keys() & by_class.keys():
+        raise DataError(f"expected one metric a name, found two {min(clash)!r}: rename the label")
+    return found | by_class
+
+
+def confusion(actual: Ints, predicted: Ints, num_classes: int) -> NDArray[np.int64]:
+    """Return the counts (C, C) int64: a row for the actual class, a column for the predicted."""
+    cells = np.bincount(_cells(actual, predicted, num_classes), minlength=num_classes**2)
+    return cells.reshape(num_classes, num_classes)
+
+
+def per_class(counts: NDArray[np.int64], labels: Sequence[str]) -> Table:
+    """Return label, precision, recall, f1, support and predicted (both in rows), one row a class.
+
+    `counts` comes from `confusion`. The figures of a class that does not occur are NaN.
+    """
+    support, guessed = counts.sum(axis=1), counts.sum(axis=0)
+    figures = np.nan_to_num(_shares(np.diagonal(counts), support, guessed))
+    figures[:, support + guessed == 0] = np.nan
+    columns = dict(zip(("precision", "recall", "f1"), figures, strict=True))
+    names = np.array(labels, dtype=object)
+    return {"label": names, **columns, "support": support, "predicted": guessed}
+
+
+def by_length(
+    actual: Ints, predicted: Ints, *, num_classes: int, offsets: Ints, lengths: Ints
+) -> Table:
+    """Return how good the predictions are for short and for long sequences, one row a bucket.
+
+    Args:
+        actual: (N,) see above.
+        predicted: (N,) see above.
+        num_classes: C.
+        offsets: (S + 1,) see above.
+        lengths: (S,) steps of each sequence; for tagging that is `diff(offsets)`.
+
+    Returns:
+        shortest and longest (steps, both inclusive), sequences, rows, accuracy, f1_macro and
+        f1_weighted of each bucket of `length_buckets`.
+    """
+    bucket = length_buckets(lengths)
+    num_buckets = int(bucket.max()) + 1
+    cells = np.repeat(bucket, np.diff(offsets)) * num_classes**2
+    cells += _cells(actual, predicted, num_classes)
+    counts = np.bincount(cells, minlength=num_buckets * num_classes**2)
+    counts = counts.reshape(num_buckets, num_classes, num_classes)
+    figures = dict(zip(HEADLINES, _headlines(counts).T, strict=True))
+    members = [lengths[bucket == i] for i in range(num_buckets)]
+    return {
+        "shortest": np.array([part.min() for part in members]),
+        "longest": np.array([part.max() for part in members]),
+        "sequences": np.bincount(bucket),
+        "rows": counts.sum(axis=(1, 2)),
+        **{name: figures[name] for name in ("accuracy", "f1_macro", "f1_weighted")},
+    }
+
+
+def length_buckets(lengths: Ints, *, most: int = 5, least_sequences: int = 20) -> NDArray[np.int64]:
+    """Return the bucket (S,) of each sequence, 0 for the shortest.
+
+    The edges are quantiles of the lengths, at most `most` buckets of about `least_sequences`
+    sequences or more each. Equal lengths share a bucket, so there may be fewer.
+    """
+    num_buckets = max(1, min(most, len(lengths) // least_sequences))
+    ends = len(lengths) * np.arange(1, num_buckets) // num_buckets
+    edges = np.unique(np.sort(lengths)[ends - 1])
+    bucket: NDArray[np.int64] = np.searchsorted(edges[edges < lengths.max()], lengths)
+    return bucket
+
+
+def calibration(actual: Ints, probabilities: Floats) -> Table:
+    """Return how often the most probable class is right, beside how probable it is said to be.
+
+    Fifteen bins of equal width over the top class's probability, (0, 1/15] and so on; columns
+    confidence and accuracy (both means) and rows; empty bins are left out. The expected
+    calibration error is the mean of |accuracy - confidence| weighted by rows (Guo et al., On
+    Calibration of Modern Neural Networks, 2017, equation 3). A tie goes to the first class.
+    """
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    right = probabilities.argmax(axis=1) == actual
+    bins = np.clip(np.ceil(confidence * CALIBRATION_BINS).astype(np.int64) - 1, 0, None)
+    rows = np.bincount(bins)
+    kept = rows > 0
+    return {
+        "confidence": np.bincount(bins, confidence)[kept] / rows[kept],
+        "accuracy": np.bincount(bins, right)[kept] / rows[kept],
+        "rows": rows[kept],
+    }
+
+
+# --- counts to figures ----------------------------------------------------------------------------
+
+
+def _cells(actual: Ints, predicted: Ints, num_classes: int) -> NDArray[np.int64]:
+    return actual.astype(np.int64) * num_classes + predicted
+
+
+def _shares(right: Counts, actual: Counts, predicted: Counts) -> NDArray[np.float64]:
+    """Return precision, recall and F1, (3, ...), NaN where nothing was predicted or is actual."""
+    with np.errstate(invalid="ignore"):
+        shares = right / predicted, right / actual, 2 * right / (actual + predicted)
+    stacked: NDArray[np.float64] = np.stack(shares)
+    return stacked
+
+
+def _headlines(counts: Counts) -> NDArray[np.float64]:
+    """Return the `HEADLINES` (..., 9) of a stack of confusion matrices (..., C, C).
+
+    The closed forms of scikit-learn's functions, which take one set of rows at a time and warn
+    about absent classes; resampling asks for a thousand sets. `mcc` is 0 where it is 0 / 0.
+    """
+    support, guessed = counts.sum(axis=-1), counts.sum(axis=-2)
+    right = np.diagonal(counts, axis1=-2, axis2=-1)
+    shares = np.nan_to_num(_shares(right, support, guessed))
+    total = support.sum(axis=-1)
+    macro = shares.sum(axis=-1) / (support + guessed > 0).sum(axis=-1)
+    weighted = (shares * support).sum(axis=-1) / total
+    accuracy = right.sum(axis=-1) / total
+    balanced = shares[1].sum(axis=-1) / (support > 0).sum(axis=-1)
+    return np.stack([accuracy, balanced, *macro, *weighted, _mcc(right, support, guessed)], axis=-1)
+
+
+def _mcc(right: Counts, support: Counts, guessed: Counts) -> NDArray[np.float64]:
+    """Matthews correlation of C classes: R_K of Gorodkin 2004, from the counts of each class."""
+    support, guessed = support.astype(np.float64), guessed.astype(np.float64)
+    total = support.sum(axis=-1)
+    together = right.sum(axis=-1) * total - (support * guessed).sum(axis=-1)
+    spread_support = total**2 - (support**2).sum(axis=-1)
+    spread_guessed = total**2 - (guessed**2).sum(axis=-1)
+    apart = np.sqrt(spread_support) * np.sqrt(spread_guessed)
+    mcc: NDArray[np.float64] = np.zeros_like(apart)
+    np.divide(together, apart, out=mcc, where=apart > 0)
+    return mcc
+
+
+def _named(names: Sequence[str], values: NDArray[np.float64]) -> dict[str, float]:
+    return {n: float(v) for n, v in zip(names, values, strict=True) if not np.isnan(v)}
+
+
+def _class_metrics(counts: NDArray[np.int64], labels: Sequence[str]) -> dict[str, float]:
+    table = per_class(counts, labels)
+    found: dict[str, float] = {}
+    for figure in ("precision", "recall", "f1"):
+        found |= _named([f"{figure}_{label}" for label in labels], table[figure])
+    support = table["support"].tolist()
+    return found | {f"support_{label}": n for label, n in zip(labels, support, strict=True)}
+
+
+# --- probabilities --------------------------------------------------------------------------------
+
+
+def check_probabilities(probabilities: Floats) -> None:
+    """Raise DataError for the first row that is not a distribution, within `SUM_TOLERANCE`."""
+    total = probabilities.sum(axis=1, dtype=np.float64)
+    sound = (np.abs(total - 1) <= SUM_TOLERANCE) & (probabilities.min(axis=1) >= 0)
+    if not sound.all():
+        row = int(np.argmin(sound))
+        raise DataError(
+            f"expected probabilities of 0 or more that sum to 1 in every row, found "
+            f"{_short(probabilities[row])} in row {row + 1}: give the model's own probabilities"
+        )
+
+
+def _short(values: Floats) -> str:
+    shown = ", ".join(f"{value:g}" for value in values[:5])
+    return shown + (", ..." if len(values) > 5 else "")
+
+
+def _probability_metrics(actual: Ints, probabilities: Floats) -> dict[str, float]:
+    check_probabilities(probabilities)
+    bins = calibration(actual, probabilities)
+    gap = np.abs(bins["accuracy"] - bins["confidence"])
+    return {
+        "log_loss": _log_loss(actual, probabilities),
+        **_ranking_metrics(actual, probabilities),
+        "calibration_error": float(np.average(gap, weights=bins["rows"])),
+    }
+
+
+def _log_loss(actual: Ints, probabilities: Floats) -> float:
+    """As scikit-learn's `log_loss`, without its (N, C) arrays."""
+    hit = np.take_along_axis(probabilities, actual[:, np.newaxis], axis=1)
+    epsilon = np.finfo(hit.dtype).eps
+    return float(-np.log(np.clip(hit, epsilon, 1 - epsilon), dtype=np.float64).mean())
+
+
+def _ranking_metrics(actual: Ints, probabilities: Floats) -> dict[str, float]:
+    found: dict[str, list[float]] = {"average_precision_macro": [], "roc_auc_macro": []}
+    for column in np.unique(actual):
+        precision, auc = _ranking(actual == column, probabilities[:, column])
+        found["average_precision_macro"].append(precision)
+        if auc is not None:
+            found["roc_auc_macro"].append(auc)
+    return {name: float(np.mean(values)) for name, values in found.items() if values}
+
+
+def _ranking(positive: NDArray[np.bool_], score: Floats) -> tuple[float, float | None]:
+    """Return average precision and the area under ROC, from one sort for the two of them.
+
+    Equal scores are one threshold. The area is None where every row is positive.
+    """
+    _, wrong, _, right, _ = confusion_matrix_at_thresholds(positive, score)
+    gained = np.diff(right, prepend=0) / right[-1]
+    precision = float(np.sum(gained * right / (right + wrong)))
+    if not wrong[-1]:
+        return precision, None
+    area = np.trapezoid(np.append(0, right), np.append(0, wrong))
+    return precision, float(area / (right[-1] * wrong[-1]))
+
+
+# --- spans ----------------------------------------------------------------------------------------
+
+
+class _Notation(NamedTuple):
+    """What the labels say of spans, an entry a label."""
+
+    kind: NDArray[np.int64]  # what kind of span it is in, -1 for O
+    opens: NDArray[np.bool_]  # B or S: begins a span whatever came before
+    closes: NDArray[np.bool_]  # E or S: ends a span whatever comes next
+
+
+def _notation(labels: Sequence[str]) -> _Notation | None:
+    """Read BIO, IOBES or IOB1 labels: O, and B, I, E or S with or without -KIND; else None."""
+    if not all(re.fullmatch(r"O|[BIES](-.+)?", label) for label in labels):
+        return None
+    tags = [label.partition("-")[::2] for label in labels]
+    if not (any(kind for _, kind in tags) or {"B", "I", "O"} <= set(labels)):
+        return None
+    kinds = sorted({kind for _, kind in tags})
+    return _Notation(
+        kind=np.array([kinds.index(kind) if prefix != "O" else -1 for prefix, kind in tags]),
+        opens=np.array([prefix in {"B", "S"} for prefix, _ in tags]),
+        closes=np.array([prefix in {"E", "S"} for prefix, _ in tags]),
+    )
+
+
+def _spans(tags: Ints, offsets: Ints, notation: _Notation) -> tuple[Ints, Ints]:
+    """Return the first row of each span, and a number that only the same span has.
+
+    The rules are those of conlleval (Tjong Kim Sang and Buchholz 2000), with E and S as its
+    ports read them: a tag other than O goes on with the span before it in the same sequence if
+    that is of its kind, unless it is a B or S or comes after an E or S.
+    """
+    kind = notation.kind[tags]
+    goes_on = np.zeros(len(tags), dtype=bool)
+    goes_on[1:] = (kind[1:] >= 0) & (kind[1:] == kind[:-1])
+    goes_on[1:] &= ~notation.opens[tags[1:]] & ~notation.closes[tags[:-1]]
+    goes_on[offsets[:-1]] = False
+    first = np.flatnonzero((kind >= 0) & ~goes_on)
+    last = np.flatnonzero((kind >= 0) & ~np.append(goes_on[1:], False))
+    num_kinds = len(notation.kind)
+    return first, (first * len(tags) + last) * num_kinds + kind[first]
+
+
+def _span_tallies(
+    actual: Ints, predicted: Ints, labels: Sequence[str], offsets: Ints
+) -> tuple[Counts, Counts, Counts] | None:
+    """Return right, actual and predicted spans of each sequence, (S,) each; None without spans.
+
+    A span is right where one with the same first row, last row and kind is predicted.
+    """
+    notation = _notation(labels)
+    if notation is None:
+        return None
+    first, spans = _spans(actual, offsets, notation)
+    first_predicted, spans_predicted = _spans(predicted, offsets, notation)
+    right = first[np.isin(spans, spans_predicted, assume_unique=True)]
+
+    def tally(rows: Ints) -> Counts:
+        sequence = np.searchsorted(offsets, rows, side="right") - 1
+        return np.bincount(sequence, minlength=len(offsets) - 1)
+
+    return tally(right), tally(first), tally(first_predicted)
+
+
+# --- how sure -------------------------------------------------------------------------------------
+
+
+class Interval(NamedTuple):
+    """A 95 % interval."""
+
+    low: float
+    high: float
+
+
+class Difference(NamedTuple):
+    """By how much the first model is better, and in what share of resamples it is better at all."""
+
+    estimate: float
+    low: float
+    high: float
+    share_better: float
+
+
+def intervals(
+    actual: Ints,
+    predicted: Ints,
+    *,
+    labels: Sequence[str],
+    offsets: Ints,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, Interval]:
+    """Return 95 % intervals of the headlines, the span metrics and each class's figures.
+
+    Whole sequences are resampled, since steps of one sequence are not independent; the intervals
+    are bias-corrected and accelerated (BCa: Efron, Better Bootstrap Confidence Intervals, 1987).
+    Names are those of `metrics`. A figure that no sequence or only one has a say in gets no
+    interval. One of exactly 0 or 1 does not vary between resamples: its interval is the
+    binomial's (Clopper and Pearson 1934) for the number of sequences that have a say.
+    """
+    names, statistic = _statistic(labels)
+    tallies = _tallies(actual, predicted, labels, offsets)
+    drawn = _bootstrap(tallies, statistic, resamples, seed)
+    return {
+        name: _open_end(drawn.interval(i), drawn.rests_on[i])
+        for i, name in enumerate(names)
+        if drawn.rests_on[i] > 1
+    }
+
+
+def difference(
+    actual: Ints,
+    first: Ints,
+    second: Ints,
+    *,
+    labels: Sequence[str],
+    offsets: Ints,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, Difference]:
+    """Return what the `first` predictions (N,) are worth over the `second`, metric by metric.
+
+    Both are scored on the same resamples of whole sequences, so that what makes a sequence hard
+    for both cancels out. Names are those of `intervals`; a figure that is undefined for either
+    model has no difference. A tie is not better.
+    """
+    names, statistic = _statistic(labels)
+    both = [_tallies(actual, predicted, labels, offsets) for predicted in (first, second)]
+    width = both[0].shape[1]
+
+    def gain(totals: Counts) -> NDArray[np.float64]:
+        return statistic(totals[..., :width]) - statistic(totals[..., width:])
+
+    drawn = _bootstrap(csr_array(hstack(both)), gain, resamples, seed)
+    better = (drawn.resampled > 0).mean(axis=0)
+    return {
+        name: Difference(float(drawn.estimate[i]), *drawn.interval(i), float(better[i]))
+        for i, name in enumerate(names)
+        if drawn.rests_on[i] > 1
+    }
+
+
+def _tallies(actual: Ints, predicted: Ints, labels: Sequence[str], offsets: Ints) -> csr_array:
+    """Return what each sequence adds to the counts: (S, C * C), and its spans where there are."""
+    cells = _cells(actual, predicted, len(labels))
+    shape = len(offsets) - 1, len(labels) ** 2
+    tallies = csr_array((np.ones(len(cells)), cells, offsets.copy()), shape=shape)
+    tallies.sum_duplicates()  # in place: hence the copy
+    spans = _span_tallies(actual, predicted, labels, offsets)
+    return csr_array(hstack([tallies, np.stack(spans, axis=1)])) if spans else tallies
+
+
+Statistic = Callable[[Counts], NDArray[np.float64]]
+"""Figures (..., M) from stacks of tallies' sums (..., K)."""
+
+
+def _statistic(labels: Sequence[str]) -> tuple[list[str], Statistic]:
+    """Return the names of the figures that have an interval, and what computes them."""
+    num_classes = len(labels)
+    names = [*HEADLINES]
+    names += [f"{figure}_{label}" for figure in ("precision", "recall", "f1") for label in labels]
+    if _notation(labels):
+        names += SPAN_HEADLINES
+
+    def statistic(totals: Counts) -> NDArray[np.float64]:
+        cells, spans = totals[..., : num_classes**2], totals[..., num_classes**2 :]
+        counts = cells.reshape(*cells.shape[:-1], num_classes, num_classes)
+        right = np.diagonal(counts, axis1=-2, axis2=-1)
+        figures = [_headlines(counts), *_shares(right, counts.sum(axis=-1), counts.sum(axis=-2))]
+        if spans.shape[-1]:
+            figures.append(np.moveaxis(_shares(*np.moveaxis(spans, -1, 0)), 0, -1))
+        return np.concatenate(figures, axis=-1)
+
+    return names, statistic
+
+
+class _Bootstrap(NamedTuple):
+    estimate: NDArray[np.float64]  # (M,)
+    resampled: NDArray[np.float64]  # (resamples, M), NaN where a resample leaves it undefined
+    acceleration: NDArray[np.float64]  # (M,)
+    rests_on: NDArray[np.int64]  # (M,) sequences that have a say in the figure
+
+    def interval(self, i: int) -> Interval:
+        """BCa, with Student's t for the normal, as few sequences call for (Hesterberg 2015)."""
+        values = self.resampled[~np.isnan(self.resampled[:, i]), i]
+        below = (values < self.estimate[i]).mean() + (values == self.estimate[i]).mean() / 2
+        bias = ndtri(np.clip(below, 0.5 / len(values), 1 - 0.5 / len(values)))
+        freedom = self.rests_on[i] - 1
+        tails = stdtrit(freedom, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+        shift = bias + tails * np.sqrt(1 + 1 / freedom)
+        levels = ndtr(bias + shift / np.maximum(1 - self.acceleration[i] * shift, 0.1))
+        return Interval(*np.quantile(values, levels).tolist())
+
+
+def _bootstrap(tallies: csr_array, statistic: Statistic, resamples: int, seed: int) -> _Bootstrap:
+    """Draw rows of `tallies` with replacement, as many as there are, `resamples` times."""
+    rng = np.random.default_rng(seed)
+    # Equal rows are drawn together, by a multinomial over the kinds of row: of sequences with one
+    # row there are C * C kinds at most. A random projection tells the kinds apart.
+    keys = tallies @ rng.random(tallies.shape[1])
+    _, first, sizes = np.unique(keys, return_index=True, return_counts=True)
+    kinds = tallies[first]
+    resampled = []
+    for block in _blocks(resamples, max(kinds.shape)):
+        drawn = rng.multinomial(sizes.sum(), sizes / sizes.sum(), size=len(block))
+        resampled.append(statistic(drawn @ kinds))
+    gradient = _gradient(statistic, sizes @ kinds)
+    return _Bootstrap(
+        estimate=statistic(sizes @ kinds),
+        resampled=np.concatenate(resampled),
+        acceleration=np.array([_acceleration(kinds @ slope, sizes) for slope in gradient.T]),
+        rests_on=_rests_on(statistic, kinds, sizes),
+    )
+
+
+def _gradient(statistic: Statistic, totals: Counts) -> NDArray[np.float64]:
+    """Return the change of each figure (K, M) with each total, 0 where the total is 0."""
+    step = 0.01  # a hundredth of a row: small against any total, large against rounding
+    used = np.flatnonzero(totals)
+    gradient = np.zeros((len(totals), len(statistic(totals))))
+    for block in _blocks(len(used), len(totals)):
+        changed = np.tile(totals, (len(block), 1))
+        changed[np.arange(len(block)), used[block]] += step
+        gradient[used[block]] = (statistic(changed) - statistic(totals)) / step
+    return gradient
+
+
+def _acceleration(influence: NDArray[np.float64], sizes: NDArray[np.int64]) -> float:
+    """Efron 1987, section 7: a sixth of the skewness of what the sequences contribute."""
+    spread = float(sizes @ influence**2)
+    return float(sizes @ influence**3) / (6 * spread**1.5) if spread > 0 else 0.0
+
+
+def _rests_on(
+    statistic: Statistic, kinds: csr_array, sizes: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Count the sequences that have a say in each figure: those that would define it alone."""
+    blocks = _blocks(len(sizes), kinds.shape[1])
+    defined = [sizes[block] @ ~np.isnan(statistic(kinds[block].toarray())) for block in blocks]
+    total: NDArray[np.int64] = np.sum(defined, axis=0)
+    return total
+
+
+def _open_end(interval: Interval, num_sequences: int) -> Interval:
+    """Give a figure of 0 or 1, which shows no spread, the binomial's other end."""
+    edge = ((1 - CONFIDENCE) / 2) ** (1 / num_sequences)
+    if interval.low == interval.high == 1:
+        return Interval(edge, 1.0)
+    if interval.low == interval.high == 0:
+        return Interval(0.0, 1 - edge)
+    return interval
+
+
+def _blocks(total: int, width: int) -> Iterator[range]:
+    """Split range(total) so that `width` numbers for each fit into a block."""
+    size = max(1, _BLOCK // width)
+    for start in range(0, total, size):
+        yield range(start, min(start + size, total))

@@ -1,0 +1,276 @@
+"""The knobs of params.yaml, typed and checked; the only module that reads YAML.
+
+    params = load()                 # params.yaml in the working directory
+    params.train.learning_rate
+
+A key that is not declared here is a mistake, and the message names the nearest one that is.
+"""
+
+from __future__ import annotations
+
+import difflib
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from birnn.errors import ParamsError
+
+Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Section(BaseModel):
+    """What every part of params.yaml shares: no unknown keys, no silent conversion."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class HMMData(Section):
+    """Sequences drawn from a hidden Markov chain; see `birnn.sources.hmm`."""
+
+    source: Literal["hmm"]
+    task: Literal["tagging", "classification"]
+    seed: Seed = 1
+    sequences: Count
+    min_steps: Count
+    max_steps: Count
+    mean_steps: Positive | None = None
+    features: Count
+    classes: Annotated[int, Field(ge=2)]
+    states: Annotated[int, Field(ge=2)] | None = None
+    stay: Share
+    separation: Positive
+    lookalikes: Annotated[int, Field(ge=0)] = 0
+    shares: Annotated[list[Positive], Field(min_length=2)] | None = None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> HMMData:
+        if self.min_steps > self.max_steps:
+            raise ValueError("expected min_steps up to max_steps")
+        if self.min_steps < self.max_steps and self.mean_steps is None:
+            raise ValueError("expected mean_steps where min_steps and max_steps differ")
+        if (self.task == "classification") != (self.states is not None):
+            raise ValueError("expected `states` for classification, and for nothing else")
+        if self.task == "classification" and self.lookalikes:
+            raise ValueError("expected `lookalikes` for tagging only")
+        return self
+
+
+class TableData(Section):
+    """The user's own sequence table: CSV or Parquet, one row a step; see `birnn.sources.table`."""
+
+    source: Literal["table"]
+    task: Literal["tagging", "classification"]
+    path: str
+
+
+class SktimeData(Section):
+    """Labelled series in `.ts` files, or a data set inside sktime; see `birnn.sources.sktime`."""
+
+    source: Literal["sktime"]
+    task: Literal["classification"] = "classification"
+    name: str | None = None
+    train: str | None = None
+    test: str | None = None
+
+    @model_validator(mode="after")
+    def _one_way_in(self) -> SktimeData:
+        if (self.name is None) == (self.train is None):
+            raise ValueError("expected either `name` (a data set in sktime) or `train` (a file)")
+        if self.test is not None and self.train is None:
+            raise ValueError("expected `train` beside `test`")
+        return self
+
+
+Data = Annotated[HMMData | TableData | SktimeData, Field(discriminator="source")]
+
+
+class Split(Section):
+    """Shares of the sequences that are held out; the rest is for training."""
+
+    validation: Share = 0.15
+    test: Share = 0.15
+
+    @model_validator(mode="after")
+    def _leaves_training_data(self) -> Split:
+        if self.validation + self.test >= 1:
+            raise ValueError("expected validation + test below 1; training needs a share")
+        return self
+
+
+class Prepare(Section):
+    """Splitting and encoding."""
+
+    split: Split = Split()
+    scale: bool = True
+    min_count: Count = 1
+
+
+class Model(Section):
+    """The network; `model` holds what all models of the matrix share."""
+
+    bidirectional: bool = True
+    cell: Literal["RNN", "GRU", "LSTM"] = "LSTM"
+    hidden_size: Count = 32
+    num_layers: Count = 1
+    dropout: Share = 0.0
+    embedding_size: Count = 64
+
+
+class Train(Section):
+    """The training loop."""
+
+    device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
+    seed: Seed = 1
+    batch_size: Count = 32
+    max_epochs: Count = 50
+    patience: Count = 5
+    learning_rate: Positive = 0.001
+    weight_decay: NotNegative = 0.0
+    clip_norm: Positive = 1.0
+
+
+class Evaluate(Section):
+    """Which averages stand for a model in tables and headlines."""
+
+    average: Literal["macro", "weighted"] = "macro"
+
+
+class Params(Section):
+    """The whole of params.yaml."""
+
+    problem: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+    data: Data
+    prepare: Prepare = Prepare()
+    model: Model = Model()
+    models: Annotated[dict[str, Model], Field(min_length=1)]
+    train: Train = Train()
+    evaluate: Evaluate = Evaluate()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_models(cls, tree: Any) -> Any:
+        """Each entry of `models` says only what sets it apart; the rest comes from `model`."""
+        match tree:
+            case {"model": dict(shared), "models": dict(models)}:
+                filled = {
+                    name: {**shared, **own} if isinstance(own, dict) else own
+                    for name, own in models.items()
+                }
+                return {**tree, "models": filled}
+        return tree
+
+
+def load(path: str | Path = "params.yaml") -> Params:
+    """Read and check a params file.
+
+    Raises:
+        ParamsError: the file is missing, is not YAML, or holds a value that is not allowed; the
+            message names the key, what was expected, and what was found.
+    """
+    try:
+        tree = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        return Params.model_validate(tree)
+    except FileNotFoundError:
+        raise ParamsError(f"{path}: no such file; copy one from examples/") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ParamsError(f"{path}: expected YAML, found {_one_line(error)}") from None
+    except ValidationError as error:
+        raise ParamsError(f"{path}: " + "; ".join(_complaints(error))) from None
+
+
+def architecture(params: Params, model: str) -> Model:
+    """Look up a model of the matrix by its name.
+
+    Raises:
+        ParamsError: params.yaml does not describe it.
+    """
+    if model not in params.models:
+        known = ", ".join(params.models)
+        raise ParamsError(
+            f"models: expected one of {known}, found {model!r}; add it to params.yaml"
+        )
+    return params.models[model]
+
+
+def of_run(params: Params, model: str) -> dict[str, str | int | float | bool]:
+    """The flat knobs by which people look for a run of `model`."""
+    return {
+        "source": params.data.source,
+        "task": params.data.task,
+        **architecture(params, model).model_dump(),
+        **params.train.model_dump(),
+    }
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _complaints(error: ValidationError) -> list[str]:
+    """What is wrong, each thing once: a fault in `model` would come back in each of `models`."""
+    findings = error.errors(include_url=False)
+    places = {details["loc"] for details in findings}
+    return [
+        _complaint(dict(details))
+        for details in findings
+        if not (details["loc"][:1] == ("models",) and ("model", *details["loc"][2:]) in places)
+    ]
+
+
+def _complaint(details: dict[str, Any]) -> str:
+    """One line for one of pydantic's findings, in the words of params.yaml."""
+    sources = {name for section in get_args(get_args(Data)[0]) for name in _source_names(section)}
+    path = [str(part) for part in details["loc"] if str(part) not in sources]
+    key = ".".join(path) or "the file"
+    if details["type"] == "extra_forbidden":
+        return f"{key}: unknown key{_suggestion(path[-1])}"
+    if details["type"] == "missing":
+        return f"{key}: expected a value, found none; add the key"
+    if details["type"] == "union_tag_invalid":
+        expected, found = details["ctx"]["expected_tags"], details["ctx"]["tag"]
+        return f"{key}.source: expected one of {expected}, found {found!r}"
+    message = details["msg"].removeprefix("Value error, ")
+    message = message.replace("Input should be", "expected", 1)
+    return f"{key}: {message}, found {_found(details['input'])}"
+
+
+def _found(value: object) -> str:
+    """A value as a person wrote it; a number that YAML 1.1 took for text gets a word of help."""
+    if isinstance(value, str) and "e" in value.lower() and _is_number(value):
+        return f"the text {value!r} (YAML needs {Decimal(value):f} here)"
+    if isinstance(value, BaseModel):
+        value = value.model_dump()
+    return repr(value)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _source_names(section: type[BaseModel]) -> tuple[str, ...]:
+    return get_args(section.model_fields["source"].annotation)
+
+
+def _suggestion(key: str) -> str:
+    """The declared key that is nearest to a misspelt one, if any is near."""
+    near = difflib.get_close_matches(key, _declared_keys(Params), n=1, cutoff=0.7)
+    return f"; did you mean {near[0]}?" if near else "; remove it"
+
+
+def _declared_keys(annotation: Any) -> set[str]:
+    """All keys that may stand in a section, or in the sections below it."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        fields = annotation.model_fields
+        return set(fields).union(*(_declared_keys(field.annotation) for field in fields.values()))
+    return set().union(*(_declared_keys(part) for part in get_args(annotation)))

@@ -1,0 +1,110 @@
+"""What a trained model says of sequences: probabilities, and the table that people read.
+
+for table in of_table(model, encoding, table.read("new.csv"), where="new.csv", device=cpu): ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+
+from birnn import batching, tables
+from birnn.batching import IGNORED
+from birnn.encoding import Encoding
+from birnn.errors import DataError
+from birnn.model import SequenceModel
+from birnn.sequences import Sequences, steps_of
+
+BATCH_SIZE = 256
+
+
+@torch.inference_mode()
+def probabilities(
+    model: SequenceModel, sequences: Sequences, *, device: torch.device
+) -> npt.NDArray[np.float32]:
+    """Compute the probability of each class for each label of the sequences.
+
+    Returns:
+        (labels, classes) float32 in the order of `sequences.labels`: a row a step for tagging, a
+        row a sequence for classification.
+    """
+    model.to(device).eval()
+    rows = sequences.label_offsets
+    found = np.empty((rows[-1], model.architecture.classes), dtype=np.float32)
+    for batch in batching.in_order(sequences, batch_size=BATCH_SIZE):
+        moved = batch.to(device)
+        share = model(moved.values, moved.lengths).softmax(dim=-1)
+        real = share[moved.labels != IGNORED] if sequences.tagging else share
+        found[steps_of(rows, batch.indices)] = real.cpu().numpy()
+    return found
+
+
+def table(
+    sequences: Sequences, encoding: Encoding, shares: npt.NDArray[Any], *, labelled: bool
+) -> pa.Table:
+    """Put predictions into the sequence table's form, one row a label.
+
+    Args:
+        sequences: what was predicted.
+        encoding: names the classes.
+        shares: (labels, classes) from `probabilities`.
+        labelled: whether to show the true labels too.
+
+    Returns:
+        Columns `sequence`, `label` where labelled, `predicted`, and `probability_LABEL` for each
+        class.
+    """
+    names = pa.array(encoding.labels)
+    repeats = np.repeat(np.arange(len(sequences)), np.diff(sequences.label_offsets))
+    columns = {"sequence": sequences.ids.take(pa.array(repeats))}
+    if labelled:
+        columns["label"] = names.take(pa.array(sequences.labels))
+    columns["predicted"] = names.take(pa.array(shares.argmax(axis=1)))
+    for index, label in enumerate(encoding.labels):
+        columns[f"probability_{label}"] = pa.array(shares[:, index])
+    return pa.table(columns)
+
+
+def of_table(
+    model: SequenceModel,
+    encoding: Encoding,
+    batches: Iterable[pa.RecordBatch],
+    *,
+    where: str,
+    device: torch.device,
+) -> Iterator[pa.Table]:
+    """Predict a sequence table as it streams by; columns that the model does not read are ignored.
+
+    Args:
+        model: a trained model.
+        encoding: the one that it was trained with.
+        batches: consecutive rows of the table.
+        where: what to call the table in messages, such as the file's name.
+        device: where to compute.
+
+    Yields:
+        Predictions in the form of `table`, without labels, in the order of the sequences.
+
+    Raises:
+        DataError: a column is missing, or the table is not in order; see `birnn.tables.checked`.
+    """
+    needed = ["sequence", *(encoding.features or ["token"])]
+    chosen = (_columns(batch, needed, where) for batch in batches)
+    rows = tables.checked(chosen, task=encoding.task, where=where, labelled=False)
+    for chunk, offsets in tables.whole_sequences(rows):
+        sequences = encoding.encode(chunk, offsets)
+        shares = probabilities(model, sequences, device=device)
+        yield table(sequences, encoding, shares, labelled=False)
+
+
+def _columns(batch: pa.RecordBatch, needed: list[str], where: str) -> pa.RecordBatch:
+    for name in needed:
+        if name not in batch.schema.names:
+            found = ", ".join(batch.schema.names)
+            raise DataError(f"{where}: expected a column `{name}` as in training, found {found}")
+    return batch.select(needed)

@@ -1,0 +1,44 @@
+"""The servable model, as MLflow runs it: the sequence table in, predictions out.
+
+MLflow executes this file when it loads the model ("models from code"), so that no pickle is needed.
+It is the one module that acts when it is imported, and nothing else imports it.
+
+    mlflow models serve -m models:/m-... --env-manager local
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+from mlflow.models import set_model
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
+
+from birnn import devices, model, prediction
+
+
+class Predictor(PythonModel):
+    """Predicts data frames with one row a step."""
+
+    def load_context(self, context: PythonModelContext) -> None:
+        """Read the weights once, when the server starts."""
+        self.model, self.encoding = model.load(context.artifacts["model"])
+        self.device = devices.choose("auto")
+
+    def predict(
+        self,
+        context: PythonModelContext,  # noqa: ARG002
+        model_input: pd.DataFrame,
+        params: dict[str, Any] | None = None,  # noqa: ARG002
+    ) -> pd.DataFrame:
+        """Give `sequence`, `predicted` and `probability_LABEL`, one row a label."""
+        batches = pa.Table.from_pandas(model_input, preserve_index=False).to_batches()
+        predicted = prediction.of_table(
+            self.model, self.encoding, batches, where="the request", device=self.device
+        )
+        frame: pd.DataFrame = pa.concat_tables(predicted).to_pandas()
+        return frame
+
+
+set_model(Predictor())

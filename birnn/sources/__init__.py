@@ -1,0 +1,1 @@
+"""Where sequences come from; each module gives the sequence table as Arrow record batches."""

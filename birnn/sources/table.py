@@ -1,0 +1,82 @@
+"""The user's own sequence table, in a CSV or Parquet file."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import csv as arrow_csv
+
+from birnn.errors import DataError
+from birnn.tables import TEXT_COLUMNS
+
+SUFFIXES = (".csv", ".csv.gz", ".parquet")
+
+
+def read(path: str | Path) -> Iterator[pa.RecordBatch]:
+    """Stream the rows of a `.csv`, `.csv.gz` or `.parquet` file, as they are.
+
+    In a CSV file the columns of the sequence table are read as text (so that the id `007` stays
+    what it is) and all others as numbers.
+
+    Raises:
+        DataError: the file is missing, is not what its name says, or a field is not a number.
+    """
+    path = Path(path)
+    if not path.name.endswith(SUFFIXES):
+        raise DataError(f"{path}: expected a name that ends in {', '.join(SUFFIXES)}")
+    try:
+        yield from _parquet(path) if path.suffix == ".parquet" else _csv(path)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; put it there, or correct data.path") from None
+    except (pa.ArrowInvalid, OSError, EOFError, UnicodeDecodeError) as error:
+        message = " ".join(str(error).split())
+        raise DataError(f"{path}: expected {path.suffix[1:]}, found: {message}") from None
+
+
+def _parquet(path: Path) -> Iterator[pa.RecordBatch]:
+    with pq.ParquetFile(path) as file:
+        yield from file.iter_batches()
+
+
+def _csv(path: Path) -> Iterator[pa.RecordBatch]:
+    with _opened(path) as file:
+        header = next(csv.reader(file), [])
+    try:
+        yield from _csv_batches(path, header, threads=True)
+    except pa.ArrowInvalid:
+        _raise_with_line(path, header)
+        raise
+
+
+def _csv_batches(path: Path, header: list[str], *, threads: bool) -> Iterator[pa.RecordBatch]:
+    types = {name: pa.string() if name in TEXT_COLUMNS else pa.float64() for name in header}
+    convert = arrow_csv.ConvertOptions(column_types=types, strings_can_be_null=False)
+    read_options = arrow_csv.ReadOptions(use_threads=threads)
+    with arrow_csv.open_csv(path, read_options, convert_options=convert) as reader:
+        yield from (batch for batch in reader if batch.num_rows)
+
+
+def _raise_with_line(path: Path, header: list[str]) -> None:
+    """Read once more in one thread, since only then pyarrow knows the line that is wrong."""
+    try:
+        for _ in _csv_batches(path, header, threads=False):
+            pass
+    except pa.ArrowInvalid as error:
+        message = re.sub(r"Row #(\d+)", r"line \1", " ".join(str(error).split()))
+        message = re.sub(
+            r"In CSV column #(\d+)", lambda m: f"column `{header[int(m[1])]}`", message
+        )
+        raise DataError(f"{path}: {message}") from None
+
+
+def _opened(path: Path) -> IO[str]:
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
+    return path.open(encoding="utf-8-sig", newline="")

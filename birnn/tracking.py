@@ -1,0 +1,269 @@
+"""MLflow as a mirror of the files: one run a trained model, found again by the model's hash.
+
+    with training_run("tagging", "bidirectional", params={...}, data=...) as run:
+        run.log_epoch(epoch)                              # while it trains
+        run.log_model("models/bidirectional")             # weights, history, servable model
+    run = run_of_model("tagging", "bidirectional", "models/bidirectional", ...)
+    run.log_evaluation("evaluation/bidirectional")
+
+The store is `MLFLOW_TRACKING_URI`, or else SQLite in the root of the repository. DVC names the root
+in `DVC_ROOT`; in a queued experiment that is the parent repository, so its runs outlive it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import time
+import uuid
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
+
+from birnn import files, history
+from birnn.history import Epoch
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.models import ModelSignature
+
+METRICS_PER_CALL = 1000  # MLflow's limit
+STATE = ".birnn"  # in the root: locks, and the state of trainings that are under way
+
+
+def root() -> Path:
+    """The repository that keeps runs and locks."""
+    return Path(os.environ.get("DVC_ROOT", ".")).resolve()
+
+
+def store_uri() -> str:
+    """Where runs are kept."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root() / 'mlflow.db'}"
+
+
+def connect() -> MlflowClient:
+    """Open the store; on the first time, make it."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    from mlflow import MlflowClient, set_tracking_uri  # takes a second to import
+
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    set_tracking_uri(store_uri())
+    with _lock("store"):  # two processes that make the tables at one time would both fail
+        client = MlflowClient()
+        client.search_experiments(max_results=1)
+    return client
+
+
+def experiment(client: MlflowClient, problem: str) -> str:
+    """Find the experiment of a problem, or make it; its artifacts get an absolute place."""
+    with _lock("experiment"):
+        found = client.get_experiment_by_name(problem)
+        if found is not None:
+            return str(found.experiment_id)
+        remote = store_uri().startswith(("http", "databricks"))
+        place = None if remote else (root() / "mlartifacts" / problem).as_uri()
+        return str(client.create_experiment(problem, artifact_location=place))
+
+
+@dataclass(frozen=True)
+class Run:
+    """An MLflow run, by its id."""
+
+    client: MlflowClient
+    id: str
+
+    def log_epoch(self, epoch: Epoch) -> None:
+        """Add one point to each curve."""
+        figures = asdict(epoch)
+        self._log_metrics(figures, step=figures.pop("epoch"))
+
+    def log_model(self, folder: str | Path) -> None:
+        """Attach the model: its files, its hash, the kept epoch's figures, and a servable form."""
+        folder = Path(folder)
+        kept = asdict(history.best(history.read(folder / "history.csv")))
+        del kept["learning_rate"]
+        self._log_metrics({f"best_{name}": value for name, value in kept.items()})
+        self.client.set_tag(self.id, "model_sha256", model_sha256(folder))
+        _log_servable(self.id, folder)
+
+    def log_evaluation(self, folder: str | Path) -> None:
+        """Attach what `evaluate` wrote: the test metrics, and all its files."""
+        self._log_metrics(files.read_json(Path(folder) / "metrics.json"))
+        self.client.log_artifacts(self.id, str(folder), "evaluation")
+
+    def log_report(self, folder: str | Path) -> None:
+        """Attach the report."""
+        self.client.log_artifacts(self.id, str(folder), "report")
+
+    def _log_metrics(self, figures: Mapping[str, float], step: int = 0) -> None:
+        from mlflow.entities import Metric
+
+        now = time.time_ns() // 1_000_000
+        points = [Metric(_name(key), value, now, step) for key, value in figures.items()]
+        for start in range(0, len(points), METRICS_PER_CALL):
+            self.client.log_batch(self.id, metrics=points[start : start + METRICS_PER_CALL])
+
+
+@contextmanager
+def training_run(
+    problem: str, model: str, *, params: Mapping[str, Any], data: Path
+) -> Iterator[Run]:
+    """Open a run for a training and close it with the state in which the training ended.
+
+    It ends as FINISHED, as KILLED if the training is interrupted, as FAILED if it fails. A run
+    whose process dies before it can say so is closed as KILLED by the next one.
+    """
+    client = connect()
+    _close_orphans(client)
+    process = uuid.uuid4().hex
+    with _lock(f"runs/{process}"):
+        run = _create(client, problem, model, params, data, {"process": process})
+        try:
+            yield run
+        except KeyboardInterrupt:
+            client.set_terminated(run.id, "KILLED")
+            raise
+        except BaseException:
+            client.set_terminated(run.id, "FAILED")
+            raise
+        client.set_terminated(run.id, "FINISHED")
+    _lock_path(f"runs/{process}").unlink(missing_ok=True)
+
+
+def run_of_model(
+    problem: str,
+    model: str,
+    folder: str | Path,
+    *,
+    params: Mapping[str, Any],
+    data: Path,
+) -> Run:
+    """Find the run that trained a model, or fill one in from the model's files.
+
+    A model has no run where DVC took it from its cache, or where another store was in use.
+    """
+    client = connect()
+    with _lock("backfill"):  # two processes that miss a run must not both make it
+        found = client.search_runs(
+            [experiment(client, problem)],
+            f"tags.model_sha256 = '{model_sha256(folder)}' and tags.model = '{model}'",
+            max_results=1,
+        )
+        if found:
+            return Run(client, found[0].info.run_id)
+        run = _create(client, problem, model, params, data, {"backfilled": "true"})
+        for epoch in history.read(Path(folder) / "history.csv"):
+            run.log_epoch(epoch)
+        run.log_model(folder)
+        client.set_terminated(run.id, "FINISHED")
+        return run
+
+
+def model_sha256(folder: str | Path) -> str:
+    """The hash that names a model: of its weights and its description."""
+    return files.sha256(Path(folder) / "weights.safetensors", Path(folder) / "model.json")
+
+
+def commit() -> str:
+    """The commit that is checked out, or an empty string outside of git."""
+    command = ["git", "rev-parse", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+
+
+def _create(
+    client: MlflowClient,
+    problem: str,
+    model: str,
+    params: Mapping[str, Any],
+    data: Path,
+    tags: Mapping[str, str],
+) -> Run:
+    from mlflow.entities import Param
+
+    described = {
+        "mlflow.runName": model,
+        "mlflow.source.name": "birnn",
+        "mlflow.source.git.commit": commit(),
+        "DVC_EXP_NAME": os.environ.get("DVC_EXP_NAME", ""),
+        "problem": problem,
+        "model": model,
+        "data_sha256": files.sha256(*sorted(data.glob("*.arrow")), data / "encoding.json"),
+        "params_sha256": files.sha256_of_text(json.dumps(params, sort_keys=True)),
+        **tags,
+    }
+    present = {name: value for name, value in described.items() if value}
+    run = client.create_run(experiment(client, problem), tags=present)
+    client.log_batch(run.info.run_id, params=[Param(k, str(v)) for k, v in params.items()])
+    return Run(client, run.info.run_id)
+
+
+def _close_orphans(client: MlflowClient) -> None:
+    """Close the runs of processes that have died: the system has let go of their locks."""
+    for path in (root() / STATE / "runs").glob("*.lock"):
+        try:
+            with FileLock(path, timeout=0):
+                _close(client, path.stem)
+        except Timeout:
+            continue
+        path.unlink(missing_ok=True)
+
+
+def _close(client: MlflowClient, process: str) -> None:
+    experiments = [found.experiment_id for found in client.search_experiments()]
+    for run in client.search_runs(experiments, f"tags.process = '{process}'"):
+        if run.info.status == "RUNNING":
+            client.set_terminated(run.info.run_id, "KILLED")
+
+
+def _lock_path(name: str) -> Path:
+    path = root() / STATE / f"{name}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _lock(name: str) -> FileLock:
+    return FileLock(_lock_path(name))
+
+
+def _name(metric: str) -> str:
+    """A name that MLflow takes; class names may hold any character."""
+    return "".join(letter if letter.isalnum() or letter in "_-. :/" else "_" for letter in metric)
+
+
+def _log_servable(run_id: str, folder: Path) -> None:
+    """Log a pyfunc model made of code, weights and JSON; MLflow's PyTorch formats would pickle."""
+    import mlflow
+
+    package = Path(__file__).parent
+    with mlflow.start_run(run_id=run_id), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "An input example was not provided")  # the signature is
+        mlflow.pyfunc.log_model(
+            name="model",
+            python_model=str(package / "serving.py"),
+            artifacts={"model": str(folder)},
+            code_paths=[str(package)],
+            signature=_signature(files.read_json(folder / "model.json")["encoding"]),
+            pip_requirements=["mlflow", "pandas", "pyarrow", "safetensors", "torch"],
+        )
+
+
+def _signature(encoding: Mapping[str, Any]) -> ModelSignature:
+    """Written by hand: one inferred from an example would fix the number of steps."""
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema
+
+    values = [ColSpec("double", name) for name in encoding["features"]]
+    shares = [ColSpec("float", f"probability_{label}") for label in encoding["labels"]]
+    return ModelSignature(
+        inputs=Schema([ColSpec("string", "sequence"), *(values or [ColSpec("string", "token")])]),
+        outputs=Schema([ColSpec("string", "sequence"), ColSpec("string", "predicted"), *shares]),
+    )

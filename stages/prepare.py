@@ -1,0 +1,69 @@
+"""Split the sequences, encode them, and lay each split out flat for memory-mapped batches.
+
+    python -m stages.prepare
+
+Reads `prepare`, `train.batch_size` and `train.seed` from params.yaml, and data/raw/.
+Writes data/prepared/{train,validation,test}.arrow, encoding.json and packing.json.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from birnn import batching, encoding, errors, files, sequences, splits, tables
+from birnn.params import Params, load
+
+RAW, PREPARED = Path("data/raw"), Path("data/prepared")
+
+
+def main() -> None:
+    """Run the stage."""
+    params = load()
+    summary = files.read_json(RAW / "summary.json")
+    chosen = partial(rows_of, params, named=list(summary["splits"]))
+    encoded = encoding.fit(
+        (rows for rows, _ in chosen("train")),
+        task=summary["task"],
+        scale=params.prepare.scale,
+        min_count=params.prepare.min_count,
+    )
+    for split in tables.SPLITS:
+        flat = (encoded.encode(rows, offsets) for rows, offsets in chosen(split))
+        sequences.write(flat, PREPARED / f"{split}.arrow")
+    files.write_json(PREPARED / "encoding.json", encoded.to_json())
+    files.write_json(PREPARED / "packing.json", packing(params))
+
+
+def rows_of(
+    params: Params, split: str, *, named: list[str]
+) -> Iterator[tuple[pa.Table, npt.NDArray[np.int64]]]:
+    """Read the sequences of one split, chunk by chunk."""
+    shares = params.prepare.split.model_dump()
+    chunks = tables.chunks(RAW / "sequences.parquet")
+    return splits.select(chunks, split, named=named, **shares)
+
+
+def packing(params: Params) -> dict[str, object]:
+    """Say what padding costs, and which sequences occur more than once."""
+    prepared = {split: sequences.read(PREPARED / f"{split}.arrow") for split in tables.SPLITS}
+    lengths, size, seed = prepared["train"].lengths, params.train.batch_size, params.train.seed
+    at_random = np.random.default_rng(seed).permutation(len(lengths))
+    batched = batching.shuffled(lengths, batch_size=size, seed=seed, number=1)
+    return {
+        "sequences": {split: len(found) for split, found in prepared.items()},
+        "steps": {split: int(found.offsets[-1]) for split, found in prepared.items()},
+        "padding_at_random": batching.padding_share(lengths, batching.cut(at_random, size)),
+        "padding_as_batched": batching.padding_share(lengths, batched),
+        **sequences.repeats(prepared.values()),
+    }
+
+
+if __name__ == "__main__":
+    with errors.reported():
+        main()

@@ -1,0 +1,111 @@
+"""Train one model of the matrix; a training that was killed goes on where it stopped.
+
+    python -m stages.train bidirectional
+
+Reads `problem`, `model`, `models` and `train` from params.yaml, and data/prepared/.
+Writes models/MODEL/{weights.safetensors,model.json,history.csv}, and a run in MLflow.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from birnn import (
+    console,
+    devices,
+    errors,
+    files,
+    history,
+    model,
+    params,
+    sequences,
+    tracking,
+    training,
+)
+from birnn.encoding import Encoding
+from birnn.history import Epoch
+
+PREPARED, MODELS = Path("data/prepared"), Path("models")
+
+
+def main(name: str) -> None:
+    """Run the stage for one model."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that its run ends as KILLED
+    chosen = params.load()
+    architecture = params.architecture(chosen, name)
+    device = devices.choose(chosen.train.device)
+    encoding = Encoding(**files.read_json(PREPARED / "encoding.json"))
+    devices.make_deterministic(chosen.train.seed)
+    network = model.SequenceModel(describe(architecture, encoding))
+    knobs = params.of_run(chosen, name)
+    with tracking.training_run(chosen.problem, name, params=knobs, data=PREPARED) as run:
+        train(network, encoding, chosen.train, device, MODELS / name, run)
+
+
+def describe(chosen: params.Model, encoding: Encoding) -> model.Architecture:
+    """Join what params.yaml chooses with what the data fixes."""
+    knobs = chosen.model_dump()
+    if encoding.features:
+        knobs["embedding_size"] = 0
+    inputs = len(encoding.features) or len(encoding.vocabulary) + 1
+    return model.Architecture(
+        task=encoding.task, inputs=inputs, classes=len(encoding.labels), **knobs
+    )
+
+
+def train(
+    network: model.SequenceModel,
+    encoding: Encoding,
+    chosen: params.Train,
+    device: torch.device,
+    folder: Path,
+    run: tracking.Run,
+) -> None:
+    """Train, and keep files and run in step with every epoch."""
+    epochs: list[Epoch] = []
+
+    def log(epoch: Epoch) -> None:
+        epochs.append(epoch)
+        history.write(epochs, folder / "history.csv")
+        run.log_epoch(epoch)
+
+    resume = resume_path(network.architecture, chosen, device)
+    training.fit(
+        network,
+        sequences.read(PREPARED / "train.arrow"),
+        sequences.read(PREPARED / "validation.arrow"),
+        device=device,
+        resume=resume,
+        on_epoch=log,
+        track=console.track,
+        **chosen.model_dump(exclude={"device"}),
+    )
+    model.save(network, encoding, folder)
+    run.log_model(folder)
+    resume.unlink()
+    kept = history.best(epochs)
+    print(
+        f"{folder}: kept epoch {kept.epoch} of {len(epochs)}, "
+        f"validation loss {kept.validation_loss:.4f}, accuracy {kept.validation_accuracy:.4f}"
+    )
+
+
+def resume_path(
+    architecture: model.Architecture, chosen: params.Train, device: torch.device
+) -> Path:
+    """Where a training keeps its state: named by the hash of all that decides its result."""
+    what = [asdict(architecture), chosen.model_dump(), device.type, torch.__version__]
+    data = files.sha256(*(PREPARED / f"{split}.arrow" for split in ("train", "validation")))
+    name = files.sha256_of_text(json.dumps([*what, data]))
+    return tracking.root() / tracking.STATE / "resume" / f"{name}.safetensors"
+
+
+if __name__ == "__main__":
+    with errors.reported():
+        main(*sys.argv[1:])
