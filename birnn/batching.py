@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from birnn.distributed import ALONE, Group
 from birnn.sequences import Sequences, steps_of
 
 IGNORED = -100  # the label of padding; the default `ignore_index` of torch's cross entropy
@@ -31,12 +32,14 @@ class Batch:
         lengths: (batch,) int64.
         labels: (batch, steps) int64 for tagging, `IGNORED` in the padding; else (batch,) int64.
         indices: (batch,) int64 numpy array; which sequences these are.
+        count: labels in the batch; where several processes share it, in all of its shares.
     """
 
     values: Tensor
     lengths: Tensor
     labels: Tensor
     indices: npt.NDArray[np.int64]
+    count: int
 
     def to(self, device: torch.device) -> Batch:
         """Copy to a device without waiting for the copy to end."""
@@ -48,39 +51,95 @@ class Batch:
         )
 
 
-def epoch(sequences: Sequences, *, batch_size: int, seed: int, number: int) -> Iterator[Batch]:
+def epoch(
+    sequences: Sequences,
+    *,
+    batch_size: int,
+    batch_steps: int | None = None,
+    seed: int,
+    number: int,
+    group: Group = ALONE,
+) -> Iterator[Batch]:
     """Give every sequence once, in batches of about one length, in an order drawn for the epoch.
 
     Args:
         sequences: the split to train on.
-        batch_size: sequences in a batch; the last one cut may be smaller.
+        batch_size: sequences in a batch at most.
+        batch_steps: steps in a batch at most, padding included; a longer sequence stands alone.
         seed: of the whole training.
         number: of the epoch; an epoch's batches do not depend on those before it.
+        group: the processes that divide each batch among them.
     """
-    for indices in shuffled(sequences.lengths, batch_size=batch_size, seed=seed, number=number):
-        yield gather(sequences, indices)
+    for indices in shuffled(
+        sequences.lengths, batch_size=batch_size, batch_steps=batch_steps, seed=seed, number=number
+    ):
+        yield _share(sequences, indices, group)
 
 
-def in_order(sequences: Sequences, *, batch_size: int) -> Iterator[Batch]:
+def in_order(
+    sequences: Sequences,
+    *,
+    batch_size: int,
+    batch_steps: int | None = None,
+    group: Group = ALONE,
+) -> Iterator[Batch]:
     """Give every sequence once, from the shortest to the longest."""
-    for indices in cut(np.argsort(sequences.lengths, kind="stable"), batch_size):
-        yield gather(sequences, indices)
+    order = np.argsort(sequences.lengths, kind="stable")
+    for indices in cut(order, sequences.lengths, batch_size, batch_steps):
+        yield _share(sequences, indices, group)
+
+
+def _share(sequences: Sequences, indices: npt.NDArray[np.int64], group: Group) -> Batch:
+    """Gather this process's part of a batch; without one, a sequence that counts for nothing."""
+    if group.size == 1:
+        return gather(sequences, indices)
+    count = _count(sequences, indices)
+    own = indices[group.rank :: group.size]
+    if len(own):
+        return replace(gather(sequences, own), count=count)
+    batch = gather(sequences, indices[:1])
+    return replace(batch, labels=torch.full_like(batch.labels, IGNORED), count=count)
+
+
+def _count(sequences: Sequences, indices: npt.NDArray[np.int64]) -> int:
+    """The number of labels that some sequences have."""
+    if not sequences.tagging:
+        return len(indices)
+    return int((sequences.offsets[indices + 1] - sequences.offsets[indices]).sum())
 
 
 def shuffled(
-    lengths: npt.NDArray[np.int64], *, batch_size: int, seed: int, number: int
+    lengths: npt.NDArray[np.int64],
+    *,
+    batch_size: int,
+    batch_steps: int | None = None,
+    seed: int,
+    number: int,
 ) -> list[npt.NDArray[np.int64]]:
     """Draw the batches of one epoch as arrays of indices; see `epoch`."""
     generator = np.random.default_rng([seed, number])
     order = generator.permutation(len(lengths))
     blurred = lengths[order] * generator.uniform(1 - JITTER, 1 + JITTER, len(order))
-    batches = cut(order[np.argsort(blurred, kind="stable")], batch_size)
+    batches = cut(order[np.argsort(blurred, kind="stable")], lengths, batch_size, batch_steps)
     return [batches[position] for position in generator.permutation(len(batches))]
 
 
-def cut(order: npt.NDArray[np.int64], batch_size: int) -> list[npt.NDArray[np.int64]]:
-    """Cut an order of indices into batches."""
-    return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+def cut(
+    order: npt.NDArray[np.int64],
+    lengths: npt.NDArray[np.int64],
+    batch_size: int,
+    batch_steps: int | None = None,
+) -> list[npt.NDArray[np.int64]]:
+    """Cut an order of indices into batches, each as large as the two bounds allow."""
+    batches, start = [], 0
+    while start < len(order):
+        batch = order[start : start + batch_size]
+        if batch_steps is not None:
+            padded = np.maximum.accumulate(lengths[batch]) * np.arange(1, len(batch) + 1)
+            batch = batch[: max(1, np.searchsorted(padded, batch_steps, side="right"))]
+        batches.append(batch)
+        start += len(batch)
+    return batches
 
 
 def gather(sequences: Sequences, indices: npt.NDArray[np.int64]) -> Batch:
@@ -101,6 +160,7 @@ def gather(sequences: Sequences, indices: npt.NDArray[np.int64]) -> Batch:
         lengths=torch.from_numpy(lengths),
         labels=torch.from_numpy(labels),
         indices=indices,
+        count=_count(sequences, indices),
     )
 
 

@@ -7,11 +7,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from safetensors.torch import load as parse
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from birnn import files, history
+from birnn.distributed import ALONE, Group
 from birnn.history import Epoch
 
 
@@ -36,22 +38,23 @@ def save(
     tensors |= {f"best/{name}": value for name, value in progress.best.items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer/{index}/{name}": value for name, value in state.items()}
-    epochs = json.dumps([asdict(epoch) for epoch in progress.history])
+    epochs = json.dumps([asdict(epoch) for epoch in progress.history]).encode()
+    tensors["epochs"] = torch.frombuffer(bytearray(epochs), dtype=torch.uint8)
     with files.replacing(path) as partial:
-        on_cpu = {name: value.cpu().contiguous() for name, value in tensors.items()}
-        save_file(on_cpu, partial, metadata={"epochs": epochs})
+        save_file({name: value.cpu().contiguous() for name, value in tensors.items()}, partial)
 
 
-def load(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
+def load(
+    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, group: Group = ALONE
+) -> Progress:
     """Put model and optimizer back into the state that was saved; start anew if there is none.
 
-    A file that a crash of the machine has damaged counts as none.
+    A file that a crash of the machine has damaged counts as none. Of several processes the leading
+    one reads the file for all.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            epochs = [Epoch(**row) for row in json.loads(file.metadata()["epochs"])]
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (FileNotFoundError, SafetensorError):
+        tensors = parse(group.share(path.read_bytes() if group.leads and path.exists() else b""))
+    except SafetensorError:
         return Progress()
     model.load_state_dict(_below(tensors, "model/"))
     states: dict[int, dict[str, Tensor]] = {}
@@ -59,7 +62,8 @@ def load(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Prog
         index, key = name.split("/")
         states.setdefault(int(index), {})[key] = value
     optimizer.load_state_dict({**optimizer.state_dict(), "state": states})
-    return Progress(epochs, _below(tensors, "best/"))
+    rows = json.loads(tensors["epochs"].numpy().tobytes())
+    return Progress([Epoch(**row) for row in rows], _below(tensors, "best/"))
 
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

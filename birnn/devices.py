@@ -18,15 +18,33 @@ def choose(name: str) -> torch.device:
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
         name = next((gpu for gpu, found in there.items() if found), "cpu")
-    if not there.get(name, True):
+    if not there.get(name, name == "cpu"):
         raise DeviceError(
             f"train.device: expected a machine with {name}, found none here; use auto or cpu"
         )
     return torch.device(name)
 
 
-def make_deterministic(seed: int) -> None:
-    """Seed torch and forbid operations whose result depends on the order of threads."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
-    torch.use_deterministic_algorithms(mode=True)
+def check_precision(precision: str, device: torch.device) -> None:
+    """Refuse `bf16` where the hardware does not have it.
+
+    Raises:
+        DeviceError: the device has no bfloat16.
+    """
+    able = {"cuda": device.type == "cuda" and torch.cuda.is_bf16_supported(), "cpu": True}
+    if precision == "bf16" and not able.get(device.type, False):
+        raise DeviceError(
+            f"train.precision: expected a device with bf16, found {device.type} without; use fp32"
+        )
+
+
+def make_deterministic(seed: int, device: torch.device) -> None:
+    """Seed torch, and on a GPU forbid operations whose result depends on the order of threads.
+
+    On a CPU the operations in use are deterministic, and asking for it would import torch's
+    compiler, which takes longer than a small training.
+    """
     torch.manual_seed(seed)
+    if device.type != "cpu":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
+        torch.use_deterministic_algorithms(mode=True)

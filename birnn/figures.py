@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 # Colours that colour-blind readers can tell apart: Okabe and Ito, "Color universal design" (2008).
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 STYLE: dict[Any, Any] = {
+    "axes.axisbelow": True,
     "axes.grid": True,
     "axes.spines.right": False,
     "axes.spines.top": False,
@@ -34,7 +36,7 @@ def curves(histories: Mapping[str, Sequence[Epoch]]) -> str:
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8, 3), layout="constrained")
         for axes, measure in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-            for (model, epochs), colour in zip(histories.items(), COLOURS, strict=False):
+            for (model, epochs), colour in zip(histories.items(), cycle(COLOURS), strict=False):
                 _curve(axes, measure, model, epochs, colour)
             axes.set_xlabel("epoch")
             axes.set_ylabel("cross entropy" if measure == "loss" else measure)
@@ -68,7 +70,7 @@ def bars_by_length(tables: Mapping[str, Sequence[Mapping[Any, Any]]], measure: s
         axes.set_xlabel("steps in the sequence")
         axes.set_ylabel(measure.replace("_", " "))
         axes.set_ylim(0, 1)
-        axes.legend(frameon=False, ncols=len(tables), loc="lower left")
+        figure.legend(frameon=False, ncols=len(tables), loc="outside upper left")
         return svg(figure, f"{measure} by sequence length")
 
 

@@ -113,7 +113,7 @@ def load(folder: str | Path) -> tuple[SequenceModel, Encoding]:
         return model.eval(), Encoding(**description["encoding"])
     except FileNotFoundError:
         raise DataError(f"{folder / WEIGHTS}: no such file; run `dvc repro` first") from None
-    except (SafetensorError, RuntimeError, KeyError, TypeError) as error:
+    except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
         message = " ".join(str(error).split())
         raise DataError(
             f"{folder}: expected a model that `train` has saved, found: {message}"

@@ -128,7 +128,9 @@ class Train(Section):
 
     device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
     seed: Seed = 1
+    precision: Literal["fp32", "bf16"] = "fp32"
     batch_size: Count = 32
+    batch_steps: Count | None = None
     max_epochs: Count = 50
     patience: Count = 5
     learning_rate: Positive = 0.001
@@ -233,6 +235,8 @@ def _complaint(details: dict[str, Any]) -> str:
         return f"{key}: unknown key{_suggestion(path[-1])}"
     if details["type"] == "missing":
         return f"{key}: expected a value, found none; add the key"
+    if details["type"] == "union_tag_not_found":
+        return f"{key}.source: expected a value, found none; add the key"
     if details["type"] == "union_tag_invalid":
         expected, found = details["ctx"]["expected_tags"], details["ctx"]["tag"]
         return f"{key}.source: expected one of {expected}, found {found!r}"
@@ -264,7 +268,10 @@ def _source_names(section: type[BaseModel]) -> tuple[str, ...]:
 
 def _suggestion(key: str) -> str:
     """The declared key that is nearest to a misspelt one, if any is near."""
-    near = difflib.get_close_matches(key, _declared_keys(Params), n=1, cutoff=0.7)
+    declared = _declared_keys(Params)
+    if key in declared:
+        return " here; remove it, or move it to its own section"
+    near = difflib.get_close_matches(key, declared, n=1, cutoff=0.7)
     return f"; did you mean {near[0]}?" if near else "; remove it"
 
 

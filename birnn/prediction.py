@@ -20,7 +20,7 @@ from birnn.errors import DataError
 from birnn.model import SequenceModel
 from birnn.sequences import Sequences, steps_of
 
-BATCH_SIZE = 256
+BATCH_SIZE, BATCH_STEPS = 256, 1 << 16  # bounds on memory, whatever the lengths
 
 
 @torch.inference_mode()
@@ -36,7 +36,7 @@ def probabilities(
     model.to(device).eval()
     rows = sequences.label_offsets
     found = np.empty((rows[-1], model.architecture.classes), dtype=np.float32)
-    for batch in batching.in_order(sequences, batch_size=BATCH_SIZE):
+    for batch in batching.in_order(sequences, batch_size=BATCH_SIZE, batch_steps=BATCH_STEPS):
         moved = batch.to(device)
         share = model(moved.values, moved.lengths).softmax(dim=-1)
         real = share[moved.labels != IGNORED] if sequences.tagging else share

@@ -25,28 +25,7 @@ class Weights(NamedTuple):
 
 
 class VariableLengthRNN(nn.Module):
-    """A drop-in for `torch.nn.{RNN,GRU,LSTM}` on padded values and lengths.
-
-    It gives what `pack_padded_sequence`, that module and `pad_packed_sequence` give, forward and
-    gradient. Parameters have the names and shapes of `torch.nn`, so a state_dict goes both ways.
-
-    Args:
-        input_size: features of a step.
-        hidden_size: hidden units of one direction.
-        cell: "RNN" (tanh), "GRU" or "LSTM".
-        num_layers: layers, each reading the output of the one below.
-        dropout: share of each layer's output, but the last's, that is zeroed in train mode.
-        bidirectional: whether a second direction reads each sequence from its end.
-
-    Raises:
-        ValueError: an unknown cell.
-
-    Example:
-        >>> rnn = VariableLengthRNN(8, 16, cell="GRU")
-        >>> output, last = rnn(torch.randn(2, 5, 8), torch.tensor([5, 3]))
-        >>> output.shape, last.shape
-        (torch.Size([2, 5, 32]), torch.Size([2, 2, 16]))
-    """
+    """A drop-in for `torch.nn.{RNN,GRU,LSTM}` on padded values and lengths."""
 
     def __init__(
         self,
@@ -79,16 +58,7 @@ class VariableLengthRNN(nn.Module):
             nn.init.uniform_(parameter, -bound, bound)
 
     def forward(self, values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Run every layer over every sequence's own steps.
-
-        Args:
-            values: (batch, steps, features); anything, NaN too, past each length.
-            lengths: (batch,), integers from 1 to steps, in any order, on any device.
-
-        Returns:
-            output: (batch, steps, directions x hidden), zero past each length.
-            last: (layers x directions, batch, hidden), each direction's state after its last step.
-        """
+        """Run every layer over every sequence's own steps."""
         lengths = lengths.to(values.device, non_blocking=True)
         steps = torch.arange(values.shape[1], device=values.device)
         real = (steps < lengths[:, None]).unsqueeze(2)
@@ -107,14 +77,6 @@ class VariableLengthRNN(nn.Module):
             output = torch.cat(outputs, 2)
         return output, torch.stack(states)
 
-    def extra_repr(self) -> str:
-        """The arguments, as printed inside the module's name."""
-        return (
-            f"{self.input_size}, {self.hidden_size}, cell={self.cell!r}, "
-            f"num_layers={self.num_layers}, dropout={self.dropout}, "
-            f"bidirectional={self.bidirectional}"
-        )
-
     def _suffixes(self, layer: int) -> list[str]:
         return [f"l{layer}", f"l{layer}_reverse"][: 1 + self.bidirectional]
 
@@ -127,7 +89,6 @@ def _empty(*shape: int) -> nn.Parameter:
 
 
 def _reversed_rows(steps: Tensor, lengths: Tensor) -> Tensor:
-    """Where each (sequence, step) finds its input, read from the end of its own length."""
     source = lengths[:, None] - 1 - steps
     source = torch.where(source < 0, steps, source)
     starts = torch.arange(len(lengths), device=steps.device) * len(steps)

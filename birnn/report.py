@@ -16,6 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from rich.table import Table
 
 from birnn import files, history
+from birnn.errors import DataError
 from birnn.history import Epoch
 
 LIMITS = {
@@ -64,16 +65,19 @@ def read(name: str, models: str | Path, evaluation: str | Path) -> Result:
         DataError: a file is missing.
     """
     model, tested = Path(models) / name, Path(evaluation) / name
-    return Result(
-        name=name,
-        sha256=files.sha256(model / "weights.safetensors", model / "model.json"),
-        bidirectional=files.read_json(model / "model.json")["architecture"]["bidirectional"],
-        metrics=files.read_json(tested / "metrics.json"),
-        epochs=history.read(model / "history.csv"),
-        confusion=_csv(tested / "confusion.csv").set_index("actual"),
-        per_class=_csv(tested / "per_class.csv"),
-        by_length=_csv(tested / "by_length.csv"),
-    )
+    try:
+        return Result(
+            name=name,
+            sha256=files.sha256(model / "weights.safetensors", model / "model.json"),
+            bidirectional=files.read_json(model / "model.json")["architecture"]["bidirectional"],
+            metrics=files.read_json(tested / "metrics.json"),
+            epochs=history.read(model / "history.csv"),
+            confusion=_csv(tested / "confusion.csv").set_index("actual"),
+            per_class=_csv(tested / "per_class.csv"),
+            by_length=_csv(tested / "by_length.csv"),
+        )
+    except FileNotFoundError as error:
+        raise DataError(f"{error.filename}: no such file; run `dvc repro` first") from None
 
 
 def _csv(path: Path) -> pd.DataFrame:

@@ -176,7 +176,7 @@ def read(path: str | Path) -> Sequences:
         )
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; run `dvc repro` first") from None
-    except (pa.ArrowInvalid, KeyError) as error:
+    except (AttributeError, KeyError, OSError, ValueError) as error:
         raise DataError(f"{path}: expected a prepared split, found {error}") from None
 
 

@@ -105,7 +105,13 @@ def _text(column: pa.Array, name: str, where: str, rows: int) -> pa.Array:
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     if pa.types.is_floating(kind) or pa.types.is_nested(kind):
         raise DataError(f"{where}, {name}: expected text or whole numbers, found {kind}")
-    column = column.cast(pa.string())
+    try:
+        column = column.cast(pa.string())
+        column.validate(full=True)
+    except pa.ArrowInvalid as error:
+        raise DataError(
+            f"{where}, {name}, after row {rows}: expected UTF-8 text, found: {error}"
+        ) from None
     missing = pc.fill_null(pc.equal(column, ""), fill_value=True).to_numpy(zero_copy_only=False)
     if missing.any():
         raise DataError(f"{where}, row {rows + int(missing.argmax()) + 1}, {name}: value missing")
@@ -231,8 +237,8 @@ def chunks(
             yield from whole_sequences(file.iter_batches(batch_size=rows))
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; run `dvc repro` first") from None
-    except pa.ArrowInvalid as error:
-        raise DataError(f"{path}: expected Parquet, found {error}") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"{path}: expected Parquet, found {error}; run `dvc repro`") from None
 
 
 def whole_sequences(

@@ -245,7 +245,7 @@ def _log_servable(run_id: str, folder: Path) -> None:
 
     package = Path(__file__).parent
     with mlflow.start_run(run_id=run_id), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "An input example was not provided")  # the signature is
+        warnings.filterwarnings("ignore", ".*An input example was not provided")  # the signature is
         mlflow.pyfunc.log_model(
             name="model",
             python_model=str(package / "serving.py"),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
+from typing import TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -12,12 +14,21 @@ from torch import Tensor, nn
 from birnn import batching, checkpoint
 from birnn.batching import IGNORED, Batch
 from birnn.checkpoint import Progress
+from birnn.distributed import ALONE, Group
 from birnn.errors import TrainingError
 from birnn.history import Epoch
 from birnn.model import SequenceModel
 from birnn.sequences import Sequences
 
 Track = Callable[[Iterable[Batch], str], Iterable[Batch]]
+Score = Callable[..., tuple[Tensor, Tensor]]
+
+
+class Bounds(TypedDict):
+    """How large a batch may be; see `birnn.batching.epoch`."""
+
+    batch_size: int
+    batch_steps: int | None
 
 
 def fit(
@@ -35,6 +46,9 @@ def fit(
     clip_norm: float,
     resume: Path,
     on_epoch: Callable[[Epoch], None],
+    batch_steps: int | None = None,
+    precision: str = "fp32",
+    group: Group = ALONE,
     track: Track = lambda batches, _: batches,
 ) -> Progress:
     """Train until the validation loss stops falling, and keep the best epoch.
@@ -45,7 +59,7 @@ def fit(
         validation: what decides when to stop.
         device: where to compute.
         seed: of the batches and of dropout.
-        batch_size: sequences in a batch.
+        batch_size: sequences in a batch at most.
         max_epochs: passes over the training sequences at most.
         patience: epochs without a lower validation loss after which training stops.
         learning_rate: Adam's.
@@ -54,6 +68,9 @@ def fit(
         resume: where the state after each epoch is kept. If the file is there, training goes on
             from it, and ends with the same weights as if it had never stopped.
         on_epoch: called after every epoch, and first of all for each one that is resumed from.
+        batch_steps: steps in a batch at most, padding included.
+        precision: `fp32`, or `bf16` for products in bfloat16 (weights and sums stay float32).
+        group: the processes that train together; each calls `fit`, the first one keeps `resume`.
         track: wraps the batches of an epoch, to show progress.
 
     Raises:
@@ -63,76 +80,86 @@ def fit(
     optimizer = torch.optim.Adam(
         model.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=device.type != "mps"
     )
-    progress = checkpoint.load(resume, model, optimizer)
+    bounds = Bounds(batch_size=batch_size, batch_steps=batch_steps)
+    score = partial(_score, model, device=device, precision=precision)
+    progress = checkpoint.load(resume, model, optimizer, group)
     for epoch in progress.history:
         on_epoch(epoch)
     for number in range(len(progress.history) + 1, max_epochs + 1):
         if number - 1 - progress.best_epoch >= patience:
             break
-        torch.manual_seed(_epoch_seed(seed, number))
-        batches = batching.epoch(train, batch_size=batch_size, seed=seed, number=number)
-        learned = _train(model, optimizer, track(batches, f"epoch {number}"), device, clip_norm)
-        measured = measure(model, validation, batch_size=batch_size, device=device)
+        torch.manual_seed(_epoch_seed(seed, number, group.rank))
+        batches = batching.epoch(train, **bounds, seed=seed, number=number, group=group)
+        learned = _train(track(batches, f"epoch {number}"), score, optimizer, clip_norm, group)
+        held_out = batching.in_order(validation, **bounds, group=group)
+        measured = _measure(held_out, score, group)
         epoch = Epoch(number, learned[0], measured[0], learned[1], measured[1], learning_rate)
         _check(epoch)
         progress.history.append(epoch)
         if progress.best_epoch == number:
             progress.best = {name: value.clone() for name, value in model.state_dict().items()}
-        checkpoint.save(resume, model, optimizer, progress)
+        if group.leads:
+            checkpoint.save(resume, model, optimizer, progress)
         on_epoch(epoch)
     model.load_state_dict(progress.best)
     return progress
 
 
 def _train(
-    model: SequenceModel,
-    optimizer: torch.optim.Optimizer,
     batches: Iterable[Batch],
-    device: torch.device,
+    score: Score,
+    optimizer: torch.optim.Optimizer,
     clip_norm: float,
+    group: Group,
 ) -> tuple[float, float]:
     """One pass with a step of the optimizer after each batch; loss and accuracy on the way."""
-    model.train()
+    parameters = [p for part in optimizer.param_groups for p in part["params"]]
     tallies = []
     for batch in batches:
-        loss, tally = _loss(model, batch.to(device))
+        loss, tally = score(batch, train=True)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+        group.add(p.grad for p in parameters)
+        nn.utils.clip_grad_norm_(parameters, clip_norm)
         optimizer.step()
         tallies.append(tally)
-    return _mean(tallies)
+    return _mean(tallies, group)
 
 
 @torch.no_grad()
-def measure(
-    model: SequenceModel, sequences: Sequences, *, batch_size: int, device: torch.device
-) -> tuple[float, float]:
-    """Mean cross entropy (nats per label) and accuracy over all sequences."""
-    model.eval()
-    batches = batching.in_order(sequences, batch_size=batch_size)
-    return _mean([_loss(model, batch.to(device))[1] for batch in batches])
+def _measure(batches: Iterable[Batch], score: Score, group: Group) -> tuple[float, float]:
+    """Mean cross entropy (nats per label) and accuracy over all batches."""
+    return _mean([score(batch, train=False)[1] for batch in batches], group)
 
 
-def _loss(model: SequenceModel, batch: Batch) -> tuple[Tensor, Tensor]:
-    """The mean loss, and a tally (summed loss, right answers, labels) that stays on the device."""
-    logits = model(batch.values, batch.lengths).flatten(0, -2)
+def _score(
+    model: SequenceModel, batch: Batch, *, train: bool, device: torch.device, precision: str
+) -> tuple[Tensor, Tensor]:
+    """This process's part of the batch's mean loss, and a tally that stays on the device.
+
+    The tally holds the summed loss, the right answers and the labels of this part.
+    """
+    model.train(train)
+    batch = batch.to(device)
+    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+        logits = model(batch.values, batch.lengths).flatten(0, -2).float()
     labels = batch.labels.flatten()
-    loss = nn.functional.cross_entropy(logits, labels, ignore_index=IGNORED)
-    count = (labels != IGNORED).sum()
+    loss = nn.functional.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum")
     right = (logits.argmax(dim=1) == labels).sum()
-    return loss, torch.stack([loss.detach() * count, right, count])
+    return loss / batch.count, torch.stack([loss.detach(), right, (labels != IGNORED).sum()])
 
 
-def _mean(tallies: list[Tensor]) -> tuple[float, float]:
+def _mean(tallies: list[Tensor], group: Group) -> tuple[float, float]:
     """Loss and accuracy per label; the only point at which the host waits for the device."""
-    loss, right, count = torch.stack(tallies).cpu().double().sum(dim=0).tolist()
+    total = torch.stack(tallies).cpu().double().sum(dim=0)
+    group.add([total])
+    loss, right, count = total.tolist()
     return loss / count, right / count
 
 
-def _epoch_seed(seed: int, number: int) -> int:
-    """A seed of its own for each epoch, so that a resumed training draws the same dropout."""
-    return seed * 1_000_003 + number
+def _epoch_seed(seed: int, number: int, rank: int) -> int:
+    """A seed for each epoch and process, so that a resumed training draws the same dropout."""
+    return (seed * 1_000_003 + number) * 1_009 + rank
 
 
 def _check(epoch: Epoch) -> None:

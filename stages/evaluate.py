@@ -20,7 +20,7 @@ def main(name: str) -> None:
     """Run the stage for one model."""
     chosen = params.load()
     device = devices.choose(chosen.train.device)
-    devices.make_deterministic(chosen.train.seed)
+    devices.make_deterministic(chosen.train.seed, device)
     network, encoding = model.load(MODELS / name)
     test = sequences.read(PREPARED / "test.arrow")
     shares = prediction.probabilities(network, test, device=device)

@@ -2,7 +2,8 @@
 
     python -m stages.prepare
 
-Reads `prepare`, `train.batch_size` and `train.seed` from params.yaml, and data/raw/.
+Reads `prepare` and, of `train`, `batch_size`, `batch_steps` and `seed` from params.yaml, and
+data/raw/.
 Writes data/prepared/{train,validation,test}.arrow, encoding.json and packing.json.
 """
 
@@ -52,13 +53,15 @@ def rows_of(
 def packing(params: Params) -> dict[str, object]:
     """Say what padding costs, and which sequences occur more than once."""
     prepared = {split: sequences.read(PREPARED / f"{split}.arrow") for split in tables.SPLITS}
-    lengths, size, seed = prepared["train"].lengths, params.train.batch_size, params.train.seed
-    at_random = np.random.default_rng(seed).permutation(len(lengths))
-    batched = batching.shuffled(lengths, batch_size=size, seed=seed, number=1)
+    lengths, seed = prepared["train"].lengths, params.train.seed
+    size, steps = params.train.batch_size, params.train.batch_steps
+    order = np.random.default_rng(seed).permutation(len(lengths))
+    at_random = batching.cut(order, lengths, size, steps)
+    batched = batching.shuffled(lengths, batch_size=size, batch_steps=steps, seed=seed, number=1)
     return {
         "sequences": {split: len(found) for split, found in prepared.items()},
         "steps": {split: int(found.offsets[-1]) for split, found in prepared.items()},
-        "padding_at_random": batching.padding_share(lengths, batching.cut(at_random, size)),
+        "padding_at_random": batching.padding_share(lengths, at_random),
         "padding_as_batched": batching.padding_share(lengths, batched),
         **sequences.repeats(prepared.values()),
     }

@@ -1,6 +1,7 @@
 """Train one model of the matrix; a training that was killed goes on where it stopped.
 
     python -m stages.train bidirectional
+    torchrun --nproc-per-node 2 -m stages.train bidirectional    # the same batches, shared out
 
 Reads `problem`, `model`, `models` and `train` from params.yaml, and data/prepared/.
 Writes models/MODEL/{weights.safetensors,model.json,history.csv}, and a run in MLflow.
@@ -11,6 +12,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,6 +21,7 @@ import torch
 from birnn import (
     console,
     devices,
+    distributed,
     errors,
     files,
     history,
@@ -28,6 +31,7 @@ from birnn import (
     tracking,
     training,
 )
+from birnn.distributed import Group
 from birnn.encoding import Encoding
 from birnn.history import Epoch
 
@@ -40,12 +44,17 @@ def main(name: str) -> None:
     chosen = params.load()
     architecture = params.architecture(chosen, name)
     device = devices.choose(chosen.train.device)
+    devices.check_precision(chosen.train.precision, device)
     encoding = Encoding(**files.read_json(PREPARED / "encoding.json"))
-    devices.make_deterministic(chosen.train.seed)
+    devices.make_deterministic(chosen.train.seed, device)
     network = model.SequenceModel(describe(architecture, encoding))
-    knobs = params.of_run(chosen, name)
-    with tracking.training_run(chosen.problem, name, params=knobs, data=PREPARED) as run:
-        train(network, encoding, chosen.train, device, MODELS / name, run)
+    with distributed.joined() as group:
+        if not group.leads:
+            fit(network, chosen.train, device, group, on_epoch=lambda _: None)
+            return
+        knobs = params.of_run(chosen, name)
+        with tracking.training_run(chosen.problem, name, params=knobs, data=PREPARED) as run:
+            train(network, encoding, chosen.train, device, group, MODELS / name, run)
 
 
 def describe(chosen: params.Model, encoding: Encoding) -> model.Architecture:
@@ -64,6 +73,7 @@ def train(
     encoding: Encoding,
     chosen: params.Train,
     device: torch.device,
+    group: Group,
     folder: Path,
     run: tracking.Run,
 ) -> None:
@@ -75,24 +85,35 @@ def train(
         history.write(epochs, folder / "history.csv")
         run.log_epoch(epoch)
 
-    resume = resume_path(network.architecture, chosen, device)
+    fit(network, chosen, device, group, on_epoch=log)
+    model.save(network, encoding, folder)
+    run.log_model(folder)
+    resume_path(network.architecture, chosen, device).unlink()
+    kept = history.best(epochs)
+    print(
+        f"{folder}: kept epoch {kept.epoch} of {len(epochs)}, "
+        f"validation loss {kept.validation_loss:.4f}, accuracy {kept.validation_accuracy:.4f}"
+    )
+
+
+def fit(
+    network: model.SequenceModel,
+    chosen: params.Train,
+    device: torch.device,
+    group: Group,
+    on_epoch: Callable[[Epoch], None],
+) -> None:
+    """Run the training loop on the prepared splits."""
     training.fit(
         network,
         sequences.read(PREPARED / "train.arrow"),
         sequences.read(PREPARED / "validation.arrow"),
         device=device,
-        resume=resume,
-        on_epoch=log,
+        resume=resume_path(network.architecture, chosen, device),
+        on_epoch=on_epoch,
+        group=group,
         track=console.track,
         **chosen.model_dump(exclude={"device"}),
-    )
-    model.save(network, encoding, folder)
-    run.log_model(folder)
-    resume.unlink()
-    kept = history.best(epochs)
-    print(
-        f"{folder}: kept epoch {kept.epoch} of {len(epochs)}, "
-        f"validation loss {kept.validation_loss:.4f}, accuracy {kept.validation_accuracy:.4f}"
     )
 
 

@@ -60,7 +60,7 @@ def _series(path: Path, split: str, *, official: bool) -> pa.RecordBatch:
         raise DataError(f"{path}: no such file; put it there, or correct data.{split}")
     try:
         steps, labels = load_from_tsfile(str(path), return_data_type="pd-multiindex")
-    except (ValueError, OSError, IndexError, TypeError) as error:
+    except (AttributeError, IndexError, OSError, TypeError, ValueError) as error:
         message = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"{path}: expected a .ts file, found: {message}") from None
     number = steps.index.get_level_values(0).to_numpy()

@@ -35,7 +35,10 @@ def read(path: str | Path) -> Iterator[pa.RecordBatch]:
         yield from _parquet(path) if path.suffix == ".parquet" else _csv(path)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; put it there, or correct data.path") from None
-    except (pa.ArrowInvalid, OSError, EOFError, UnicodeDecodeError) as error:
+    except UnicodeEncodeError as error:  # what is not UTF-8 comes as surrogates; see `_opened`
+        found = f"found the column name {error.object!r}; save it as UTF-8"
+        raise DataError(f"{path}: expected UTF-8, {found}") from None
+    except (pa.ArrowInvalid, OSError, EOFError) as error:
         message = " ".join(str(error).split())
         raise DataError(f"{path}: expected {path.suffix[1:]}, found: {message}") from None
 
@@ -47,7 +50,7 @@ def _parquet(path: Path) -> Iterator[pa.RecordBatch]:
 
 def _csv(path: Path) -> Iterator[pa.RecordBatch]:
     with _opened(path) as file:
-        header = next(csv.reader(file), [])
+        header = next(filter(None, csv.reader(file)), [])
     try:
         yield from _csv_batches(path, header, threads=True)
     except pa.ArrowInvalid:
@@ -78,5 +81,5 @@ def _raise_with_line(path: Path, header: list[str]) -> None:
 
 def _opened(path: Path) -> IO[str]:
     if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
-    return path.open(encoding="utf-8-sig", newline="")
+        return gzip.open(path, "rt", encoding="utf-8-sig", errors="surrogateescape", newline="")
+    return path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")

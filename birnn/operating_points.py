@@ -1,0 +1,97 @@
+"""From which probability on a critical class is called, where the most probable will not do.
+
+A threshold is chosen on validation rows and then used for every prediction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.metrics import precision_recall_curve
+
+from birnn.errors import DataError
+
+Floats = npt.NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class OperatingPoint:
+    """A threshold, and what it gives on the rows that it was chosen on.
+
+    Attributes:
+        threshold: the class is called where its probability is at least this.
+        precision: share of the calls that are right.
+        recall: share of the class that is called.
+        reached: whether what was wanted could be had.
+    """
+
+    threshold: float
+    precision: float
+    recall: float
+    reached: bool
+
+
+def choose(
+    positive: npt.NDArray[np.bool_],
+    probability: Floats,
+    *,
+    wanted: Literal["recall", "precision"],
+    at_least: float,
+) -> OperatingPoint:
+    """Find the threshold with the highest precision that has the wanted recall, or vice versa.
+
+    Where no threshold has what is wanted, the one that comes nearest is taken.
+
+    Args:
+        positive: (N,) whether a validation row is of the class.
+        probability: (N,) that the model gives the class.
+        wanted: what to have, `recall` or `precision`; the other is made as high as it can be.
+        at_least: how much of it.
+
+    Raises:
+        DataError: No row is of the class.
+    """
+    if not positive.any():
+        raise DataError(
+            "expected validation rows of the critical class, found none: "
+            "add some, or take the class out of the critical ones"
+        )
+    # The curve's last point, recall 0, belongs to no threshold.
+    precision, recall, threshold = precision_recall_curve(positive, probability)
+    precision, recall = precision[:-1], recall[:-1]
+    bound, aim = (recall, precision) if wanted == "recall" else (precision, recall)
+    good = np.flatnonzero(bound >= min(at_least, bound.max()))
+    best = good[np.lexsort((bound[good], aim[good]))[-1]]
+    return OperatingPoint(
+        threshold=float(threshold[best]),
+        precision=float(precision[best]),
+        recall=float(recall[best]),
+        reached=bool(bound[best] >= at_least),
+    )
+
+
+def decide(probabilities: Floats, thresholds: Mapping[int, float]) -> npt.NDArray[np.int64]:
+    """Return the predicted class (N,) of each row.
+
+    A class with a threshold is called where its probability reaches it; of several, the one that
+    is furthest above its own. Elsewhere the most probable of the other classes is called.
+
+    Args:
+        probabilities: (N, C).
+        thresholds: of the critical classes, by class index; without any, this is argmax.
+    """
+    called: npt.NDArray[np.int64] = probabilities.argmax(axis=1)
+    if not thresholds:
+        return called
+    critical = np.array(list(thresholds))
+    above = probabilities[:, critical] - np.array(list(thresholds.values()))
+    called = critical[above.argmax(axis=1)]
+    if len(critical) < probabilities.shape[1]:
+        others = probabilities.copy()
+        others[:, critical] = -1
+        called = np.where(above.max(axis=1) >= 0, called, others.argmax(axis=1))
+    return called
