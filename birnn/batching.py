@@ -8,7 +8,7 @@ A batch is gathered straight from the flat values, without a loop over its seque
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,6 +21,8 @@ from birnn.sequences import Sequences, steps_of
 
 IGNORED = -100  # the label of padding; the default `ignore_index` of torch's cross entropy
 JITTER = 0.05  # lengths are blurred by 5 % before sorting, so that batches differ between epochs
+RELEASE_BYTES = 1 << 28  # read from a mapped file, after which its pages are let go
+PAGE_BYTES = 1 << 12  # the least that reading a sequence costs
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +72,10 @@ def epoch(
         number: of the epoch; an epoch's batches do not depend on those before it.
         group: the processes that divide each batch among them.
     """
-    for indices in shuffled(
+    batches = shuffled(
         sequences.lengths, batch_size=batch_size, batch_steps=batch_steps, seed=seed, number=number
-    ):
-        yield _share(sequences, indices, group)
+    )
+    yield from _gathered(sequences, batches, group)
 
 
 def in_order(
@@ -85,8 +87,21 @@ def in_order(
 ) -> Iterator[Batch]:
     """Give every sequence once, from the shortest to the longest."""
     order = np.argsort(sequences.lengths, kind="stable")
-    for indices in cut(order, sequences.lengths, batch_size, batch_steps):
-        yield _share(sequences, indices, group)
+    yield from _gathered(sequences, cut(order, sequences.lengths, batch_size, batch_steps), group)
+
+
+def _gathered(
+    sequences: Sequences, batches: Iterable[npt.NDArray[np.int64]], group: Group
+) -> Iterator[Batch]:
+    """Gather one batch after the other, in bounded memory however large the mapped file is."""
+    held = 0
+    for indices in batches:
+        batch = _share(sequences, indices, group)
+        yield batch
+        held += batch.values.nbytes + len(indices) * PAGE_BYTES
+        if held > RELEASE_BYTES:
+            sequences.release()
+            held = 0
 
 
 def _share(sequences: Sequences, indices: npt.NDArray[np.int64], group: Group) -> Batch:

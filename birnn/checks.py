@@ -285,24 +285,30 @@ def _drop(right: Ints, rows: Ints, inside: Mask) -> tuple[float, float]:
 
 # --- calibration ----------------------------------------------------------------------------------
 
+BINS = 15  # as in `metrics.calibration`
 OFF, FAR_OFF = 0.05, 0.15
 
 
-def calibration(confidence: Floats, accuracy: Floats, rows: Ints, *, num_sequences: int) -> Check:
-    """Is a class that is called 90 % probable right in 90 % of cases?
+def calibration(confidence: Floats, right: Mask, offsets: Ints) -> Check:
+    """Is an answer that is called 90 % probable right in 90 % of cases?
+
+    The figure is the expected calibration error of `metrics.calibration`, less what it would be by
+    chance for a model whose probabilities are exact.
 
     Args:
-        confidence: (B,) mean probability of the top class in each bin, as `metrics.calibration`.
-        accuracy: (B,) share of the bin's rows in which it is right.
-        rows: (B,) of each bin.
-        num_sequences: that the rows come from; each counts as one observation, to be careful.
+        confidence: (N,) probability of the most probable class of each test row.
+        right: (N,) whether that class is the actual one.
+        offsets: (S + 1,) where each sequence begins and ends.
     """
-    share = rows / rows.sum()
-    error = share @ np.abs(accuracy - confidence)
-    observations = np.maximum(share * num_sequences, 1)
-    # The mean of |x| for a normal x with the standard error of a share.
-    chance = share @ np.sqrt(2 / np.pi * confidence * (1 - confidence) / observations)
-    said, was = share @ confidence, share @ accuracy
+    sequence = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    column = np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, None)
+    cells = (len(offsets) - 1) * BINS
+    total = np.bincount(sequence * BINS + column, right - confidence, minlength=cells)
+    surplus = total.reshape(-1, BINS) / len(right)  # of right answers, by sequence and bin
+    error = np.abs(surplus.sum(axis=0)).sum()
+    # The mean of |x| is sqrt(2 / pi) of the standard deviation for a normal x of mean 0.
+    chance = np.sqrt(2 / np.pi * (surplus**2).sum(axis=0)).sum()
+    said, was = confidence.mean(dtype=np.float64), right.mean()
     figures = {"calibration_error": error, "by_chance": chance, "confidence": said, "accuracy": was}
     text = f"The model is {_percent(said)} sure of its answers, and {_percent(was)} are right"
     findings: list[Finding] = []

@@ -7,6 +7,7 @@ batch, uncompressed, so that reading is a memory map and nothing is copied until
 from __future__ import annotations
 
 import hashlib
+import mmap
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -22,6 +23,8 @@ import pyarrow as pa
 from birnn import files
 from birnn.errors import DataError
 
+COPY_BYTES = 1 << 26
+
 
 @dataclass(frozen=True, slots=True)
 class Sequences:
@@ -34,6 +37,7 @@ class Sequences:
         ids: a string for each sequence.
         groups: a string for each sequence; its id where the table has no groups.
         tagging: whether there is a label for each step, not for each sequence.
+        mapped: the file that the arrays are views of, if they are.
     """
 
     values: npt.NDArray[Any]
@@ -42,6 +46,7 @@ class Sequences:
     ids: pa.StringArray
     groups: pa.StringArray
     tagging: bool
+    mapped: mmap.mmap | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -55,6 +60,11 @@ class Sequences:
     def label_offsets(self) -> npt.NDArray[np.int64]:
         """Where each sequence's labels begin, (sequences + 1,) int64."""
         return self.offsets if self.tagging else np.arange(len(self) + 1)
+
+    def release(self) -> None:
+        """Let go of the pages that were read, so that memory does not grow to the file's size."""
+        if self.mapped is not None:
+            _release(self.mapped)
 
     def select(self, indices: npt.NDArray[np.int64]) -> Sequences:
         """Copy some of the sequences, in the order given."""
@@ -96,6 +106,7 @@ def repeats(splits: Iterable[Sequences]) -> dict[str, int]:
             first = labels_of.setdefault(content, answer)
             found["conflicts"] += first != answer
         found["duplicates"] += len(sequences)
+        sequences.release()
     found["duplicates"] -= len(labels_of)
     return found
 
@@ -119,8 +130,10 @@ def write(chunks: Iterable[Sequences], path: str | Path) -> None:
         heads = [_spool(chunk, *spool) for chunk in chunks]
         if not heads:
             raise DataError(f"{path}: expected at least one sequence, found none")
-        batch = _record_batch(heads, *[_mapped(file) for file in spool])
-        with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
+        mapped = [_mapped(file) for file in spool]
+        batch = _record_batch(heads, *map(pa.py_buffer, mapped))
+        raw = stack.enter_context(partial.open("wb"))
+        with pa.ipc.new_file(pa.PythonFile(_Sink(raw, mapped), "w"), batch.schema) as writer:
             writer.write_batch(batch)
 
 
@@ -131,9 +144,40 @@ def _spool(chunk: Sequences, values: IO[bytes], labels: IO[bytes]) -> Sequences:
     return replace(chunk, values=chunk.values[:0].copy(), labels=chunk.labels[:0].copy())
 
 
-def _mapped(file: IO[bytes]) -> pa.Buffer:
+def _mapped(file: IO[bytes]) -> mmap.mmap:
     file.flush()
-    return pa.py_buffer(np.memmap(file, dtype=np.uint8, mode="r"))
+    return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def _release(mapped: mmap.mmap) -> None:
+    if hasattr(mapped, "madvise"):  # not on Windows
+        mapped.madvise(mmap.MADV_DONTNEED)
+
+
+class _Sink:
+    """A file for pyarrow to write to, which lets go of what it has copied from mapped files."""
+
+    closed = False
+
+    def __init__(self, file: IO[bytes], mapped: list[mmap.mmap]) -> None:
+        self.file, self.mapped = file, mapped
+
+    def write(self, data: bytes | pa.Buffer) -> int:
+        view = memoryview(data)
+        for start in range(0, len(view), COPY_BYTES):
+            self.file.write(view[start : start + COPY_BYTES])
+            for mapped in self.mapped:
+                _release(mapped)
+        return len(view)
+
+    def tell(self) -> int:
+        return self.file.tell()
+
+    def flush(self) -> None:
+        self.file.flush()
+
+    def close(self) -> None:
+        """Leave closing to the one who opened the file."""
 
 
 def _record_batch(heads: list[Sequences], values: pa.Buffer, labels: pa.Buffer) -> pa.RecordBatch:
@@ -163,7 +207,9 @@ def read(path: str | Path) -> Sequences:
         DataError: the file is missing or is not one that `write` has made.
     """
     try:
-        batch = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
+        with Path(path).open("rb") as file:
+            mapped = _mapped(file)
+        batch = pa.ipc.open_file(pa.py_buffer(mapped)).get_batch(0)
         values, labels = batch["values"], batch["label"]
         tagging = pa.types.is_large_list(labels.type)
         return Sequences(
@@ -173,6 +219,7 @@ def read(path: str | Path) -> Sequences:
             ids=batch["sequence"],
             groups=batch["group"],
             tagging=tagging,
+            mapped=mapped,
         )
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; run `dvc repro` first") from None
