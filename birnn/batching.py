@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 
 from birnn.distributed import ALONE, Group
+from birnn.losses import IGNORED
 from birnn.sequences import Sequences, steps_of
 
-IGNORED = -100  # the label of padding; the default `ignore_index` of torch's cross entropy
-JITTER = 0.05  # lengths are blurred by 5 % before sorting, so that batches differ between epochs
+JITTER = 0.01  # lengths are blurred by 1 % before sorting, so that batches differ between epochs
 RELEASE_BYTES = 1 << 28  # read from a mapped file, after which its pages are let go
 PAGE_BYTES = 1 << 12  # the least that reading a sequence costs
 
@@ -53,8 +53,70 @@ class Batch:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Resident:
+    """A split that lies on a device, so that its batches are made there and none is copied.
+
+    Attributes:
+        host: the same split in memory; it tells lengths without asking the device.
+        values: as in `Sequences`, on the device.
+        labels: likewise.
+        offsets: likewise.
+    """
+
+    host: Sequences
+    values: Tensor
+    labels: Tensor
+    offsets: Tensor
+
+    def gather(self, indices: npt.NDArray[np.int64]) -> Batch:
+        """Put some sequences side by side, as `gather` does, without waiting for the device."""
+        longest = int((self.host.offsets[indices + 1] - self.host.offsets[indices]).max())
+        chosen = _sent(torch.from_numpy(indices), self.values.device)
+        starts = self.offsets[chosen]
+        lengths = self.offsets[chosen + 1] - starts
+        steps = torch.arange(longest, device=chosen.device)
+        real = steps < lengths[:, None]
+        rows = torch.where(real, starts[:, None] + steps, 0)
+        values = self.values[rows]
+        padding = ~real.view(*real.shape, *[1] * (values.ndim - 2))
+        tagging = self.host.tagging
+        labels = self.labels[rows].masked_fill(~real, IGNORED) if tagging else self.labels[chosen]
+        return Batch(
+            values=values.masked_fill(padding, 0),
+            lengths=lengths,
+            labels=labels,
+            indices=indices,
+            count=_count(self.host, indices),
+        )
+
+
+def placed(sequences: Sequences, device: torch.device) -> Sequences | Resident:
+    """Put a split onto a GPU if it takes no more than half of its free memory."""
+    size = sequences.values.nbytes + 2 * sequences.labels.nbytes
+    if device.type != "cuda" or size > torch.cuda.mem_get_info(device)[0] // 2:
+        return sequences
+    return resident(sequences, device)
+
+
+def resident(sequences: Sequences, device: torch.device) -> Resident:
+    """Copy a split to a device."""
+    kind = torch.int64 if sequences.values.ndim == 1 else torch.float32
+    return Resident(
+        host=sequences,
+        values=torch.tensor(sequences.values, dtype=kind, device=device),
+        labels=torch.tensor(sequences.labels, dtype=torch.int64, device=device),
+        offsets=torch.tensor(sequences.offsets, device=device),
+    )
+
+
+def _sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """Copy to a device; only from pinned memory can a GPU fetch it while the host goes on."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+
+
 def epoch(
-    sequences: Sequences,
+    sequences: Sequences | Resident,
     *,
     batch_size: int,
     batch_steps: int | None = None,
@@ -72,26 +134,32 @@ def epoch(
         number: of the epoch; an epoch's batches do not depend on those before it.
         group: the processes that divide each batch among them.
     """
+    lengths = _host(sequences).lengths
     batches = shuffled(
-        sequences.lengths, batch_size=batch_size, batch_steps=batch_steps, seed=seed, number=number
+        lengths, batch_size=batch_size, batch_steps=batch_steps, seed=seed, number=number
     )
     yield from _gathered(sequences, batches, group)
 
 
 def in_order(
-    sequences: Sequences,
+    sequences: Sequences | Resident,
     *,
     batch_size: int,
     batch_steps: int | None = None,
     group: Group = ALONE,
 ) -> Iterator[Batch]:
     """Give every sequence once, from the shortest to the longest."""
-    order = np.argsort(sequences.lengths, kind="stable")
-    yield from _gathered(sequences, cut(order, sequences.lengths, batch_size, batch_steps), group)
+    lengths = _host(sequences).lengths
+    order = np.argsort(lengths, kind="stable")
+    yield from _gathered(sequences, cut(order, lengths, batch_size, batch_steps), group)
+
+
+def _host(sequences: Sequences | Resident) -> Sequences:
+    return sequences.host if isinstance(sequences, Resident) else sequences
 
 
 def _gathered(
-    sequences: Sequences, batches: Iterable[npt.NDArray[np.int64]], group: Group
+    sequences: Sequences | Resident, batches: Iterable[npt.NDArray[np.int64]], group: Group
 ) -> Iterator[Batch]:
     """Gather one batch after the other, in bounded memory however large the mapped file is."""
     held = 0
@@ -100,15 +168,15 @@ def _gathered(
         yield batch
         held += batch.values.nbytes + len(indices) * PAGE_BYTES
         if held > RELEASE_BYTES:
-            sequences.release()
+            _host(sequences).release()
             held = 0
 
 
-def _share(sequences: Sequences, indices: npt.NDArray[np.int64], group: Group) -> Batch:
+def _share(sequences: Sequences | Resident, indices: npt.NDArray[np.int64], group: Group) -> Batch:
     """Gather this process's part of a batch; without one, a sequence that counts for nothing."""
     if group.size == 1:
         return gather(sequences, indices)
-    count = _count(sequences, indices)
+    count = _count(_host(sequences), indices)
     own = indices[group.rank :: group.size]
     if len(own):
         return replace(gather(sequences, own), count=count)
@@ -157,8 +225,10 @@ def cut(
     return batches
 
 
-def gather(sequences: Sequences, indices: npt.NDArray[np.int64]) -> Batch:
+def gather(sequences: Sequences | Resident, indices: npt.NDArray[np.int64]) -> Batch:
     """Put some sequences side by side, padded to the longest of them."""
+    if isinstance(sequences, Resident):
+        return sequences.gather(indices)
     lengths = sequences.offsets[indices + 1] - sequences.offsets[indices]
     real = np.arange(lengths.max()) < lengths[:, None]
     rows = steps_of(sequences.offsets, indices)

@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from birnn import errors, files
+from birnn.errors import DataError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -69,13 +70,17 @@ def backfill() -> None:
     from birnn import params, tracking
 
     chosen = params.load()
-    for name in chosen.models:
-        run = tracking.run_of_model(
-            chosen.problem, name, MODELS / name, params=params.of_run(chosen, name), data=PREPARED
-        )
-        run.log_evaluation(EVALUATION / name)
-        run.log_report(REPORT)
-        print(f"{name}: run {run.id}")
+    try:
+        for name in chosen.models:
+            knobs = params.of_run(chosen, name)
+            run = tracking.run_of_model(
+                chosen.problem, name, MODELS / name, params=knobs, data=PREPARED
+            )
+            run.log_evaluation(EVALUATION / name)
+            run.log_report(REPORT)
+            print(f"{name}: run {run.id}")
+    except FileNotFoundError as error:
+        raise DataError(f"{error.filename}: no such file; run `dvc repro` first") from None
 
 
 def main() -> None:

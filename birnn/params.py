@@ -136,6 +136,8 @@ class Train(Section):
     learning_rate: Positive = 0.001
     weight_decay: NotNegative = 0.0
     clip_norm: Positive = 1.0
+    class_weights: Literal["none", "balanced"] = "none"
+    focal_gamma: NotNegative = 0.0
 
 
 class Evaluate(Section):

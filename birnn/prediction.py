@@ -14,9 +14,9 @@ import pyarrow as pa
 import torch
 
 from birnn import batching, tables
-from birnn.batching import IGNORED
 from birnn.encoding import Encoding
 from birnn.errors import DataError
+from birnn.losses import IGNORED
 from birnn.model import SequenceModel
 from birnn.sequences import Sequences, steps_of
 

@@ -72,7 +72,7 @@ def read(name: str, models: str | Path, evaluation: str | Path) -> Result:
             bidirectional=files.read_json(model / "model.json")["architecture"]["bidirectional"],
             metrics=files.read_json(tested / "metrics.json"),
             epochs=history.read(model / "history.csv"),
-            confusion=_csv(tested / "confusion.csv").set_index("actual"),
+            confusion=_confusion(tested / "confusion.csv"),
             per_class=_csv(tested / "per_class.csv"),
             by_length=_csv(tested / "by_length.csv"),
         )
@@ -82,13 +82,18 @@ def read(name: str, models: str | Path, evaluation: str | Path) -> Result:
 
 def _csv(path: Path) -> pd.DataFrame:
     """Read a table; names of classes stay text, be they `1`, `NA` or `null`."""
-    names = {"actual": str, "label": str}
     return pd.read_csv(
         path,
-        dtype=names,
+        dtype={"label": str},
         keep_default_na=False,
         na_values={"precision": "", "recall": "", "f1": ""},
     )
+
+
+def _confusion(path: Path) -> pd.DataFrame:
+    """Read counts whose rows and columns bear names of classes, be they `actual` or `label`."""
+    table = pd.read_csv(path, header=None, index_col=0, dtype=str, keep_default_na=False)
+    return table[1:].astype(int).set_axis(table.iloc[0], axis="columns")
 
 
 def ladder(

@@ -12,10 +12,12 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from birnn import devices, model, prediction
+from birnn.errors import BirnnError
 
 
 class Predictor(PythonModel):
@@ -32,12 +34,20 @@ class Predictor(PythonModel):
         model_input: pd.DataFrame,
         params: dict[str, Any] | None = None,  # noqa: ARG002
     ) -> pd.DataFrame:
-        """Give `sequence`, `predicted` and `probability_LABEL`, one row a label."""
+        """Give `sequence`, `predicted` and `probability_LABEL`, one row a label.
+
+        Raises:
+            MlflowException: the table is not one that the model reads; a server answers with it and
+                status 400, where another exception would send the client a traceback.
+        """
         batches = pa.Table.from_pandas(model_input, preserve_index=False).to_batches()
         predicted = prediction.of_table(
             self.model, self.encoding, batches, where="the request", device=self.device
         )
-        frame: pd.DataFrame = pa.concat_tables(predicted).to_pandas()
+        try:
+            frame: pd.DataFrame = pa.concat_tables(predicted).to_pandas()
+        except BirnnError as error:
+            raise MlflowException.invalid_parameter_value(str(error)) from None
         return frame
 
 

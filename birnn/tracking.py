@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.models import ModelSignature
 
-METRICS_PER_CALL = 1000  # MLflow's limit
+METRICS_PER_CALL, NAME_LENGTH = 1000, 250  # MLflow's limits
 STATE = ".birnn"  # in the root: locks, and the state of trainings that are under way
 
 
@@ -96,8 +96,10 @@ class Run:
         _log_servable(self.id, folder)
 
     def log_evaluation(self, folder: str | Path) -> None:
-        """Attach what `evaluate` wrote: the test metrics, and all its files."""
-        self._log_metrics(files.read_json(Path(folder) / "metrics.json"))
+        """Attach what `evaluate` wrote: the test metrics that are new, and all its files."""
+        known = self.client.get_run(self.id).data.metrics
+        found = files.read_json(Path(folder) / "metrics.json").items()
+        self._log_metrics({name: v for name, v in found if known.get(_name(name)) != v})
         self.client.log_artifacts(self.id, str(folder), "evaluation")
 
     def log_report(self, folder: str | Path) -> None:
@@ -160,8 +162,9 @@ def run_of_model(
         )
         if found:
             return Run(client, found[0].info.run_id)
+        epochs = history.read(Path(folder) / "history.csv")
         run = _create(client, problem, model, params, data, {"backfilled": "true"})
-        for epoch in history.read(Path(folder) / "history.csv"):
+        for epoch in epochs:
             run.log_epoch(epoch)
         run.log_model(folder)
         client.set_terminated(run.id, "FINISHED")
@@ -235,8 +238,9 @@ def _lock(name: str) -> FileLock:
 
 
 def _name(metric: str) -> str:
-    """A name that MLflow takes; class names may hold any character."""
-    return "".join(letter if letter.isalnum() or letter in "_-. :/" else "_" for letter in metric)
+    """A name that MLflow takes; class names may hold any character, and `/` would make a path."""
+    letters = (letter if letter.isalnum() or letter in "_-. :" else "_" for letter in metric)
+    return "".join(letters)[:NAME_LENGTH]
 
 
 def _log_servable(run_id: str, folder: Path) -> None:

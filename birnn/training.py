@@ -11,12 +11,13 @@ from typing import TypedDict
 import torch
 from torch import Tensor, nn
 
-from birnn import batching, checkpoint
-from birnn.batching import IGNORED, Batch
+from birnn import batching, checkpoint, losses
+from birnn.batching import Batch
 from birnn.checkpoint import Progress
 from birnn.distributed import ALONE, Group
 from birnn.errors import TrainingError
 from birnn.history import Epoch
+from birnn.losses import IGNORED
 from birnn.model import SequenceModel
 from birnn.sequences import Sequences
 
@@ -48,6 +49,8 @@ def fit(
     on_epoch: Callable[[Epoch], None],
     batch_steps: int | None = None,
     precision: str = "fp32",
+    class_weights: str = "none",
+    focal_gamma: float = 0.0,
     group: Group = ALONE,
     track: Track = lambda batches, _: batches,
 ) -> Progress:
@@ -70,6 +73,8 @@ def fit(
         on_epoch: called after every epoch, and first of all for each one that is resumed from.
         batch_steps: steps in a batch at most, padding included.
         precision: `fp32`, or `bf16` for products in bfloat16 (weights and sums stay float32).
+        class_weights: `none`, or `balanced` for rare classes to count as much as frequent ones.
+        focal_gamma: exponent of the focal loss; see `birnn.losses.cross_entropy`.
         group: the processes that train together; each calls `fit`, the first one keeps `resume`.
         track: wraps the batches of an epoch, to show progress.
 
@@ -81,7 +86,12 @@ def fit(
         model.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=device.type != "mps"
     )
     bounds = Bounds(batch_size=batch_size, batch_steps=batch_steps)
-    score = partial(_score, model, device=device, precision=precision)
+    weights = None
+    if class_weights == "balanced":
+        weights = losses.balanced(train.labels, model.architecture.classes).to(device)
+    objective = partial(losses.cross_entropy, weights=weights, gamma=focal_gamma)
+    score = partial(_score, model, objective=objective, device=device, precision=precision)
+    splits = [batching.placed(split, device) for split in (train, validation)]
     progress = checkpoint.load(resume, model, optimizer, group)
     for epoch in progress.history:
         on_epoch(epoch)
@@ -89,9 +99,9 @@ def fit(
         if number - 1 - progress.best_epoch >= patience:
             break
         torch.manual_seed(_epoch_seed(seed, number, group.rank))
-        batches = batching.epoch(train, **bounds, seed=seed, number=number, group=group)
+        batches = batching.epoch(splits[0], **bounds, seed=seed, number=number, group=group)
         learned = _train(track(batches, f"epoch {number}"), score, optimizer, clip_norm, group)
-        held_out = batching.in_order(validation, **bounds, group=group)
+        held_out = batching.in_order(splits[1], **bounds, group=group)
         measured = _measure(held_out, score, group)
         epoch = Epoch(number, learned[0], measured[0], learned[1], measured[1], learning_rate)
         _check(epoch)
@@ -133,7 +143,13 @@ def _measure(batches: Iterable[Batch], score: Score, group: Group) -> tuple[floa
 
 
 def _score(
-    model: SequenceModel, batch: Batch, *, train: bool, device: torch.device, precision: str
+    model: SequenceModel,
+    batch: Batch,
+    *,
+    train: bool,
+    objective: Callable[[Tensor, Tensor], Tensor],
+    device: torch.device,
+    precision: str,
 ) -> tuple[Tensor, Tensor]:
     """This process's part of the batch's mean loss, and a tally that stays on the device.
 
@@ -144,7 +160,7 @@ def _score(
     with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
         logits = model(batch.values, batch.lengths).flatten(0, -2).float()
     labels = batch.labels.flatten()
-    loss = nn.functional.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum")
+    loss = objective(logits, labels)
     right = (logits.argmax(dim=1) == labels).sum()
     return loss / batch.count, torch.stack([loss.detach(), right, (labels != IGNORED).sum()])
 

@@ -5,8 +5,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from birnn import recurrent
 from birnn.recurrent import Cell, VariableLengthRNN
 
 CELLS: list[Cell] = ["RNN", "GRU", "LSTM"]
@@ -20,6 +22,13 @@ LENGTHS = {
     "single steps": ([1, 1], 1),
     "one step of several": ([1], 4),
 }
+
+
+@pytest.fixture(params=["as chosen for a CPU", "as chosen for a GPU"])
+def _both_recurrences(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Test what a GPU would run as well: dense calls for every cell."""
+    if request.param == "as chosen for a GPU":
+        monkeypatch.setattr(recurrent, "loops", lambda *_: False)
 
 
 def pair(
@@ -73,6 +82,7 @@ def check_equal(
     assert bool((actual[0][past] == 0).all())
 
 
+@pytest.mark.usefixtures("_both_recurrences")
 @pytest.mark.parametrize("cell", CELLS)
 class TestEqualsPacked:
     @pytest.mark.parametrize("case", LENGTHS)
@@ -107,11 +117,26 @@ class TestEqualsPacked:
         values, lengths = torch.randn(8, 12, 8), torch.randint(1, 13, (8,))
         check_equal(ours.float(), theirs.float(), values, lengths)
 
-    @settings(max_examples=15, deadline=None)
-    @given(lengths=st.lists(st.integers(1, 9), min_size=1, max_size=6), extra=st.integers(0, 2))
-    def test_property(self, cell: Cell, lengths: list[int], extra: int) -> None:
-        values = torch.randn(len(lengths), max(lengths) + extra, 3, dtype=torch.float64)
-        check_equal(*pair(cell, layers=2), values, torch.tensor(lengths), float("nan"))
+    def test_in_pieces(self, cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(recurrent, "STATES_AT_ONCE", 4 * 4 * 3)  # pieces of 3, 3 and 1 steps
+        values = torch.randn(4, 7, 3, dtype=torch.float64)
+        check_equal(*pair(cell, layers=2), values, torch.tensor([3, 7, 1, 5]))
+
+    def test_values_that_are_a_view(self, cell: Cell) -> None:
+        values = torch.randn(3, 7, 4, dtype=torch.float64).permute(2, 1, 0)
+        check_equal(*pair(cell), values, torch.tensor([3, 7, 1, 5]))
+
+    def test_lengths_of_another_type(self, cell: Cell) -> None:
+        values = torch.randn(3, 5, 3, dtype=torch.float64)
+        check_equal(*pair(cell), values, torch.tensor([2, 5, 4], dtype=torch.int32))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@settings(max_examples=30, deadline=None)
+@given(lengths=st.lists(st.integers(1, 9), min_size=1, max_size=6), extra=st.integers(0, 2))
+def test_any_lengths_give_what_packed_gives(cell: Cell, lengths: list[int], extra: int) -> None:
+    values = torch.randn(len(lengths), max(lengths) + extra, 3, dtype=torch.float64)
+    check_equal(*pair(cell, layers=2), values, torch.tensor(lengths), float("nan"))
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -132,6 +157,7 @@ class TestDropIn:
         torch.testing.assert_close(ours(values, lengths), packed(theirs, values, lengths))
 
 
+@pytest.mark.usefixtures("_both_recurrences")
 class TestModes:
     @pytest.mark.parametrize("cell", CELLS)
     def test_no_grad_gives_the_same_bytes_as_training(self, cell: Cell) -> None:
@@ -186,6 +212,75 @@ class TestModes:
         assert all(bool(g.isfinite().all()) for g in gradients(ours, results, values))
 
 
-def test_an_unknown_cell_is_refused() -> None:
-    with pytest.raises(ValueError, match="should be RNN, GRU or LSTM, but found 'Elman'"):
-        VariableLengthRNN(3, 4, "Elman")  # type: ignore[arg-type]
+class TestGradients:
+    @pytest.mark.parametrize("cell", ["RNN", "GRU"])
+    def test_of_the_loop_by_finite_differences(self, cell: Cell) -> None:
+        ours = VariableLengthRNN(2, 2, cell).double()
+        values, lengths = torch.randn(2, 3, 2, dtype=torch.float64), torch.tensor([3, 2])
+        names = [name for name, _ in ours.named_parameters()]
+
+        def call(values: Tensor, *parameters: Tensor) -> tuple[Tensor, Tensor]:
+            weights = dict(zip(names, parameters, strict=True))
+            results: tuple[Tensor, Tensor] = functional_call(ours, weights, (values, lengths))
+            return results
+
+        assert torch.autograd.gradcheck(call, (values.requires_grad_(), *ours.parameters()))
+
+    @pytest.mark.parametrize("cell", CELLS)
+    def test_a_second_backward_pass_gives_the_same(self, cell: Cell) -> None:
+        ours = VariableLengthRNN(3, 4, cell)
+        values, lengths = torch.randn(2, 5, 3), torch.tensor([5, 3])
+        loss = ours(values, lengths)[0].square().sum()
+        first, second = (
+            torch.autograd.grad(loss, list(ours.parameters()), retain_graph=True) for _ in range(2)
+        )
+        assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+    @pytest.mark.parametrize("cell", ["RNN", "GRU"])
+    def test_those_of_the_loops_gradients_are_refused(self, cell: Cell) -> None:
+        values = torch.randn(2, 5, 3, requires_grad=True)
+        output, _ = VariableLengthRNN(3, 4, cell)(values, torch.tensor([5, 3]))
+        with pytest.raises(RuntimeError, match="expected create_graph=False"):
+            torch.autograd.grad(output.sum(), values, create_graph=True)
+
+    def test_only_where_they_are_asked_for(self) -> None:
+        ours = VariableLengthRNN(3, 4, "GRU").requires_grad_(requires_grad=False)
+        values = torch.randn(2, 5, 3, requires_grad=True)
+        ours(values, torch.tensor([5, 3]))[1].sum().backward()
+        assert values.grad is not None
+        assert bool((values.grad[1, 3:] == 0).all())
+        assert bool((values.grad[0] != 0).all())
+
+
+class TestOnAGPU:
+    """No GPU is needed: a tensor on `meta` has no values, so that to wait for one is an error."""
+
+    @pytest.mark.parametrize("cell", CELLS)
+    def test_nothing_waits_for_a_value(self, cell: Cell) -> None:
+        ours = VariableLengthRNN(3, 4, cell, num_layers=2).to("meta")
+        values, lengths = torch.randn(2, 5, 3), torch.tensor([5, 3])
+        output, last = ours(values.to("meta"), lengths.to("meta"))
+        (output.sum() + last.sum()).backward()
+        assert (output.shape, last.shape) == ((2, 5, 8), (4, 2, 4))
+
+    def test_parameters_in_one_chunk_as_cudnn_lays_them_out(self) -> None:
+        weights = VariableLengthRNN(3, 4)._weights(0)[0]
+        parts = recurrent._in_one_chunk(weights)
+        assert all(torch.equal(a, b) for a, b in zip(parts, weights, strict=True))
+        starts = [part.storage_offset() for part in parts]
+        assert starts == [0, 16 * 3, 16 * 7, 16 * 8]
+        assert len({part.untyped_storage().data_ptr() for part in parts}) == 1
+
+
+class TestMistakes:
+    def test_an_unknown_cell(self) -> None:
+        with pytest.raises(ValueError, match="should be RNN, GRU or LSTM, but found 'Elman'"):
+            VariableLengthRNN(3, 4, "Elman")  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize("lengths", [[5, 0], [6, 1]])
+    @pytest.mark.parametrize("cell", CELLS)
+    def test_lengths_out_of_range(self, cell: Cell, lengths: list[int]) -> None:
+        ours = VariableLengthRNN(3, 4, cell)
+        message = f"from 1 to the 5 steps of the values, but found {lengths[1]} to {lengths[0]}"
+        with pytest.raises(ValueError, match=message):
+            ours(torch.randn(2, 5, 3), torch.tensor(lengths))

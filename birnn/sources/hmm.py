@@ -14,6 +14,7 @@ F features, K states, C classes.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -160,7 +161,7 @@ def read(
         lengths = lengths.clip(min_steps, max_steps).astype(np.int64)
         paths = _paths(chain, lengths.max(), rng)
         lengths = lengths[: sequences - first]
-        states = paths[:, : len(lengths)].T[_mask(lengths)]
+        states = paths[: lengths.max(), : len(lengths)].T[_mask(lengths)]
         noise = rng.standard_normal((len(states), chain.means.shape[1]), dtype=np.float32)
         values = chain.means.astype(np.float32)[states] + noise
         yield _batch(_ids(first, lengths), values, names.take(pa.array(chain.labels[states])))
@@ -200,9 +201,9 @@ def limits(
 ) -> dict[str, float]:
     """Compute the accuracy that no model is expected to beat on these sequences.
 
-    The most probable label is right with its own probability. The mean of that over steps (tagging)
-    or sequences (classification) is the limit: `per_step` without context, `filtering` with the past
-    (so for any forward RNN), `smoothing` with past and future (so for any model).
+    The most probable label is right with its own probability; the mean of that over steps (tagging)
+    or sequences (classification) is the limit. `per_step` holds without context, `filtering` with
+    the past (so for any forward RNN), `smoothing` with past and future (so for any model).
 
     For classification the question is put at the last step. All of the sequence is past there, so
     `filtering` and `smoothing` are the same; `per_step` knows the last observation alone.
@@ -243,8 +244,8 @@ def _transition(stationary: FloatArray, stay: float, lookalikes: int = 0) -> Flo
     """Build the (K, K) matrix that has this stationary distribution and keeps this share of steps.
 
     First comes where a state moves to: lookalike i to state `lookalikes` + i, any other state to
-    all but itself and those, in proportion to their shares. Then how often it moves: that must be in
-    proportion to visits / share, and the factor 1 - stay makes it the mean over all steps.
+    all but itself and those, in proportion to their shares. Then how often it moves: visits / share
+    keeps the shares as they are, and the factor 1 - stay makes that the mean over all steps.
     """
     count = len(stationary)
     moves = np.where(np.eye(count, dtype=bool), 0, stationary)
@@ -271,8 +272,8 @@ def _means(count: int, features: int, separation: float, seed: int) -> FloatArra
     u, _, vt = np.linalg.svd(drawn - drawn.mean(axis=0), full_matrices=False)
     means: FloatArray = u @ vt
     means -= means.mean(axis=0)
-    mean_square_distance = 2 * (means**2).sum() / (count - 1)  # over all pairs of means
-    return means * (separation / np.sqrt(mean_square_distance))
+    mean_square_distance = 2 * (means**2).sum() / (count - 1)  # over all pairs
+    return means * (separation / math.sqrt(mean_square_distance))
 
 
 def _paths(chain: Chain, steps: int, rng: np.random.Generator) -> IntArray:

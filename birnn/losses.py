@@ -1,0 +1,47 @@
+"""What training minimises: cross entropy, for unbalanced classes weighted or focal."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+IGNORED = -100  # the label of padding; the default `ignore_index` of torch's cross entropy
+
+
+def cross_entropy(
+    logits: Tensor, labels: Tensor, *, weights: Tensor | None = None, gamma: float = 0.0
+) -> Tensor:
+    """Sum the loss over labels.
+
+    Args:
+        logits: (labels, classes) float32.
+        labels: (labels,) int64; `IGNORED` ones count for nothing.
+        weights: (classes,) what a label of each class counts; 1 where None.
+        gamma: exponent of the focal loss, which turns down labels that are already certain: each is
+            multiplied by (1 - p) ** gamma (Lin et al., Focal Loss for Dense Object Detection, 2017,
+            equation 4). At 0 it is the cross entropy.
+
+    Returns:
+        A scalar, in nats.
+    """
+    loss = functional.cross_entropy(
+        logits, labels, weight=weights, ignore_index=IGNORED, reduction="none"
+    )
+    if gamma > 0:
+        known = labels.clamp(min=0)
+        certainty = logits.log_softmax(dim=1).gather(1, known[:, None]).squeeze(1).exp()
+        loss = loss * (1 - certainty) ** gamma
+    return loss.sum()
+
+
+def balanced(labels: npt.NDArray[np.int32], classes: int) -> Tensor:
+    """Weigh each class by the inverse of its frequency, with a mean of 1 over these labels.
+
+    The rule of scikit-learn's `class_weight="balanced"`; a class without labels gets weight 1.
+    """
+    counts = np.bincount(labels, minlength=classes)
+    weights = len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1))
+    return torch.tensor(np.where(counts > 0, weights, 1.0), dtype=torch.float32)

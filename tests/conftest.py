@@ -1,0 +1,145 @@
+"""What several test files share: one thread, sequences and a model by chance, a place for runs."""
+
+import runpy
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+import yaml
+
+from birnn import history, model, tracking
+from birnn.encoding import Encoding
+from birnn.history import Epoch
+from birnn.model import Architecture
+from birnn.sequences import Sequences
+
+torch.set_num_threads(1)
+
+ROOT = Path(__file__).parents[1]
+CLASSES = 3
+
+
+def draw(
+    lengths: Sequence[int], *, features: int = 4, tagging: bool = True, seed: int = 0
+) -> Sequences:
+    """Random sequences of three classes; without features their steps are tokens from 0 to 9."""
+    rng = np.random.default_rng(seed)
+    steps = sum(lengths)
+    shape = (steps, features) if features else (steps,)
+    drawn = rng.standard_normal(shape) if features else rng.integers(10, size=shape)
+    labels = rng.integers(CLASSES, size=steps if tagging else len(lengths))
+    return Sequences(
+        values=drawn.astype(np.float32 if features else np.int32),
+        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        labels=labels.astype(np.int32),
+        ids=pa.array([f"s{number}" for number in range(len(lengths))]),
+        groups=pa.array([f"g{number // 2}" for number in range(len(lengths))]),
+        tagging=tagging,
+    )
+
+
+@pytest.fixture(scope="session")
+def ragged() -> Callable[..., Sequences]:
+    """The function that draws them."""
+    return draw
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as `train` leaves it: a tagger of two features with random weights."""
+    folder = tmp_path_factory.mktemp("trained")
+    torch.manual_seed(0)
+    architecture = Architecture("tagging", "GRU", 2, 0, 4, 1, 0.0, bidirectional=True, classes=3)
+    encoding = Encoding("tagging", ["a", "b", "c"], ["x", "y"], [1.0, 2.0], [0.5, 2.0], [])
+    model.save(model.SequenceModel(architecture), encoding, folder)
+    losses = enumerate([1.25, 0.75, 0.875], start=1)
+    history.write(
+        [Epoch(n, loss, loss, 0.5, 0.625, 0.01) for n, loss in losses], folder / "history.csv"
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database without runs; to make one takes a second, to copy it no time."""
+    root = tmp_path_factory.mktemp("store")
+    with pytest.MonkeyPatch.context() as patch:
+        _root_is(root, patch)
+        tracking.connect()
+    return root / "mlflow.db"
+
+
+@pytest.fixture
+def store(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder in which a test's own MLflow runs are kept."""
+    shutil.copy(empty_store, tmp_path)
+    _root_is(tmp_path, monkeypatch)
+    return tmp_path
+
+
+def _root_is(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(root))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")  # MLflow sets it; what is set here is unset again
+
+
+def small_params() -> dict[str, Any]:
+    """The shipped params.yaml with little to do."""
+    tree: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    tree["problem"] = "small"
+    tree["data"] = {
+        "source": "hmm",
+        "task": "tagging",
+        "seed": 1,
+        "sequences": 150,
+        "min_steps": 3,
+        "max_steps": 9,
+        "mean_steps": 5,
+        "features": 3,
+        "classes": 3,
+        "stay": 0.6,
+        "separation": 3.0,
+    }
+    tree["train"] |= {"device": "cpu", "max_epochs": 3, "batch_size": 32}
+    return tree
+
+
+@pytest.fixture(scope="session", name="small_params")
+def small_params_fixture() -> Callable[[], dict[str, Any]]:
+    """The function that gives a tree of params, for a test to change and write."""
+    return small_params
+
+
+def run_stage(name: str, *arguments: str) -> None:
+    """Do what `python -m stages.NAME` does, in this process, which has torch and MLflow loaded."""
+    terminate = signal.getsignal(signal.SIGTERM)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [name, *arguments])
+        try:
+            runpy.run_path(str(ROOT / "stages" / f"{name}.py"), run_name="__main__")
+        finally:
+            signal.signal(signal.SIGTERM, terminate)
+
+
+@pytest.fixture(scope="session")
+def stage() -> Callable[..., None]:
+    """The function that runs a stage in the working directory."""
+    return run_stage
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working directory with params.yaml, data/raw/ and data/prepared/."""
+    folder = tmp_path_factory.mktemp("prepared")
+    (folder / "params.yaml").write_text(yaml.safe_dump(small_params()), encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        run_stage("generate")
+        run_stage("prepare")
+    return folder

@@ -1,0 +1,187 @@
+"""The user's own table: what is read, and how each fault of a file is named."""
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from birnn import tables
+from birnn.errors import DataError
+from birnn.sources import table
+
+COLUMNS: dict[str, list[Any]] = {
+    "sequence": ["007", "007", "8"],
+    "group": ["1.0", "1.0", "true"],
+    "x": [0.1, -2.0, 3e-5],
+    "y": [1.0, 2.0, 3.0],
+    "label": ["1", "NA", "null"],
+}
+HEADER = "sequence,group,x,y,label\n"
+CSV = HEADER + "007,1.0,0.1,1,1\n007,1.0,-2,2,NA\n8,true,3e-5,3,null\n"
+
+
+def read(path: Path) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = pa.Table.from_batches(table.read(path)).to_pydict()
+    return found
+
+
+def complaint(path: Path, content: bytes | None = None) -> str:
+    """What is said of a file, as far as the pipeline looks at it, without the file's name."""
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(DataError) as refused:
+        list(tables.checked(table.read(path), task="tagging", where=str(path)))
+    message = str(refused.value)
+    assert message.startswith(str(path))
+    assert "\n" not in message
+    return message.removeprefix(str(path))
+
+
+class TestFormats:
+    @pytest.mark.parametrize(
+        "content",
+        [
+            CSV.encode(),
+            CSV.replace("\n", "\r\n").encode(),
+            b"\xef\xbb\xbf" + CSV.encode(),
+            b"\n" + CSV.encode(),
+            CSV.replace("\n8", "\n\n8").encode(),
+            CSV.replace("NA", '"NA"').replace("007", '"007"').encode(),
+        ],
+        ids=["plain", "CRLF", "byte order mark", "blank first line", "blank line", "quoted"],
+    )
+    def test_csv(self, tmp_path: Path, content: bytes) -> None:
+        (tmp_path / "t.csv").write_bytes(content)
+        assert read(tmp_path / "t.csv") == COLUMNS
+
+    def test_compressed_csv(self, tmp_path: Path) -> None:
+        (tmp_path / "t.csv.gz").write_bytes(gzip.compress(CSV.encode()))
+        assert read(tmp_path / "t.csv.gz") == COLUMNS
+
+    def test_parquet(self, tmp_path: Path) -> None:
+        pq.write_table(pa.table(COLUMNS), tmp_path / "t.parquet", row_group_size=2)
+        assert read(tmp_path / "t.parquet") == COLUMNS
+
+    @pytest.mark.parametrize("text", ["1", "NA", "null", "<script>", "né", "a,b", '"', " ", "nan"])
+    def test_text_stays_what_it_is(self, tmp_path: Path, text: str) -> None:
+        quoted = '"{}"'.format(text.replace('"', '""'))
+        (tmp_path / "t.csv").write_text(f"sequence,token,label\n{quoted},{quoted},{quoted}\n")
+        expected = {"sequence": [text], "token": [text], "label": [text]}
+        assert read(tmp_path / "t.csv") == expected
+
+    def test_large_files_come_in_parts(self, tmp_path: Path) -> None:
+        values = np.random.default_rng(0).normal(size=100_000)
+        lines = [f"{row // 7},{value!r},a\n" for row, value in enumerate(values.tolist())]
+        (tmp_path / "t.csv").write_text("sequence,x,label\n" + "".join(lines))
+        batches = list(table.read(tmp_path / "t.csv"))
+        assert len(batches) > 1
+        np.testing.assert_array_equal(pa.Table.from_batches(batches)["x"].to_numpy(), values)
+
+
+MISTAKES = {
+    "empty": (b"", ": Empty CSV file"),
+    "a header alone": (HEADER.encode(), ": expected rows, found none"),
+    "a short line": (
+        CSV.replace("007,1.0,-2,2,NA", "007,1.0,-2,2").encode(),
+        ": CSV parse error: line 3: Expected 5 columns, got 4: 007,1.0,-2,2",
+    ),
+    "text for a number": (
+        CSV.replace("-2", "low").encode(),
+        ": column `x`: line 3: CSV conversion error to double: invalid value 'low'",
+    ),
+    "a decimal comma": (
+        CSV.replace("-2", '"-2,5"').encode(),
+        ": column `x`: line 3: CSV conversion error to double: invalid value '-2,5'",
+    ),
+    "an empty field": (
+        CSV.replace("-2", "").encode(),
+        ", row 2, column `x`: expected a finite number, found nothing; fill it in",
+    ),
+    "infinity": (
+        CSV.replace("-2", "-inf").encode(),
+        ", row 2, column `x`: expected a finite number, found -inf; fill it in",
+    ),
+    "an empty label": (CSV.replace("NA", "").encode(), ", row 2, column `label`: value missing"),
+    "a column twice": (
+        CSV.replace("x,y", "x,x").encode(),
+        ": expected each column once, found `x` twice",
+    ),
+    "no column of labels": (
+        CSV.replace("label", "class").encode(),
+        ": expected a column `label`, found sequence, group, x, y, class",
+    ),
+    "another column": (
+        CSV.replace("sequence", "id").encode(),
+        ": expected a column `sequence`, found id, group, x, y, label",
+    ),
+    "Latin-1": (
+        CSV.replace("NA", "né").encode("latin-1"),
+        ": column `label`: line 3: CSV conversion error to string: invalid UTF8 data",
+    ),
+    "Latin-1 in the header": (
+        CSV.replace("y", "é").encode("latin-1"),
+        ": expected UTF-8, found the column name '\\udce9'; save it as UTF-8",
+    ),
+    "UTF-16": (CSV.encode("utf-16"), ": expected UTF-8, found the column name"),
+}
+
+
+class TestMistakes:
+    @pytest.mark.parametrize("mistake", MISTAKES)
+    def test_in_csv(self, tmp_path: Path, mistake: str) -> None:
+        content, expected = MISTAKES[mistake]
+        assert complaint(tmp_path / "t.csv", content).startswith(expected)
+
+    @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.9, 0.9999])
+    def test_gzip_that_was_cut(self, tmp_path: Path, share: float) -> None:
+        numbers = np.random.default_rng(0).normal(size=5000).tolist()
+        text = "sequence,x,label\n" + "".join(f"a,{number!r},b\n" for number in numbers)
+        whole = gzip.compress(text.encode(), mtime=0)
+        found = complaint(tmp_path / "t.csv.gz", whole[: int(share * len(whole))])
+        assert any(word in found for word in ("Truncated", "ended before", "Empty"))
+
+    def test_not_gzip(self, tmp_path: Path) -> None:
+        assert "Not a gzipped file" in complaint(tmp_path / "t.csv.gz", CSV.encode())
+
+    @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.999])
+    def test_parquet_that_was_cut(self, tmp_path: Path, share: float) -> None:
+        pq.write_table(pa.table(COLUMNS), tmp_path / "t.parquet")
+        whole = (tmp_path / "t.parquet").read_bytes()
+        found = complaint(tmp_path / "t.parquet", whole[: int(share * len(whole))])
+        assert found.startswith(": expected parquet, found: Parquet ")
+
+    def test_parquet_with_a_damaged_page(self, tmp_path: Path) -> None:
+        pq.write_table(pa.table(COLUMNS), tmp_path / "t.parquet")
+        whole = (tmp_path / "t.parquet").read_bytes()
+        damaged = whole[:10] + b"\xff" * 30 + whole[40:]
+        assert complaint(tmp_path / "t.parquet", damaged).startswith(": expected parquet, found: ")
+
+    def test_parquet_that_is_not_utf8(self, tmp_path: Path) -> None:
+        token = pa.array([b"\xff"]).cast(pa.string(), safe=False)
+        rows = pa.table({"sequence": ["a"], "token": token, "label": ["b"]})
+        pq.write_table(rows, tmp_path / "t.parquet")
+        found = complaint(tmp_path / "t.parquet")
+        assert found.startswith(", column `token`, after row 0: expected UTF-8 text, found: ")
+
+    def test_parquet_without_rows(self, tmp_path: Path) -> None:
+        pq.write_table(pa.table(COLUMNS).slice(0, 0), tmp_path / "t.parquet")
+        assert complaint(tmp_path / "t.parquet") == ": expected rows, found none"
+
+    @pytest.mark.parametrize("name", ["t.csv", "t.csv.gz", "t.parquet"])
+    def test_a_missing_file(self, tmp_path: Path, name: str) -> None:
+        expected = ": no such file; put it there, or correct data.path"
+        assert complaint(tmp_path / name) == expected
+
+    @pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
+    def test_a_folder(self, tmp_path: Path, name: str) -> None:
+        (tmp_path / name).mkdir()
+        assert complaint(tmp_path / name).startswith(f": expected {name[2:]}, found: ")
+
+    @pytest.mark.parametrize("name", ["t.xlsx", "t", "t.gz", "t.tsv"])
+    def test_another_ending(self, tmp_path: Path, name: str) -> None:
+        expected = ": expected a name that ends in .csv, .csv.gz, .parquet"
+        assert complaint(tmp_path / name) == expected

@@ -1,0 +1,197 @@
+"""What a user gets wrong, through the real stages: status 1, one line, nothing half-written."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+import yaml
+
+ROOT = Path(__file__).parents[2]
+TABLE = "data/external/table.csv"
+Refused = Callable[..., None]
+Tree = dict[str, Any]
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory, empty."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def tree(place: Path, small_params: Callable[[], Tree]) -> Tree:
+    """Params that are right, also for a table, to be changed and written."""
+    return small_params()
+
+
+@pytest.fixture
+def refused(stage: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> Refused:
+    """Runs a stage, which must end with status 1 and one line that holds the message."""
+
+    def check(message: str, *arguments: str) -> None:
+        with pytest.raises(SystemExit) as ended:
+            stage(*arguments)
+        assert ended.value.code == 1
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert err.startswith("error: ")
+        assert message in err
+        assert err.count("\n") == 1
+
+    return check
+
+
+def write(tree: Tree, frame: pd.DataFrame | None = None) -> None:
+    """Write params.yaml, and the table if there is one."""
+    if frame is not None:
+        tree["data"] = {"source": "table", "task": "tagging", "path": TABLE}
+        Path(TABLE).parent.mkdir(parents=True)
+        frame.to_csv(TABLE, index=False)
+    Path("params.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
+
+
+def written() -> set[str]:
+    """The files that stages have written or begun to."""
+    folders = ("data/raw", "data/prepared", "models", "evaluation", "report")
+    return {str(path) for folder in folders for path in Path(folder).rglob("*") if path.is_file()}
+
+
+def table(**columns: str) -> pd.DataFrame:
+    """Twelve sequences of two steps, with all three splits, two features and two labels."""
+    frame = pd.DataFrame({"sequence": [f"s{number // 2:02}" for number in range(24)]})
+    frame["split"] = ["train"] * 16 + ["validation"] * 4 + ["test"] * 4
+    frame[["x", "y"]] = "1.5"
+    frame["label"] = ["a", "b"] * 12
+    return frame.assign(**columns)
+
+
+def changed(column: str, row: int, value: str) -> pd.DataFrame:
+    """The table with another value in one place; rows count from 1."""
+    frame = table()
+    frame.loc[row - 1, column] = value
+    return frame
+
+
+class TestParams:
+    @pytest.mark.parametrize(
+        ("section", "key", "value", "message"),
+        [
+            ("train", "learning_rat", 0.1, "train.learning_rat: unknown key; did you mean learn"),
+            ("train", "learning_rate", "1e-3", "(YAML needs 0.001 here)"),
+            ("train", "max_epochs", 2.5, "train.max_epochs: expected a valid integer"),
+            ("train", "patience", 0, "train.patience: expected greater than or equal to 1"),
+            ("model", "cell", "LSMT", "model.cell: expected 'RNN', 'GRU' or 'LSTM', found 'LSMT'"),
+            ("data", "source", "hmmm", "data.source: expected one of 'hmm', 'table', 'sktime'"),
+            ("data", "max_steps", 2, "expected min_steps up to max_steps"),
+        ],
+    )
+    def test_that_are_wrong(
+        self, tree: Tree, refused: Refused, section: str, key: str, value: object, message: str
+    ) -> None:
+        tree[section][key] = value
+        write(tree)
+        refused(message, "generate")
+        assert not written()
+
+    @pytest.mark.parametrize("text", ["a: [", "", "- a", "\xff\xfe"])
+    def test_that_are_no_params(self, place: Path, refused: Refused, text: str) -> None:
+        Path("params.yaml").write_text(text, encoding="latin-1")
+        refused("params.yaml: ", "generate")
+        assert not written()
+
+    def test_that_are_missing_in_a_process_of_its_own(self, place: Path) -> None:
+        command = [sys.executable, "-m", "stages.generate"]
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        ended = subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=False
+        )
+        message = "error: params.yaml: no such file; copy one from examples/\n"
+        assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", message)
+
+
+class TestTable:
+    @pytest.mark.parametrize(
+        ("frame", "message"),
+        [
+            (table().drop(columns="label"), "expected a column `label`, found sequence, split"),
+            (table().drop(columns="sequence"), "expected a column `sequence`, found split"),
+            (table().drop(columns=["x", "y"]), "expected `token` or at least one feature column"),
+            (table(token="w"), "expected `token` or numeric features, found both; drop `x`"),
+            (table(city="Bern"), "column `city`"),
+            (table().iloc[:0], "table.csv: expected rows, found none"),
+            (changed("x", 3, "nan"), "row 3, column `x`: expected a finite number"),
+            (changed("y", 24, "inf"), "row 24, column `y`: expected a finite number, found inf"),
+            (changed("y", 2, ""), "row 2, column `y`: expected a finite number, found nothing"),
+            (changed("y", 2, "one"), "line 3"),
+            (changed("label", 7, ""), "row 7, column `label`: value missing"),
+            (changed("sequence", 5, ""), "row 5, column `sequence`: value missing"),
+            (changed("sequence", 5, "s00"), "row 5: sequence 's00' goes on after another"),
+            (changed("split", 4, "test"), "row 4, column `split`: expected 'train' on every row"),
+            (table(split="dev"), "row 1, column `split`: expected train, validation, test"),
+            (table(label="a"), "column `label`: expected two classes or more, found only 'a'"),
+        ],
+    )
+    def test_that_is_wrong(
+        self, tree: Tree, refused: Refused, frame: pd.DataFrame, message: str
+    ) -> None:
+        write(tree, frame)
+        refused(message, "generate")
+        assert not written()
+
+    @pytest.mark.parametrize(
+        ("frame", "message"),
+        [
+            (changed("label", 24, "c"), "label 'c' does not occur in the training split"),
+            (changed("label", 17, "c"), "label 'c' does not occur in the training split"),
+            (table().query("split != 'train'"), "the training split is empty"),
+            (table().query("split != 'test'"), "test.arrow: expected at least one sequence"),
+        ],
+    )
+    def test_that_cannot_be_split(
+        self,
+        tree: Tree,
+        stage: Callable[..., None],
+        refused: Refused,
+        frame: pd.DataFrame,
+        message: str,
+    ) -> None:
+        write(tree, frame)
+        stage("generate")
+        refused(message, "prepare")
+        assert not [path for path in written() if "partial" in path]
+        assert "data/prepared/encoding.json" not in written()  # which comes when all is well
+
+    def test_that_is_missing(self, tree: Tree, refused: Refused) -> None:
+        write(tree, table())
+        Path(TABLE).unlink()
+        refused(f"{TABLE}: no such file; put it there, or correct data.path", "generate")
+        assert not written()
+
+
+class TestTraining:
+    def test_on_a_device_that_is_not_there(self, tree: Tree, refused: Refused) -> None:
+        absent = "mps" if torch.cuda.is_available() else "cuda"
+        tree["train"]["device"] = absent
+        write(tree)
+        message = f"train.device: expected a machine with {absent}, found none here; use auto or"
+        refused(message, "train", "forward")
+        assert not written()
+
+    def test_of_a_model_that_is_not_described(self, tree: Tree, refused: Refused) -> None:
+        write(tree)
+        message = "models: expected one of bidirectional, forward, found 'sideways'"
+        refused(message, "train", "sideways")
+
+
+@pytest.mark.parametrize("command", ["prepare", "train forward", "evaluate forward", "report"])
+def test_stage_before_those_that_it_needs(tree: Tree, refused: Refused, command: str) -> None:
+    write(tree)
+    refused("no such file; run `dvc repro`", *command.split())
+    assert not written()

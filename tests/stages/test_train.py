@@ -1,0 +1,134 @@
+"""A training that is stopped: how its run ends, and that the next one goes on as if nothing was."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from mlflow.entities import Run
+
+from birnn import history, tracking
+
+ROOT = Path(__file__).parents[2]
+EPOCHS = 25  # more than are over before the signal arrives
+OUTS = ("history.csv", "model.json", "weights.safetensors")
+
+
+@pytest.fixture(scope="module")
+def start(
+    prepared: Path,
+    small_params: Callable[[], dict[str, Any]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """A working directory in which a training of many epochs is to be done."""
+    folder = tmp_path_factory.mktemp("start")
+    shutil.copytree(prepared / "data", folder / "data")
+    tree = small_params()
+    tree["model"]["dropout"] = 0.25
+    tree["train"] |= {"max_epochs": EPOCHS, "patience": EPOCHS}
+    (folder / "params.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def place(start: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it, with an MLflow store."""
+    monkeypatch.chdir(store)
+    return Path(shutil.copytree(start, store, dirs_exist_ok=True))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(
+    start: Path,
+    empty_store: Path,
+    stage: Callable[..., None],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[str, bytes]:
+    """What the training writes if nobody stops it."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    shutil.copy(empty_store, folder)
+    shutil.copytree(start, folder, dirs_exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("DVC_ROOT", str(folder))
+        patch.setenv("MLFLOW_TRACKING_URI", "")
+        stage("train", "forward")
+    return outs(folder)
+
+
+def outs(place: Path) -> dict[str, bytes]:
+    return {name: (place / "models/forward" / name).read_bytes() for name in OUTS}
+
+
+def runs() -> list[Run]:
+    """The newest comes first."""
+    client = tracking.connect()
+    return list(client.search_runs([tracking.experiment(client, "small")]))
+
+
+def statuses() -> list[str]:
+    return [run.info.status for run in runs()]
+
+
+def stopped(place: Path, *, after: int, by: signal.Signals) -> int:
+    """Run the stage until as many epochs are over, stop it, and give its exit status."""
+    rows = place / "models/forward/history.csv"
+    rows.unlink(missing_ok=True)  # as DVC does
+    process = subprocess.Popen(
+        [sys.executable, "-m", "stages.train", "forward"],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        while not (rows.exists() and rows.read_text().count("\n") > after):
+            assert process.poll() is None
+            time.sleep(0.001)
+        process.send_signal(by)
+        return process.wait()
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.slow
+def test_that_is_stopped_three_times_ends_with_the_same_bytes(
+    place: Path, stage: Callable[..., None], undisturbed: dict[str, bytes]
+) -> None:
+    assert stopped(place, after=1, by=signal.SIGKILL) == -signal.SIGKILL
+    assert statuses() == ["RUNNING"]
+    assert stopped(place, after=5, by=signal.SIGKILL) == -signal.SIGKILL
+    assert statuses() == ["RUNNING", "KILLED"]
+    assert stopped(place, after=9, by=signal.SIGTERM) == 130
+    assert statuses() == ["KILLED", "KILLED", "KILLED"]
+    assert not (place / "models/forward/weights.safetensors").exists()
+
+    stage("train", "forward")
+    assert outs(place) == undisturbed
+    assert statuses() == ["FINISHED", "KILLED", "KILLED", "KILLED"]
+    rows = history.read(place / "models/forward/history.csv")
+    points = tracking.connect().get_metric_history(runs()[0].info.run_id, "validation_loss")
+    assert [(p.step, p.value) for p in points] == [(r.epoch, r.validation_loss) for r in rows]
+    assert not list((place / ".birnn/resume").glob("*.safetensors"))
+
+
+def test_that_diverges_has_failed(
+    place: Path, stage: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    tree = yaml.safe_load((place / "params.yaml").read_text())
+    tree["train"]["learning_rate"] = 1e38
+    (place / "params.yaml").write_text(yaml.safe_dump(tree))
+    with pytest.raises(SystemExit) as ended:
+        stage("train", "forward")
+    assert ended.value.code == 1
+    message = capsys.readouterr().err
+    assert message.startswith("error: epoch ")
+    assert message.endswith("lower train.learning_rate\n")
+    assert statuses() == ["FAILED"]
+    assert not (place / "models/forward/weights.safetensors").exists()

@@ -1,0 +1,189 @@
+"""Batches: complete, shuffled, repeatable, and mostly free of padding."""
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from birnn import batching
+from birnn.batching import Batch
+from birnn.distributed import Group
+from birnn.losses import IGNORED
+from birnn.sequences import Sequences
+
+Ragged = Callable[..., Sequences]
+Ints = npt.NDArray[np.int64]
+
+
+def lengths_of(size: int, seed: int = 0) -> Ints:
+    """Lengths as in speech: lognormal with a mean of 37, from 3 to 250."""
+    sigma = 0.8
+    drawn = np.random.default_rng(seed).lognormal(np.log(37) - sigma**2 / 2, sigma, size)
+    return np.clip(drawn.round().astype(np.int64), 3, 250)
+
+
+def padded(rows: list[Tensor], value: float) -> Tensor:
+    return nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=value)
+
+
+class TestGather:
+    @given(
+        chosen=st.lists(st.integers(0, 4), min_size=1, max_size=6),
+        features=st.sampled_from([0, 1, 3]),
+        tagging=st.booleans(),
+    )
+    def test_like_a_plain_loop(
+        self, ragged: Ragged, chosen: list[int], features: int, tagging: bool
+    ) -> None:
+        drawn = ragged([3, 1, 5, 2, 5], features=features, tagging=tagging)
+        batch = batching.gather(drawn, np.array(chosen))
+        values = [torch.tensor(drawn.values[a:b]) for a, b in pairwise(drawn.offsets.tolist())]
+        labels = [torch.tensor(drawn.labels[a:b]).long() for a, b in pairwise(drawn.label_offsets)]
+        expected = padded([values[index] for index in chosen], 0)
+        assert torch.equal(batch.values, expected if features else expected.long())
+        assert batch.values.dtype == (torch.float32 if features else torch.int64)
+        assert batch.lengths.tolist() == drawn.lengths[chosen].tolist()
+        assert batch.indices.tolist() == chosen
+        assert batch.count == sum(len(labels[index]) for index in chosen)
+        answers = [labels[index] for index in chosen]
+        assert torch.equal(batch.labels, padded(answers, -100) if tagging else torch.cat(answers))
+
+    def test_the_loss_ignores_padding(self) -> None:
+        assert nn.CrossEntropyLoss().ignore_index == IGNORED
+
+    def test_copy_to_a_device(self, ragged: Ragged) -> None:
+        batch = batching.gather(ragged([3, 1]), np.array([1, 0]))
+        moved = batch.to(torch.device("meta"))
+        assert {moved.values.device.type, moved.lengths.device.type, moved.labels.device.type} == {
+            "meta"
+        }
+        assert moved.values.shape == batch.values.shape
+
+
+class TestEpoch:
+    @given(
+        size=st.integers(1, 60),
+        batch_size=st.integers(1, 20),
+        seed=st.integers(0, 2**31 - 1),
+        number=st.integers(1, 100),
+    )
+    def test_every_sequence_once(self, size: int, batch_size: int, seed: int, number: int) -> None:
+        drawn = batching.shuffled(lengths_of(size), batch_size=batch_size, seed=seed, number=number)
+        assert sorted(np.concatenate(drawn).tolist()) == list(range(size))
+        sizes = sorted(map(len, drawn), reverse=True)
+        assert sizes[:-1] == [batch_size] * (len(drawn) - 1)
+
+    def order(self, ragged: Ragged, *, seed: int, number: int) -> list[list[int]]:
+        drawn = ragged(lengths_of(100).tolist(), features=1)
+        found = batching.epoch(drawn, batch_size=8, seed=seed, number=number)
+        return [batch.indices.tolist() for batch in found]
+
+    def test_another_order_each_epoch_and_seed(self, ragged: Ragged) -> None:
+        first = self.order(ragged, seed=1, number=1)
+        for seed, number in ((1, 2), (2, 1), (2, 2)):
+            other = self.order(ragged, seed=seed, number=number)
+            assert other != first
+            assert sorted(map(sorted, other)) != sorted(map(sorted, first))  # also in company
+
+    def test_the_same_with_the_same_seed(self, ragged: Ragged) -> None:
+        assert self.order(ragged, seed=1, number=3) == self.order(ragged, seed=1, number=3)
+
+    def test_long_and_short_batches_take_turns(self) -> None:
+        lengths = lengths_of(2000)
+        drawn = batching.shuffled(lengths, batch_size=64, seed=1, number=1)
+        means = [lengths[batch].mean() for batch in drawn]
+        assert means != sorted(means)
+        assert means != sorted(means, reverse=True)
+
+
+class TestInOrder:
+    def test_from_the_shortest_to_the_longest(self, ragged: Ragged) -> None:
+        drawn = ragged([3, 1, 4, 1, 5])
+        found = list(batching.in_order(drawn, batch_size=2))
+        assert [batch.indices.tolist() for batch in found] == [[1, 3], [0, 2], [4]]
+        assert [batch.lengths.tolist() for batch in found] == [[1, 1], [3, 4], [5]]
+
+
+class TestCut:
+    @given(
+        lengths=st.lists(st.integers(1, 9), max_size=30).map(lambda drawn: np.array(drawn, int)),
+        batch_size=st.integers(1, 8),
+        batch_steps=st.none() | st.integers(1, 40),
+    )
+    def test_as_large_as_the_bounds_allow(
+        self, lengths: Ints, batch_size: int, batch_steps: int | None
+    ) -> None:
+        def fits(batch: Ints) -> bool:
+            steps = len(batch) * lengths[batch].max()
+            return len(batch) <= batch_size and (batch_steps is None or steps <= batch_steps)
+
+        order = np.random.default_rng(0).permutation(len(lengths))
+        batches = batching.cut(order, lengths, batch_size, batch_steps)
+        assert [index for batch in batches for index in batch.tolist()] == order.tolist()
+        assert all(fits(batch) or len(batch) == 1 for batch in batches)
+        for batch, rest in pairwise(batches):
+            assert not fits(np.append(batch, rest[0]))
+
+
+class TestSeveralProcesses:
+    @pytest.mark.parametrize("tagging", [True, False])
+    @pytest.mark.parametrize("size", [2, 3, 5])
+    def test_they_share_every_batch(self, ragged: Ragged, size: int, tagging: bool) -> None:
+        drawn = ragged([3, 1, 4, 1, 5, 9, 2], tagging=tagging)
+
+        def epoch(group: Group) -> list[Batch]:
+            return list(batching.epoch(drawn, batch_size=3, seed=1, number=1, group=group))
+
+        whole, shares = epoch(Group()), [epoch(Group(rank, size)) for rank in range(size)]
+        for batch, parts in zip(whole, zip(*shares, strict=True), strict=True):
+            real = [part.labels != IGNORED for part in parts]
+            assert {part.count for part in parts} == {batch.count}
+            assert sum(int(mask.sum()) for mask in real) == batch.count
+            working = [part for part, mask in zip(parts, real, strict=True) if mask.any()]
+            indices = np.concatenate([part.indices for part in working])
+            assert sorted(indices.tolist()) == sorted(batch.indices.tolist())
+
+
+@pytest.mark.parametrize("tagging", [True, False])
+@pytest.mark.parametrize("features", [0, 1, 3])
+class TestResident:
+    def test_the_same_batches(self, ragged: Ragged, features: int, tagging: bool) -> None:
+        drawn = ragged(lengths_of(30).tolist(), features=features, tagging=tagging)
+        there = batching.resident(drawn, torch.device("cpu"))
+        found = batching.epoch(there, batch_size=4, seed=1, number=1)
+        for batch, expected in zip(
+            found, batching.epoch(drawn, batch_size=4, seed=1, number=1), strict=True
+        ):
+            for name in ("values", "lengths", "labels"):
+                one, other = getattr(batch, name), getattr(expected, name)
+                torch.testing.assert_close(one, other, rtol=0, atol=0)
+            assert batch.indices.tolist() == expected.indices.tolist()
+            assert batch.count == expected.count
+
+    def test_the_processor_needs_no_copy(
+        self, ragged: Ragged, features: int, tagging: bool
+    ) -> None:
+        drawn = ragged([3, 1], features=features, tagging=tagging)
+        assert batching.placed(drawn, torch.device("cpu")) is drawn
+
+
+class TestPadding:
+    def test_share(self) -> None:
+        lengths = np.array([1, 2, 3, 4])
+        batches = [np.array([0, 3]), np.array([1, 2])]
+        assert batching.padding_share(lengths, batches) == pytest.approx((3 + 0 + 1 + 0) / 14)
+        assert batching.padding_share(lengths, [np.array([index]) for index in range(4)]) == 0
+
+    @pytest.mark.parametrize("number", range(1, 6))
+    def test_below_a_tenth_where_random_batches_are_mostly_padding(self, number: int) -> None:
+        lengths = lengths_of(2000, seed=number)
+        batched = batching.shuffled(lengths, batch_size=64, seed=1, number=number)
+        at_random = batching.cut(np.random.default_rng(1).permutation(2000), lengths, 64)
+        assert batching.padding_share(lengths, batched) < 0.1
+        assert batching.padding_share(lengths, at_random) > 0.5

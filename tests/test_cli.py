@@ -1,0 +1,157 @@
+"""The command `birnn`: what it prints and writes, and how it ends."""
+
+import io
+import math
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+import torch
+
+from birnn import cli, model, prediction
+
+
+class Ended(NamedTuple):
+    status: object
+    out: str
+    err: str
+
+
+Birnn = Callable[..., Ended]
+
+
+@pytest.fixture
+def birnn(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Birnn:
+    """Runs the command in this process."""
+
+    def run(*arguments: object) -> Ended:
+        monkeypatch.setenv("TERM", "dumb")  # plain text, also where CI asks for colours
+        monkeypatch.setattr(sys, "argv", ["birnn", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return Ended(ended.value.code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def place(store: Path, trained: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with a model and a table to predict, `new.csv`."""
+    monkeypatch.chdir(store)
+    shutil.copytree(trained, store / "models/bidirectional")
+    drawn().to_csv(store / "new.csv", index=False)
+    return store
+
+
+def drawn() -> pd.DataFrame:
+    lengths, rng = [3, 1, 5], np.random.default_rng(0)
+    frame = pd.DataFrame(rng.standard_normal((sum(lengths), 2)), columns=["x", "y"])
+    return frame.assign(sequence=np.repeat(["007", "b", "ü"], lengths))
+
+
+def directly(folder: Path) -> pd.DataFrame:
+    """What the library predicts for the table."""
+    batches = pa.Table.from_pandas(drawn(), preserve_index=False).to_batches()
+    network, encoding = model.load(folder)
+    cpu = torch.device("cpu")
+    predicted = prediction.of_table(network, encoding, batches, where="here", device=cpu)
+    frame: pd.DataFrame = pa.concat_tables(predicted).to_pandas()
+    return frame
+
+
+def read_csv(source: Path | io.StringIO) -> pd.DataFrame:
+    return pd.read_csv(source, dtype={"sequence": "str", "predicted": "str"})
+
+
+class TestPredict:
+    def test_prints_csv(self, place: Path, birnn: Birnn) -> None:
+        ended = birnn("predict", "new.csv", "--device", "cpu")
+        assert (ended.status, ended.err) == (0, "")
+        predicted = read_csv(io.StringIO(ended.out))
+        pd.testing.assert_frame_equal(
+            predicted, directly(place / "models/bidirectional"), check_dtype=False
+        )
+        assert predicted["sequence"].tolist() == ["007"] * 3 + ["b"] + ["ü"] * 5
+
+    @pytest.mark.parametrize("source", ["new.csv", "new.parquet"])
+    @pytest.mark.parametrize("output", ["out.csv", "out.parquet", "new/folder/out.parquet"])
+    def test_reads_and_writes_files(
+        self, place: Path, birnn: Birnn, source: str, output: str
+    ) -> None:
+        drawn().to_parquet(place / "new.parquet", index=False)
+        assert birnn("predict", source, "--output", output) == (0, "", "")
+        read = pd.read_parquet if output.endswith("parquet") else read_csv
+        expected = directly(place / "models/bidirectional")
+        pd.testing.assert_frame_equal(read(place / output), expected, check_dtype=False)
+
+    def test_takes_the_model_that_is_named(self, place: Path, birnn: Birnn) -> None:
+        shutil.move(place / "models/bidirectional", place / "other")
+        assert birnn("predict", "new.csv", "--model", "other").status == 0
+
+
+class TestMistake:
+    """Each ends with status 1 and one line that says what is wrong."""
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["predict", "absent.csv"], "absent.csv: no such file"),
+            (["predict", "new.txt"], "new.txt: expected a name that ends in"),
+            (["predict", "new.csv", "--output", "out.xls"], "out.xls: expected a name that ends"),
+            (["predict", "new.csv", "--model", "absent"], "absent/model.json: no such file"),
+            (["predict", "new.csv", "--device", "tpu"], "expected a machine with tpu, found none"),
+            (["summary"], "params.yaml: no such file"),
+            (["backfill"], "params.yaml: no such file"),
+        ],
+    )
+    def test_of_arguments(
+        self, place: Path, birnn: Birnn, arguments: list[str], message: str
+    ) -> None:
+        check_one_line(birnn(*arguments), message)
+
+    @pytest.mark.parametrize("command", ["summary", "backfill"])
+    def test_of_asking_before_the_pipeline_ran(
+        self, place: Path, birnn: Birnn, command: str
+    ) -> None:
+        shutil.rmtree(place / "models")
+        shutil.copy(Path(__file__).parents[1] / "params.yaml", place)
+        message = "models/bidirectional/weights.safetensors: no such file; run `dvc repro` first"
+        check_one_line(birnn(command), message)
+
+    def test_in_the_last_row_leaves_no_output(self, place: Path, birnn: Birnn) -> None:
+        rows = pd.DataFrame({"sequence": np.arange(200_000) // 10, "x": 1.0, "y": 1.0})
+        rows.loc[len(rows) - 1, "y"] = math.inf
+        rows.to_parquet(place / "long.parquet", index=False)
+        before = set(place.rglob("*"))
+        ended = birnn("predict", "long.parquet", "--output", "out.csv")
+        check_one_line(ended, "long.parquet, row 200000, column `y`: expected a finite number")
+        assert set(place.rglob("*")) == before
+
+
+def check_one_line(ended: Ended, message: str) -> None:
+    assert (ended.status, ended.out) == (1, "")
+    assert ended.err.startswith("error: ")
+    assert message in ended.err
+    assert ended.err.count("\n") == 1
+
+
+class TestUsage:
+    @pytest.mark.parametrize(
+        "arguments",
+        [[], ["absent"], ["predict"], ["predict", "new.csv", "--absent"], ["summary", "more"]],
+    )
+    def test_that_is_wrong_ends_with_status_2(self, birnn: Birnn, arguments: list[str]) -> None:
+        ended = birnn(*arguments)
+        assert ended.status == 2
+        assert "Usage: birnn" in ended.out + ended.err
+
+    @pytest.mark.parametrize("command", ["predict", "summary", "backfill"])
+    def test_is_explained(self, birnn: Birnn, command: str) -> None:
+        assert f" {command} " in birnn("--help").out
+        assert f"Usage: birnn {command}" in birnn(command, "--help").out

@@ -1,0 +1,161 @@
+"""What is learned from the training sequences alone, and applied to all."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from birnn import encoding, files, tables
+from birnn.encoding import Encoding
+from birnn.errors import DataError
+
+
+def table(task: str = "tagging", **columns: Any) -> pa.Table:
+    """A checked sequence table."""
+    batch = pa.record_batch(columns)
+    return pa.Table.from_batches(tables.checked([batch], task=task, where="t.csv"))
+
+
+def features(seed: int, steps: int = 30) -> pa.Table:
+    rng = np.random.default_rng(seed)
+    return table(
+        sequence=[str(row // 3) for row in range(steps)],
+        x=rng.normal(5, 2, steps),
+        y=rng.normal(-1, 0.1, steps),
+        constant=np.full(steps, 7.0),
+        label=["p", "q", "r"] * (steps // 3),
+    )
+
+
+def tokens(*names: str) -> pa.Table:
+    return table(sequence=["a"] * len(names), token=list(names), label=["p"] * len(names))
+
+
+def fit(
+    *parts: pa.Table, task: str = "tagging", scale: bool = True, min_count: int = 1
+) -> Encoding:
+    return encoding.fit(parts, task=task, scale=scale, min_count=min_count)
+
+
+def offsets_of(rows: pa.Table) -> Any:
+    starts = tables.sequence_starts(rows["sequence"].combine_chunks())
+    return np.append(starts, rows.num_rows)
+
+
+class TestScaling:
+    def test_training_features_have_mean_0_and_variance_1(self) -> None:
+        rows = features(0)
+        raw = np.column_stack([rows[name].to_numpy() for name in ("x", "y")]).astype(float)
+        expected = (raw - raw.mean(axis=0)) / raw.std(axis=0)
+        encoded = fit(rows).encode(rows, offsets_of(rows))
+        assert encoded.values.dtype == np.float32
+        np.testing.assert_allclose(encoded.values[:, :2], expected, rtol=1e-5, atol=1e-6)
+        assert encoded.values[:, 2].tolist() == [0.0] * 30
+
+    def test_it_is_fitted_on_train_alone(self) -> None:
+        fitted = fit(features(0))
+        other = table(sequence=["a"], x=[1000.0], y=[0.0], constant=[9.0], label=["p"])
+        encoded = fitted.encode(other, np.array([0, 1]))
+        expected = (1000 - fitted.mean[0]) / fitted.scale[0]
+        assert encoded.values[0, 0] == pytest.approx(expected)
+        assert encoded.values[0, 2] == 2.0
+
+    def test_chunks_are_as_good_as_the_whole(self) -> None:
+        rows = features(0)
+        whole, parts = fit(rows), fit(rows.slice(0, 6), rows.slice(6, 3), rows.slice(9))
+        assert parts.labels == whole.labels
+        np.testing.assert_allclose(parts.mean, whole.mean, rtol=1e-12)
+        np.testing.assert_allclose(parts.scale, whole.scale, rtol=1e-12)
+
+    def test_without_it_values_stay(self) -> None:
+        rows = features(0)
+        encoded = fit(rows, scale=False).encode(rows, offsets_of(rows))
+        for index, name in enumerate(["x", "y", "constant"]):
+            np.testing.assert_array_equal(encoded.values[:, index], rows[name].to_numpy())
+
+
+class TestVocabulary:
+    def test_frequent_tokens_come_first(self) -> None:
+        fitted = fit(tokens("b", "c", "a", "c"), tokens("NA", "c"))
+        assert fitted.vocabulary == ["c", "NA", "a", "b"]
+        assert fitted.tokens
+
+    def test_rare_and_new_tokens_are_unknown(self) -> None:
+        fitted = fit(tokens("a", "a", "b", "b", "b", "c"), min_count=2)
+        rows = tokens("a", "b", "c", "new")
+        encoded = fitted.encode(rows, np.array([0, 4]))
+        assert encoded.values.dtype == np.int32
+        assert encoded.values.tolist() == [2, 1, encoding.UNKNOWN, encoding.UNKNOWN]
+
+    def test_nothing_but_rare_tokens(self) -> None:
+        fitted = fit(tokens("a", "b"), min_count=2)
+        assert fitted.vocabulary == []
+        assert fitted.encode(tokens("a"), np.array([0, 1])).values.tolist() == [0]
+
+    @given(st.lists(st.sampled_from(["a", "b", "é", "1", "NA", "null"]), min_size=1))
+    def test_known_tokens_come_back(self, names: list[str]) -> None:
+        fitted = fit(tokens(*names))
+        encoded = fitted.encode(tokens(*names), np.array([0, len(names)]))
+        assert [fitted.vocabulary[index - 1] for index in encoded.values] == names
+
+
+class TestLabels:
+    def test_steps(self) -> None:
+        names = ["null", "1", "<script>", "NA", "10", "2"]
+        rows = table(sequence=list("aaabbb"), x=range(6), label=names)
+        fitted = fit(rows)
+        encoded = fitted.encode(rows, np.array([0, 3, 6]))
+        assert encoded.tagging
+        assert encoded.labels.dtype == np.int32
+        assert [fitted.labels[index] for index in encoded.labels] == names
+
+    def test_numbers_are_in_the_order_of_numbers(self) -> None:
+        rows = table(sequence=list("abc"), x=range(3), label=[10, 9, 1])
+        assert fit(rows).labels == ["1", "9", "10"]
+
+    def test_sequences(self) -> None:
+        rows = table("classification", sequence=list("aab"), x=range(3), label=["q", "q", "p"])
+        encoded = fit(rows, task="classification").encode(rows, np.array([0, 2, 3]))
+        assert not encoded.tagging
+        assert encoded.labels.tolist() == [1, 0]
+
+    @pytest.mark.parametrize("task", ["tagging", "classification"])
+    def test_a_class_that_train_has_never_seen(self, task: str) -> None:
+        fitted = fit(features(0), task=task)
+        rows = table(sequence=["a", "b"], x=[1, 2], y=[1, 2], constant=[7, 7], label=["p", "new"])
+        with pytest.raises(DataError) as refused:
+            fitted.encode(rows, np.array([0, 1, 2]))
+        assert str(refused.value) == (
+            "sequence 'b': label 'new' does not occur in the training split; "
+            "add training sequences with it, or rename it"
+        )
+
+    def test_none_to_predict(self) -> None:
+        rows = features(0)
+        encoded = fit(rows).encode(rows.drop_columns("label"), offsets_of(rows))
+        assert encoded.labels.tolist() == [0] * 30
+
+
+def test_ids_and_groups() -> None:
+    rows = table(sequence=list("aab"), x=range(3), label=list("pqp"), group=list("ggh"))
+    encoded = fit(rows).encode(rows, np.array([0, 2, 3]))
+    assert encoded.ids.to_pylist() == ["a", "b"]
+    assert encoded.groups.to_pylist() == ["g", "h"]
+    alone = fit(rows).encode(rows.drop_columns("group"), np.array([0, 2, 3]))
+    assert alone.groups.to_pylist() == ["a", "b"]
+
+
+def test_an_empty_training_split() -> None:
+    with pytest.raises(DataError, match=r"training split is empty: lower prepare\.split, or add"):
+        fit()
+
+
+@pytest.mark.parametrize("rows", [features(0), tokens("NA", "1", "é")], ids=["features", "tokens"])
+def test_round_trip_through_json(rows: pa.Table, tmp_path: Path) -> None:
+    fitted = fit(rows)
+    files.write_json(tmp_path / "encoding.json", fitted.to_json())
+    assert Encoding(**files.read_json(tmp_path / "encoding.json")) == fitted

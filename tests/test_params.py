@@ -1,0 +1,264 @@
+"""params.yaml: what it may hold, and how each mistake is named."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from birnn import params
+from birnn.errors import ParamsError
+from birnn.params import HMMData, Params, SktimeData, TableData
+
+ROOT = Path(__file__).parents[1]
+TEXT = """\
+problem: tagging
+data:
+  source: hmm
+  task: tagging
+  sequences: 10
+  min_steps: 2
+  max_steps: 5
+  mean_steps: 3.5
+  features: 3
+  classes: 2
+  stay: 0.5
+  separation: 2
+prepare:
+  split:
+    validation: 0.2
+    test: 0.1
+model:
+  cell: GRU
+  hidden_size: 8
+models:
+  bidirectional:
+    bidirectional: true
+  forward:
+    bidirectional: false
+    hidden_size: 16
+train:
+  batch_size: 4
+  learning_rate: 0.01
+"""
+
+
+def load(folder: Path, *changes: tuple[str, str]) -> Params:
+    """Read TEXT with some lines exchanged."""
+    text = TEXT
+    for old, new in changes:
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    (folder / "params.yaml").write_text(text)
+    return params.load(folder / "params.yaml")
+
+
+def complaint(folder: Path, *changes: tuple[str, str]) -> str:
+    """What is said of TEXT with some lines exchanged, without the file's name."""
+    with pytest.raises(ParamsError) as refused:
+        load(folder, *changes)
+    return str(refused.value).removeprefix(f"{folder / 'params.yaml'}: ")
+
+
+MISTAKES = {
+    "a misspelt key": (
+        ("batch_size", "bach_size"),
+        "train.bach_size: unknown key; did you mean batch_size?",
+    ),
+    "a misspelt section": (("train:", "trian:"), "trian: unknown key; did you mean train?"),
+    "an unknown key": (("stay:", "wobble: 1\n  stay:"), "data.wobble: unknown key; remove it"),
+    "a key in the wrong section": (
+        ("batch_size: 4", "hidden_size: 4"),
+        "train.hidden_size: unknown key here; remove it, or move it to its own section",
+    ),
+    "a missing key": (("  classes: 2\n", ""), "data.classes: expected a value, found none;"),
+    "no source": (
+        ("  source: hmm\n", ""),
+        "data.source: expected a value, found none; add the key",
+    ),
+    "an unknown source": (
+        ("source: hmm", "source: hm"),
+        "data.source: expected one of 'hmm', 'table', 'sktime', found 'hm'",
+    ),
+    "text for a number": (
+        ("learning_rate: 0.01", "learning_rate: fast"),
+        "train.learning_rate: expected a valid number, found 'fast'",
+    ),
+    "a number that YAML reads as text": (
+        ("learning_rate: 0.01", "learning_rate: 1e-3"),
+        "expected a valid number, found the text '1e-3' (YAML needs 0.001 here)",
+    ),
+    "a number for text": (("problem: tagging", "problem: 1"), "problem: expected a valid string"),
+    "a fraction for a count": (
+        ("sequences: 10", "sequences: 1.5"),
+        "data.sequences: expected a valid integer, found 1.5",
+    ),
+    "a truth value for a count": (("hidden_size: 8", "hidden_size: true"), "found True"),
+    "a number for a truth value": (
+        ("bidirectional: true", "bidirectional: 1"),
+        "models.bidirectional.bidirectional: expected a valid boolean, found 1",
+    ),
+    "nothing for a number": (("batch_size: 4", "batch_size:"), "found None"),
+    "zero": (
+        ("batch_size: 4", "batch_size: 0"),
+        "train.batch_size: expected greater than or equal to 1, found 0",
+    ),
+    "a negative number": (("learning_rate: 0.01", "learning_rate: -1"), "greater than 0, found -1"),
+    "NaN": (("learning_rate: 0.01", "learning_rate: .nan"), "a finite number, found nan"),
+    "infinity": (("learning_rate: 0.01", "learning_rate: .inf"), "a finite number, found inf"),
+    "a share of one": (("stay: 0.5", "stay: 1.0"), "data.stay: expected less than 1, found 1.0"),
+    "one class": (("classes: 2", "classes: 1"), "data.classes: expected greater than or equal"),
+    "an unknown cell": (
+        ("cell: GRU", "cell: gru"),
+        "model.cell: expected 'RNN', 'GRU' or 'LSTM', found 'gru'",
+    ),
+    "an unknown device": (
+        ("batch_size: 4", "device: gpu"),
+        "train.device: expected 'auto', 'cuda', 'mps' or 'cpu', found 'gpu'",
+    ),
+    "nothing left to train on": (
+        ("test: 0.1", "test: 0.8"),
+        "prepare.split: expected validation + test below 1; training needs a share",
+    ),
+    "the shortest above the longest": (
+        ("min_steps: 2", "min_steps: 6"),
+        "data: expected min_steps up to max_steps",
+    ),
+    "no mean for lengths that differ": (
+        ("  mean_steps: 3.5\n", ""),
+        "data: expected mean_steps where min_steps and max_steps differ",
+    ),
+    "states for tagging": (("stay:", "states: 3\n  stay:"), "data: expected `states` for classif"),
+    "no states for classification": (
+        ("task: tagging", "task: classification"),
+        "data: expected `states` for classification, and for nothing else",
+    ),
+    "an empty model": (
+        ("  forward:\n    bidirectional: false\n    hidden_size: 16", "  forward:"),
+        "models.forward: expected a valid dictionary",
+    ),
+    "a section that is none": (("model:\n", "model: GRU\nrest:\n"), "model: expected a valid dict"),
+    "a name that no folder can have": (
+        ("problem: tagging", "problem: ../a b"),
+        "problem: String should match pattern",
+    ),
+}
+
+
+class TestMistakes:
+    @pytest.mark.parametrize("mistake", MISTAKES)
+    def test_the_key_and_the_value_are_named(self, tmp_path: Path, mistake: str) -> None:
+        change, expected = MISTAKES[mistake]
+        found = complaint(tmp_path, change)
+        assert expected in found
+        assert "\n" not in found
+
+    def test_every_mistake_is_named_once(self, tmp_path: Path) -> None:
+        found = complaint(tmp_path, ("cell: GRU", "cell: 3"), ("batch_size: 4", "batch_size: 0"))
+        assert found == (
+            "model.cell: expected 'RNN', 'GRU' or 'LSTM', found 3; "
+            "train.batch_size: expected greater than or equal to 1, found 0"
+        )
+
+    @pytest.mark.parametrize(
+        ("content", "expected"),
+        [
+            (b"", "the file: expected a valid dictionary"),
+            (b"- 1", "the file: expected a valid dictionary"),
+            (b"problem: [", "expected YAML, found"),
+            (b"\tproblem: x", "expected YAML, found"),
+            (b"problem: \xe9", "expected YAML, found"),
+        ],
+    )
+    def test_not_a_params_file(self, tmp_path: Path, content: bytes, expected: str) -> None:
+        (tmp_path / "params.yaml").write_bytes(content)
+        with pytest.raises(ParamsError) as refused:
+            params.load(tmp_path / "params.yaml")
+        assert str(refused.value).startswith(f"{tmp_path / 'params.yaml'}: {expected}")
+        assert "\n" not in str(refused.value)
+
+    def test_a_missing_file(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(ParamsError, match=r"^params\.yaml: no such file; copy one from"):
+            params.load()
+
+
+SOURCES: dict[str, tuple[dict[str, Any], type]] = {
+    "table": ({"source": "table", "task": "tagging", "path": "x.csv"}, TableData),
+    "sktime by name": ({"source": "sktime", "name": "JapaneseVowels"}, SktimeData),
+    "sktime by file": ({"source": "sktime", "train": "a.ts", "test": "b.ts"}, SktimeData),
+    "classes of chains": (
+        {**yaml.safe_load(TEXT)["data"], "task": "classification", "states": 3},
+        HMMData,
+    ),
+}
+NO_SOURCES: dict[str, tuple[dict[str, Any], str]] = {
+    "a table without a path": ({"source": "table", "task": "tagging"}, "data.path: expected a val"),
+    "nothing to open": ({"source": "sktime"}, "expected either `name`"),
+    "two to open": ({"source": "sktime", "name": "A", "train": "a.ts"}, "expected either `name`"),
+    "a test alone": ({"source": "sktime", "name": "A", "test": "b.ts"}, "`train` beside `test`"),
+    "series that are tagged": ({"source": "sktime", "task": "tagging", "name": "A"}, "data.task"),
+}
+
+
+class TestSources:
+    @pytest.mark.parametrize("case", SOURCES)
+    def test_good(self, tmp_path: Path, case: str) -> None:
+        section, kind = SOURCES[case]
+        (tmp_path / "params.yaml").write_text(
+            yaml.safe_dump({**yaml.safe_load(TEXT), "data": section})
+        )
+        data = params.load(tmp_path / "params.yaml").data
+        assert type(data) is kind
+        assert section.items() <= data.model_dump().items()
+
+    @pytest.mark.parametrize("case", NO_SOURCES)
+    def test_bad(self, tmp_path: Path, case: str) -> None:
+        section, expected = NO_SOURCES[case]
+        path = tmp_path / "params.yaml"
+        path.write_text(yaml.safe_dump({**yaml.safe_load(TEXT), "data": section}))
+        with pytest.raises(ParamsError) as refused:
+            params.load(path)
+        assert expected in str(refused.value)
+
+
+class TestModels:
+    def test_each_says_what_sets_it_apart(self, tmp_path: Path) -> None:
+        models = load(tmp_path).models
+        assert list(models) == ["bidirectional", "forward"]
+        assert models["bidirectional"].hidden_size == 8
+        assert models["forward"].hidden_size == 16
+        assert {model.cell for model in models.values()} == {"GRU"}
+
+    def test_look_up(self, tmp_path: Path) -> None:
+        chosen = load(tmp_path)
+        assert params.architecture(chosen, "forward") is chosen.models["forward"]
+        with pytest.raises(ParamsError, match="one of bidirectional, forward, found 'backward'"):
+            params.architecture(chosen, "backward")
+
+    def test_a_run_has_flat_knobs(self, tmp_path: Path) -> None:
+        knobs = params.of_run(load(tmp_path), "forward")
+        expected = {"source": "hmm", "task": "tagging", "hidden_size": 16, "batch_size": 4}
+        assert expected.items() <= knobs.items()
+        assert all(isinstance(value, str | int | float | None) for value in knobs.values())
+
+
+def test_a_whole_number_is_a_number(tmp_path: Path) -> None:
+    data = load(tmp_path).data
+    assert isinstance(data, HMMData)
+    assert data.separation == 2.0
+
+
+def test_params_do_not_change(tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        load(tmp_path).train.batch_size = 3
+
+
+@pytest.mark.parametrize(
+    "path",
+    [ROOT / "params.yaml", *sorted((ROOT / "examples").glob("*.yaml"))],
+    ids=lambda p: p.stem,
+)
+def test_shipped_files_are_right(path: Path) -> None:
+    assert set(params.load(path).models) == {"bidirectional", "forward"}

@@ -1,0 +1,176 @@
+"""Predictions: each sequence on its own merits, in the order that it came in."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from birnn import prediction
+from birnn.encoding import Encoding
+from birnn.errors import DataError
+from birnn.model import Architecture, SequenceModel
+from birnn.sequences import Sequences
+
+Ragged = Callable[..., Sequences]
+LENGTHS = [3, 1, 4, 1, 5, 9, 2, 6]
+CPU = torch.device("cpu")
+NAMES = ["1", "NA", "<script>"]
+FEATURES = Encoding("tagging", NAMES, ["x", "y"], [1.0, 2.0], [2.0, 4.0], [])
+TOKENS = Encoding("tagging", NAMES, [], [], [], ["the", "NA", "1"])
+
+
+def build(encoding: Encoding, inputs: int | None = None) -> SequenceModel:
+    torch.manual_seed(0)
+    architecture = Architecture(
+        task=encoding.task,
+        cell="LSTM",
+        inputs=inputs or len(encoding.features) or len(encoding.vocabulary) + 1,
+        embedding_size=6 if encoding.tokens else 0,
+        hidden_size=8,
+        num_layers=2,
+        dropout=0.5,
+        bidirectional=True,
+        classes=3,
+    )
+    return SequenceModel(architecture)
+
+
+@pytest.mark.parametrize("tagging", [True, False])
+@pytest.mark.parametrize("features", [4, 0])
+class TestProbabilities:
+    def predict(self, of: Sequences) -> np.ndarray[Any, np.dtype[np.float32]]:
+        task = "tagging" if of.tagging else "classification"
+        tokens = of.values.ndim == 1
+        encoding = replace(TOKENS if tokens else FEATURES, task=task)
+        return prediction.probabilities(build(encoding, 10 if tokens else 4), of, device=CPU)
+
+    def test_like_one_sequence_at_a_time(
+        self, ragged: Ragged, features: int, tagging: bool
+    ) -> None:
+        drawn = ragged(LENGTHS, features=features, tagging=tagging)
+        alone = [self.predict(drawn.select(np.array([index]))) for index in range(len(drawn))]
+        found = self.predict(drawn)
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, np.concatenate(alone), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-5)
+
+    def test_the_order_of_sequences_changes_nothing(
+        self, ragged: Ragged, features: int, tagging: bool
+    ) -> None:
+        drawn = ragged(LENGTHS, features=features, tagging=tagging)
+        order = np.array([5, 2, 7, 0, 1, 6, 4, 3])
+        shuffled = drawn.select(order)
+        pieces = np.split(self.predict(shuffled), shuffled.label_offsets[1:-1])
+        back = np.concatenate([pieces[place] for place in np.argsort(order)])
+        np.testing.assert_allclose(back, self.predict(drawn), rtol=1e-5, atol=1e-6)
+
+    def test_batches_change_nothing(
+        self, ragged: Ragged, monkeypatch: pytest.MonkeyPatch, features: int, tagging: bool
+    ) -> None:
+        drawn = ragged(LENGTHS, features=features, tagging=tagging)
+        whole = self.predict(drawn)
+        monkeypatch.setattr(prediction, "BATCH_SIZE", 3)
+        np.testing.assert_allclose(self.predict(drawn), whole, rtol=1e-5, atol=1e-6)
+
+
+class TestTable:
+    SHARES = np.array([[0.2, 0.5, 0.3], [0.1, 0.2, 0.7], [0.8, 0.1, 0.1]], dtype=np.float32)
+
+    def test_a_row_for_each_step(self, ragged: Ragged) -> None:
+        drawn = replace(ragged([2, 1]), labels=np.array([0, 1, 2], np.int32))
+        found = prediction.table(drawn, FEATURES, self.SHARES, labelled=True)
+        assert found.to_pydict() == {
+            "sequence": ["s0", "s0", "s1"],
+            "label": ["1", "NA", "<script>"],
+            "predicted": ["NA", "<script>", "1"],
+            "probability_1": self.SHARES[:, 0].tolist(),
+            "probability_NA": self.SHARES[:, 1].tolist(),
+            "probability_<script>": self.SHARES[:, 2].tolist(),
+        }
+
+    def test_a_row_for_each_sequence(self, ragged: Ragged) -> None:
+        drawn = ragged([2, 1, 3], tagging=False)
+        found = prediction.table(drawn, FEATURES, self.SHARES, labelled=False)
+        assert found["sequence"].to_pylist() == ["s0", "s1", "s2"]
+        assert "label" not in found.schema.names
+
+
+ROWS: dict[str, list[Any]] = {
+    "sequence": ["b", "b", "a", "c", "c", "c"],
+    "x": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
+    "y": [6.0, 5.0, 4.0, 3.0, 2.0, 1.0],
+}
+
+
+def predict(
+    rows: dict[str, list[Any]], cuts: Sequence[int] = (), task: str = "tagging"
+) -> pa.Table:
+    """Predict a table that comes in parts."""
+    encoding = replace(FEATURES if "x" in rows else TOKENS, task=task)
+    batch = pa.record_batch(rows)
+    edges = [0, *cuts, batch.num_rows]
+    parts = [batch.slice(start, end - start) for start, end in pairwise(edges)]
+    network = build(encoding)
+    return pa.concat_tables(
+        prediction.of_table(network, encoding, parts, where="new.csv", device=CPU)
+    )
+
+
+class TestOfTable:
+    def test_values_are_scaled_as_in_training(self) -> None:
+        values = (np.column_stack([ROWS["x"], ROWS["y"]]) - FEATURES.mean) / FEATURES.scale
+        steps = torch.tensor(values[3:], dtype=torch.float32)[None]
+        expected = build(FEATURES).eval()(steps, torch.tensor([3])).softmax(dim=-1)[0]
+        found = predict(ROWS)
+        columns = [found[f"probability_{name}"].to_numpy()[3:] for name in NAMES]
+        np.testing.assert_allclose(np.column_stack(columns), expected.detach(), rtol=1e-5)
+
+    @pytest.mark.parametrize("task", ["tagging", "classification"])
+    @pytest.mark.parametrize("cuts", [(1,), (2,), (1, 4, 5), (3, 4)])
+    def test_it_may_come_in_parts(self, cuts: tuple[int, ...], task: str) -> None:
+        whole, parts = predict(ROWS, task=task), predict(ROWS, cuts, task)
+        assert parts["sequence"].to_pylist() == whole["sequence"].to_pylist()
+        for name in NAMES:
+            one, other = (of[f"probability_{name}"].to_numpy() for of in (parts, whole))
+            np.testing.assert_allclose(one, other, rtol=1e-5)
+
+    def test_the_order_is_that_of_the_table(self) -> None:
+        assert predict(ROWS)["sequence"].to_pylist() == ROWS["sequence"]
+        classes = predict(ROWS, task="classification")
+        assert classes["sequence"].to_pylist() == ["b", "a", "c"]
+
+    def test_other_columns_are_ignored(self) -> None:
+        more: dict[str, list[Any]] = {**ROWS, "note": ["n"] * 6, "label": [None] * 6}
+        assert predict(dict(reversed(more.items()))).equals(predict(ROWS))
+
+    def test_unknown_tokens(self) -> None:
+        rows: dict[str, list[Any]] = {"sequence": ["a"] * 3, "token": ["the", "never", "seen"]}
+        other = {**rows, "token": ["the", "seen", "never"]}
+        assert predict(rows).equals(predict(other))
+
+    @pytest.mark.parametrize(
+        ("rows", "expected"),
+        [
+            ({"sequence": ["a"], "x": [1.0]}, "expected a column `y` as in training, found seq"),
+            ({"sequence": ["a"], "note": ["t"]}, "expected a column `token` as in training"),
+            ({"x": [1.0], "y": [1.0]}, "expected a column `sequence` as in training, found x, y"),
+            ({**ROWS, "y": [1, 2, None, 4, 5, 6]}, "new.csv, row 3, column `y`: expected a finite"),
+            ({**ROWS, "sequence": list("ababab")}, "new.csv, row 3: sequence 'a' goes on after"),
+            ({**ROWS, "y": ["high"] * 6}, "new.csv, column `y`: expected numbers, found string"),
+        ],
+    )
+    def test_mistakes(self, rows: dict[str, list[Any]], expected: str) -> None:
+        with pytest.raises(DataError) as refused:
+            predict(rows)
+        assert str(refused.value).startswith("new.csv")
+        assert expected in str(refused.value)
+
+    def test_no_rows(self) -> None:
+        found = prediction.of_table(build(FEATURES), FEATURES, [], where="new.csv", device=CPU)
+        with pytest.raises(DataError, match=r"new\.csv: expected rows, found none"):
+            list(found)

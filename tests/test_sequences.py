@@ -1,0 +1,193 @@
+"""Flat values and offsets, in memory and in Arrow files."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from birnn import sequences
+from birnn.errors import DataError
+from birnn.sequences import Sequences
+
+Ragged = Callable[..., Sequences]
+
+LENGTHS = {
+    "several": [3, 1, 4, 2],
+    "single steps": [1, 1, 1],
+    "one sequence": [5],
+    "one step in all": [1],
+}
+FEATURES = {"features": 4, "one feature": 1, "tokens": 0}
+
+
+def assert_same(found: Sequences, expected: Sequences) -> None:
+    """Values, shapes and types."""
+    for name in ("values", "offsets", "labels"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), strict=True)
+    assert (found.ids, found.groups) == (expected.ids, expected.groups)
+    assert found.tagging == expected.tagging
+
+
+def slices(of: Sequences) -> list[tuple[Any, ...]]:
+    """Everything about each sequence, by a plain loop."""
+    places = zip(pairwise(of.offsets.tolist()), pairwise(of.label_offsets.tolist()), strict=True)
+    return [
+        (name, group, of.values[a:b].tolist(), of.labels[c:d].tolist())
+        for name, group, ((a, b), (c, d)) in zip(
+            of.ids.to_pylist(), of.groups.to_pylist(), places, strict=True
+        )
+    ]
+
+
+@pytest.mark.parametrize("tagging", [True, False], ids=["tagging", "classification"])
+@pytest.mark.parametrize("features", FEATURES)
+@pytest.mark.parametrize("lengths", LENGTHS)
+class TestFiles:
+    def test_round_trip(
+        self, tmp_path: Path, ragged: Ragged, lengths: str, features: str, tagging: bool
+    ) -> None:
+        written = ragged(LENGTHS[lengths], features=FEATURES[features], tagging=tagging)
+        sequences.write([written], tmp_path / "x.arrow")
+        assert_same(sequences.read(tmp_path / "x.arrow"), written)
+
+    def test_chunks_leave_no_trace(
+        self, tmp_path: Path, ragged: Ragged, lengths: str, features: str, tagging: bool
+    ) -> None:
+        whole = ragged(LENGTHS[lengths], features=FEATURES[features], tagging=tagging)
+        sequences.write([whole], tmp_path / "whole.arrow")
+        single = (whole.select(np.array([index])) for index in range(len(whole)))
+        sequences.write(single, tmp_path / "chunks.arrow")
+        assert (tmp_path / "chunks.arrow").read_bytes() == (tmp_path / "whole.arrow").read_bytes()
+
+
+class TestWrite:
+    def test_any_layout_in_memory(self, tmp_path: Path, ragged: Ragged) -> None:
+        drawn = ragged([2, 3])
+        turned = replace(drawn, values=np.asfortranarray(drawn.values))
+        sequences.write([turned], tmp_path / "x.arrow")
+        assert_same(sequences.read(tmp_path / "x.arrow"), drawn)
+
+    def test_reading_copies_nothing(self, tmp_path: Path, ragged: Ragged) -> None:
+        sequences.write([ragged([20_000])], tmp_path / "x.arrow")
+        before = pa.total_allocated_bytes()
+        found = sequences.read(tmp_path / "x.arrow")
+        assert pa.total_allocated_bytes() - before < found.values.nbytes
+        assert not found.values.flags.writeable
+        assert not found.labels.flags.writeable
+
+    def test_pages_that_are_let_go_come_back(self, tmp_path: Path, ragged: Ragged) -> None:
+        drawn = ragged([2, 3])
+        drawn.release()  # is not a view of a file: nothing happens
+        sequences.write([drawn], tmp_path / "x.arrow")
+        found = sequences.read(tmp_path / "x.arrow")
+        for _ in range(2):
+            assert_same(found, drawn)
+            found.release()
+
+    def test_no_sequences(self, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match=r"x\.arrow: expected at least one sequence, found non"):
+            sequences.write([], tmp_path / "x.arrow")
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_failure_on_the_way_leaves_the_old_file(self, tmp_path: Path, ragged: Ragged) -> None:
+        def failing() -> Iterator[Sequences]:
+            yield ragged([2, 3])
+            raise DataError("label 'z' is new")
+
+        (tmp_path / "x.arrow").write_text("old")
+        with pytest.raises(DataError, match="label 'z' is new"):
+            sequences.write(failing(), tmp_path / "x.arrow")
+        assert [file.read_text() for file in tmp_path.iterdir()] == ["old"]
+
+
+class TestRead:
+    def test_a_missing_file(self, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match=r"x\.arrow: no such file; run `dvc repro` first"):
+            sequences.read(tmp_path / "x.arrow")
+
+    @pytest.mark.parametrize("share", [0.0, 0.001, 0.3, 0.9, 0.999])
+    def test_a_file_that_was_cut(self, tmp_path: Path, ragged: Ragged, share: float) -> None:
+        path = tmp_path / "x.arrow"
+        sequences.write([ragged([2, 3])], path)
+        whole = path.read_bytes()
+        path.write_bytes(whole[: int(share * len(whole))])
+        with pytest.raises(DataError, match=r"x\.arrow: expected a prepared split, found"):
+            sequences.read(path)
+
+    @pytest.mark.parametrize(
+        "batches",
+        [[], [{"x": [1]}], [{"sequence": ["a"], "group": ["a"], "values": [1], "label": [1]}]],
+        ids=["nothing", "other columns", "other types"],
+    )
+    def test_another_arrow_file(self, tmp_path: Path, batches: list[dict[str, Any]]) -> None:
+        schema = pa.schema({"x": pa.int64()})
+        records = [pa.record_batch(columns) for columns in batches]
+        with pa.ipc.new_file(
+            str(tmp_path / "x.arrow"), records[0].schema if records else schema
+        ) as writer:
+            for record in records:
+                writer.write_batch(record)
+        with pytest.raises(DataError, match=r"x\.arrow: expected a prepared split, found"):
+            sequences.read(tmp_path / "x.arrow")
+
+    def test_another_format(self, tmp_path: Path) -> None:
+        pq.write_table(pa.table({"x": [1]}), tmp_path / "x.arrow")
+        with pytest.raises(DataError, match=r"x\.arrow: expected a prepared split, found"):
+            sequences.read(tmp_path / "x.arrow")
+
+
+indices = st.lists(st.integers(0, 3), max_size=6).map(lambda found: np.array(found, np.int64))
+
+
+class TestSelect:
+    @given(chosen=indices, tagging=st.booleans(), features=st.sampled_from([0, 1, 3]))
+    def test_like_a_plain_loop(
+        self,
+        ragged: Ragged,
+        chosen: np.ndarray[Any, np.dtype[np.int64]],
+        tagging: bool,
+        features: int,
+    ) -> None:
+        drawn = ragged([3, 1, 4, 2], tagging=tagging, features=features)
+        every = slices(drawn)
+        assert slices(drawn.select(chosen)) == [every[index] for index in chosen]
+
+    @given(lengths=st.lists(st.integers(0, 5), min_size=1, max_size=8), data=st.data())
+    def test_rows(self, lengths: list[int], data: st.DataObject) -> None:
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        chosen = data.draw(st.lists(st.integers(0, len(lengths) - 1), max_size=10))
+        expected = [row for index in chosen for row in range(offsets[index], offsets[index + 1])]
+        assert sequences.steps_of(offsets, np.array(chosen, np.int64)).tolist() == expected
+
+
+def test_lengths(ragged: Ragged) -> None:
+    drawn = ragged([3, 1, 4])
+    assert len(drawn) == 3
+    assert drawn.lengths.tolist() == [3, 1, 4]
+    assert drawn.label_offsets.tolist() == [0, 3, 4, 8]
+    assert ragged([3, 1, 4], tagging=False).label_offsets.tolist() == [0, 1, 2, 3]
+
+
+class TestRepeats:
+    def test_none(self, ragged: Ragged) -> None:
+        assert sequences.repeats([ragged([3, 1, 4])]) == {"duplicates": 0, "conflicts": 0}
+
+    @pytest.mark.parametrize("tagging", [True, False])
+    def test_in_one_split_and_in_several(self, ragged: Ragged, tagging: bool) -> None:
+        drawn = ragged([3, 1, 4], tagging=tagging)
+        again, other = drawn.select(np.array([0, 0, 2])), replace(drawn, labels=drawn.labels + 1)
+        assert sequences.repeats([drawn, again]) == {"duplicates": 3, "conflicts": 0}
+        assert sequences.repeats([again, other]) == {"duplicates": 3, "conflicts": 2}
+
+    def test_a_beginning_is_no_repeat(self, ragged: Ragged) -> None:
+        drawn = ragged([4])
+        shorter = replace(drawn, values=drawn.values[:3], offsets=np.array([0, 3]))
+        assert sequences.repeats([drawn, shorter]) == {"duplicates": 0, "conflicts": 0}

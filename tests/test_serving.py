@@ -1,0 +1,179 @@
+"""The servable model, loaded and served as MLflow does it."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+import torch
+from mlflow.exceptions import MlflowException
+
+from birnn import files, history, model, prediction, tracking
+from birnn.encoding import Encoding
+from birnn.history import Epoch
+from birnn.model import Architecture, SequenceModel
+
+LABELS = ["no", "ja é", "10"]
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def place(store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where runs are kept; what loading a model adds to `sys.path` is taken off again."""
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    monkeypatch.setattr(tempfile, "tempdir", str(store))
+    return store
+
+
+def save(folder: Path, *, task: str, tokens: bool) -> None:
+    """A model with random weights; it knows 3 features, or 20 tokens."""
+    torch.manual_seed(0)
+    inputs, width = (21, 4) if tokens else (3, 0)
+    architecture = Architecture(task, "LSTM", inputs, width, 5, 2, 0.5, True, len(LABELS))
+    features = [] if tokens else ["x", "heart rate", "é"]
+    scale = [float(number) for number in range(1, len(features) + 1)]
+    words = [f"w{number}" for number in range(20)] if tokens else []
+    encoding = Encoding(task, LABELS, features, scale, scale, words)
+    model.save(SequenceModel(architecture), encoding, folder)
+    history.write([Epoch(1, 1.0, 1.0, 0.5, 0.5, 0.01)], folder / "history.csv")
+
+
+def log(folder: Path, place: Path) -> str:
+    """Log the model to a run of its own; give the name by which MLflow finds it."""
+    files.write_json(place / "prepared/encoding.json", {})
+    run = tracking.run_of_model("tagging", "a", folder, params={}, data=place / "prepared")
+    return f"runs:/{run.id}/model"
+
+
+def table(lengths: list[int], *, tokens: bool) -> pd.DataFrame:
+    """A request; some of its tokens are not in the vocabulary."""
+    rng = np.random.default_rng(1)
+    names = np.repeat([f"s{number}" for number in range(len(lengths))], lengths)
+    if tokens:
+        drawn = rng.integers(25, size=len(names))
+        return pd.DataFrame({"sequence": names, "token": [f"w{number}" for number in drawn]})
+    columns = {name: rng.standard_normal(len(names)) for name in ("x", "heart rate", "é")}
+    return pd.DataFrame({"sequence": names, **columns})
+
+
+def directly(folder: Path, request: pd.DataFrame) -> pd.DataFrame:
+    """What the library predicts, without MLflow."""
+    batches = pa.Table.from_pandas(request, preserve_index=False).to_batches()
+    network, encoding = model.load(folder)
+    predicted = prediction.of_table(network, encoding, batches, where="here", device=CPU)
+    frame: pd.DataFrame = pa.concat_tables(predicted).to_pandas()
+    return frame
+
+
+@pytest.mark.parametrize("task", ["tagging", "classification"])
+@pytest.mark.parametrize("tokens", [False, True], ids=["features", "tokens"])
+def test_predicts_what_the_library_predicts(place: Path, task: str, tokens: bool) -> None:
+    save(place / "m", task=task, tokens=tokens)
+    loaded = mlflow.pyfunc.load_model(log(place / "m", place))
+    for lengths in ([1], [4, 1, 2], [300, 7]):  # no number of steps is built in
+        request = table(lengths, tokens=tokens)
+        served = loaded.predict(request)
+        pd.testing.assert_frame_equal(served, directly(place / "m", request))
+        assert len(served) == (sum(lengths) if task == "tagging" else len(lengths))
+
+
+class TestRequest:
+    def test_may_have_more_columns(self, place: Path) -> None:
+        save(place / "m", task="tagging", tokens=False)
+        loaded = mlflow.pyfunc.load_model(log(place / "m", place))
+        request = table([3, 2], tokens=False)
+        wider = request.assign(label="no", note="x")[["label", *reversed(request.columns), "note"]]
+        pd.testing.assert_frame_equal(loaded.predict(wider), loaded.predict(request))
+
+    def test_must_have_the_features_and_whole_sequences(self, place: Path) -> None:
+        save(place / "m", task="tagging", tokens=False)
+        loaded = mlflow.pyfunc.load_model(log(place / "m", place))
+        request = table([2, 2], tokens=False)
+        with pytest.raises(MlflowException, match=r"missing inputs \['x'\]"):
+            loaded.predict(request.drop(columns="x"))
+        with pytest.raises(MlflowException, match="the request, row 3: sequence 's0' goes on"):
+            loaded.predict(request.iloc[[0, 2, 1]])
+
+
+def test_nothing_is_pickled(place: Path) -> None:
+    save(place / "m", task="tagging", tokens=True)
+    logged = Path(mlflow.artifacts.download_artifacts(log(place / "m", place)))
+    found = {path.suffix for path in logged.rglob("*") if path.is_file()}
+    assert found <= {"", ".csv", ".j2", ".json", ".py", ".safetensors", ".txt", ".typed", ".yaml"}
+
+
+@contextmanager
+def server(uri: str, folder: Path) -> Iterator[str]:
+    """Serve a model on a free port as a user would, in a session of its own to end it whole."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = ["mlflow", "models", "serve", "--model-uri", uri, "--env-manager", "local"]
+    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    process = subprocess.Popen(
+        [*command, "--host", "127.0.0.1", "--port", str(port)],
+        env=os.environ | {"PATH": programs, "OMP_NUM_THREADS": "1", "TMPDIR": str(folder)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        address = f"http://127.0.0.1:{port}"
+        wait_for(f"{address}/ping", process)
+        yield f"{address}/invocations"
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def wait_for(address: str, process: "subprocess.Popen[bytes]") -> None:
+    """Wait until the server answers."""
+    for _ in range(600):
+        assert process.poll() is None
+        try:
+            urllib.request.urlopen(address).close()
+        except urllib.error.URLError:
+            time.sleep(0.1)
+        else:
+            return
+    raise TimeoutError(address)
+
+
+def post(address: str, request: pd.DataFrame) -> Any:
+    body = json.dumps({"dataframe_split": request.to_dict("split")}).encode()
+    headers = {"Content-Type": "application/json"}
+    with urllib.request.urlopen(urllib.request.Request(address, body, headers)) as response:
+        return json.load(response)["predictions"]
+
+
+@pytest.mark.slow
+def test_server_predicts_what_the_library_predicts(place: Path) -> None:
+    save(place / "m", task="tagging", tokens=False)
+    request = table([5, 1, 40], tokens=False)
+    with server(log(place / "m", place), place) as address:
+        served = pd.DataFrame(post(address, request))
+        pd.testing.assert_frame_equal(served, directly(place / "m", request), check_dtype=False)
+        wrong = {
+            "missing inputs ['x']": request.drop(columns="x"),
+            "the request, row 3: sequence 's0' goes on": request.iloc[[0, 5, 1]],
+        }
+        for message, sent in wrong.items():
+            with pytest.raises(urllib.error.HTTPError, match="400") as refused:
+                post(address, sent)
+            answer = json.load(refused.value)
+            assert message in answer["message"]
+            assert "stack_trace" not in answer

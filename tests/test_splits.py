@@ -1,0 +1,117 @@
+"""Splits that stay where they are when data grows."""
+
+from collections import Counter
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from birnn import splits, tables
+
+names = st.lists(st.text(max_size=5), max_size=20)
+assign = partial(splits.assign, validation=0.15, test=0.15)
+
+
+class TestAssign:
+    @given(known=names, new=names)
+    def test_stable_when_data_grows(self, known: list[str], new: list[str]) -> None:
+        assert assign([*known, *new])[: len(known)].tolist() == assign(known).tolist()
+        assert assign([*new, *known])[len(new) :].tolist() == assign(known).tolist()
+
+    def test_stable_between_releases(self) -> None:
+        # Retraining relies on it. The values come from `b2sum --length 64`.
+        found = assign(["speaker-1", "speaker-2", "speaker-3", "né", "", "0", "1", "2"])
+        expected = "train train train validation train train train test"
+        assert found.tolist() == expected.split()
+
+    @pytest.mark.parametrize(("validation", "test"), [(0.15, 0.15), (0.05, 0.4), (0.0, 0.1)])
+    def test_shares(self, validation: float, test: float) -> None:
+        counts = Counter(splits.assign(map(str, range(20_000)), validation=validation, test=test))
+        for split, share in (("validation", validation), ("test", test)):
+            sampling_error = (share * (1 - share) / 20_000) ** 0.5
+            assert counts[split] / 20_000 == pytest.approx(share, abs=4 * sampling_error)
+
+    def test_a_larger_test_split_takes_nothing_back(self) -> None:
+        numbers = [str(number) for number in range(1000)]
+        small = splits.assign(numbers, validation=0.1, test=0.1)
+        large = splits.assign(numbers, validation=0.1, test=0.2)
+        assert set(large[small == "test"]) == {"test"}
+
+    def test_nobody(self) -> None:
+        assert assign([]).tolist() == []
+
+
+def table(**columns: list[str]) -> tuple[pa.Table, npt.NDArray[np.int64]]:
+    """Sequences of two steps each, and where each begins."""
+    doubled = {name: [value for value in column for _ in "12"] for name, column in columns.items()}
+    size = len(columns["sequence"])
+    return pa.table({**doubled, "x": range(2 * size)}), np.arange(0, 2 * size, 2)
+
+
+def of_table(found: tuple[pa.Table, npt.NDArray[np.int64]], named: list[str]) -> list[str]:
+    chosen: list[str] = splits.of_table(*found, validation=0.15, test=0.15, named=named).tolist()
+    return chosen
+
+
+NUMBERS = [str(number) for number in range(200)]
+
+
+class TestOfTable:
+    def test_by_id(self) -> None:
+        assert of_table(table(sequence=NUMBERS), []) == assign(NUMBERS).tolist()
+
+    def test_by_group(self) -> None:
+        groups = [f"g{number % 20}" for number in range(200)]
+        found = of_table(table(sequence=NUMBERS, group=groups), [])
+        assert found == assign(groups).tolist()
+        assert len(set(zip(groups, found, strict=True))) == 20
+        assert set(found) == set(tables.SPLITS)
+
+    def test_a_split_column_overrides_the_hash(self) -> None:
+        given_splits = [tables.SPLITS[number % 3] for number in range(200)]
+        found = of_table(table(sequence=NUMBERS, split=given_splits), [*tables.SPLITS])
+        assert found == given_splits
+
+    @pytest.mark.parametrize("grouped", [True, False])
+    def test_without_validation_some_training_data_is_held_out(self, grouped: bool) -> None:
+        given_splits = ["test" if number % 3 == 0 else "train" for number in range(200)]
+        keys = [f"g{number}" for number in range(200)] if grouped else NUMBERS
+        columns = {"group": keys} if grouped else {}
+        found = of_table(table(sequence=NUMBERS, split=given_splits, **columns), ["train", "test"])
+        held_out = splits.assign(keys, validation=0.15, test=0)
+        pairs = zip(given_splits, held_out, strict=True)
+        assert found == [mine if mine == "test" else hashed for mine, hashed in pairs]
+        assert set(found) == set(tables.SPLITS)
+
+
+class TestSelect:
+    def select(self, size: int, split: str) -> list[tuple[str, int]]:
+        """The ids and values of a split, the table cut into chunks of `size` sequences."""
+        chunks = []
+        for start in range(0, 200, size):
+            rows, starts = table(sequence=NUMBERS[start : start + size])
+            chunks.append((rows, np.append(starts, rows.num_rows)))
+        kept = splits.select(chunks, split, validation=0.15, test=0.15, named=[])
+        found = []
+        for rows, offsets in kept:
+            assert rows.num_rows > 0
+            assert offsets.tolist() == list(range(0, rows.num_rows + 1, 2))
+            found += list(zip(rows["sequence"].to_pylist(), rows["x"].to_pylist(), strict=True))
+        return found
+
+    @pytest.mark.parametrize("split", tables.SPLITS)
+    def test_whole_sequences_of_one_split(self, split: str) -> None:
+        chosen = np.flatnonzero(assign(NUMBERS) == split).tolist()
+        expected = [(str(number), 2 * number + step) for number in chosen for step in (0, 1)]
+        assert self.select(200, split) == expected
+
+    @pytest.mark.parametrize("size", [1, 3, 199])
+    def test_chunks_do_not_matter(self, size: int) -> None:
+        def ids(size: int) -> list[str]:
+            return [name for name, _ in self.select(size, "test")]
+
+        assert ids(size) == ids(200)

@@ -1,0 +1,129 @@
+"""What holds the code together: who may import whom, and what dvc.yaml says that a stage reads."""
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+FLOORS = [  # from the ground up; a file imports only from floors below its own
+    ["console", "errors", "recurrent", "splits"],
+    ["devices", "files", "metrics", "params"],
+    ["history", "sequences", "tables"],
+    ["batching", "checkpoint", "encoding", "figures", "sources", "tracking"],
+    ["model", "report"],
+    ["prediction", "training"],
+    ["evaluation", "serving"],
+    ["cli"],
+]
+PICKLING = {"cloudpickle", "dill", "joblib", "marshal", "pickle", "shelve"}
+FORBIDDEN_CALLS = {"__import__", "eval", "exec", "importlib.import_module", "torch.load"}
+STAGES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+
+
+def dotted(path: Path) -> str:
+    """`birnn/sources/hmm.py` as `birnn.sources.hmm`."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {
+    dotted(path): path for folder in ("birnn", "stages") for path in (ROOT / folder).rglob("*.py")
+}
+
+
+def floor(module: str) -> int:
+    """The number of a module's floor; what lies in a folder shares one, stages are on top."""
+    if module.startswith("stages"):
+        return len(FLOORS)
+    name = module.split(".")[1]
+    return next(number for number, names in enumerate(FLOORS) if name in names)
+
+
+def imports(module: str) -> set[str]:
+    """All that a file imports, also inside functions and for type checking only."""
+    found = set()
+    for node in ast.walk(ast.parse(MODULES[module].read_text())):
+        match node:
+            case ast.Import(names):
+                found |= {alias.name for alias in names}
+            case ast.ImportFrom(source, names, 0):
+                found |= {f"{source}", *(f"{source}.{alias.name}" for alias in names)}
+            case ast.ImportFrom():
+                raise AssertionError(f"{module}, line {node.lineno}: a relative import")
+    return found
+
+
+def ours(module: str) -> set[str]:
+    """The modules of this repository among a file's imports."""
+    return (imports(module) & MODULES.keys()) - {"birnn", "birnn.sources", "stages"}
+
+
+def calls(module: str) -> set[str]:
+    """The names of all functions that a file calls."""
+    tree = ast.walk(ast.parse(MODULES[module].read_text()))
+    return {ast.unparse(node.func) for node in tree if isinstance(node, ast.Call)}
+
+
+def closure(module: str) -> set[str]:
+    """The library modules that run when a module runs."""
+    found: set[str] = set()
+    left = [module]
+    while left:
+        new = ours(left.pop()) - found
+        found |= new
+        left += new
+    return found
+
+
+class TestImports:
+    def test_every_module_has_one_floor(self) -> None:
+        names = sorted({module.split(".")[1] for module in MODULES if module.startswith("birnn.")})
+        assert sorted(name for names in FLOORS for name in names) == names
+
+    @pytest.mark.parametrize("module", MODULES)
+    def test_come_from_the_floors_below(self, module: str) -> None:
+        upward = {found for found in ours(module) if floor(found) >= floor(module)}
+        assert not upward, f"{module} may not import {upward}"
+
+    @pytest.mark.parametrize("module", MODULES)
+    def test_yaml_is_read_by_params_alone_and_nothing_is_pickled(self, module: str) -> None:
+        packages = {name.split(".")[0] for name in imports(module)}
+        assert not packages & PICKLING
+        assert "yaml" not in packages or module == "birnn.params"
+
+    @pytest.mark.parametrize("module", MODULES)
+    def test_no_code_comes_from_text(self, module: str) -> None:
+        assert not calls(module) & FORBIDDEN_CALLS
+
+    def test_nothing_imports_the_servable_model(self) -> None:
+        """It acts when it is imported, which is for MLflow alone to do."""
+        assert not [module for module in MODULES if "birnn.serving" in ours(module)]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+class TestStages:
+    def test_depends_on_the_modules_that_it_runs_and_no_others(self, stage: str) -> None:
+        deps = [ROOT / dep for dep in STAGES[stage]["deps"] if dep.startswith("birnn/")]
+        listed = {module for module, path in MODULES.items() if {path, *path.parents} & set(deps)}
+        assert listed - {"birnn.sources"} == closure(f"stages.{stage}")
+
+    def test_depends_on_the_templates_where_it_renders(self, stage: str) -> None:
+        renders = "birnn.report" in closure(f"stages.{stage}")
+        assert renders == ("birnn/templates" in STAGES[stage]["deps"])
+
+    def test_runs_and_depends_on_its_own_module(self, stage: str) -> None:
+        assert STAGES[stage]["cmd"].split()[:3] == ["python", "-m", f"stages.{stage}"]
+        assert f"stages/{stage}.py" in STAGES[stage]["deps"]
+
+    @pytest.mark.parametrize("key", ["deps", "params", "outs"])
+    def test_lists_are_sorted(self, stage: str, key: str) -> None:
+        listed = STAGES[stage].get(key, [])
+        assert listed == sorted(set(listed))
+
+
+def test_every_stage_is_in_the_pipeline() -> None:
+    files = {path.stem for path in (ROOT / "stages").glob("[!_]*.py")}
+    assert files == STAGES.keys()

@@ -1,0 +1,411 @@
+"""The sequence table: what is refused and how it is said, and chunks that never cut a sequence."""
+
+import csv
+from collections.abc import Iterator
+from functools import partial
+from itertools import groupby, pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from birnn import tables
+from birnn.errors import DataError
+
+GOOD: dict[str, Any] = {
+    "sequence": ["a", "a", "b", "c"],
+    "x": [1.0, 2.0, 3.0, 4.0],
+    "label": ["p", "q", "q", "p"],
+}
+ODD_NAMES = ["1", "NA", "null", "nan", "None", "<script>", 'a,"b"', "né", "True"]
+
+
+def check(columns: dict[str, Any], *, task: str = "tagging", labelled: bool = True) -> pa.Table:
+    """Read columns as one batch."""
+    batch = pa.record_batch(columns)
+    checked = tables.checked([batch], task=task, where="t.csv", labelled=labelled)
+    return pa.Table.from_batches(checked)
+
+
+def complaint(columns: dict[str, Any], task: str = "tagging") -> str:
+    with pytest.raises(DataError) as refused:
+        check(columns, task=task)
+    assert "\n" not in str(refused.value)
+    return str(refused.value)
+
+
+def changed(**columns: Any) -> dict[str, Any]:
+    """GOOD with some columns exchanged, added or (None) left out."""
+    return {name: column for name, column in {**GOOD, **columns}.items() if column is not None}
+
+
+NOT_UTF8 = pa.array([b"a", b"b", b"\xff", b"c"]).cast(pa.string(), safe=False)
+
+MISTAKES = {
+    "no ids": (changed(sequence=None), "t.csv: expected a column `sequence`, found x, label"),
+    "no labels": (changed(label=None), "t.csv: expected a column `label`, found sequence, x"),
+    "no features": (changed(x=None), "t.csv: expected `token` or at least one feature column"),
+    "tokens and features": (
+        changed(token=["t"] * 4),
+        "t.csv: expected `token` or numeric features, found both; drop `x`",
+    ),
+    "NaN": (
+        changed(x=[1.0, 2.0, float("nan"), 4.0]),
+        "t.csv, row 3, column `x`: expected a finite number, found nan; fill it in",
+    ),
+    "infinity": (
+        changed(x=[1.0, -float("inf"), 3.0, 4.0]),
+        "t.csv, row 2, column `x`: expected a finite number, found -inf; fill it in",
+    ),
+    "too large for float32": (changed(x=[1.0, 1e300, 3.0, 4.0]), "t.csv, row 2, column `x`: exp"),
+    "a missing number": (
+        changed(x=[None, 2, 3, 4]),
+        "t.csv, row 1, column `x`: expected a finite number, found nothing; fill it in",
+    ),
+    "text for a feature": (
+        changed(x=["1", "2", "3", "4"]),
+        "t.csv, column `x`: expected numbers, found string; drop or encode it",
+    ),
+    "a time for a feature": (
+        changed(x=pa.array([1, 2, 3, 4], pa.timestamp("s"))),
+        "t.csv, column `x`: expected numbers, found timestamp[s]",
+    ),
+    "a missing label": (
+        changed(label=["p", None, "q", "p"]),
+        "t.csv, row 2, column `label`: value missing",
+    ),
+    "an empty label": (
+        changed(label=["p", "q", "q", ""]),
+        "t.csv, row 4, column `label`: value missing",
+    ),
+    "an empty token": (
+        changed(x=None, token=["", "t", "t", "t"]),
+        "t.csv, row 1, column `token`: value missing",
+    ),
+    "a fraction for a label": (
+        changed(label=[0.5, 1.0, 2.0, 1.0]),
+        "t.csv, column `label`: expected text or whole numbers, found double",
+    ),
+    "lists for ids": (
+        changed(sequence=[["a"]] * 4),
+        "t.csv, column `sequence`: expected text or whole numbers, found list",
+    ),
+    "not UTF-8": (
+        changed(label=NOT_UTF8),
+        "t.csv, column `label`, after row 0: expected UTF-8 text, found: Invalid UTF8 sequence at "
+        "string index 2",
+    ),
+    "bytes that are not UTF-8": (
+        changed(label=[b"p", b"\xff", b"p", b"p"]),
+        "t.csv, column `label`, after row 0: expected UTF-8 text, found",
+    ),
+    "interleaved": (
+        changed(sequence=["a", "b", "a", "c"]),
+        "t.csv, row 3: sequence 'a' goes on after another one began; give each",
+    ),
+    "a group that changes": (
+        changed(group=["g", "h", "h", "h"]),
+        "t.csv, row 2, column `group`: expected 'g' on every row of sequence 'a', found 'h'",
+    ),
+    "a split that changes": (
+        changed(split=["train", "test", "test", "test"]),
+        "t.csv, row 2, column `split`: expected 'train' on every row of sequence 'a', found 'test'",
+    ),
+    "an unknown split": (
+        changed(split=["train", "train", "dev", "test"]),
+        "t.csv, row 3, column `split`: expected train, validation, test, found 'dev'",
+    ),
+    "a group in two splits": (
+        changed(group=["g", "g", "h", "g"], split=["train", "train", "test", "test"]),
+        "t.csv, row 4, column `split`: expected 'train' as on the other rows of group 'g', "
+        "found 'test'; a group belongs to one split",
+    ),
+}
+
+
+class TestMistakes:
+    @pytest.mark.parametrize("mistake", MISTAKES)
+    def test_file_row_and_column_are_named(self, mistake: str) -> None:
+        columns, expected = MISTAKES[mistake]
+        assert complaint(columns).startswith(expected)
+
+    def test_a_sequence_of_two_classes(self) -> None:
+        assert complaint(GOOD, task="classification") == (
+            "t.csv, row 2, column `label`: expected 'p' on every row of sequence 'a', found 'q'"
+        )
+
+    def test_a_column_twice(self) -> None:
+        batch = pa.RecordBatch.from_arrays(
+            [["a"], [1], [2], ["p"]], ["sequence", "x", "x", "label"]
+        )
+        with pytest.raises(DataError, match="expected each column once, found `x` twice"):
+            list(tables.checked([batch], task="tagging", where="t.csv"))
+
+    def test_no_rows(self) -> None:
+        with pytest.raises(DataError, match=r"t\.csv: expected rows, found none"):
+            list(tables.checked([], task="tagging", where="t.csv"))
+
+
+class TestTypes:
+    def test_whatever_the_source_gives(self) -> None:
+        table = check(
+            {
+                "label": pa.array(["p", "q", "q", "p"]).dictionary_encode(),
+                "sequence": [7, 7, 8, 9],
+                "x": [True, False, True, True],
+                "y": pa.array([1, 2, 3, 4], pa.int8()),
+                "z": pa.array([0.1, 0.2, 0.3, 0.4], pa.float64()),
+            }
+        )
+        text = {"sequence": pa.string(), "label": pa.string()}
+        features = dict.fromkeys("xyz", pa.float32())
+        assert table.schema == pa.schema(text | features)
+        assert table["sequence"].to_pylist() == ["7", "7", "8", "9"]
+        assert table["z"].to_pylist() == np.array([0.1, 0.2, 0.3, 0.4], np.float32).tolist()
+
+    def test_tokens(self) -> None:
+        tokens = ["NA", "1", "null", " "]
+        table = check(changed(x=None, token=tokens))
+        assert table["token"].to_pylist() == tokens
+        assert tables.feature_names(table.schema) == []
+
+    def test_labels_are_needed_for_training_only(self) -> None:
+        assert check(changed(label=None), labelled=False).num_rows == 4
+
+
+@st.composite
+def rows(draw: st.DrawFn) -> pa.RecordBatch:
+    """A small table, right or wrong."""
+    ids = draw(st.lists(st.sampled_from("abc"), min_size=1, max_size=12))
+    ids = ids if draw(st.booleans()) else sorted(ids)
+
+    def column(values: list[str]) -> list[str]:
+        """Of one value for each sequence, or of any."""
+        of = {name: draw(st.sampled_from(values)) for name in "abc"}
+        same = draw(st.booleans())
+        return [of[name] if same else draw(st.sampled_from(values)) for name in ids]
+
+    return pa.record_batch(
+        {
+            "sequence": ids,
+            "x": [float(row) for row in range(len(ids))],
+            "label": column(["p", "q"]),
+            "group": column(["g", "h"]),
+            "split": column(["train", "test"]),
+        }
+    )
+
+
+def is_right(rows: list[dict[str, str]], task: str) -> bool:
+    """What a sequence table promises, as plainly as can be."""
+
+    def one_each(key: str, column: str) -> bool:
+        return len({(row[key], row[column]) for row in rows}) == len({row[key] for row in rows})
+
+    names = [name for name, _ in groupby(row["sequence"] for row in rows)]
+    return (
+        len(names) == len(set(names))
+        and one_each("sequence", "group")
+        and one_each("group", "split")
+        and (task == "tagging" or one_each("sequence", "label"))
+    )
+
+
+def cut(batch: pa.RecordBatch, places: list[int]) -> list[pa.RecordBatch]:
+    """The same rows as several batches, empty ones left out."""
+    edges = sorted({0, batch.num_rows, *(place % batch.num_rows for place in places)})
+    return [batch.slice(start, end - start) for start, end in pairwise(edges)]
+
+
+def outcome(batches: list[pa.RecordBatch], task: str) -> tuple[str, list[dict[str, Any]]]:
+    """The message, or the rows."""
+    try:
+        checked = list(tables.checked(batches, task=task, where="t.csv"))
+    except DataError as error:
+        return str(error), []
+    return "", pa.Table.from_batches(checked).to_pylist()
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    batch=rows(),
+    places=st.lists(st.integers(0, 11), max_size=5),
+    task=st.sampled_from(["tagging", "classification"]),
+)
+def test_the_verdict_is_right_however_the_rows_arrive(
+    batch: pa.RecordBatch, places: list[int], task: str
+) -> None:
+    message, found = outcome(cut(batch, places), task)
+    assert (message == "") == is_right(batch.to_pylist(), task)
+    assert (found == batch.to_pylist()) == (message == "")
+
+
+def sequences_of(
+    chunks: Iterator[tuple[pa.Table, Any]],
+) -> list[tuple[str, list[float]]]:
+    """Every sequence with its values, chunk after chunk."""
+    found = []
+    for table, offsets in chunks:
+        assert offsets[0] == 0
+        assert offsets[-1] == table.num_rows
+        for start, end in pairwise(offsets.tolist()):
+            (name,) = set(table["sequence"][start:end].to_pylist())
+            found.append((name, table["x"][start:end].to_pylist()))
+    return found
+
+
+class TestChunks:
+    @settings(max_examples=100, deadline=None)
+    @given(
+        lengths=st.lists(st.integers(1, 7), min_size=1, max_size=8),
+        places=st.lists(st.integers(0, 60), max_size=8),
+    )
+    def test_no_sequence_is_ever_cut(self, lengths: list[int], places: list[int]) -> None:
+        ids = np.repeat(np.arange(len(lengths)), lengths).astype(str)
+        batch = pa.record_batch({"sequence": ids.tolist(), "x": np.arange(len(ids)).tolist()})
+        values = np.split(np.arange(len(ids)), np.cumsum(lengths)[:-1])
+        expected = [(str(name), rows.tolist()) for name, rows in enumerate(values)]
+        assert sequences_of(tables.whole_sequences(cut(batch, places))) == expected
+
+    @pytest.mark.parametrize("size", [1, 2, 3, 7, 100])
+    def test_from_a_file(self, tmp_path: Path, size: int) -> None:
+        table = pa.table({"sequence": list("aaabccdddd"), "x": range(10)})
+        pq.write_table(table, tmp_path / "t.parquet", row_group_size=4)
+        assert sequences_of(tables.chunks(tmp_path / "t.parquet", rows=size)) == [
+            ("a", [0, 1, 2]),
+            ("b", [3]),
+            ("c", [4, 5]),
+            ("d", [6, 7, 8, 9]),
+        ]
+
+    def test_memory_holds_a_chunk(self, tmp_path: Path) -> None:
+        table = pa.table({"sequence": [str(row // 3) for row in range(300)], "x": range(300)})
+        pq.write_table(table, tmp_path / "t.parquet")
+        sizes = [chunk.num_rows for chunk, _ in tables.chunks(tmp_path / "t.parquet", rows=10)]
+        assert sum(sizes) == 300
+        assert max(sizes) <= 12
+
+    @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
+    def test_a_broken_file(self, tmp_path: Path, share: float) -> None:
+        path = tmp_path / "t.parquet"
+        pq.write_table(pa.table(GOOD), path)
+        whole = path.read_bytes()
+        path.write_bytes(whole[: int(share * len(whole))])
+        with pytest.raises(DataError, match=r"t\.parquet: expected Parquet, found"):
+            list(tables.chunks(path))
+
+    def test_a_damaged_page(self, tmp_path: Path) -> None:
+        path = tmp_path / "t.parquet"
+        pq.write_table(pa.table(GOOD), path)
+        whole = path.read_bytes()
+        path.write_bytes(whole[:10] + b"\xff" * 30 + whole[40:])
+        with pytest.raises(DataError, match=r"t\.parquet: expected Parquet, found"):
+            list(tables.chunks(path))
+
+    def test_a_missing_file(self, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match=r"t\.parquet: no such file; run `dvc repro` first"):
+            list(tables.chunks(tmp_path / "t.parquet"))
+
+
+class TestSummary:
+    def test_of_tags(self, tmp_path: Path) -> None:
+        table = check(changed(split=["train", "train", "test", "test"]))
+        tables.write(table.to_batches(), tmp_path / "t.parquet")
+        assert tables.summary(tmp_path / "t.parquet", task="tagging") == {
+            "task": "tagging",
+            "sequences": 3,
+            "steps": 4,
+            "features": ["x"],
+            "lengths": {
+                "mean": pytest.approx(4 / 3),
+                "min": 1.0,
+                "q25": 1.0,
+                "median": 1.0,
+                "q75": 1.5,
+                "q95": pytest.approx(1.9),
+                "max": 2.0,
+            },
+            "labels": {"p": {"count": 2, "share": 0.5}, "q": {"count": 2, "share": 0.5}},
+            "splits": {"train": 1, "test": 2},
+        }
+
+    def test_of_classes_and_tokens(self, tmp_path: Path) -> None:
+        table = check(changed(x=None, token=["s", "t", "u", "s"], label=["2", "2", "10", "2"]))
+        tables.write(table.to_batches(), tmp_path / "t.parquet")
+        found = tables.summary(tmp_path / "t.parquet", task="classification")
+        assert found["tokens"] == 3
+        assert "features" not in found
+        assert list(found["labels"]) == ["2", "10"]
+        assert [count["count"] for count in found["labels"].values()] == [2, 1]
+        assert found["splits"] == {}
+
+    def test_one_label_only(self, tmp_path: Path) -> None:
+        tables.write(check(changed(label=["p"] * 4)).to_batches(), tmp_path / "t.parquet")
+        with pytest.raises(
+            DataError, match="`label`: expected two classes or more, found only 'p'"
+        ):
+            tables.summary(tmp_path / "t.parquet", task="tagging")
+
+    def test_several_chunks_are_added_up(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        tables.write(check(GOOD).to_batches(), tmp_path / "t.parquet")
+        whole = tables.summary(tmp_path / "t.parquet", task="tagging")
+        monkeypatch.setattr(tables, "chunks", partial(tables.chunks, rows=1))
+        assert tables.summary(tmp_path / "t.parquet", task="tagging") == whole
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["10", "9", "1"], ["1", "9", "10"]),
+        (["c10", "c9"], ["c10", "c9"]),
+        (["10", "9", "NA"], ["10", "9", "NA"]),
+        (["b", "B", "é"], ["B", "b", "é"]),
+    ],
+)
+def test_natural_order(names: list[str], expected: list[str]) -> None:
+    assert tables.natural_order(names) == expected
+
+
+class TestExport:
+    TABLE = pa.table({"sequence": ODD_NAMES, "predicted": ODD_NAMES[::-1], "p": [0.1] * 9})
+
+    def test_csv(self, tmp_path: Path) -> None:
+        path = tmp_path / "out.csv"
+        tables.export([self.TABLE.slice(0, 4), self.TABLE.slice(4)], path)
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert [row["sequence"] for row in rows] == ODD_NAMES
+        assert [row["predicted"] for row in rows] == ODD_NAMES[::-1]
+        assert {row["p"] for row in rows} == {"0.1"}
+
+    def test_parquet(self, tmp_path: Path) -> None:
+        path = tmp_path / "out.parquet"
+        tables.export([self.TABLE.slice(0, 4), self.TABLE.slice(4)], path)
+        assert pq.read_table(path).equals(self.TABLE)
+
+    def test_standard_output(self, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+        tables.export([pa.table({"sequence": ["a"], "predicted": ["NA"]})], Path("-"))
+        assert capfdbinary.readouterr().out == b'"sequence","predicted"\n"a","NA"\n'
+
+    @pytest.mark.parametrize("name", ["out.csv", "out.parquet"])
+    def test_a_failure_on_the_way_leaves_the_old_file(self, tmp_path: Path, name: str) -> None:
+        def failing() -> Iterator[pa.Table]:
+            yield self.TABLE
+            raise DataError("row 10: no")
+
+        (tmp_path / name).write_text("old")
+        with pytest.raises(DataError, match="row 10: no"):
+            tables.export(failing(), tmp_path / name)
+        assert [file.read_text() for file in tmp_path.iterdir()] == ["old"]
+
+    def test_another_ending(self, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match=r"out\.xlsx: expected a name that ends in"):
+            tables.export([self.TABLE], tmp_path / "out.xlsx")
+        assert list(tmp_path.iterdir()) == []

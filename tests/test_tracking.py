@@ -1,0 +1,325 @@
+"""MLflow as a mirror of the files, in a real SQLite store."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow.entities import Run as Found
+
+from birnn import files, history, tracking
+from birnn.errors import TrainingError
+from birnn.history import Epoch
+
+EPOCHS = [Epoch(1, 1.5, 1.25, 0.25, 0.5, 0.01), Epoch(2, 0.75, 0.5, 0.75, 0.625, 0.01)]
+KNOBS = {"cell": "GRU", "hidden_size": 4, "learning_rate": 0.01, "bidirectional": True}
+PROCESS = """
+import sys
+from pathlib import Path
+from birnn import tracking
+
+name, folder, data = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
+with tracking.training_run("tagging", name, params={}, data=data) as run:
+    print(run.id, flush=True)
+    sys.stdin.readline()
+print(tracking.run_of_model("tagging", "restored", folder, params={}, data=data).id, flush=True)
+"""
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Stands for data/prepared/; tracking looks at its bytes alone."""
+    folder = tmp_path_factory.mktemp("prepared")
+    for name in ("encoding.json", "test.arrow", "train.arrow", "validation.arrow"):
+        (folder / name).write_text(name)
+    return folder
+
+
+def found(run_id: str) -> Found:
+    return tracking.connect().get_run(run_id)
+
+
+def runs(problem: str = "tagging") -> list[Found]:
+    client = tracking.connect()
+    return list(client.search_runs([tracking.experiment(client, problem)]))
+
+
+def curve(run_id: str, name: str) -> list[tuple[int, float]]:
+    points = tracking.connect().get_metric_history(run_id, name)
+    return [(point.step, point.value) for point in points]
+
+
+class TestTrainingRun:
+    def test_has_a_point_on_each_curve_for_each_epoch(self, store: Path, data: Path) -> None:
+        with tracking.training_run("tagging", "forward", params=KNOBS, data=data) as run:
+            for epoch in EPOCHS:
+                run.log_epoch(epoch)
+        assert curve(run.id, "train_loss") == [(1, 1.5), (2, 0.75)]
+        assert curve(run.id, "validation_accuracy") == [(1, 0.5), (2, 0.625)]
+        assert set(found(run.id).data.metrics) == set(Epoch.__slots__) - {"epoch"}
+
+    def test_is_one_run_with_the_knobs_that_made_the_model(self, store: Path, data: Path) -> None:
+        with tracking.training_run("tagging", "forward", params=KNOBS, data=data) as run:
+            assert found(run.id).info.status == "RUNNING"
+        (only,) = runs()
+        assert only.info.run_id == run.id
+        assert only.info.run_name == "forward"
+        assert only.data.params == {name: str(value) for name, value in KNOBS.items()}
+
+    @pytest.mark.parametrize(
+        ("error", "status"),
+        [
+            (None, "FINISHED"),
+            (TrainingError("the loss is nan"), "FAILED"),
+            (SystemExit(1), "FAILED"),
+            (KeyboardInterrupt(), "KILLED"),
+        ],
+    )
+    def test_ends_as_the_training_does(
+        self, store: Path, data: Path, error: BaseException | None, status: str
+    ) -> None:
+        expected = nullcontext() if error is None else pytest.raises(type(error))
+        with (
+            expected,
+            tracking.training_run("tagging", "forward", params={}, data=data) as run,
+        ):
+            if error is not None:
+                raise error
+        assert found(run.id).info.status == status
+        assert found(run.id).info.end_time is not None
+
+    def test_is_tagged_with_what_it_was_made_of(
+        self, store: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("DVC_EXP_NAME", "rosy-tern")
+        monkeypatch.chdir(store)
+        commit = repository(store)
+        with tracking.training_run("tagging", "forward", params=KNOBS, data=data) as run:
+            pass
+        tags = found(run.id).data.tags
+        names = ("problem", "model", "DVC_EXP_NAME", "mlflow.source.git.commit")
+        assert [tags[name] for name in names] == ["tagging", "forward", "rosy-tern", commit]
+        splits = [data / f"{name}.arrow" for name in ("test", "train", "validation")]
+        assert tags["data_sha256"] == files.sha256(*splits, data / "encoding.json")
+        text = json.dumps(KNOBS, sort_keys=True)
+        assert tags["params_sha256"] == files.sha256_of_text(text)
+
+    def test_has_no_tags_without_a_value(
+        self, store: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delenv("DVC_EXP_NAME", raising=False)
+        monkeypatch.chdir(store)  # no git here
+        with tracking.training_run("tagging", "forward", params={}, data=data) as run:
+            pass
+        assert not {"DVC_EXP_NAME", "mlflow.source.git.commit"} & found(run.id).data.tags.keys()
+
+
+def repository(folder: Path) -> str:
+    """Make a git repository with one commit, and name the commit."""
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org"]
+    subprocess.run([*git, "init", "--quiet", folder], check=True)
+    subprocess.run([*git, "commit", "--quiet", "--allow-empty", "-m", "x"], cwd=folder, check=True)
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, check=True, capture_output=True)
+    return head.stdout.decode().strip()
+
+
+class TestStore:
+    def test_is_in_the_repository_that_dvc_names(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        monkeypatch.setenv("DVC_ROOT", str(tmp_path / "parent"))
+        assert tracking.store_uri() == f"sqlite:///{tmp_path}/parent/mlflow.db"
+
+    def test_is_in_the_working_directory_without_dvc(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        monkeypatch.delenv("DVC_ROOT", raising=False)
+        monkeypatch.chdir(tmp_path)
+        assert tracking.store_uri() == f"sqlite:///{tmp_path}/mlflow.db"
+
+    def test_is_where_the_user_says(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://mlflow.example.org")
+        assert tracking.store_uri() == "https://mlflow.example.org"
+
+    def test_keeps_artifacts_in_an_absolute_place(self, store: Path) -> None:
+        client = tracking.connect()
+        experiment = client.get_experiment(tracking.experiment(client, "speech"))
+        assert experiment.artifact_location == f"file://{store}/mlartifacts/speech"
+
+    def test_has_one_experiment_a_problem(self, store: Path) -> None:
+        client = tracking.connect()
+        ids = [tracking.experiment(client, name) for name in ("speech", "dna", "speech")]
+        assert ids[0] == ids[2] != ids[1]
+
+
+class TestModel:
+    def test_brings_the_kept_epoch_and_its_hash(
+        self, store: Path, data: Path, trained: Path
+    ) -> None:
+        with tracking.training_run("tagging", "forward", params={}, data=data) as run:
+            run.log_model(trained)
+        kept = {name: v for name, v in found(run.id).data.metrics.items() if "best" in name}
+        assert kept == {
+            "best_epoch": 2,
+            "best_train_loss": 0.75,
+            "best_validation_loss": 0.75,
+            "best_train_accuracy": 0.5,
+            "best_validation_accuracy": 0.625,
+        }
+        assert found(run.id).data.tags["model_sha256"] == tracking.model_sha256(trained)
+        assert found(run.id).info.status == "FINISHED"
+
+    def test_is_found_again_by_its_hash(self, store: Path, data: Path, trained: Path) -> None:
+        with tracking.training_run("tagging", "forward", params={}, data=data) as run:
+            run.log_model(trained)
+        again = tracking.run_of_model("tagging", "forward", trained, params={}, data=data)
+        assert again.id == run.id
+        assert len(runs()) == 1
+
+    def test_is_filled_in_from_its_files(self, store: Path, data: Path, trained: Path) -> None:
+        run = tracking.run_of_model("tagging", "forward", trained, params=KNOBS, data=data)
+        (only,) = runs()
+        assert only.info.run_id == run.id
+        assert only.info.status == "FINISHED"
+        assert only.data.tags["backfilled"] == "true"
+        assert only.data.params == {name: str(value) for name, value in KNOBS.items()}
+        rows = history.read(trained / "history.csv")
+        expected = [(row.epoch, row.validation_loss) for row in rows]
+        assert curve(run.id, "validation_loss") == expected
+        again = tracking.run_of_model("tagging", "forward", trained, params=KNOBS, data=data)
+        assert again.id == run.id
+
+    def test_has_a_run_of_its_own_for_each_name_and_problem(
+        self, store: Path, data: Path, trained: Path
+    ) -> None:
+        names = [("tagging", "forward"), ("tagging", "twin"), ("speech", "forward")]
+        filled = [tracking.run_of_model(*name, trained, params={}, data=data) for name in names]
+        assert len({run.id for run in filled}) == 3
+
+
+class TestEvaluation:
+    def test_brings_metrics_and_files(self, store: Path, data: Path, tmp_path: Path) -> None:
+        metrics = {"accuracy": 0.75, "f1_macro": 0.5}
+        run = evaluated(metrics, data, tmp_path / "evaluation")
+        assert found(run.id).data.metrics == metrics
+        written = run.client.download_artifacts(run.id, "evaluation/metrics.json", str(tmp_path))
+        assert files.read_json(written) == metrics
+
+    def test_brings_no_figure_twice(self, store: Path, data: Path, tmp_path: Path) -> None:
+        run = evaluated({"accuracy": 0.75, "f1_$": 0.5}, data, tmp_path / "evaluation")
+        files.write_json(tmp_path / "evaluation/metrics.json", {"accuracy": 0.875, "f1_$": 0.5})
+        run.log_evaluation(tmp_path / "evaluation")
+        assert curve(run.id, "accuracy") == [(0, 0.75), (0, 0.875)]
+        assert curve(run.id, "f1__") == [(0, 0.5)]
+
+    @pytest.mark.parametrize(
+        ("label", "shown"),
+        [
+            ("NN", "NN"),
+            ("ß é 語", "ß é 語"),
+            ("$", "_"),
+            (".", "."),
+            ("..", ".."),
+            (":", ":"),
+            ("''", "__"),
+            ("/", "_"),
+            ("and//or", "and__or"),
+            ("../up", ".._up"),
+            ("end/", "end_"),
+            ("100 %\n", "100 __"),
+            ("x" * 300, "x" * 247),
+        ],
+    )
+    def test_takes_any_class_name(
+        self, store: Path, data: Path, tmp_path: Path, label: str, shown: str
+    ) -> None:
+        run = evaluated({f"f1_{label}": 0.5}, data, tmp_path / "evaluation")
+        assert found(run.id).data.metrics == {f"f1_{shown}": 0.5}
+
+    def test_takes_names_that_come_to_look_alike(
+        self, store: Path, data: Path, tmp_path: Path
+    ) -> None:
+        run = evaluated({"f1_a$": 0.5, "f1_a#": 0.5}, data, tmp_path / "evaluation")
+        assert found(run.id).data.metrics == {"f1_a_": 0.5}
+
+    def test_takes_more_metrics_than_fit_into_a_call(
+        self, store: Path, data: Path, tmp_path: Path
+    ) -> None:
+        metrics = {f"recall_{number}": number / 4096 for number in range(1200)}
+        run = evaluated(metrics, data, tmp_path / "evaluation")
+        assert found(run.id).data.metrics == metrics
+
+
+def evaluated(metrics: dict[str, Any], data: Path, folder: Path) -> tracking.Run:
+    """Log these metrics to a new run."""
+    files.write_json(folder / "metrics.json", metrics)
+    with tracking.training_run("tagging", "forward", params={}, data=data) as run:
+        run.log_evaluation(folder)
+    return run
+
+
+@contextmanager
+def processes(names: list[str], *arguments: Path) -> Iterator[list["subprocess.Popen[str]"]]:
+    """Start trainings at one time; each prints its run's id, and waits for a line to go on."""
+    command = [sys.executable, "-c", PROCESS]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    started = [
+        subprocess.Popen(
+            [*command, name, *map(str, arguments)],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for name in names
+    ]
+    try:
+        yield started
+    finally:
+        for process in started:
+            process.kill()
+            process.communicate()
+
+
+def line(process: "subprocess.Popen[str]") -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def go_on(*waiting: "subprocess.Popen[str]") -> None:
+    for process in waiting:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+
+
+@pytest.mark.slow
+def test_three_processes_on_an_empty_store_of_which_one_dies(
+    tmp_path: Path, data: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    with processes(["a", "b", "c"], trained, data) as started:
+        opened = [line(process) for process in started]
+        assert {run.info.run_id for run in runs()} == set(opened)
+        assert {run.info.status for run in runs()} == {"RUNNING"}
+
+        started[0].send_signal(signal.SIGKILL)
+        started[0].wait()
+        assert found(opened[0]).info.status == "RUNNING"
+        with tracking.training_run("tagging", "d", params={}, data=data):
+            assert [found(run).info.status for run in opened] == ["KILLED", "RUNNING", "RUNNING"]
+
+        go_on(started[1], started[2])  # which now miss the run of one model at the same time
+        filled = {line(started[1]), line(started[2])}
+        assert [found(run).info.status for run in opened] == ["KILLED", "FINISHED", "FINISHED"]
+        (restored,) = [run for run in runs() if run.data.tags["model"] == "restored"]
+        assert filled == {restored.info.run_id}

@@ -1,0 +1,304 @@
+"""The training loop: what it computes, when it stops, and that it can be stopped."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import astuple, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.utils.class_weight import compute_class_weight
+from torch import Tensor
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+from birnn import batching, training
+from birnn.batching import Batch
+from birnn.checkpoint import Progress
+from birnn.errors import TrainingError
+from birnn.history import Epoch
+from birnn.model import Architecture, SequenceModel
+from birnn.sequences import Sequences
+
+Ragged = Callable[..., Sequences]
+LENGTHS = [3, 1, 4, 1, 5, 2, 6, 5, 3, 5, 2, 4]
+CPU = torch.device("cpu")
+
+
+def build(**changes: Any) -> SequenceModel:
+    """A network with all that a resumed training could get wrong: two layers and dropout."""
+    torch.manual_seed(0)
+    tagger = Architecture(
+        task="tagging",
+        cell="GRU",
+        inputs=4,
+        embedding_size=0,
+        hidden_size=5,
+        num_layers=2,
+        dropout=0.4,
+        bidirectional=True,
+        classes=3,
+    )
+    return SequenceModel(replace(tagger, **changes))
+
+
+def fit(network: SequenceModel, train: Sequences, folder: Path, **changes: Any) -> Progress:
+    options: dict[str, Any] = {
+        "validation": train,
+        "device": CPU,
+        "seed": 1,
+        "batch_size": 5,
+        "max_epochs": 4,
+        "patience": 10,
+        "learning_rate": 0.05,
+        "weight_decay": 0.01,
+        "clip_norm": 1.0,
+        "resume": folder / "resume.safetensors",
+        "on_epoch": lambda _: None,
+    }
+    return training.fit(network, train, **(options | changes))
+
+
+def bits(network: SequenceModel) -> dict[str, bytes]:
+    return {name: value.numpy().tobytes() for name, value in network.state_dict().items()}
+
+
+class TestAgainstAPlainLoop:
+    @pytest.mark.parametrize("task", ["tagging", "classification"])
+    @pytest.mark.parametrize("class_weights", ["none", "balanced"])
+    def test_one_epoch(self, tmp_path: Path, ragged: Ragged, task: str, class_weights: str) -> None:
+        train = ragged(LENGTHS, tagging=task == "tagging")
+        validation = ragged([2, 7, 1], tagging=task == "tagging", seed=1)
+        network, expected = build(task=task, dropout=0.0), build(task=task, dropout=0.0)
+        options = {"validation": validation, "max_epochs": 1, "class_weights": class_weights}
+        found = fit(network, train, tmp_path, **options).history[0]
+        weights = torch.ones(3)
+        if class_weights == "balanced":
+            balanced = compute_class_weight("balanced", classes=np.arange(3), y=train.labels)
+            weights = torch.tensor(balanced, dtype=torch.float32)
+        learned = self.learn(expected, train, weights)
+        measured = self.figures(*self.score(expected.eval(), validation, range(3)), weights)
+        for name, value in expected.state_dict().items():
+            torch.testing.assert_close(network.state_dict()[name], value, rtol=1e-4, atol=1e-5)
+        figures = (1, learned[0], measured[0], learned[1], measured[1], 0.05)
+        assert astuple(found) == pytest.approx(figures, rel=1e-4)
+
+    def learn(
+        self, network: SequenceModel, train: Sequences, weights: Tensor
+    ) -> tuple[float, float]:
+        """An epoch with the settings of `fit`, clipping by hand; loss and accuracy on the way."""
+        optimizer = torch.optim.Adam(network.parameters(), lr=0.05, weight_decay=0.01)
+        logits, labels = [], []
+        for indices in batching.shuffled(train.lengths, batch_size=5, seed=1, number=1):
+            scored, answers = self.score(network, train, indices.tolist())
+            optimizer.zero_grad()
+            self.loss(scored, answers, weights).backward()  # type: ignore[no-untyped-call]
+            gradients = [p.grad for p in network.parameters() if p.grad is not None]
+            length = torch.cat([gradient.flatten() for gradient in gradients]).norm()
+            for gradient in gradients:
+                gradient *= min(1.0, 1.0 / float(length))
+            optimizer.step()
+            logits.append(scored.detach())
+            labels.append(answers)
+        return self.figures(torch.cat(logits), torch.cat(labels), weights)
+
+    def score(
+        self, network: SequenceModel, of: Sequences, indices: Iterable[int]
+    ) -> tuple[Tensor, Tensor]:
+        """Logits and labels, one sequence at a time."""
+        logits, labels = [], []
+        for index in indices:
+            steps = torch.tensor(of.values[of.offsets[index] : of.offsets[index + 1]])
+            found = network(steps[None], torch.tensor([len(steps)]))
+            logits.append(found.reshape(-1, 3))
+            places = slice(*of.label_offsets[index : index + 2])
+            labels.append(torch.tensor(of.labels[places]).long())
+        return torch.cat(logits), torch.cat(labels)
+
+    def loss(self, logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+        right = logits.log_softmax(dim=1)[range(len(labels)), labels]
+        return -(weights[labels] * right).mean()
+
+    def figures(self, logits: Tensor, labels: Tensor, weights: Tensor) -> tuple[float, float]:
+        accuracy = (logits.argmax(dim=1) == labels).double().mean()
+        return self.loss(logits, labels, weights).item(), accuracy.item()
+
+
+class TestSame:
+    def test_twice_the_same_bytes(self, tmp_path: Path, ragged: Ragged) -> None:
+        runs = []
+        for folder in "ab":
+            network = build()
+            runs.append((fit(network, ragged(LENGTHS), tmp_path / folder).history, bits(network)))
+        assert runs[0] == runs[1]
+        assert (tmp_path / "a" / "resume.safetensors").read_bytes() == (
+            tmp_path / "b" / "resume.safetensors"
+        ).read_bytes()
+
+    def test_another_seed_gives_another_model(self, tmp_path: Path, ragged: Ragged) -> None:
+        networks = [build(), build()]
+        for seed, network in enumerate(networks):
+            fit(network, ragged(LENGTHS), tmp_path / str(seed), seed=seed)
+        assert bits(networks[0]) != bits(networks[1])
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+class TestResume:
+    EPOCHS = 4
+
+    def undisturbed(
+        self, folder: Path, train: Sequences, precision: str
+    ) -> tuple[list[Epoch], dict[str, bytes], bytes]:
+        network = build()
+        found = fit(network, train, folder / "whole", precision=precision, max_epochs=self.EPOCHS)
+        state = (folder / "whole" / "resume.safetensors").read_bytes()
+        return found.history, bits(network), state
+
+    def stop(self, folder: Path, train: Sequences, precision: str, after: int) -> None:
+        def pull(epoch: Epoch) -> None:
+            if epoch.epoch == after:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            fit(build(), train, folder, precision=precision, on_epoch=pull)
+
+    def resume(
+        self, folder: Path, train: Sequences, precision: str
+    ) -> tuple[list[Epoch], dict[str, bytes], bytes]:
+        torch.manual_seed(99)
+        network, seen = build(), list[Epoch]()
+        torch.rand(7)  # whatever was drawn before must not matter
+        found = fit(
+            network,
+            train,
+            folder,
+            precision=precision,
+            max_epochs=self.EPOCHS,
+            on_epoch=seen.append,
+        )
+        assert seen == found.history
+        return found.history, bits(network), (folder / "resume.safetensors").read_bytes()
+
+    @pytest.mark.parametrize("after", range(1, EPOCHS + 1))
+    def test_the_same_bytes_as_if_never_stopped(
+        self, tmp_path: Path, ragged: Ragged, precision: str, after: int
+    ) -> None:
+        train = ragged(LENGTHS)
+        self.stop(tmp_path, train, precision, after)
+        expected = self.undisturbed(tmp_path, train, precision)
+        assert self.resume(tmp_path, train, precision) == expected
+
+    def test_stopped_again_and_again(self, tmp_path: Path, ragged: Ragged, precision: str) -> None:
+        train = ragged(LENGTHS)
+        for after in range(1, self.EPOCHS + 1):
+            self.stop(tmp_path, train, precision, after)
+        expected = self.undisturbed(tmp_path, train, precision)
+        assert self.resume(tmp_path, train, precision) == expected
+
+    @pytest.mark.parametrize("share", [0.0, 0.5, 0.999])
+    def test_a_damaged_state_counts_as_none(
+        self, tmp_path: Path, ragged: Ragged, precision: str, share: float
+    ) -> None:
+        train = ragged(LENGTHS)
+        self.stop(tmp_path, train, precision, 2)
+        path = tmp_path / "resume.safetensors"
+        whole = path.read_bytes()
+        path.write_bytes(whole[: int(share * len(whole))])
+        expected = self.undisturbed(tmp_path, train, precision)
+        assert self.resume(tmp_path, train, precision) == expected
+
+
+class TestEarlyStopping:
+    def contradiction(self, ragged: Ragged) -> tuple[Sequences, Sequences]:
+        """The more is learned from the first, the worse on the second."""
+        train = ragged([2] * 20, features=4)
+        labels = (train.values[:, 0] > 0).astype(np.int32)
+        return replace(train, labels=labels), replace(train, labels=1 - labels)
+
+    def test_the_best_epoch_is_kept(self, tmp_path: Path, ragged: Ragged) -> None:
+        train, validation = self.contradiction(ragged)
+        network, first = build(dropout=0.0), build(dropout=0.0)
+        options = {"validation": validation, "patience": 3, "max_epochs": 50}
+        found = fit(network, train, tmp_path / "a", **options)
+        losses = [epoch.validation_loss for epoch in found.history]
+        assert losses == sorted(losses)
+        assert (found.best_epoch, len(losses)) == (1, 4)
+        fit(first, train, tmp_path / "b", **{**options, "max_epochs": 1})
+        assert bits(network) == bits(first)
+
+    def test_patience_starts_anew_with_every_better_epoch(
+        self, tmp_path: Path, ragged: Ragged
+    ) -> None:
+        found = fit(build(), ragged(LENGTHS), tmp_path, max_epochs=60, patience=3)
+        losses = [epoch.validation_loss for epoch in found.history]
+        waited = [number - int(np.argmin(losses[:number])) - 1 for number in range(1, 61)]
+        ends = waited.index(3) + 1 if 3 in waited else 60
+        assert len(losses) == ends
+        assert found.best_epoch > 3
+
+    def test_a_training_that_had_ended_stays_ended(self, tmp_path: Path, ragged: Ragged) -> None:
+        train, validation = self.contradiction(ragged)
+        networks = [build(dropout=0.0), build(dropout=0.0)]
+        runs = [
+            fit(network, train, tmp_path, validation=validation, patience=1) for network in networks
+        ]
+        assert len(runs[0].history) == len(runs[1].history) == 2
+        assert bits(networks[0]) == bits(networks[1])
+
+
+class TestLimits:
+    @pytest.mark.parametrize("clip_norm", [0.01, 0.1])
+    def test_gradients_are_clipped(self, tmp_path: Path, ragged: Ragged, clip_norm: float) -> None:
+        norms = []
+
+        def record(optimizer: torch.optim.Optimizer, *_: object) -> None:
+            gradients = [p.grad.flatten() for p in optimizer.param_groups[0]["params"]]
+            norms.append(float(torch.cat(gradients).norm()))
+
+        hook = register_optimizer_step_pre_hook(record)
+        try:
+            fit(build(), ragged(LENGTHS), tmp_path, clip_norm=clip_norm, max_epochs=2)
+        finally:
+            hook.remove()
+        assert len(norms) == 2 * 3
+        assert norms == pytest.approx([clip_norm] * len(norms), rel=1e-3)
+
+    def test_a_loss_that_is_no_number(self, tmp_path: Path, ragged: Ragged) -> None:
+        epochs = list[Epoch]()
+        with pytest.raises(TrainingError) as stopped:
+            fit(build(), ragged(LENGTHS), tmp_path, learning_rate=1e38, on_epoch=epochs.append)
+        assert str(stopped.value).startswith("epoch 1: expected a finite loss, found ")
+        assert str(stopped.value).endswith("in validation; lower train.learning_rate")
+        assert epochs == []
+        assert list(tmp_path.iterdir()) == []
+
+    def test_batches_are_bounded_in_steps(self, tmp_path: Path, ragged: Ragged) -> None:
+        sizes = list[torch.Size]()
+
+        def track(batches: Iterable[Batch], _: str) -> Iterable[Batch]:
+            for batch in batches:
+                sizes.append(batch.values.shape[:2])
+                yield batch
+
+        fit(build(), ragged(LENGTHS), tmp_path, batch_steps=8, max_epochs=1, track=track)
+        assert sum(batch for batch, _ in sizes) == len(LENGTHS)
+        assert max(size.numel() for size in sizes) <= 8
+
+
+def test_it_learns(tmp_path: Path, ragged: Ragged) -> None:
+    drawn = ragged([5] * 60)
+    train = replace(drawn, labels=(drawn.values[:, 0] > 0).astype(np.int32))
+    found = fit(build(), train, tmp_path, max_epochs=15, learning_rate=0.02)
+    assert found.history[-1].validation_accuracy > 0.95
+    assert found.history[-1].train_loss < found.history[0].train_loss / 2
+
+
+def test_progress_is_shown_for_every_epoch(tmp_path: Path, ragged: Ragged) -> None:
+    shown = list[str]()
+
+    def track(batches: Iterable[Batch], description: str) -> Iterable[Batch]:
+        shown.append(description)
+        return batches
+
+    fit(build(), ragged(LENGTHS), tmp_path, max_epochs=3, track=track)
+    assert shown == ["epoch 1", "epoch 2", "epoch 3"]
