@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from birnn import files, history
+from birnn.adam import Adam
 from birnn.distributed import ALONE, Group
 from birnn.history import Epoch
 
@@ -30,23 +31,18 @@ class Progress:
         return history.best(self.history).epoch if self.history else 0
 
 
-def save(
-    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress
-) -> None:
+def save(path: Path, model: nn.Module, optimizer: Adam, progress: Progress) -> None:
     """Write the state after an epoch; the file is whole even if the process is killed meanwhile."""
     tensors = {f"model/{name}": value for name, value in model.state_dict().items()}
     tensors |= {f"best/{name}": value for name, value in progress.best.items()}
-    for index, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer/{index}/{name}": value for name, value in state.items()}
+    tensors |= {f"optimizer/{name}": value for name, value in optimizer.state_dict().items()}
     epochs = json.dumps([asdict(epoch) for epoch in progress.history]).encode()
     tensors["epochs"] = torch.frombuffer(bytearray(epochs), dtype=torch.uint8)
     with files.replacing(path) as partial:
         save_file({name: value.cpu().contiguous() for name, value in tensors.items()}, partial)
 
 
-def load(
-    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, group: Group = ALONE
-) -> Progress:
+def load(path: Path, model: nn.Module, optimizer: Adam, group: Group = ALONE) -> Progress:
     """Put model and optimizer back into the state that was saved; start anew if there is none.
 
     A file that a crash of the machine has damaged counts as none. Of several processes the leading
@@ -57,11 +53,7 @@ def load(
     except SafetensorError:
         return Progress()
     model.load_state_dict(_below(tensors, "model/"))
-    states: dict[int, dict[str, Tensor]] = {}
-    for name, value in _below(tensors, "optimizer/").items():
-        index, key = name.split("/")
-        states.setdefault(int(index), {})[key] = value
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": states})
+    optimizer.load_state_dict(_below(tensors, "optimizer/"))
     rows = json.loads(tensors["epochs"].numpy().tobytes())
     return Progress([Epoch(**row) for row in rows], _below(tensors, "best/"))
 

@@ -9,7 +9,7 @@ sum over the processes is the gradient of the whole batch. One process alone nee
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -29,16 +29,12 @@ class Group:
         """Whether this is the process that writes files and talks to MLflow."""
         return self.rank == 0
 
-    def add(self, tensors: Iterable[Tensor]) -> None:
-        """Replace each tensor by its sum over the processes; all in one message."""
-        parts = list(tensors)
-        if self.size == 1:
-            return
-        flat = torch.cat([part.flatten() for part in parts]).to(_device())
-        distributed.all_reduce(flat)
-        sums = torch.split(flat, [part.numel() for part in parts])
-        for part, summed in zip(parts, sums, strict=True):
-            part.copy_(summed.view_as(part))
+    def add(self, tensor: Tensor) -> None:
+        """Replace a tensor by its sum over the processes."""
+        if self.size > 1:
+            moved = tensor.to(_device())
+            distributed.all_reduce(moved)
+            tensor.copy_(moved)
 
     def share(self, content: bytes) -> bytes:
         """Give every process the bytes that the leading one has."""

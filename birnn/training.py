@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TypedDict
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from birnn import batching, checkpoint, losses
+from birnn.adam import Adam
 from birnn.batching import Batch
 from birnn.checkpoint import Progress
 from birnn.distributed import ALONE, Group
@@ -66,7 +67,7 @@ def fit(
         max_epochs: passes over the training sequences at most.
         patience: epochs without a lower validation loss after which training stops.
         learning_rate: Adam's.
-        weight_decay: Adam's, in units of the squared weights' gradient.
+        weight_decay: times the weights, it is added to the gradient.
         clip_norm: gradients longer than this are shortened to it.
         resume: where the state after each epoch is kept. If the file is there, training goes on
             from it, and ends with the same weights as if it had never stopped.
@@ -82,8 +83,11 @@ def fit(
         TrainingError: the loss is no longer a number.
     """
     model.to(device)
-    optimizer = torch.optim.Adam(
-        model.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=device.type != "mps"
+    optimizer = Adam(
+        model.parameters(),
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        clip_norm=clip_norm,
     )
     bounds = Bounds(batch_size=batch_size, batch_steps=batch_steps)
     weights = None
@@ -100,7 +104,7 @@ def fit(
             break
         torch.manual_seed(_epoch_seed(seed, number, group.rank))
         batches = batching.epoch(splits[0], **bounds, seed=seed, number=number, group=group)
-        learned = _train(track(batches, f"epoch {number}"), score, optimizer, clip_norm, group)
+        learned = _train(track(batches, f"epoch {number}"), score, optimizer, group)
         held_out = batching.in_order(splits[1], **bounds, group=group)
         measured = _measure(held_out, score, group)
         epoch = Epoch(number, learned[0], measured[0], learned[1], measured[1], learning_rate)
@@ -116,22 +120,16 @@ def fit(
 
 
 def _train(
-    batches: Iterable[Batch],
-    score: Score,
-    optimizer: torch.optim.Optimizer,
-    clip_norm: float,
-    group: Group,
+    batches: Iterable[Batch], score: Score, optimizer: Adam, group: Group
 ) -> tuple[float, float]:
     """One pass with a step of the optimizer after each batch; loss and accuracy on the way."""
-    parameters = [p for part in optimizer.param_groups for p in part["params"]]
     tallies = []
     for batch in batches:
         loss, tally = score(batch, train=True)
-        optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        group.add(p.grad for p in parameters)
-        nn.utils.clip_grad_norm_(parameters, clip_norm)
-        optimizer.step()
+        gradient = optimizer.take_gradient()
+        group.add(gradient)
+        optimizer.step(gradient)
         tallies.append(tally)
     return _mean(tallies, group)
 
@@ -168,7 +166,7 @@ def _score(
 def _mean(tallies: list[Tensor], group: Group) -> tuple[float, float]:
     """Loss and accuracy per label; the only point at which the host waits for the device."""
     total = torch.stack(tallies).cpu().double().sum(dim=0)
-    group.add([total])
+    group.add(total)
     loss, right, count = total.tolist()
     return loss / count, right / count
 
