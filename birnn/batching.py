@@ -16,11 +16,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from birnn import buckets
 from birnn.distributed import ALONE, Group
 from birnn.losses import IGNORED
 from birnn.sequences import Sequences, steps_of
 
-JITTER = 0.01  # lengths are blurred by 1 % before sorting, so that batches differ between epochs
 RELEASE_BYTES = 1 << 28  # read from a mapped file, after which its pages are let go
 PAGE_BYTES = 1 << 12  # the least that reading a sequence costs
 
@@ -135,7 +135,7 @@ def epoch(
         group: the processes that divide each batch among them.
     """
     lengths = _host(sequences).lengths
-    batches = shuffled(
+    batches = buckets.shuffled(
         lengths, batch_size=batch_size, batch_steps=batch_steps, seed=seed, number=number
     )
     yield from _gathered(sequences, batches, group)
@@ -151,7 +151,7 @@ def in_order(
     """Give every sequence once, from the shortest to the longest."""
     lengths = _host(sequences).lengths
     order = np.argsort(lengths, kind="stable")
-    yield from _gathered(sequences, cut(order, lengths, batch_size, batch_steps), group)
+    yield from _gathered(sequences, buckets.cut(order, lengths, batch_size, batch_steps), group)
 
 
 def _host(sequences: Sequences | Resident) -> Sequences:
@@ -191,40 +191,6 @@ def _count(sequences: Sequences, indices: npt.NDArray[np.int64]) -> int:
     return int((sequences.offsets[indices + 1] - sequences.offsets[indices]).sum())
 
 
-def shuffled(
-    lengths: npt.NDArray[np.int64],
-    *,
-    batch_size: int,
-    batch_steps: int | None = None,
-    seed: int,
-    number: int,
-) -> list[npt.NDArray[np.int64]]:
-    """Draw the batches of one epoch as arrays of indices; see `epoch`."""
-    generator = np.random.default_rng([seed, number])
-    order = generator.permutation(len(lengths))
-    blurred = lengths[order] * generator.uniform(1 - JITTER, 1 + JITTER, len(order))
-    batches = cut(order[np.argsort(blurred, kind="stable")], lengths, batch_size, batch_steps)
-    return [batches[position] for position in generator.permutation(len(batches))]
-
-
-def cut(
-    order: npt.NDArray[np.int64],
-    lengths: npt.NDArray[np.int64],
-    batch_size: int,
-    batch_steps: int | None = None,
-) -> list[npt.NDArray[np.int64]]:
-    """Cut an order of indices into batches, each as large as the two bounds allow."""
-    batches, start = [], 0
-    while start < len(order):
-        batch = order[start : start + batch_size]
-        if batch_steps is not None:
-            padded = np.maximum.accumulate(lengths[batch]) * np.arange(1, len(batch) + 1)
-            batch = batch[: max(1, np.searchsorted(padded, batch_steps, side="right"))]
-        batches.append(batch)
-        start += len(batch)
-    return batches
-
-
 def gather(sequences: Sequences | Resident, indices: npt.NDArray[np.int64]) -> Batch:
     """Put some sequences side by side, padded to the longest of them."""
     if isinstance(sequences, Resident):
@@ -247,9 +213,3 @@ def gather(sequences: Sequences | Resident, indices: npt.NDArray[np.int64]) -> B
         indices=indices,
         count=_count(sequences, indices),
     )
-
-
-def padding_share(lengths: npt.NDArray[np.int64], batches: list[npt.NDArray[np.int64]]) -> float:
-    """Steps of padding divided by all steps that a pass over the batches computes."""
-    computed = sum(len(batch) * int(lengths[batch].max()) for batch in batches)
-    return 1 - int(lengths.sum()) / computed

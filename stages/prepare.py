@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from birnn import batching, encoding, errors, files, sequences, splits, tables
+from birnn import buckets, encoding, errors, files, sequences, splits, tables
 from birnn.params import Params, load
 
 RAW, PREPARED = Path("data/raw"), Path("data/prepared")
@@ -56,13 +56,13 @@ def packing(params: Params) -> dict[str, object]:
     lengths, seed = prepared["train"].lengths, params.train.seed
     size, steps = params.train.batch_size, params.train.batch_steps
     order = np.random.default_rng(seed).permutation(len(lengths))
-    at_random = batching.cut(order, lengths, size, steps)
-    batched = batching.shuffled(lengths, batch_size=size, batch_steps=steps, seed=seed, number=1)
+    at_random = buckets.cut(order, lengths, size, steps)
+    batched = buckets.shuffled(lengths, batch_size=size, batch_steps=steps, seed=seed, number=1)
     return {
         "sequences": {split: len(found) for split, found in prepared.items()},
         "steps": {split: int(found.offsets[-1]) for split, found in prepared.items()},
-        "padding_at_random": batching.padding_share(lengths, at_random),
-        "padding_as_batched": batching.padding_share(lengths, batched),
+        "padding_at_random": buckets.padding_share(lengths, at_random),
+        "padding_as_batched": buckets.padding_share(lengths, batched),
         **sequences.repeats(prepared.values()),
     }
 

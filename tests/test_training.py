@@ -11,7 +11,7 @@ import torch
 from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor
 
-from birnn import batching, training
+from birnn import buckets, training
 from birnn.batching import Batch
 from birnn.checkpoint import Progress
 from birnn.errors import TrainingError
@@ -123,7 +123,7 @@ class TestAgainstAPlainLoop:
         """An epoch with the settings of `fit`, clipping by hand; loss and accuracy on the way."""
         optimizer = torch.optim.Adam(network.parameters(), lr=0.05, weight_decay=0.01)
         logits, labels = [], []
-        for indices in batching.shuffled(train.lengths, batch_size=5, seed=1, number=1):
+        for indices in buckets.shuffled(train.lengths, batch_size=5, seed=1, number=1):
             scored, answers = score(network, train, indices.tolist())
             optimizer.zero_grad()
             cross_entropy(scored, answers, weights).backward()  # type: ignore[no-untyped-call]
@@ -270,13 +270,18 @@ class TestEarlyStopping:
 
 
 class TestLimits:
-    def test_a_loss_that_is_no_number(self, tmp_path: Path, ragged: Ragged) -> None:
+    def test_a_loss_that_grows_beyond_all_numbers(self, tmp_path: Path, ragged: Ragged) -> None:
         epochs = list[Epoch]()
         with pytest.raises(TrainingError) as stopped:
             fit(build(), ragged(LENGTHS), tmp_path, learning_rate=1e37, on_epoch=epochs.append)
-        assert str(stopped.value).startswith("epoch 1: expected a finite loss, found ")
+        number = len(epochs) + 1  # the epoch that failed is not reported
+        assert str(stopped.value).startswith(f"epoch {number}: expected a finite loss, found ")
         assert str(stopped.value).endswith("in validation; lower train.learning_rate")
-        assert epochs == []
+
+    def test_a_loss_that_is_no_number(self, tmp_path: Path, ragged: Ragged) -> None:
+        drawn = ragged(LENGTHS)
+        with pytest.raises(TrainingError, match="epoch 1: expected a finite loss, found nan"):
+            fit(build(), replace(drawn, values=drawn.values * np.float32("nan")), tmp_path)
         assert list(tmp_path.iterdir()) == []
 
     def test_batches_are_bounded_in_steps(self, tmp_path: Path, ragged: Ragged) -> None:

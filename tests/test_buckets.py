@@ -1,0 +1,78 @@
+"""Which sequences go into a batch: each one once, of about one length, mostly free of padding."""
+
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from birnn import buckets
+
+Ints = npt.NDArray[np.int64]
+
+
+def lengths_of(size: int, seed: int = 0) -> Ints:
+    """Lengths as in speech: lognormal with a mean of 37, from 3 to 250."""
+    sigma = 0.8
+    drawn = np.random.default_rng(seed).lognormal(np.log(37) - sigma**2 / 2, sigma, size)
+    return np.clip(drawn.round().astype(np.int64), 3, 250)
+
+
+class TestShuffled:
+    @given(
+        size=st.integers(1, 60),
+        batch_size=st.integers(1, 20),
+        seed=st.integers(0, 2**31 - 1),
+        number=st.integers(1, 100),
+    )
+    def test_every_sequence_once(self, size: int, batch_size: int, seed: int, number: int) -> None:
+        drawn = buckets.shuffled(lengths_of(size), batch_size=batch_size, seed=seed, number=number)
+        assert sorted(np.concatenate(drawn).tolist()) == list(range(size))
+        sizes = sorted(map(len, drawn), reverse=True)
+        assert sizes[:-1] == [batch_size] * (len(drawn) - 1)
+
+    def test_long_and_short_batches_take_turns(self) -> None:
+        lengths = lengths_of(2000)
+        drawn = buckets.shuffled(lengths, batch_size=64, seed=1, number=1)
+        means = [lengths[batch].mean() for batch in drawn]
+        assert means != sorted(means)
+        assert means != sorted(means, reverse=True)
+
+
+class TestCut:
+    @given(
+        lengths=st.lists(st.integers(1, 9), max_size=30).map(lambda drawn: np.array(drawn, int)),
+        batch_size=st.integers(1, 8),
+        batch_steps=st.none() | st.integers(1, 40),
+    )
+    def test_as_large_as_the_bounds_allow(
+        self, lengths: Ints, batch_size: int, batch_steps: int | None
+    ) -> None:
+        def fits(batch: Ints) -> bool:
+            steps = len(batch) * lengths[batch].max()
+            return len(batch) <= batch_size and (batch_steps is None or steps <= batch_steps)
+
+        order = np.random.default_rng(0).permutation(len(lengths))
+        batches = buckets.cut(order, lengths, batch_size, batch_steps)
+        assert [index for batch in batches for index in batch.tolist()] == order.tolist()
+        assert all(fits(batch) or len(batch) == 1 for batch in batches)
+        for batch, rest in pairwise(batches):
+            assert not fits(np.append(batch, rest[0]))
+
+
+class TestPadding:
+    def test_share(self) -> None:
+        lengths = np.array([1, 2, 3, 4])
+        batches = [np.array([0, 3]), np.array([1, 2])]
+        assert buckets.padding_share(lengths, batches) == pytest.approx((3 + 0 + 1 + 0) / 14)
+        assert buckets.padding_share(lengths, [np.array([index]) for index in range(4)]) == 0
+
+    @pytest.mark.parametrize("number", range(1, 6))
+    def test_below_a_tenth_where_random_batches_are_mostly_padding(self, number: int) -> None:
+        lengths = lengths_of(2000, seed=number)
+        batched = buckets.shuffled(lengths, batch_size=64, seed=1, number=number)
+        at_random = buckets.cut(np.random.default_rng(1).permutation(2000), lengths, 64)
+        assert buckets.padding_share(lengths, batched) < 0.1
+        assert buckets.padding_share(lengths, at_random) > 0.5
