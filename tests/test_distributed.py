@@ -1,0 +1,61 @@
+"""Two processes that `torchrun` starts train the model that one process trains."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from birnn import history, tracking
+from birnn.distributed import ALONE, joined
+
+ROOT = Path(__file__).parents[1]
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+
+
+def test_alone_nothing_is_exchanged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    with joined() as group:
+        assert group == ALONE
+        assert group.leads
+        gradient = torch.tensor([1.0, 2.0])
+        group.add(gradient)
+        assert gradient.tolist() == [1.0, 2.0]
+        assert group.share(b"state") == b"state"
+
+
+@pytest.mark.slow
+def test_the_same_weights_as_one_process(
+    prepared: Path, store: Path, stage: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = [store / "one", store / "two"]
+    for folder in folders:
+        shutil.copytree(prepared, folder)
+    monkeypatch.chdir(folders[0])
+    stage("train", "bidirectional")
+    finished = subprocess.run(
+        [*TORCHRUN, "-m", "stages.train", "bidirectional"],
+        cwd=folders[1],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout.count("kept epoch") == 1  # only one process speaks
+    one, two = (load_file(f / "models/bidirectional/weights.safetensors") for f in folders)
+    for name, weight in one.items():
+        torch.testing.assert_close(two[name], weight, rtol=0, atol=1e-5)
+    one_history, two_history = (
+        history.read(f / "models/bidirectional/history.csv") for f in folders
+    )
+    assert [epoch.train_loss for epoch in two_history] == pytest.approx(
+        [epoch.train_loss for epoch in one_history], abs=1e-5
+    )
+    runs = tracking.connect().search_runs([tracking.experiment(tracking.connect(), "small")])
+    assert [run.info.status for run in runs] == ["FINISHED", "FINISHED"]  # one a training
