@@ -2,6 +2,7 @@
 
     birnn summary                         # the models of the last `dvc repro`, in a table
     birnn predict new.csv --output out.parquet
+    birnn score out.parquet               # anybody's predictions beside the true labels
     birnn backfill                        # give MLflow the runs that DVC took from its cache
 
 Exit status: 0 done, 1 a failure that the message explains, 2 wrong usage.
@@ -31,17 +32,19 @@ def birnn() -> None:
 
 @app.command()
 def summary() -> None:
-    """Show the models of the last `dvc repro` in a table, and where the report is."""
+    """Show the models of the last `dvc repro`, the verdict, and where the report is."""
     from rich.console import Console
 
-    from birnn import params, report
+    from birnn import report
 
-    chosen = params.load()
-    results = [report.read(name, MODELS, EVALUATION) for name in chosen.models]
-    limits = files.read_json("data/raw/summary.json").get("limits", {})
-    rows = report.ladder(results, limits, chosen.evaluate.average)
-    Console().print(report.console_table(rows))
-    print(report.second_direction(results, chosen.evaluate.average))
+    compared = files.read_json(REPORT / "comparison.json")
+    verdict = files.read_json(REPORT / "verdict.json")
+    Console().print(report.console_table(compared["ladder"]))
+    print(compared["second_direction"])
+    print(f"{verdict['model']} is {verdict['sentence']}")
+    for check in verdict["checks"]:
+        if check["status"] != "pass":
+            print(f"{check['status']}: {check['name']}: {check['sentence']}")
     print(REPORT / "report.html")
 
 
@@ -57,11 +60,33 @@ def predict(
     from birnn import model as models
     from birnn.sources import table
 
-    network, encoding = models.load(model)
     predicted = prediction.of_table(
-        network, encoding, table.read(file), where=str(file), device=devices.choose(device)
+        *models.load(model), table.read(file), where=str(file), device=devices.choose(device)
     )
     tables.export(predicted, output)
+
+
+@app.command()
+def score(
+    file: Annotated[Path, typer.Argument(help="Predictions, .csv, .tsv or .parquet.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON.")] = False,
+    resamples: Annotated[int, typer.Option(min=100, help="For the intervals.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Of the resamples.")] = 1,
+) -> None:
+    """Score a table with `sequence`, `actual` or `label`, `predicted` and `probability_LABEL`."""
+    import json
+
+    from rich.console import Console
+
+    from birnn import scoring
+
+    scored = scoring.read(file)
+    if as_json:
+        print(json.dumps(scored.metrics(), indent=2, ensure_ascii=False))
+        return
+    console = Console()
+    for table in scoring.tables(scored, resamples=resamples, seed=seed):
+        console.print(table)
 
 
 @app.command()

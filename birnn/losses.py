@@ -32,8 +32,10 @@ def cross_entropy(
     )
     if gamma > 0:
         known = labels.clamp(min=0)
-        certainty = logits.log_softmax(dim=1).gather(1, known[:, None]).squeeze(1).exp()
-        loss = loss * (1 - certainty) ** gamma
+        log_share = logits.log_softmax(dim=1).gather(1, known[:, None]).squeeze(1)
+        # Above 0, since the power of 0 has no gradient for a gamma below 1.
+        doubt = (-log_share.expm1()).clamp(min=torch.finfo(log_share.dtype).tiny)
+        loss = loss * doubt**gamma
     return loss.sum()
 
 

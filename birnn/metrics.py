@@ -49,6 +49,7 @@ SPAN_HEADLINES = ("span_precision", "span_recall", "span_f1")
 SUM_TOLERANCE = 0.01
 """How far from one a row of probabilities may sum: tables are often rounded to three digits."""
 CALIBRATION_BINS = 15
+CURVE_POINTS = 200
 CONFIDENCE = 0.95
 
 _BLOCK = 1 << 23
@@ -179,6 +180,25 @@ def calibration(actual: Ints, probabilities: Floats) -> Table:
     }
 
 
+def precision_recall(actual: Ints, probabilities: Floats, *, labels: Sequence[str]) -> Table:
+    """Return the precision-recall curve of each class against the rest, from low recall to high.
+
+    Columns label, threshold, precision and recall: a class that is called from the threshold on
+    has this precision and recall. At most `CURVE_POINTS` points a class, evenly spaced in recall;
+    a class without an actual row has no curve.
+    """
+    curves = [_curve(actual == c, probabilities[:, c]) for c in np.unique(actual)]
+    sizes = [len(threshold) for threshold, _, _ in curves]
+    names = np.array(labels, dtype=object)[np.unique(actual)]
+    threshold, precision, recall = (np.concatenate(column) for column in zip(*curves, strict=True))
+    return {
+        "label": np.repeat(names, sizes),
+        "threshold": threshold,
+        "precision": precision,
+        "recall": recall,
+    }
+
+
 # --- counts to figures ----------------------------------------------------------------------------
 
 
@@ -297,6 +317,15 @@ def _ranking(positive: NDArray[np.bool_], score: Floats) -> tuple[float, float |
         return precision, None
     area = np.trapezoid(np.append(0, right), np.append(0, wrong))
     return precision, float(area / (right[-1] * wrong[-1]))
+
+
+def _curve(positive: NDArray[np.bool_], score: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return thresholds, precision and recall, (points,) each."""
+    _, wrong, _, right, threshold = confusion_matrix_at_thresholds(positive, score)
+    recall = right / right[-1]
+    # The highest threshold that has the recall is the one with the highest precision.
+    kept = np.unique(np.searchsorted(recall, np.linspace(recall[0], 1, CURVE_POINTS)))
+    return threshold[kept], (right / (right + wrong))[kept], recall[kept]
 
 
 # --- spans ----------------------------------------------------------------------------------------

@@ -2,15 +2,16 @@
 
 model = SequenceModel(architecture)
 logits = model(batch.values, batch.lengths)    # (batch, steps, classes) or (batch, classes)
-save(model, encoding, "models/bidirectional")
-model, encoding = load("models/bidirectional")
+save(model, encoding, {"fraud": 0.2}, "models/bidirectional")
+model, encoding, thresholds = load("models/bidirectional")
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
@@ -89,17 +90,30 @@ class SequenceModel(nn.Module):
         return logits
 
 
-def save(model: SequenceModel, encoding: Encoding, folder: str | Path) -> None:
-    """Write weights and description; together they are enough to predict with."""
+def save(
+    model: SequenceModel, encoding: Encoding, thresholds: Mapping[str, float], folder: str | Path
+) -> None:
+    """Write weights and description; together they are enough to predict with.
+
+    Args:
+        model: the network.
+        encoding: the one that it was trained with.
+        thresholds: from which probability on a class is called; see `birnn.prediction.decide`.
+        folder: where to.
+    """
     folder = Path(folder)
     weights = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
     with files.replacing(folder / WEIGHTS) as partial:
         save_file(weights, partial)
-    description = {"architecture": asdict(model.architecture), "encoding": encoding.to_json()}
+    description = {
+        "architecture": asdict(model.architecture),
+        "encoding": encoding.to_json(),
+        "thresholds": dict(thresholds),
+    }
     files.write_json(folder / DESCRIPTION, description)
 
 
-def load(folder: str | Path) -> tuple[SequenceModel, Encoding]:
+def load(folder: str | Path) -> tuple[SequenceModel, Encoding, dict[str, float]]:
     """Read a model back, on the CPU and ready to predict.
 
     Raises:
@@ -110,11 +124,26 @@ def load(folder: str | Path) -> tuple[SequenceModel, Encoding]:
     try:
         model = SequenceModel(Architecture(**description["architecture"]))
         model.load_state_dict(load_file(folder / WEIGHTS))
-        return model.eval(), Encoding(**description["encoding"])
+        encoding = Encoding(**description["encoding"])
+        return model.eval(), encoding, _thresholds(description, encoding)
     except FileNotFoundError:
         raise DataError(f"{folder / WEIGHTS}: no such file; run `dvc repro` first") from None
-    except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
+    except (
+        AttributeError,
+        KeyError,
+        RuntimeError,
+        SafetensorError,
+        TypeError,
+        ValueError,
+    ) as error:
         message = " ".join(str(error).split())
         raise DataError(
             f"{folder}: expected a model that `train` has saved, found: {message}"
         ) from None
+
+
+def _thresholds(description: Mapping[str, Any], encoding: Encoding) -> dict[str, float]:
+    thresholds = {label: float(value) for label, value in description["thresholds"].items()}
+    if unknown := thresholds.keys() - set(encoding.labels):
+        raise ValueError(f"a threshold for {min(unknown)!r}, which is none of the classes")
+    return thresholds

@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import precision_recall_curve
 
 from birnn.errors import DataError
 
@@ -60,6 +59,8 @@ def choose(
             "expected validation rows of the critical class, found none: "
             "add some, or take the class out of the critical ones"
         )
+    from sklearn.metrics import precision_recall_curve  # takes a second to import
+
     # The curve's last point, recall 0, belongs to no threshold.
     precision, recall, threshold = precision_recall_curve(positive, probability)
     precision, recall = precision[:-1], recall[:-1]

@@ -20,6 +20,7 @@ from birnn.errors import ParamsError
 
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -140,10 +141,64 @@ class Train(Section):
     focal_gamma: NotNegative = 0.0
 
 
+class Bar(Section):
+    """A model is bad if a metric is below the first, and good only if it is above the second."""
+
+    bad_below: Fraction
+    good_above: Fraction
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Bar:
+        if self.bad_below > self.good_above:
+            raise ValueError("expected bad_below up to good_above")
+        return self
+
+
+class Bars(Section):
+    """The bars of the verdict; see `birnn.verdict`."""
+
+    accuracy: Bar = Bar(bad_below=0.60, good_above=0.85)
+    precision: Bar = Bar(bad_below=0.50, good_above=0.80)
+    recall: Bar = Bar(bad_below=0.50, good_above=0.80)
+    f1: Bar = Bar(bad_below=0.50, good_above=0.80)
+
+
+class Critical(Section):
+    """What a critical class must reach on the test sequences.
+
+    `margin` is how much more its threshold is to reach on validation: one that just reaches what is
+    wanted there misses it on new sequences every second time.
+    """
+
+    min_recall: Fraction | None = None
+    min_precision: Fraction | None = None
+    margin: Share = 0.0
+
+    @model_validator(mode="after")
+    def _one_aim(self) -> Critical:
+        if (self.min_recall is None) == (self.min_precision is None):
+            raise ValueError("expected either `min_recall` or `min_precision`")
+        return self
+
+    @property
+    def wanted(self) -> Literal["recall", "precision"]:
+        """Which of the two must be reached."""
+        return "precision" if self.min_recall is None else "recall"
+
+    @property
+    def at_least(self) -> float:
+        """How much of it."""
+        return self.min_recall or self.min_precision or 0.0
+
+
 class Evaluate(Section):
-    """Which averages stand for a model in tables and headlines."""
+    """How models are judged."""
 
     average: Literal["macro", "weighted"] = "macro"
+    resamples: Annotated[int, Field(ge=100)] = 1000
+    seed: Seed = 1
+    bars: Bars = Bars()
+    critical: dict[str, Critical] = {}
 
 
 class Params(Section):
@@ -230,8 +285,7 @@ def _complaints(error: ValidationError) -> list[str]:
 
 def _complaint(details: dict[str, Any]) -> str:
     """One line for one of pydantic's findings, in the words of params.yaml."""
-    sources = {name for section in get_args(get_args(Data)[0]) for name in _source_names(section)}
-    path = [str(part) for part in details["loc"] if str(part) not in sources]
+    path = _path(details["loc"])
     key = ".".join(path) or "the file"
     if details["type"] == "extra_forbidden":
         return f"{key}: unknown key{_suggestion(path[-1])}"
@@ -244,7 +298,17 @@ def _complaint(details: dict[str, Any]) -> str:
         return f"{key}.source: expected one of {expected}, found {found!r}"
     message = details["msg"].removeprefix("Value error, ")
     message = message.replace("Input should be", "expected", 1)
-    return f"{key}: {message}, found {_found(details['input'])}"
+    quotes = " (put the name into quotes)" if details["loc"][-1:] == ("[key]",) else ""
+    return f"{key}: {message}, found {_found(details['input'])}{quotes}"
+
+
+def _path(place: tuple[str | int, ...]) -> list[str]:
+    """The keys that lead to a place; pydantic adds the source after `data`, and `[key]`."""
+    parts = [str(part) for part in place if part != "[key]"]
+    sources = {name for section in get_args(get_args(Data)[0]) for name in _source_names(section)}
+    if parts[:1] == ["data"] and not sources.isdisjoint(parts[1:2]):
+        del parts[1]
+    return parts
 
 
 def _found(value: object) -> str:

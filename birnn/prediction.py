@@ -1,11 +1,12 @@
-"""What a trained model says of sequences: probabilities, and the table that people read.
+"""What a trained model says of sequences: probabilities, classes, and the table that people read.
 
-for table in of_table(model, encoding, table.read("new.csv"), where="new.csv", device=cpu): ...
+model, encoding, thresholds = load("models/bidirectional")
+for table in of_table(model, encoding, thresholds, batches, where="new.csv", device=cpu): ...
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import torch
 
-from birnn import batching, tables
+from birnn import batching, operating_points, tables
 from birnn.encoding import Encoding
 from birnn.errors import DataError
 from birnn.losses import IGNORED
@@ -44,14 +45,35 @@ def probabilities(
     return found
 
 
+def decide(
+    shares: npt.NDArray[Any], encoding: Encoding, thresholds: Mapping[str, float]
+) -> npt.NDArray[np.int64]:
+    """Choose a class for each label, (labels,) class indices.
+
+    Args:
+        shares: (labels, classes) from `probabilities`.
+        encoding: names the classes.
+        thresholds: from which probability on a critical class is called, by its name; see
+            `birnn.operating_points.decide`. Without any, the most probable class is chosen.
+    """
+    by_index = {encoding.labels.index(label): value for label, value in thresholds.items()}
+    return operating_points.decide(shares, by_index)
+
+
 def table(
-    sequences: Sequences, encoding: Encoding, shares: npt.NDArray[Any], *, labelled: bool
+    sequences: Sequences,
+    encoding: Encoding,
+    thresholds: Mapping[str, float],
+    shares: npt.NDArray[Any],
+    *,
+    labelled: bool,
 ) -> pa.Table:
     """Put predictions into the sequence table's form, one row a label.
 
     Args:
         sequences: what was predicted.
         encoding: names the classes.
+        thresholds: of the critical classes; see `decide`.
         shares: (labels, classes) from `probabilities`.
         labelled: whether to show the true labels too.
 
@@ -64,7 +86,7 @@ def table(
     columns = {"sequence": sequences.ids.take(pa.array(repeats))}
     if labelled:
         columns["label"] = names.take(pa.array(sequences.labels))
-    columns["predicted"] = names.take(pa.array(shares.argmax(axis=1)))
+    columns["predicted"] = names.take(pa.array(decide(shares, encoding, thresholds)))
     for index, label in enumerate(encoding.labels):
         columns[f"probability_{label}"] = pa.array(shares[:, index])
     return pa.table(columns)
@@ -73,6 +95,7 @@ def table(
 def of_table(
     model: SequenceModel,
     encoding: Encoding,
+    thresholds: Mapping[str, float],
     batches: Iterable[pa.RecordBatch],
     *,
     where: str,
@@ -83,6 +106,7 @@ def of_table(
     Args:
         model: a trained model.
         encoding: the one that it was trained with.
+        thresholds: of its critical classes; see `decide`.
         batches: consecutive rows of the table.
         where: what to call the table in messages, such as the file's name.
         device: where to compute.
@@ -99,7 +123,7 @@ def of_table(
     for chunk, offsets in tables.whole_sequences(rows):
         sequences = encoding.encode(chunk, offsets)
         shares = probabilities(model, sequences, device=device)
-        yield table(sequences, encoding, shares, labelled=False)
+        yield table(sequences, encoding, thresholds, shares, labelled=False)
 
 
 def _columns(batch: pa.RecordBatch, needed: list[str], where: str) -> pa.RecordBatch:

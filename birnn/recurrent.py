@@ -8,20 +8,23 @@ Shapes: B sequences, T steps of the padded batch, N steps that a direction compu
 F features, H hidden units of one direction, G gates x H.
 """
 
-import ctypes
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Final, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.amp import custom_bwd, custom_fwd
-from torch.autograd.function import once_differentiable
 
 Cell = Literal["RNN", "GRU", "LSTM"]
 
 GATES: Final[dict[str, int]] = {"RNN": 1, "GRU": 3, "LSTM": 4}
+
+# Hidden units x sequences x steps of one dense call on a CPU. What a longer one needs is above the
+# 32 MB that glibc keeps for reuse: it goes back to the system, and to fault it in again, page by
+# page, takes up to half the time of training (measured with oneDNN's LSTM on 1000 steps).
+STATES_AT_ONCE: Final = 400_000
 
 
 class Weights(NamedTuple):
@@ -223,17 +226,19 @@ def _run_layer(
 
 
 def _dense(cell: str, rows: Tensor, sizes: list[int], weights: list[Weights]) -> list[Tensor]:
-    """One dense call for each direction, which oneDNN's or cuDNN's kernels can take."""
+    """Dense calls in one direction each, which oneDNN's or cuDNN's kernels can take."""
     call: Any = {"RNN": torch.rnn_tanh, "GRU": torch.gru, "LSTM": torch.lstm}[cell]
-    zeros = rows.new_zeros(1, sizes[0], weights[0].weight_hh.shape[1])
-    start = (zeros, zeros) if cell == "LSTM" else zeros
+    steps, batch, hidden = len(sizes), sizes[0], weights[0].weight_hh.shape[1]
+    at_once = steps if rows.is_cuda else max(1, STATES_AT_ONCE // (batch * hidden))
     train = torch.is_grad_enabled()  # without it cuDNN keeps nothing for the gradients
     parts = []
     for inputs, parameters in zip(rows, weights, strict=True):
         flat = _in_one_chunk(parameters) if rows.is_cuda else list(parameters)
-        inputs = inputs.view(len(sizes), sizes[0], -1)
-        states, *_ = call(inputs, start, flat, True, 1, 0.0, train, False, False)
-        parts.append(states.flatten(0, 1))
+        carried = [rows.new_zeros(1, batch, hidden)] * (2 if cell == "LSTM" else 1)
+        for piece in torch.split(inputs.view(steps, batch, -1), at_once):
+            start = carried if cell == "LSTM" else carried[0]
+            states, *carried = call(piece, start, flat, True, 1, 0.0, train, False, False)
+            parts.append(states.flatten(0, 1))
     return parts
 
 
@@ -271,14 +276,17 @@ class _Loop(torch.autograd.Function):
         return states
 
     @staticmethod
-    @once_differentiable
     @custom_bwd(device_type="cpu")  # type: ignore[untyped-decorator]
-    def backward(ctx: Any, grads: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grads: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():  # once_differentiable is silent where `grads` is a constant
+            raise RuntimeError("expected create_graph=False: RNN and GRU have no second gradient")
         rows, states, gates, weight_ih, weight_hh, *_ = ctx.saved_tensors
         sizes, (width, hidden) = ctx.sizes, weight_hh.shape[1:]
         before = _one_time_before(states, sizes)
-        slopes = (_rnn_slopes if ctx.cell == "RNN" else _gru_slopes)(states, before, gates)
-        update = None if ctx.cell == "RNN" else gates[:, :, 2 * hidden : 3 * hidden]
+        if ctx.cell == "RNN":
+            slopes, update = states.square().neg_().add_(1), None
+        else:
+            slopes, update = _gru_slopes(before, gates), gates[:, :, 2 * hidden : 3 * hidden]
         _times_gradients(slopes, grads, sizes, weight_hh.roll(hidden, 1), update)
         at_states, at_inputs = slopes[:, :, :width], slopes[:, :, -width:]
         by_direction = zip(
@@ -294,16 +302,11 @@ class _Loop(torch.autograd.Function):
 
 def _for_halves(weights: Weights) -> Weights:
     """Make U h + c = 2 U u + (c - U 1), and double the last gate, the one that has a tanh."""
-    hidden = weights.weight_hh.shape[2]
-    result = Weights(
-        weights.weight_ih.clone(),
-        weights.weight_hh * 2,
-        weights.bias_ih.clone(),
-        weights.bias_hh - weights.weight_hh.sum(2),
-    )
-    for parameter in result:
-        parameter[:, -hidden:] *= 2
-    return result
+    weight_ih, weight_hh, bias_ih, bias_hh = weights
+    factor = weight_hh.new_ones(weight_hh.shape[1], 1)
+    factor[-weight_hh.shape[2] :] = 2
+    bias_hh = factor.T * (bias_hh - weight_hh.sum(2))
+    return Weights(factor * weight_ih, 2 * factor * weight_hh, factor.T * bias_ih, bias_hh)
 
 
 def _one_time_before(states: Tensor, sizes: list[int]) -> Tensor:
@@ -313,6 +316,10 @@ def _one_time_before(states: Tensor, sizes: list[int]) -> Tensor:
     counts = torch.tensor(sizes)
     rows = torch.arange(sizes[0], states.shape[1]) - counts[:-1].repeat_interleave(counts[1:])
     return states.index_select(1, rows)
+
+
+def _by_time(sizes: list[int], *rows: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    return zip(*(part.split_with_sizes(sizes, 1) for part in rows), strict=True)
 
 
 def _first(rows: Tensor, size: int) -> Tensor:
@@ -336,39 +343,27 @@ def _gru_forward(rows: Tensor, sizes: list[int], weights: Weights) -> tuple[Tens
 
     The gates are kept as q, r, z, n: states go into the first three, inputs into the last three.
     """
-    hidden = weights.weight_hh.shape[2]
-    weights.bias_ih[:, : 2 * hidden] += weights.bias_hh[:, : 2 * hidden]
-    gates = rows.new_empty(*rows.shape[:2], 4 * hidden)
-    gates[:, :, :hidden] = weights.bias_hh[:, None, 2 * hidden :]
-    inputs = gates[:, :, hidden:]
-    torch.baddbmm(weights.bias_ih.unsqueeze(1), rows, weights.weight_ih.mT, out=inputs)
+    directions, count, hidden = *rows.shape[:2], weights.weight_hh.shape[2]
+    bias = weights.bias_ih.clone()
+    bias[:, :-hidden] += weights.bias_hh[:, :-hidden]
+    gates = rows.new_empty(directions, count, 4 * hidden)
+    qrz, rz, rzn = gates[:, :, :-hidden], gates[:, :, hidden:-hidden], gates[:, :, hidden:]
+    q, r, z, n = gates.chunk(4, 2)
+    q.copy_(weights.bias_hh[:, None, -hidden:])
+    torch.baddbmm(bias.unsqueeze(1), rows, weights.weight_ih.mT, out=rzn)
     recurrent = weights.weight_hh.roll(hidden, 1).mT
-    halves = rows.new_empty(*rows.shape[:2], hidden)
-    half = rows.new_full((len(rows), sizes[0], hidden), 0.5)
-    views = (
-        gates[:, :, : 3 * hidden],
-        gates[:, :, hidden : 3 * hidden],
-        *gates.chunk(4, 2),
-        halves,
-    )
-    by_time = zip(*(view.split_with_sizes(sizes, 1) for view in views), strict=True)
-    for qrz, rz, q, r, z, n, out in by_time:
-        half = _first(half, out.shape[1])
-        new_q, new_rz = torch.baddbmm(qrz, half, recurrent).split_with_sizes(
-            [hidden, 2 * hidden], 2
-        )
-        torch.sigmoid(new_rz, out=rz)
-        n.addcmul_(r, q.copy_(new_q)).sigmoid_()
-        half = torch.lerp(n, half, z, out=out)
+    halves = rows.new_empty(directions, count, hidden)
+    half = rows.new_full((directions, sizes[0], hidden), 0.5)
+    for qrz_t, q_t, rz_t, r_t, z_t, n_t, half_t in _by_time(sizes, qrz, q, rz, r, z, n, halves):
+        half = _first(half, half_t.shape[1])
+        sums = torch.baddbmm(qrz_t, half, recurrent)
+        torch.sigmoid(sums[:, :, hidden:], out=rz_t)
+        n_t.addcmul_(r_t, q_t.copy_(sums[:, :, :hidden])).sigmoid_()
+        half = torch.lerp(n_t, half, z_t, out=half_t)
     return halves, gates
 
 
-def _rnn_slopes(states: Tensor, _before: Tensor, _gates: Tensor) -> Tensor:
-    """The derivatives of h' by the sum that a tanh is taken of."""
-    return states.square().neg_().add_(1)
-
-
-def _gru_slopes(_states: Tensor, before: Tensor, gates: Tensor) -> Tensor:
+def _gru_slopes(before: Tensor, gates: Tensor) -> Tensor:
     """The derivatives of h' by the sums of q, r, z and n, given 2 q, r, z and (n + 1) / 2."""
     double_q, r, z, half_n = gates.chunk(4, 2)
     slopes = torch.empty_like(gates)
@@ -394,9 +389,8 @@ def _times_gradients(
     """
     gates = slopes.view(*slopes.shape[:2], -1, grads.shape[2])
     views = [grads, gates, slopes[:, :, : recurrent.shape[1]], grads if update is None else update]
-    by_time = zip(*(reversed(view.split_with_sizes(sizes, 1)) for view in views), strict=True)
     total, later, kept = (view[:, :0] for view in (grads, views[2], grads))
-    for grad, gate, at_states, keep in by_time:
+    for grad, gate, at_states, keep in reversed([*_by_time(sizes, *views)]):
         size = later.shape[1]
         carried = torch.baddbmm(_first(grad, size), later, recurrent)
         if update is not None:
@@ -405,17 +399,3 @@ def _times_gradients(
         total = torch.cat([carried, grad[:, size:]], 1) if ending else carried
         gate.mul_(total.unsqueeze(2))
         later, kept = at_states, keep
-
-
-def keep_freed_memory() -> None:
-    """Ask the C library to keep what torch frees, for the whole process; call it before training.
-
-    glibc gives every block of more than 32 MB back to the system and faults it in again, page by
-    page, for the next batch: from a few hundred steps a sequence on, that takes longer than the
-    recurrence (LSTM with 128 hidden units, 32 sequences of 1000 steps: 2.4 times faster without).
-    It does nothing where the C library is another.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(-4, 0)  # M_MMAP_MAX: no block is mapped by itself
-        mallopt(-1, -1)  # M_TRIM_THRESHOLD: nothing is given back

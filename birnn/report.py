@@ -1,36 +1,42 @@
 """The report: what was learned, how well, and what the second direction is worth.
 
 results = [read(name, "models", "evaluation") for name in ("bidirectional", "forward")]
-page = html(results, summary=..., problem="tagging", average="macro")
+rows = ladder([result.rung for result in results], limits={}, average="macro")
+page = render("report.html.j2", ladder=rows, ...)
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from rich.markup import escape
 from rich.table import Table
 
 from birnn import files, history
+from birnn.comparison import Rung
 from birnn.errors import DataError
 from birnn.history import Epoch
+from birnn.metrics import Difference
+from birnn.verdict import Verdict
 
 LIMITS = {
     "per_step": "limit without context",
     "filtering": "limit with the past",
     "smoothing": "limit with past and future",
 }
-BARS = {  # below the first a model is bad, above the second it is good
-    "accuracy": (0.60, 0.85),
-    "precision": (0.50, 0.80),
-    "recall": (0.50, 0.80),
-    "f1": (0.50, 0.80),
-}
 MEASURES = ("accuracy", "precision", "recall", "f1", "log_loss")
+SPLITS = {
+    "validation": "validation",
+    "test": "test",
+    "test_argmax": "test, most probable class",
+}
+SHOWN = ("accuracy", "f1", "log_loss")  # on a terminal
+VERDICT_FIGURES = ("accuracy", "precision", "recall", "f1")
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,9 @@ class Result:
         name: its name in the matrix.
         bidirectional: whether it reads in both directions.
         metrics: the tree of `metrics.json`.
+        intervals: low and high end of the metrics that have an interval.
+        checks: the tree of `checks.json`.
+        operating_points: the tree of `operating_points.json`.
         epochs: the rows of `history.csv`.
         confusion: counts, a row for each true class.
         per_class: precision, recall, F1 and support of each class.
@@ -52,10 +61,18 @@ class Result:
     sha256: str
     bidirectional: bool
     metrics: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
+    checks: list[dict[str, Any]]
+    operating_points: dict[str, Any]
     epochs: list[Epoch]
     confusion: pd.DataFrame
     per_class: pd.DataFrame
     by_length: pd.DataFrame
+
+    @property
+    def rung(self) -> Rung:
+        """Its place on the ladder."""
+        return Rung(self.name, self.metrics, self.intervals)
 
 
 def read(name: str, models: str | Path, evaluation: str | Path) -> Result:
@@ -71,6 +88,9 @@ def read(name: str, models: str | Path, evaluation: str | Path) -> Result:
             sha256=files.sha256(model / "weights.safetensors", model / "model.json"),
             bidirectional=files.read_json(model / "model.json")["architecture"]["bidirectional"],
             metrics=files.read_json(tested / "metrics.json"),
+            intervals=_intervals(tested / "intervals.json"),
+            checks=files.read_json(tested / "checks.json"),
+            operating_points=files.read_json(tested / "operating_points.json"),
             epochs=history.read(model / "history.csv"),
             confusion=_confusion(tested / "confusion.csv"),
             per_class=_csv(tested / "per_class.csv"),
@@ -78,6 +98,10 @@ def read(name: str, models: str | Path, evaluation: str | Path) -> Result:
         )
     except FileNotFoundError as error:
         raise DataError(f"{error.filename}: no such file; run `dvc repro` first") from None
+
+
+def _intervals(path: Path) -> dict[str, tuple[float, float]]:
+    return {name: (ends["low"], ends["high"]) for name, ends in files.read_json(path).items()}
 
 
 def _csv(path: Path) -> pd.DataFrame:
@@ -97,64 +121,92 @@ def _confusion(path: Path) -> pd.DataFrame:
 
 
 def ladder(
-    results: Sequence[Result], limits: dict[str, float], average: str
+    rungs: Sequence[Rung], limits: Mapping[str, float], average: str
 ) -> list[dict[str, Any]]:
-    """Line up the models with what a constant guess reaches and what no model can pass.
+    """Line up what was measured with what no model can pass.
 
     Returns:
-        A row each with `name` and the figures of `MEASURES`, None where it has no such figure.
+        A row each with `name` and, for each of `MEASURES`, None or a `value` with the ends of its
+        interval, `low` and `high`, where it has one.
     """
-    support = results[0].confusion.sum(axis=1)
-    rows: list[dict[str, Any]] = [
-        {"name": f"always {support.idxmax()!r}", "accuracy": support.max() / support.sum()}
-    ]
-    for result in results:
-        names = [m if m in ("accuracy", "log_loss") else f"{m}_{average}" for m in MEASURES]
-        figures = zip(MEASURES, (result.metrics[name] for name in names), strict=True)
-        rows.append({"name": result.name, **dict(figures)})
-    rows += [{"name": LIMITS[name], "accuracy": limit} for name, limit in limits.items()]
+    rows = [{"name": rung.name, **_figures(rung, average)} for rung in rungs]
+    rows += [{"name": LIMITS[name], "accuracy": {"value": limit}} for name, limit in limits.items()]
     return [dict.fromkeys(MEASURES) | row for row in rows]
 
 
-def second_direction(results: Sequence[Result], average: str) -> str:
-    """Say in a sentence what reading in both directions is worth."""
+def _figures(rung: Rung, average: str) -> dict[str, dict[str, float]]:
+    figures = {}
+    for measure, name in _names(average).items():
+        if name in rung.metrics:
+            ends = rung.intervals.get(name)
+            interval = {} if ends is None else {"low": ends[0], "high": ends[1]}
+            figures[measure] = {"value": rung.metrics[name], **interval}
+    return figures
+
+
+def _names(average: str) -> dict[str, str]:
+    """The flat name of each measure."""
+    plain = ("accuracy", "log_loss")
+    return {name: name if name in plain else f"{name}_{average}" for name in MEASURES}
+
+
+def to_compare(results: Sequence[Result]) -> tuple[Result, Result] | None:
+    """Find a model that reads in both directions, and one that reads in one."""
     both = next((result for result in results if result.bidirectional), None)
     one = next((result for result in results if not result.bidirectional), None)
-    if both is None or one is None:
+    return None if both is None or one is None else (both, one)
+
+
+def second_direction(differences: Mapping[str, Difference] | None, average: str) -> str:
+    """Say in a sentence what reading in both directions is worth.
+
+    Args:
+        differences: between a model that does and one that does not; None without the two.
+        average: which F1 to name.
+    """
+    if differences is None:
         return "The models all read in the same directions: nothing to compare."
-    gains = [
-        100 * (both.metrics[name] - one.metrics[name]) for name in ("accuracy", f"f1_{average}")
-    ]
+    accuracy, f1 = differences["accuracy"], differences[f"f1_{average}"]
     return (
-        f"The second direction is worth {gains[0]:+.1f} points of accuracy and "
-        f"{gains[1]:+.1f} points of F1 ({average})."
+        f"The second direction is worth {_points(accuracy, 'accuracy')} and "
+        f"{_points(f1, f'F1, {average}')}; it helps accuracy in "
+        f"{100 * accuracy.share_better:.0f} % of resamples."
     )
 
 
-def verdict(result: Result, average: str) -> dict[str, Any]:
-    """Grade a model: `good`, `fair` or `bad`, with the sentence that says why."""
-    figures = {"accuracy": result.metrics["accuracy"]}
-    figures |= {m: result.metrics[f"{m}_{average}"] for m in ("precision", "recall", "f1")}
-    grades = {_grade(value, *BARS[name]) for name, value in figures.items()}
-    grade = next(grade for grade in ("bad", "fair", "good") if grade in grades)
-    shown = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
-    return {"grade": grade, "model": result.name, "sentence": f"{grade} ({shown})", **figures}
+def _points(gain: Difference, of: str) -> str:
+    low, high = 100 * gain.low, 100 * gain.high
+    return f"{100 * gain.estimate:+.1f} points of {of} (95 % interval {low:+.1f} to {high:+.1f})"
 
 
-def _grade(value: float, bad_below: float, good_above: float) -> str:
-    if value < bad_below:
-        return "bad"
-    return "good" if value > good_above else "fair"
+def worst_first(checks: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Put the checks that failed before those that warn, and those that pass last."""
+    return sorted(checks, key=lambda check: ("fail", "warn", "pass").index(check["status"]))
 
 
-def console_table(rows: Sequence[dict[str, Any]]) -> Table:
-    """Draw the ladder for a terminal."""
+def conclusion(
+    result: Result, verdict: Verdict, checks: Sequence[Mapping[str, Any]], average: str
+) -> dict[str, Any]:
+    """Give the tree of `verdict.json`: the grade of a model, why, its figures and its checks."""
+    figures = {name: result.metrics[_names(average)[name]] for name in VERDICT_FIGURES}
+    return {
+        "grade": verdict.grade,
+        "model": result.name,
+        "sentence": verdict.sentence,
+        "reasons": verdict.reasons,
+        **figures,
+        "checks": checks,
+    }
+
+
+def console_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Draw the ladder for a terminal, in as few columns as will do."""
     table = Table()
     table.add_column("model")
-    for measure in MEASURES:
-        table.add_column(measure.replace("_", " "), justify="right")
+    for measure in SHOWN:
+        table.add_column(measure.replace("_", " "), justify="right", no_wrap=True)
     for row in rows:
-        table.add_row(row["name"], *(_figure(row.get(measure)) for measure in MEASURES))
+        table.add_row(escape(row["name"]), *(_with_interval(row[measure]) for measure in SHOWN))
     return table
 
 
@@ -169,8 +221,18 @@ def render(template: str, **content: Any) -> str:
         lstrip_blocks=True,
     )
     environment.filters["figure"] = _figure
-    return environment.get_template(template).render(measures=MEASURES, **content)
+    environment.filters["with_interval"] = _with_interval
+    return environment.get_template(template).render(measures=MEASURES, splits=SPLITS, **content)
 
 
 def _figure(value: float | None) -> str:
     return "" if value is None or pd.isna(value) else f"{value:.4f}"
+
+
+def _with_interval(figure: Mapping[str, float] | None) -> str:
+    """A figure as `ladder` gives it."""
+    if figure is None:
+        return ""
+    if "low" not in figure:
+        return f"{figure['value']:.3f}"
+    return f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"

@@ -25,7 +25,7 @@ class Predictor(PythonModel):
 
     def load_context(self, context: PythonModelContext) -> None:
         """Read the weights once, when the server starts."""
-        self.model, self.encoding = model.load(context.artifacts["model"])
+        self.loaded = model.load(context.artifacts["model"])
         self.device = devices.choose("auto")
 
     def predict(
@@ -42,7 +42,7 @@ class Predictor(PythonModel):
         """
         batches = pa.Table.from_pandas(model_input, preserve_index=False).to_batches()
         predicted = prediction.of_table(
-            self.model, self.encoding, batches, where="the request", device=self.device
+            *self.loaded, batches, where="the request", device=self.device
         )
         try:
             frame: pd.DataFrame = pa.concat_tables(predicted).to_pandas()

@@ -95,13 +95,24 @@ def check_columns(schema: pa.Schema, where: str, *, labelled: bool = True) -> No
 def _typed(batch: pa.RecordBatch, where: str, rows: int) -> pa.RecordBatch:
     """The columns that the table has, in its order and types."""
     text = [name for name in TEXT_COLUMNS if name in batch.schema.names]
-    columns = {name: _text(batch[name], f"column `{name}`", where, rows) for name in text}
+    columns = {name: text_column(batch[name], f"column `{name}`", where, rows) for name in text}
     for name in feature_names(batch.schema):
         columns[name] = _numbers(batch[name], f"column `{name}`", where, rows)
     return pa.RecordBatch.from_pydict(columns)
 
 
-def _text(column: pa.Array, name: str, where: str, rows: int) -> pa.Array:
+def text_column(column: pa.Array, name: str, where: str, rows: int) -> pa.Array:
+    """Bring a column of names to strings, none of them missing.
+
+    Args:
+        column: strings, a dictionary of them, or whole numbers.
+        name: what to call it in messages.
+        where: what to call its table.
+        rows: how many rows of the table come before it.
+
+    Raises:
+        DataError: it is of another type, or a value is missing or empty.
+    """
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     if pa.types.is_floating(kind) or pa.types.is_nested(kind):
         raise DataError(f"{where}, {name}: expected text or whole numbers, found {kind}")

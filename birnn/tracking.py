@@ -96,10 +96,16 @@ class Run:
         _log_servable(self.id, folder)
 
     def log_evaluation(self, folder: str | Path) -> None:
-        """Attach what `evaluate` wrote: the test metrics that are new, and all its files."""
+        """Attach what `evaluate` wrote: the test metrics that are new, and all its files.
+
+        A tag `checks` names those that did not pass.
+        """
         known = self.client.get_run(self.id).data.metrics
         found = files.read_json(Path(folder) / "metrics.json").items()
         self._log_metrics({name: v for name, v in found if known.get(_name(name)) != v})
+        checks = files.read_json(Path(folder) / "checks.json")
+        alarms = [f"{one['name']}: {one['status']}" for one in checks if one["status"] != "pass"]
+        self.client.set_tag(self.id, "checks", ", ".join(alarms) or "pass")
         self.client.log_artifacts(self.id, str(folder), "evaluation")
 
     def log_report(self, folder: str | Path) -> None:

@@ -2,7 +2,8 @@
 
     python -m stages.evaluate bidirectional
 
-Reads models/MODEL/ and data/prepared/test.arrow; from params.yaml only what names the run.
+Reads `critical`, `resamples` and `seed` of `evaluate` from params.yaml and what names the run,
+models/MODEL/, data/prepared/test.arrow, and validation.arrow for what thresholds give there.
 Writes evaluation/MODEL/, and the test metrics to the model's run in MLflow.
 """
 
@@ -11,7 +12,20 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from birnn import devices, errors, evaluation, model, params, prediction, sequences, tracking
+import torch
+
+from birnn import (
+    devices,
+    errors,
+    evaluation,
+    history,
+    model,
+    params,
+    prediction,
+    sequences,
+    tracking,
+)
+from birnn.evaluation import Predicted
 
 PREPARED, MODELS, EVALUATION = Path("data/prepared"), Path("models"), Path("evaluation")
 
@@ -21,13 +35,24 @@ def main(name: str) -> None:
     chosen = params.load()
     device = devices.choose(chosen.train.device)
     devices.make_deterministic(chosen.train.seed, device)
-    network, encoding = model.load(MODELS / name)
-    test = sequences.read(PREPARED / "test.arrow")
-    shares = prediction.probabilities(network, test, device=device)
-    evaluation.write(EVALUATION / name, test, encoding, shares)
+    test = predict(MODELS / name, "test", device)
+    epochs = history.read(MODELS / name / "history.csv")
+    judged = chosen.evaluate
+    evaluation.write(EVALUATION / name, test, epochs, resamples=judged.resamples, seed=judged.seed)
+    validation = predict(MODELS / name, "validation", device) if judged.critical else test
+    wanted = judged.model_dump()["critical"]
+    evaluation.write_operating_points(EVALUATION / name, validation, test, wanted)
     knobs = params.of_run(chosen, name)
     run = tracking.run_of_model(chosen.problem, name, MODELS / name, params=knobs, data=PREPARED)
     run.log_evaluation(EVALUATION / name)
+
+
+def predict(folder: Path, split: str, device: torch.device) -> Predicted:
+    """Ask a model for the probabilities of all labels of a split."""
+    network, encoding, thresholds = model.load(folder)
+    held_out = sequences.read(PREPARED / f"{split}.arrow")
+    shares = prediction.probabilities(network, held_out, device=device)
+    return Predicted(held_out, encoding, thresholds, shares)
 
 
 if __name__ == "__main__":

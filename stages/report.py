@@ -3,16 +3,33 @@
     python -m stages.report
 
 Reads `problem`, `models` and `evaluate` from params.yaml, data/raw/summary.json,
-data/prepared/packing.json, models/ and evaluation/.
-Writes report/report.html, report/report.md and report/verdict.json, and hangs them on the runs
-in MLflow.
+data/prepared/{encoding.json,packing.json,test.arrow,train.arrow}, models/ and evaluation/.
+Writes report/{report.html,report.md,verdict.json,comparison.json}, prints the verdict, and hangs
+the files on the runs in MLflow.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from birnn import errors, figures, files, params, report, tracking
+from birnn import (
+    comparison,
+    data_checks,
+    errors,
+    figures,
+    files,
+    params,
+    report,
+    sequences,
+    tracking,
+    verdict,
+)
+from birnn.comparison import Classes
+from birnn.report import Result
+from birnn.sequences import Sequences
 
 RAW, PREPARED = Path("data/raw"), Path("data/prepared")
 MODELS, EVALUATION, REPORT = Path("models"), Path("evaluation"), Path("report")
@@ -23,32 +40,94 @@ def main() -> None:
     chosen = params.load()
     results = [report.read(name, MODELS, EVALUATION) for name in chosen.models]
     summary = files.read_json(RAW / "summary.json")
-    average = chosen.evaluate.average
+    encoding = files.read_json(PREPARED / "encoding.json")
+    train, test = (sequences.read(PREPARED / f"{split}.arrow") for split in ("train", "test"))
+    answers = {
+        name: comparison.predicted(EVALUATION / name / "predictions.parquet", encoding["labels"])
+        for name in chosen.models
+    }
+    limits = summary.get("limits", {})
+    compared = compare(results, answers, train, test, encoding["labels"], limits, chosen.evaluate)
+    concluded = conclude(results[0], answers, train, test, encoding, chosen.evaluate)
+    files.write_json(REPORT / "comparison.json", compared)
+    files.write_json(REPORT / "verdict.json", concluded)
     content = {
         "problem": chosen.problem,
-        "average": average,
+        "average": chosen.evaluate.average,
         "results": results,
         "summary": summary,
         "packing": files.read_json(PREPARED / "packing.json"),
-        "ladder": report.ladder(results, summary.get("limits", {}), average),
-        "second_direction": report.second_direction(results, average),
-        "verdict": report.verdict(results[0], average),
+        "verdict": concluded,
         "curves": figures.curves({result.name: result.epochs for result in results}),
         "by_length": figures.bars_by_length(
             {result.name: result.by_length.to_dict("records") for result in results}, "f1_macro"
         ),
+        **compared,
     }
     files.write_text(REPORT / "report.html", report.render("report.html.j2", **content))
     files.write_text(REPORT / "report.md", report.render("report.md.j2", **content))
-    files.write_json(REPORT / "verdict.json", content["verdict"])
+    print(concluded["sentence"])
     for name in chosen.models:
+        knobs = params.of_run(chosen, name)
         tracking.run_of_model(
-            chosen.problem,
-            name,
-            MODELS / name,
-            params=params.of_run(chosen, name),
-            data=PREPARED,
+            chosen.problem, name, MODELS / name, params=knobs, data=PREPARED
         ).log_report(REPORT)
+
+
+def compare(
+    results: Sequence[Result],
+    answers: Mapping[str, Classes],
+    train: Sequences,
+    test: Sequences,
+    labels: Sequence[str],
+    limits: Mapping[str, float],
+    judged: params.Evaluate,
+) -> dict[str, Any]:
+    """Give the tree of `comparison.json`: the ladder, and what the second direction is worth."""
+    draws: dict[str, Any] = judged.model_dump(include={"resamples", "seed"})
+    models = sorted(results, key=lambda result: result.bidirectional)
+    floor = comparison.floor(train, test, labels=labels, **draws)
+    rungs = [*floor, *(result.rung for result in models)]
+    pair = report.to_compare(results)
+    gain = pair and comparison.difference(
+        test, *(answers[result.name] for result in pair), labels=labels, **draws
+    )
+    return {
+        "ladder": report.ladder(rungs, limits, judged.average),
+        "second_direction": report.second_direction(gain, judged.average),
+    }
+
+
+def conclude(
+    result: Result,
+    answers: Mapping[str, Classes],
+    train: Sequences,
+    test: Sequences,
+    encoding: Mapping[str, Any],
+    judged: params.Evaluate,
+) -> dict[str, Any]:
+    """Give the tree of `verdict.json`."""
+    labels = encoding["labels"]
+    leakage = data_checks.leakage(
+        train,
+        test,
+        answers[result.name],
+        features=encoding["features"],
+        labels=labels,
+        headline=f"f1_{judged.average}",
+    )
+    shift = data_checks.label_shift(train, test, labels=labels)
+    found = verdict.verdict(
+        result.metrics,
+        average=judged.average,
+        bars={name: verdict.Bar(**bar) for name, bar in judged.model_dump()["bars"].items()},
+        critical={
+            label: verdict.Wanted(aim.min_recall, aim.min_precision)
+            for label, aim in judged.critical.items()
+        },
+    )
+    checks = report.worst_first([*result.checks, asdict(leakage), asdict(shift)])
+    return report.conclusion(result, found, checks, judged.average)
 
 
 if __name__ == "__main__":

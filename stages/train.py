@@ -3,7 +3,8 @@
     python -m stages.train bidirectional
     torchrun --nproc-per-node 2 -m stages.train bidirectional    # the same batches, shared out
 
-Reads `problem`, `model`, `models` and `train` from params.yaml, and data/prepared/.
+Reads `problem`, `model`, `models`, `train` and `evaluate.critical` from params.yaml, and
+data/prepared/.
 Writes models/MODEL/{weights.safetensors,model.json,history.csv}, and a run in MLflow.
 """
 
@@ -12,10 +13,11 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from birnn import (
@@ -26,13 +28,16 @@ from birnn import (
     files,
     history,
     model,
+    operating_points,
     params,
+    prediction,
     sequences,
     tracking,
     training,
 )
 from birnn.distributed import Group
 from birnn.encoding import Encoding
+from birnn.errors import DataError, ParamsError
 from birnn.history import Epoch
 
 PREPARED, MODELS = Path("data/prepared"), Path("models")
@@ -46,6 +51,7 @@ def main(name: str) -> None:
     device = devices.choose(chosen.train.device)
     devices.check_precision(chosen.train.precision, device)
     encoding = Encoding(**files.read_json(PREPARED / "encoding.json"))
+    check_critical(chosen.evaluate.critical, encoding)
     devices.make_deterministic(chosen.train.seed, device)
     network = model.SequenceModel(describe(architecture, encoding))
     with distributed.joined() as group:
@@ -54,7 +60,29 @@ def main(name: str) -> None:
             return
         knobs = params.of_run(chosen, name)
         with tracking.training_run(chosen.problem, name, params=knobs, data=PREPARED) as run:
-            train(network, encoding, chosen.train, device, group, MODELS / name, run)
+            train(network, encoding, chosen, device, group, MODELS / name, run)
+
+
+def check_critical(critical: Mapping[str, params.Critical], encoding: Encoding) -> None:
+    """Refuse what could only be found out after training: critical classes that are not there.
+
+    Raises:
+        ParamsError: a critical class is none of the classes.
+        DataError: the validation split does not hold it.
+    """
+    if unknown := critical.keys() - set(encoding.labels):
+        raise ParamsError(
+            f"evaluate.critical: expected classes among {', '.join(encoding.labels)}, "
+            f"found {min(unknown)!r}"
+        )
+    if critical:
+        present = np.unique(sequences.read(PREPARED / "validation.arrow").labels)
+        for label in critical:
+            if encoding.labels.index(label) not in present:
+                raise DataError(
+                    f"evaluate.critical: expected validation labels {label!r} to choose its "
+                    "threshold on, found none; raise prepare.split.validation"
+                )
 
 
 def describe(chosen: params.Model, encoding: Encoding) -> model.Architecture:
@@ -71,7 +99,7 @@ def describe(chosen: params.Model, encoding: Encoding) -> model.Architecture:
 def train(
     network: model.SequenceModel,
     encoding: Encoding,
-    chosen: params.Train,
+    chosen: params.Params,
     device: torch.device,
     group: Group,
     folder: Path,
@@ -85,10 +113,11 @@ def train(
         history.write(epochs, folder / "history.csv")
         run.log_epoch(epoch)
 
-    fit(network, chosen, device, group, on_epoch=log)
-    model.save(network, encoding, folder)
+    fit(network, chosen.train, device, group, on_epoch=log)
+    thresholds = choose_thresholds(network, encoding, chosen.evaluate.critical, device)
+    model.save(network, encoding, thresholds, folder)
     run.log_model(folder)
-    resume_path(network.architecture, chosen, device).unlink()
+    resume_path(network.architecture, chosen.train, device).unlink()
     kept = history.best(epochs)
     print(
         f"{folder}: kept epoch {kept.epoch} of {len(epochs)}, "
@@ -115,6 +144,30 @@ def fit(
         track=console.track,
         **chosen.model_dump(exclude={"device"}),
     )
+
+
+def choose_thresholds(
+    network: model.SequenceModel,
+    encoding: Encoding,
+    critical: Mapping[str, params.Critical],
+    device: torch.device,
+) -> dict[str, float]:
+    """Find on validation from which probability on each critical class is called."""
+    if not critical:
+        return {}
+    validation = sequences.read(PREPARED / "validation.arrow")
+    shares = prediction.probabilities(network, validation, device=device)
+    thresholds = {}
+    for label, aim in critical.items():
+        column = encoding.labels.index(label)
+        point = operating_points.choose(
+            validation.labels == column,
+            shares[:, column],
+            wanted=aim.wanted,
+            at_least=aim.at_least + aim.margin,
+        )
+        thresholds[label] = point.threshold
+    return thresholds
 
 
 def resume_path(

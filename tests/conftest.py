@@ -58,7 +58,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     architecture = Architecture("tagging", "GRU", 2, 0, 4, 1, 0.0, bidirectional=True, classes=3)
     encoding = Encoding("tagging", ["a", "b", "c"], ["x", "y"], [1.0, 2.0], [0.5, 2.0], [])
-    model.save(model.SequenceModel(architecture), encoding, folder)
+    model.save(model.SequenceModel(architecture), encoding, {}, folder)
     losses = enumerate([1.25, 0.75, 0.875], start=1)
     history.write(
         [Epoch(n, loss, loss, 0.5, 0.625, 0.01) for n, loss in losses], folder / "history.csv"

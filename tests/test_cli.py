@@ -1,6 +1,7 @@
 """The command `birnn`: what it prints and writes, and how it ends."""
 
 import io
+import json
 import math
 import shutil
 import sys
@@ -14,7 +15,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from birnn import cli, model, prediction
+from birnn import cli, files, model, prediction
 
 
 class Ended(NamedTuple):
@@ -58,9 +59,8 @@ def drawn() -> pd.DataFrame:
 def directly(folder: Path) -> pd.DataFrame:
     """What the library predicts for the table."""
     batches = pa.Table.from_pandas(drawn(), preserve_index=False).to_batches()
-    network, encoding = model.load(folder)
     cpu = torch.device("cpu")
-    predicted = prediction.of_table(network, encoding, batches, where="here", device=cpu)
+    predicted = prediction.of_table(*model.load(folder), batches, where="here", device=cpu)
     frame: pd.DataFrame = pa.concat_tables(predicted).to_pandas()
     return frame
 
@@ -95,6 +95,60 @@ class TestPredict:
         assert birnn("predict", "new.csv", "--model", "other").status == 0
 
 
+class TestScore:
+    @pytest.fixture
+    def scored(self, place: Path) -> Path:
+        frame = pd.DataFrame({"sequence": np.repeat(["007", "b"], 50), "actual": "no"})
+        frame.loc[90:, "actual"] = "yes"
+        frame.assign(predicted="no").to_csv(place / "scored.tsv", index=False, sep="\t")
+        return place / "scored.tsv"
+
+    def test_as_json(self, scored: Path, birnn: Birnn) -> None:
+        ended = birnn("score", scored, "--json")
+        assert (ended.status, ended.err) == (0, "")
+        found = json.loads(ended.out)
+        assert (found["accuracy"], found["recall_yes"], found["support_yes"]) == (0.9, 0, 10)
+
+    def test_in_tables(self, scored: Path, birnn: Birnn) -> None:
+        ended = birnn("score", scored, "--resamples", 100)
+        assert (ended.status, ended.err) == (0, "")
+        for shown in ("100 rows of 2 sequences", "accuracy", "0.9000", "yes", "by length"):
+            assert shown in ended.out
+
+    def test_what_evaluate_has_written(self, place: Path, birnn: Birnn) -> None:
+        assert birnn("predict", "new.csv", "--output", "out.parquet").status == 0
+        predicted = pd.read_parquet("out.parquet").assign(label="a")
+        predicted.to_parquet("out.parquet", index=False)
+        found = json.loads(birnn("score", "out.parquet", "--json").out)
+        assert found["support_a"] == len(predicted)
+        assert found["log_loss"] > 0
+
+
+class TestSummary:
+    def test_shows_the_ladder_the_verdict_and_what_is_wrong(
+        self, place: Path, birnn: Birnn
+    ) -> None:
+        row = {"accuracy": {"value": 0.75, "low": 0.5, "high": 1.0}, "f1": None, "log_loss": None}
+        compared = {"ladder": [{"name": "forward", **row}], "second_direction": "It helps."}
+        checks = [
+            {"name": name, "status": status, "sentence": f"About {name}."}
+            for name, status in {"leakage": "fail", "overfitting": "warn", "other": "pass"}.items()
+        ]
+        verdict = {"model": "bidirectional", "sentence": "bad: it is", "checks": checks}
+        files.write_json(place / "report/comparison.json", compared)
+        files.write_json(place / "report/verdict.json", verdict)
+        ended = birnn("summary")
+        assert ended.status == 0
+        assert "0.750 (0.500 to 1.000)" in ended.out
+        assert ended.out.splitlines()[-5:] == [
+            "It helps.",
+            "bidirectional is bad: it is",
+            "fail: leakage: About leakage.",
+            "warn: overfitting: About overfitting.",
+            "report/report.html",
+        ]
+
+
 class TestMistake:
     """Each ends with status 1 and one line that says what is wrong."""
 
@@ -106,8 +160,11 @@ class TestMistake:
             (["predict", "new.csv", "--output", "out.xls"], "out.xls: expected a name that ends"),
             (["predict", "new.csv", "--model", "absent"], "absent/model.json: no such file"),
             (["predict", "new.csv", "--device", "tpu"], "expected a machine with tpu, found none"),
-            (["summary"], "params.yaml: no such file"),
+            (["summary"], "report/comparison.json: no such file; run `dvc repro` first"),
             (["backfill"], "params.yaml: no such file"),
+            (["score", "absent.csv"], "absent.csv: no such file"),
+            (["score", "new.txt"], "new.txt: expected a name that ends in"),
+            (["score", "new.csv"], "new.csv: expected a column `actual` or `label`, found x, y"),
         ],
     )
     def test_of_arguments(
@@ -115,14 +172,11 @@ class TestMistake:
     ) -> None:
         check_one_line(birnn(*arguments), message)
 
-    @pytest.mark.parametrize("command", ["summary", "backfill"])
-    def test_of_asking_before_the_pipeline_ran(
-        self, place: Path, birnn: Birnn, command: str
-    ) -> None:
+    def test_of_a_backfill_before_the_pipeline_ran(self, place: Path, birnn: Birnn) -> None:
         shutil.rmtree(place / "models")
         shutil.copy(Path(__file__).parents[1] / "params.yaml", place)
         message = "models/bidirectional/weights.safetensors: no such file; run `dvc repro` first"
-        check_one_line(birnn(command), message)
+        check_one_line(birnn("backfill"), message)
 
     def test_in_the_last_row_leaves_no_output(self, place: Path, birnn: Birnn) -> None:
         rows = pd.DataFrame({"sequence": np.arange(200_000) // 10, "x": 1.0, "y": 1.0})
@@ -151,7 +205,7 @@ class TestUsage:
         assert ended.status == 2
         assert "Usage: birnn" in ended.out + ended.err
 
-    @pytest.mark.parametrize("command", ["predict", "summary", "backfill"])
+    @pytest.mark.parametrize("command", ["predict", "score", "summary", "backfill"])
     def test_is_explained(self, birnn: Birnn, command: str) -> None:
         assert f" {command} " in birnn("--help").out
         assert f"Usage: birnn {command}" in birnn(command, "--help").out

@@ -1,7 +1,10 @@
 """The files of an evaluation: right, complete, and safe for any name of a class."""
 
 import csv
+import subprocess
+import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn import metrics as sklearn_metrics
 
-from birnn import evaluation, files, prediction, report
+from birnn import evaluation, files, metrics, prediction, report
 from birnn.encoding import Encoding
+from birnn.evaluation import Predicted
+from birnn.history import Epoch
 from birnn.sequences import Sequences
 
 Ragged = Callable[..., Sequences]
@@ -24,10 +29,12 @@ NAMES = [
     ["actual", "label", "precision"],
     ["predicted", "count", "f1"],
 ]
+Shares = npt.NDArray[np.float32]
+EPOCHS = [Epoch(n, 1 / n, 1.1 / n, 0.5, 0.5, 0.01) for n in (1, 2, 3)]
 LENGTHS = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3]
 
 
-def case(ragged: Ragged, *, tagging: bool) -> tuple[Sequences, npt.NDArray[np.float32]]:
+def case(ragged: Ragged, *, tagging: bool) -> tuple[Sequences, Shares]:
     """Sequences of three classes, and probabilities that are right more often than not."""
     test = ragged(LENGTHS, tagging=tagging)
     logits = (
@@ -42,6 +49,18 @@ def encoding(names: list[str], *, tagging: bool) -> Encoding:
     return Encoding(task, names, list("wxyz"), [0.0] * 4, [1.0] * 4, [])
 
 
+def write(
+    folder: Path,
+    test: Sequences,
+    names: list[str],
+    shares: Shares,
+    thresholds: dict[str, float] | None = None,
+) -> dict[str, float]:
+    """Write an evaluation with few resamples."""
+    predicted = Predicted(test, encoding(names, tagging=test.tagging), thresholds or {}, shares)
+    return evaluation.write(folder, predicted, EPOCHS, resamples=100, seed=1)
+
+
 def rows(path: Path) -> list[dict[str, str]]:
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
@@ -51,7 +70,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 class TestFigures:
     def test_against_scikit_learn(self, tmp_path: Path, ragged: Ragged, tagging: bool) -> None:
         test, shares = case(ragged, tagging=tagging)
-        found = evaluation.write(tmp_path, test, encoding(list("abc"), tagging=tagging), shares)
+        found = write(tmp_path, test, list("abc"), shares)
         assert files.read_json(tmp_path / evaluation.METRICS) == found
         actual, predicted = test.labels, shares.argmax(axis=1)
         expected = {
@@ -68,7 +87,7 @@ class TestFigures:
 
     def test_by_length(self, tmp_path: Path, ragged: Ragged, tagging: bool) -> None:
         test, shares = case(ragged, tagging=tagging)
-        evaluation.write(tmp_path, test, encoding(list("abc"), tagging=tagging), shares)
+        write(tmp_path, test, list("abc"), shares)
         buckets = rows(tmp_path / evaluation.BY_LENGTH)
         actual, predicted = test.labels, shares.argmax(axis=1)
         repeats = np.repeat(test.lengths, np.diff(test.label_offsets))
@@ -87,7 +106,7 @@ class TestNames:
 
     def write(self, folder: Path, ragged: Ragged, names: list[str]) -> Any:
         test, shares = case(ragged, tagging=True)
-        evaluation.write(folder, test, encoding(names, tagging=True), shares)
+        write(folder, test, names, shares)
         return sklearn_metrics.confusion_matrix(test.labels, shares.argmax(axis=1))
 
     def test_confusion(self, tmp_path: Path, ragged: Ragged, names: list[str]) -> None:
@@ -106,15 +125,18 @@ class TestNames:
     def test_per_class(self, tmp_path: Path, ragged: Ragged, names: list[str]) -> None:
         self.write(tmp_path, ragged, names)
         assert [row["label"] for row in rows(tmp_path / evaluation.PER_CLASS)] == names
+        curves = rows(tmp_path / evaluation.PRECISION_RECALL)
+        assert list(dict.fromkeys(row["label"] for row in curves)) == names
 
     def test_predictions(self, tmp_path: Path, ragged: Ragged, names: list[str]) -> None:
         self.write(tmp_path, ragged, names)
         test, shares = case(ragged, tagging=True)
-        expected = prediction.table(test, encoding(names, tagging=True), shares, labelled=True)
+        expected = prediction.table(test, encoding(names, tagging=True), {}, shares, labelled=True)
         assert pq.read_table(tmp_path / evaluation.PREDICTIONS).equals(expected)
 
     def test_the_report_reads_them(self, tmp_path: Path, ragged: Ragged, names: list[str]) -> None:
         counts = self.write(tmp_path / "evaluation" / "m", ragged, names)
+        files.write_json(tmp_path / "evaluation/m/operating_points.json", {})
         model = tmp_path / "models" / "m"
         files.write_text(model / "weights.safetensors", "")
         files.write_json(model / "model.json", {"architecture": {"bidirectional": True}})
@@ -129,7 +151,7 @@ class TestNames:
 def test_the_same_bytes_twice(tmp_path: Path, ragged: Ragged) -> None:
     test, shares = case(ragged, tagging=True)
     for folder in "ab":
-        evaluation.write(tmp_path / folder, test, encoding(list("abc"), tagging=True), shares)
+        write(tmp_path / folder, test, list("abc"), shares)
     found = sorted(path.name for path in (tmp_path / "a").iterdir())
     assert found == sorted(
         [
@@ -139,6 +161,10 @@ def test_the_same_bytes_twice(tmp_path: Path, ragged: Ragged) -> None:
             evaluation.CONFUSION_COUNTS,
             evaluation.PER_CLASS,
             evaluation.BY_LENGTH,
+            evaluation.INTERVALS,
+            evaluation.CHECKS,
+            evaluation.PRECISION_RECALL,
+            evaluation.CALIBRATION,
         ]
     )
     for name in found:
@@ -149,6 +175,197 @@ def test_a_class_that_does_not_occur_has_no_figures(tmp_path: Path, ragged: Ragg
     test, shares = case(ragged, tagging=True)
     wider = np.column_stack([shares, np.zeros(len(shares), np.float32)])
     names = [*"abc", "never"]
-    evaluation.write(tmp_path, test, encoding(names, tagging=True), wider)
+    write(tmp_path, test, names, wider)
     last = rows(tmp_path / evaluation.PER_CLASS)[-1]
     assert (last["label"], last["support"], last["f1"]) == ("never", "0", "")
+
+
+class TestIntervals:
+    def test_hold_the_figures(self, tmp_path: Path, ragged: Ragged) -> None:
+        test, shares = case(ragged, tagging=True)
+        found = write(tmp_path, test, list("abc"), shares)
+        intervals = files.read_json(tmp_path / evaluation.INTERVALS)
+        assert {*metrics.HEADLINES, "recall_a", "f1_c"} <= intervals.keys() <= found.keys()
+        for name, ends in intervals.items():
+            assert ends["low"] <= found[name] <= ends["high"]
+
+
+class TestCurves:
+    def test_are_thin_and_say_what_a_threshold_gives(self, tmp_path: Path, ragged: Ragged) -> None:
+        test = ragged([30] * 40)
+        shares = np.random.default_rng(1).dirichlet([1, 1, 1], len(test.labels)).astype(np.float32)
+        write(tmp_path, test, list("abc"), shares)
+        curves = rows(tmp_path / evaluation.PRECISION_RECALL)
+        for column, label in enumerate("abc"):
+            curve = [row for row in curves if row["label"] == label]
+            assert 100 < len(curve) <= metrics.CURVE_POINTS
+            assert float(curve[-1]["recall"]) == 1
+            for row in curve:
+                called = shares[:, column] >= np.float32(row["threshold"])
+                right = np.sum(called & (test.labels == column))
+                assert float(row["precision"]) == pytest.approx(right / called.sum())
+                assert float(row["recall"]) == pytest.approx(right / np.sum(test.labels == column))
+
+    def test_lie_on_those_of_scikit_learn(self, ragged: Ragged) -> None:
+        test, shares = case(ragged, tagging=True)
+        found = metrics.precision_recall(test.labels, shares, labels=list("abc"))
+        for column, label in enumerate("abc"):
+            curve = sklearn_metrics.precision_recall_curve(test.labels == column, shares[:, column])
+            points = set(zip(*(side.tolist() for side in curve[:2]), strict=True))
+            mine = found["label"] == label
+            pairs = zip(
+                found["precision"][mine].tolist(), found["recall"][mine].tolist(), strict=True
+            )
+            assert set(pairs) <= points
+
+
+class TestThresholds:
+    def test_decide(self, tmp_path: Path, ragged: Ragged) -> None:
+        test, shares = case(ragged, tagging=True)
+        found = write(tmp_path, test, list("abc"), shares, {"b": 0.0})
+        assert found["recall_b"] == 1
+        assert found["recall_a"] == 0
+        table = pq.read_table(tmp_path / evaluation.PREDICTIONS)
+        assert table["predicted"].to_pylist() == ["b"] * len(test.labels)
+        assert rows(tmp_path / evaluation.PER_CLASS)[1]["predicted"] == str(len(test.labels))
+
+    def test_are_shown_beside_the_most_probable_class(self, tmp_path: Path, ragged: Ragged) -> None:
+        test, shares = case(ragged, tagging=True)
+        names = encoding(list("abc"), tagging=True)
+        found = Predicted(test, names, {"b": 0.1}, shares)
+        half = Predicted(test.select(np.arange(5)), names, {"b": 0.1}, shares[: test.offsets[5]])
+        wanted = {"b": {"min_recall": 0.9, "min_precision": None, "margin": 0.0}}
+        evaluation.write_operating_points(tmp_path, half, found, wanted)
+        (point,) = files.read_json(tmp_path / evaluation.OPERATING_POINTS).values()
+        assert (point["threshold"], point["wanted"]) == (0.1, wanted["b"])
+        positive = test.labels == 1
+        for row, called in {
+            "test": shares[:, 1] >= np.float32(0.1),
+            "test_argmax": shares.argmax(axis=1) == 1,
+        }.items():
+            assert point[row] == pytest.approx(
+                {
+                    "precision": sklearn_metrics.precision_score(positive, called),
+                    "recall": sklearn_metrics.recall_score(positive, called),
+                }
+            )
+        part = slice(0, test.offsets[5])
+        recall = sklearn_metrics.recall_score(positive[part], shares[part, 1] >= np.float32(0.1))
+        assert point["validation"]["recall"] == pytest.approx(recall)
+
+    def test_none(self, tmp_path: Path, ragged: Ragged) -> None:
+        test, shares = case(ragged, tagging=True)
+        found = Predicted(test, encoding(list("abc"), tagging=True), {}, shares)
+        evaluation.write_operating_points(tmp_path, found, found, {})
+        assert files.read_json(tmp_path / evaluation.OPERATING_POINTS) == {}
+
+    def test_of_a_class_that_was_not_tested(self, tmp_path: Path, ragged: Ragged) -> None:
+        test, shares = case(ragged, tagging=True)
+        wider = np.column_stack([shares, np.zeros(len(shares), np.float32)])
+        found = Predicted(test, encoding([*"abc", "never"], tagging=True), {"never": 0.5}, wider)
+        evaluation.write_operating_points(tmp_path, found, found, {})
+        (point,) = files.read_json(tmp_path / evaluation.OPERATING_POINTS).values()
+        assert point["test"] == {"precision": None, "recall": None}
+
+
+class TestChecks:
+    """A fault that is planted in predictions or in training is found; see also test_checks.py."""
+
+    NAMES = ("accuracy_paradox", "overfitting", "sequence_length", "calibration", "rare_classes")
+
+    def checks(
+        self, folder: Path, test: Sequences, shares: Shares, epochs: list[Epoch] | None = None
+    ) -> dict[str, str]:
+        predicted = Predicted(test, encoding(list("abc"), tagging=test.tagging), {}, shares)
+        evaluation.write(folder, predicted, epochs or EPOCHS, resamples=200, seed=1)
+        found = files.read_json(folder / evaluation.CHECKS)
+        return {check["name"]: check["status"] for check in found}
+
+    def honest(self, ragged: Ragged, *, tagging: bool = True) -> tuple[Sequences, Shares]:
+        """Sequences, and probabilities that are what they are said to be."""
+        lengths = np.random.default_rng(2).integers(5, 40, 300).tolist()
+        test = ragged(lengths, tagging=tagging)
+        rng = np.random.default_rng(3)
+        seen = np.eye(3)[test.labels] + 0.4 * rng.standard_normal((len(test.labels), 3))
+        weights = np.exp((seen - 0.5) / 0.4**2)
+        return test, (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+
+    @pytest.mark.parametrize("tagging", [True, False])
+    def test_an_honest_model_passes(self, tmp_path: Path, ragged: Ragged, tagging: bool) -> None:
+        found = self.checks(tmp_path, *self.honest(ragged, tagging=tagging))
+        assert found == dict.fromkeys(self.NAMES, "pass")
+
+    def test_a_model_that_is_trained_to_death(self, tmp_path: Path, ragged: Ragged) -> None:
+        losses = [(1.0, 1.0), (0.5, 0.9), (0.01, 0.89)]
+        epochs = [Epoch(n, *loss, 0.5, 0.5, 0.01) for n, loss in enumerate(losses, start=1)]
+        assert self.checks(tmp_path, *self.honest(ragged), epochs)["overfitting"] == "fail"
+
+    def test_long_sequences_with_scrambled_labels(self, tmp_path: Path, ragged: Ragged) -> None:
+        test, shares = self.honest(ragged)
+        long = np.repeat(test.lengths > 30, test.lengths)
+        labels = test.labels.copy()
+        labels[long] = np.random.default_rng(0).permutation(labels[long])
+        found = self.checks(tmp_path, replace(test, labels=labels), shares)
+        assert found["sequence_length"] == "fail"
+
+    def test_probabilities_that_are_too_sure(self, tmp_path: Path, ragged: Ragged) -> None:
+        test, shares = self.honest(ragged)
+        labels = np.random.default_rng(0).permutation(test.labels)
+        found = self.checks(tmp_path, replace(test, labels=labels), shares)
+        assert found["calibration"] == "fail"
+
+    def test_always_the_class_of_ninety_percent(self, tmp_path: Path, ragged: Ragged) -> None:
+        test, _ = self.honest(ragged)
+        rng = np.random.default_rng(0)
+        labels = rng.choice(3, len(test.labels), p=[0.9, 0.05, 0.05]).astype(np.int32)
+        shares = np.tile(np.array([0.9, 0.05, 0.05], np.float32), (len(labels), 1))
+        found = self.checks(tmp_path, replace(test, labels=labels), shares)
+        assert found == dict.fromkeys(self.NAMES, "pass") | {"accuracy_paradox": "fail"}
+
+    def test_a_class_in_too_few_sequences(self, tmp_path: Path, ragged: Ragged) -> None:
+        test, shares = self.honest(ragged)
+        labels = np.where(test.labels == 2, 0, test.labels)
+        labels[:3] = 2
+        found = self.checks(tmp_path, replace(test, labels=labels.astype(np.int32)), shares)
+        assert found["rare_classes"] == "warn"
+
+
+@pytest.mark.slow
+def test_a_million_steps(tmp_path: Path) -> None:
+    """All metrics with a thousand resamples: under 20 s on two cores, and under 2 GB."""
+    command = [sys.executable, "-c", MILLION, str(tmp_path)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True)
+    seconds, gigabytes = map(float, ended.stdout.split())
+    assert seconds < 20
+    assert gigabytes < 2
+
+
+MILLION = """
+import resource, sys, time
+import numpy as np, pyarrow as pa
+from birnn import evaluation
+from birnn.encoding import Encoding
+from birnn.history import Epoch
+from birnn.sequences import Sequences
+
+rng = np.random.default_rng(0)
+lengths = rng.integers(5, 46, 40_000)
+steps, classes = lengths.sum(), 20
+labels = rng.integers(classes, size=steps).astype(np.int32)
+logits = rng.standard_normal((steps, classes), dtype=np.float32)
+logits[np.arange(steps), labels] += 2
+shares = np.exp(logits)
+shares /= shares.sum(axis=1, keepdims=True)
+del logits
+ids = pa.array([f"s{i}" for i in range(len(lengths))])
+offsets = np.concatenate([[0], np.cumsum(lengths)])
+test = Sequences(np.zeros((steps, 1), np.float32), offsets, labels, ids, ids, True)
+names = [f"c{i:02}" for i in range(classes)]
+encoding = Encoding("tagging", names, ["x"], [0.0], [1.0], [])
+predicted = evaluation.Predicted(test, encoding, {}, shares)
+start = time.perf_counter()
+epochs = [Epoch(1, 1.0, 1.0, 0.5, 0.5, 0.01)]
+evaluation.write(sys.argv[1], predicted, epochs, resamples=1000, seed=1)
+seconds = time.perf_counter() - start
+print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+"""

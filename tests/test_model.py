@@ -174,9 +174,10 @@ class TestFiles:
     @pytest.mark.parametrize("embedding_size", [0, 6])
     def test_round_trip(self, tmp_path: Path, task: str, embedding_size: int) -> None:
         network = build(task=task, embedding_size=embedding_size, dropout=0.3)
-        model.save(network, ENCODING, tmp_path / "m")
-        read, encoding = model.load(tmp_path / "m")
+        model.save(network, ENCODING, {"NA": 0.1, "<é>": 1 / 3}, tmp_path / "m")
+        read, encoding, thresholds = model.load(tmp_path / "m")
         assert encoding == ENCODING
+        assert thresholds == {"NA": 0.1, "<é>": 1 / 3}
         assert read.architecture == network.architecture
         assert not read.training
         values = draw(network, LENGTHS)
@@ -184,20 +185,20 @@ class TestFiles:
 
     def test_the_same_model_gives_the_same_bytes(self, tmp_path: Path) -> None:
         for folder in "ab":
-            model.save(build(), ENCODING, tmp_path / folder)
+            model.save(build(), ENCODING, {}, tmp_path / folder)
         for name in (model.WEIGHTS, model.DESCRIPTION):
             assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
     @pytest.mark.parametrize("name", [model.WEIGHTS, model.DESCRIPTION])
     def test_a_missing_file(self, tmp_path: Path, name: str) -> None:
-        model.save(build(), ENCODING, tmp_path)
+        model.save(build(), ENCODING, {}, tmp_path)
         (tmp_path / name).unlink()
         with pytest.raises(DataError, match=f"{name}: no such file; run `dvc repro` first"):
             model.load(tmp_path)
 
     @pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.999])
     def test_weights_that_were_cut(self, tmp_path: Path, share: float) -> None:
-        model.save(build(), ENCODING, tmp_path)
+        model.save(build(), ENCODING, {}, tmp_path)
         whole = (tmp_path / model.WEIGHTS).read_bytes()
         (tmp_path / model.WEIGHTS).write_bytes(whole[: int(share * len(whole))])
         with pytest.raises(DataError, match="expected a model that `train` has saved, found: "):
@@ -213,12 +214,16 @@ class TestFiles:
             lambda tree: tree["architecture"].pop("classes"),
             lambda tree: tree.pop("encoding"),
             lambda tree: tree["encoding"].pop("labels"),
+            lambda tree: tree.pop("thresholds"),
+            lambda tree: tree.update(thresholds=[0.5]),
+            lambda tree: tree.update(thresholds={"NA": "high"}),
+            lambda tree: tree.update(thresholds={"absent": 0.5}),
         ],
     )
     def test_a_description_that_does_not_fit(
         self, tmp_path: Path, change: Callable[[Any], Any]
     ) -> None:
-        model.save(build(), ENCODING, tmp_path)
+        model.save(build(), ENCODING, {}, tmp_path)
         tree = files.read_json(tmp_path / model.DESCRIPTION)
         change(tree)
         (tmp_path / model.DESCRIPTION).write_text(json.dumps(tree))

@@ -2,7 +2,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from birnn.errors import DataError
@@ -18,6 +18,7 @@ def validation_rows(draw: st.DrawFn) -> tuple[Any, Any]:
 
 
 class TestChoose:
+    @settings(deadline=None)  # the first call imports scikit-learn
     @given(validation_rows(), st.sampled_from(["recall", "precision"]), st.floats(0, 1))
     def test_is_the_best_of_all_thresholds(
         self, rows: tuple[Any, Any], wanted: Any, at_least: float
@@ -37,6 +38,7 @@ class TestChoose:
         else:
             assert getattr(point, wanted) == max(candidate[wanted] for candidate in candidates)
 
+    @settings(deadline=None)
     @given(validation_rows())
     def test_says_what_the_threshold_gives(self, rows: tuple[Any, Any]) -> None:
         positive, probability = rows

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from birnn import params
+from birnn import params, verdict
 from birnn.errors import ParamsError
 from birnn.params import HMMData, Params, SktimeData, TableData
 
@@ -139,6 +139,38 @@ MISTAKES = {
         "models.forward: expected a valid dictionary",
     ),
     "a section that is none": (("model:\n", "model: GRU\nrest:\n"), "model: expected a valid dict"),
+    "a misspelt key of a critical class": (
+        ("train:", "evaluate:\n  critical:\n    hmm:\n      min_recal: 0.8\ntrain:"),
+        "evaluate.critical.hmm.min_recal: unknown key; did you mean min_recall?",
+    ),
+    "a critical class that must reach nothing": (
+        ("train:", "evaluate:\n  critical:\n    a: {}\ntrain:"),
+        "evaluate.critical.a: expected either `min_recall` or `min_precision`, found {}",
+    ),
+    "a critical class that must reach two things": (
+        ("train:", "evaluate:\n  critical: {a: {min_recall: 1, min_precision: 1}}\ntrain:"),
+        "evaluate.critical.a: expected either `min_recall` or `min_precision`",
+    ),
+    "a number for the name of a class": (
+        ("train:", "evaluate:\n  critical:\n    1: {min_recall: 0.8}\ntrain:"),
+        "evaluate.critical.1: expected a valid string, found 1 (put the name into quotes)",
+    ),
+    "a misspelt bar": (
+        ("train:", "evaluate:\n  bars: {recal: {bad_below: 0.1, good_above: 0.2}}\ntrain:"),
+        "evaluate.bars.recal: unknown key; did you mean recall?",
+    ),
+    "bars in the wrong order": (
+        ("train:", "evaluate:\n  bars: {f1: {bad_below: 0.9, good_above: 0.8}}\ntrain:"),
+        "evaluate.bars.f1: expected bad_below up to good_above, found",
+    ),
+    "too few resamples": (
+        ("train:", "evaluate:\n  resamples: 10\ntrain:"),
+        "evaluate.resamples: expected greater than or equal to 100, found 10",
+    ),
+    "a misspelt key of a model with the name of a source": (
+        ("  forward:\n", "  hmm:\n    hiden_size: 3\n  forward:\n"),
+        "models.hmm.hiden_size: unknown key; did you mean hidden_size?",
+    ),
     "a name that no folder can have": (
         ("problem: tagging", "problem: ../a b"),
         "problem: String should match pattern",
@@ -242,6 +274,22 @@ class TestModels:
         expected = {"source": "hmm", "task": "tagging", "hidden_size": 16, "batch_size": 4}
         assert expected.items() <= knobs.items()
         assert all(isinstance(value, str | int | float | None) for value in knobs.values())
+
+
+class TestEvaluate:
+    def test_bars_are_those_of_the_verdict(self, tmp_path: Path) -> None:
+        bars = load(tmp_path).evaluate.bars.model_dump()
+        assert {name: verdict.Bar(**bar) for name, bar in bars.items()} == verdict.BARS
+
+    def test_critical_classes(self, tmp_path: Path) -> None:
+        section = "evaluate:\n  critical: {a: {min_recall: 0.8}, '1': {min_precision: 0.9}}\ntrain:"
+        critical = load(tmp_path, ("train:", section)).evaluate.critical
+        assert {
+            label: (aim.wanted, aim.at_least, aim.margin) for label, aim in critical.items()
+        } == {
+            "a": ("recall", 0.8, 0.0),
+            "1": ("precision", 0.9, 0.0),
+        }
 
 
 def test_a_whole_number_is_a_number(tmp_path: Path) -> None:

@@ -36,11 +36,12 @@ def environment() -> dict[str, str]:
 
 
 def start(folder: Path, *command: str) -> "subprocess.Popen[str]":
-    """Start a command in a clone; DVC's files outside the repository go beside it."""
+    """Start a command in a clone, with its code; DVC's files outside of it go beside it."""
+    beside = folder.parent / f"{folder.name}-dvc"
     return subprocess.Popen(
         command,
         cwd=folder,
-        env=environment() | {"DVC_SITE_CACHE_DIR": str(folder.parent / f"{folder.name}-dvc")},
+        env=environment() | {"PYTHONPATH": str(folder), "DVC_SITE_CACHE_DIR": str(beside)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -58,7 +59,7 @@ def run(folder: Path, *command: str) -> str:
     return finish(start(folder, *command))
 
 
-def clone(folder: Path, params: dict[str, Any]) -> Path:
+def clone(folder: Path, params: dict[str, Any]) -> None:
     """Copy what git knows of this checkout, and all that is new in it, with other params."""
     listed = run(ROOT, "git", "ls-files", "-co", "--exclude-standard", "-z")
     for name in filter(None, listed.split("\0")):
@@ -70,7 +71,6 @@ def clone(folder: Path, params: dict[str, Any]) -> Path:
     run(folder, "git", "config", "user.name", "a")
     run(folder, "git", "config", "user.email", "a@example.org")
     commit(folder)
-    return folder
 
 
 def commit(folder: Path) -> None:
@@ -84,16 +84,26 @@ def clones(
     worker_id: str,
     small_params: Callable[[], dict[str, Any]],
 ) -> tuple[Path, Path]:
-    """Two clones after `dvc repro`, which runs in both at once; all pytest workers share them."""
+    """Two clones, one after `dvc repro` and one after a queued experiment without a change.
+
+    Both run at the same time, and all pytest workers share them.
+    """
     shared = tmp_path_factory.getbasetemp()
     shared = (shared if worker_id == "master" else shared.parent) / "clones"
-    first, second = shared / "first", shared / "second"
+    first, second, done = shared / "first", shared / "second", shared / "done"
     with FileLock(f"{shared}.lock"):
-        if not shared.exists():
-            both = [clone(folder, small_params()) for folder in (first, second)]
-            for process in [start(folder, "dvc", "repro") for folder in both]:
-                finish(process)
+        if not done.exists():
+            for folder in (first, second):
+                clone(folder, small_params())
+            repro = start(first, "dvc", "repro")
+            try:
+                run(second, "dvc", "exp", "run", "--queue", "--name", "again")
+                run(second, "dvc", "exp", "run", "--run-all")
+                run(second, "dvc", "exp", "apply", "again")
+            finally:
+                finish(repro)
             commit(first)
+            done.touch()
     return first, second
 
 
@@ -101,6 +111,12 @@ def clones(
 def first(clones: tuple[Path, Path]) -> Path:
     """A clone after `dvc repro`, to be left as it is."""
     return clones[0]
+
+
+@pytest.fixture
+def queued(clones: tuple[Path, Path]) -> Path:
+    """A clone with the results of a queued experiment, to be left as it is."""
+    return clones[1]
 
 
 @pytest.fixture
@@ -137,8 +153,16 @@ def artifacts(folder: Path, run: Run, path: str) -> set[str]:
     return {info.path for info in client(folder).list_artifacts(run.info.run_id, path)}
 
 
+def check_runs(folder: Path) -> None:
+    """A store holds one run a model, and each has all that belongs to it."""
+    found = runs(folder)
+    assert found.keys() == set(MODELS)
+    for one in found.values():
+        check_whole(folder, one)
+
+
 def check_whole(folder: Path, run: Run) -> None:
-    """A run has its curves, its test metrics, its files and the report."""
+    """A run has its curves, its test metrics, its model, its files and the report."""
     assert run.info.status == "FINISHED"
     name = run.data.tags["model"]
     rows = history.read(folder / "models" / name / "history.csv")
@@ -150,6 +174,11 @@ def check_whole(folder: Path, run: Run) -> None:
     assert [point.value for point in accuracy] == [metrics["accuracy"]]
     assert "evaluation/confusion.csv" in artifacts(folder, run, "evaluation")
     assert "report/report.html" in artifacts(folder, run, "report")
+    (model,) = client(folder).search_logged_models(
+        [run.info.experiment_id], f"source_run_id = '{run.info.run_id}'"
+    )
+    (logged,) = Path(model.artifact_location.removeprefix("file://")).rglob("weights.safetensors")
+    assert logged.read_bytes() == (folder / "models" / name / "weights.safetensors").read_bytes()
 
 
 class TestRepro:
@@ -161,15 +190,8 @@ class TestRepro:
         assert output.count("didn't change, skipping") == STAGES
         assert "Running stage" not in output
 
-    def test_gives_the_same_bytes_in_another_clone(self, clones: tuple[Path, Path]) -> None:
-        first, second = [(folder / "dvc.lock").read_bytes() for folder in clones]
-        assert first == second
-
     def test_logs_a_run_a_model(self, first: Path) -> None:
-        found = runs(first)
-        assert found.keys() == set(MODELS)
-        for one in found.values():
-            check_whole(first, one)
+        check_runs(first)
 
     def test_ends_with_a_table_of_the_models(self, first: Path) -> None:
         lines = run(first, "birnn", "summary").splitlines()
@@ -200,29 +222,29 @@ class TestDVC:
         assert not (copy / "mlflow.db").exists()
         for _ in range(2):
             run(copy, "birnn", "backfill")
-            found = runs(copy)
-            assert found.keys() == set(MODELS)
-            for one in found.values():
-                check_whole(copy, one)
+            check_runs(copy)
 
 
-@pytest.mark.parametrize("way", [[], ["--temp"], ["--queue"]], ids=["here", "temp", "queue"])
-def test_experiment(copy: Path, way: list[str]) -> None:
-    change = ["-S", "train.learning_rate=0.02", "--name", "faster"]
-    run(copy, "dvc", "exp", "run", *way, *change, "train@forward")
-    if way == ["--queue"]:
-        run(copy, "dvc", "exp", "run", "--run-all")
-    assert not [path for path in (copy / ".dvc/tmp/exps").glob("*/*/models")]  # they are gone
+class TestExperiment:
+    def test_in_the_queue_gives_the_bytes_of_another_clone(self, first: Path, queued: Path) -> None:
+        assert (queued / "dvc.lock").read_bytes() == (first / "dvc.lock").read_bytes()
 
-    (found,) = runs(copy).values()
-    assert found.info.status == "FINISHED"
-    assert found.data.params["learning_rate"] == "0.02"
-    assert found.data.tags["DVC_EXP_NAME"] == "faster"
-    (model,) = client(copy).search_logged_models([found.info.experiment_id])
-    weights = Path(model.artifact_location.removeprefix("file://")).rglob("weights.safetensors")
-    assert [path.stat().st_size > 0 for path in weights] == [True]
+    def test_in_the_queue_leaves_its_runs_behind(self, queued: Path) -> None:
+        assert not list(queued.glob(".dvc/tmp/exps/**/dvc.yaml"))  # where it ran is gone
+        check_runs(queued)
+        assert {run.data.tags["DVC_EXP_NAME"] for run in runs(queued).values()} == {"again"}
 
-    if way:
-        run(copy, "dvc", "exp", "apply", "faster")
-    (changes,) = json.loads(run(copy, "dvc", "params", "diff", "--json")).values()
-    assert changes == {"train.learning_rate": {"old": 0.01, "new": 0.02, "diff": 0.01}}
+    @pytest.mark.parametrize("way", [[], ["--temp"]], ids=["here", "temp"])
+    def test_with_another_value(self, copy: Path, way: list[str]) -> None:
+        change = ["-S", "train.learning_rate=0.02", "--name", "faster"]
+        run(copy, "dvc", "exp", "run", *way, *change, "train@forward")
+        (found,) = runs(copy).values()
+        assert found.info.status == "FINISHED"
+        assert found.data.params["learning_rate"] == "0.02"
+        assert found.data.tags["DVC_EXP_NAME"] == "faster"
+        if way:
+            assert not list(copy.glob(".dvc/tmp/exps/**/dvc.yaml"))
+            run(copy, "dvc", "exp", "apply", "faster")
+        (changes,) = json.loads(run(copy, "dvc", "params", "diff", "--json")).values()
+        assert changes.keys() == {"train.learning_rate"}
+        assert changes["train.learning_rate"]["new"] == 0.02

@@ -83,7 +83,7 @@ class TestTable:
 
     def test_a_row_for_each_step(self, ragged: Ragged) -> None:
         drawn = replace(ragged([2, 1]), labels=np.array([0, 1, 2], np.int32))
-        found = prediction.table(drawn, FEATURES, self.SHARES, labelled=True)
+        found = prediction.table(drawn, FEATURES, {}, self.SHARES, labelled=True)
         assert found.to_pydict() == {
             "sequence": ["s0", "s0", "s1"],
             "label": ["1", "NA", "<script>"],
@@ -93,9 +93,15 @@ class TestTable:
             "probability_<script>": self.SHARES[:, 2].tolist(),
         }
 
+    def test_thresholds_decide(self, ragged: Ragged) -> None:
+        drawn = ragged([2, 1])
+        found = prediction.table(drawn, FEATURES, {"<script>": 0.3}, self.SHARES, labelled=False)
+        assert found["predicted"].to_pylist() == ["<script>", "<script>", "1"]
+        assert found["probability_NA"].to_pylist() == self.SHARES[:, 1].tolist()
+
     def test_a_row_for_each_sequence(self, ragged: Ragged) -> None:
         drawn = ragged([2, 1, 3], tagging=False)
-        found = prediction.table(drawn, FEATURES, self.SHARES, labelled=False)
+        found = prediction.table(drawn, FEATURES, {}, self.SHARES, labelled=False)
         assert found["sequence"].to_pylist() == ["s0", "s1", "s2"]
         assert "label" not in found.schema.names
 
@@ -108,7 +114,10 @@ ROWS: dict[str, list[Any]] = {
 
 
 def predict(
-    rows: dict[str, list[Any]], cuts: Sequence[int] = (), task: str = "tagging"
+    rows: dict[str, list[Any]],
+    cuts: Sequence[int] = (),
+    task: str = "tagging",
+    thresholds: dict[str, float] | None = None,
 ) -> pa.Table:
     """Predict a table that comes in parts."""
     encoding = replace(FEATURES if "x" in rows else TOKENS, task=task)
@@ -117,7 +126,7 @@ def predict(
     parts = [batch.slice(start, end - start) for start, end in pairwise(edges)]
     network = build(encoding)
     return pa.concat_tables(
-        prediction.of_table(network, encoding, parts, where="new.csv", device=CPU)
+        prediction.of_table(network, encoding, thresholds or {}, parts, where="new.csv", device=CPU)
     )
 
 
@@ -138,6 +147,11 @@ class TestOfTable:
         for name in NAMES:
             one, other = (of[f"probability_{name}"].to_numpy() for of in (parts, whole))
             np.testing.assert_allclose(one, other, rtol=1e-5)
+
+    def test_thresholds_decide(self) -> None:
+        plain, found = predict(ROWS), predict(ROWS, thresholds={"NA": 0.0})
+        assert found["predicted"].to_pylist() == ["NA"] * 6
+        assert found.drop_columns("predicted").equals(plain.drop_columns("predicted"))
 
     def test_the_order_is_that_of_the_table(self) -> None:
         assert predict(ROWS)["sequence"].to_pylist() == ROWS["sequence"]
@@ -171,6 +185,6 @@ class TestOfTable:
         assert expected in str(refused.value)
 
     def test_no_rows(self) -> None:
-        found = prediction.of_table(build(FEATURES), FEATURES, [], where="new.csv", device=CPU)
+        found = prediction.of_table(build(FEATURES), FEATURES, {}, [], where="new.csv", device=CPU)
         with pytest.raises(DataError, match=r"new\.csv: expected rows, found none"):
             list(found)

@@ -49,7 +49,7 @@ def save(folder: Path, *, task: str, tokens: bool) -> None:
     scale = [float(number) for number in range(1, len(features) + 1)]
     words = [f"w{number}" for number in range(20)] if tokens else []
     encoding = Encoding(task, LABELS, features, scale, scale, words)
-    model.save(SequenceModel(architecture), encoding, folder)
+    model.save(SequenceModel(architecture), encoding, {}, folder)
     history.write([Epoch(1, 1.0, 1.0, 0.5, 0.5, 0.01)], folder / "history.csv")
 
 
@@ -74,8 +74,7 @@ def table(lengths: list[int], *, tokens: bool) -> pd.DataFrame:
 def directly(folder: Path, request: pd.DataFrame) -> pd.DataFrame:
     """What the library predicts, without MLflow."""
     batches = pa.Table.from_pandas(request, preserve_index=False).to_batches()
-    network, encoding = model.load(folder)
-    predicted = prediction.of_table(network, encoding, batches, where="here", device=CPU)
+    predicted = prediction.of_table(*model.load(folder), batches, where="here", device=CPU)
     frame: pd.DataFrame = pa.concat_tables(predicted).to_pandas()
     return frame
 

@@ -210,8 +210,18 @@ class TestEvaluation:
         metrics = {"accuracy": 0.75, "f1_macro": 0.5}
         run = evaluated(metrics, data, tmp_path / "evaluation")
         assert found(run.id).data.metrics == metrics
+        assert found(run.id).data.tags["checks"] == "pass"
         written = run.client.download_artifacts(run.id, "evaluation/metrics.json", str(tmp_path))
         assert files.read_json(written) == metrics
+
+    def test_is_tagged_with_the_checks_that_did_not_pass(
+        self, store: Path, data: Path, tmp_path: Path
+    ) -> None:
+        statuses = {"calibration": "warn", "overfitting": "pass", "accuracy_paradox": "fail"}
+        checks = [{"name": name, "status": status} for name, status in statuses.items()]
+        run = evaluated({"accuracy": 0.75}, data, tmp_path / "evaluation", checks)
+        tag = found(run.id).data.tags["checks"]
+        assert tag == "calibration: warn, accuracy_paradox: fail"
 
     def test_brings_no_figure_twice(self, store: Path, data: Path, tmp_path: Path) -> None:
         run = evaluated({"accuracy": 0.75, "f1_$": 0.5}, data, tmp_path / "evaluation")
@@ -258,9 +268,12 @@ class TestEvaluation:
         assert found(run.id).data.metrics == metrics
 
 
-def evaluated(metrics: dict[str, Any], data: Path, folder: Path) -> tracking.Run:
+def evaluated(
+    metrics: dict[str, Any], data: Path, folder: Path, checks: list[dict[str, str]] | None = None
+) -> tracking.Run:
     """Log these metrics to a new run."""
     files.write_json(folder / "metrics.json", metrics)
+    files.write_json(folder / "checks.json", checks or [])
     with tracking.training_run("tagging", "forward", params={}, data=data) as run:
         run.log_evaluation(folder)
     return run

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ import pytest
 import yaml
 from mlflow.entities import Run
 
-from birnn import history, tracking
+from birnn import console, history, tracking
+from birnn.batching import Batch
 
 ROOT = Path(__file__).parents[2]
 EPOCHS = 25  # more than are over before the signal arrives
@@ -99,7 +100,10 @@ def stopped(place: Path, *, after: int, by: signal.Signals) -> int:
 
 @pytest.mark.slow
 def test_that_is_stopped_three_times_ends_with_the_same_bytes(
-    place: Path, stage: Callable[..., None], undisturbed: dict[str, bytes]
+    place: Path,
+    stage: Callable[..., None],
+    undisturbed: dict[str, bytes],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert stopped(place, after=1, by=signal.SIGKILL) == -signal.SIGKILL
     assert statuses() == ["RUNNING"]
@@ -109,8 +113,17 @@ def test_that_is_stopped_three_times_ends_with_the_same_bytes(
     assert statuses() == ["KILLED", "KILLED", "KILLED"]
     assert not (place / "models/forward/weights.safetensors").exists()
 
+    trained: list[str] = []
+
+    def spy(batches: Iterable[Batch], name: str) -> Iterable[Batch]:
+        trained.append(name)
+        return batches
+
+    monkeypatch.setattr(console, "track", spy)
     stage("train", "forward")
     assert outs(place) == undisturbed
+    assert trained[-1] == f"epoch {EPOCHS}"
+    assert 0 < len(trained) <= EPOCHS - 9  # nine or more were not trained again
     assert statuses() == ["FINISHED", "KILLED", "KILLED", "KILLED"]
     rows = history.read(place / "models/forward/history.csv")
     points = tracking.connect().get_metric_history(runs()[0].info.run_id, "validation_loss")

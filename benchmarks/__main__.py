@@ -1,0 +1,49 @@
+"""Print the benchmarks, every peer in the same run: `python -m benchmarks`.
+
+`--quick` takes seconds and shows that everything runs; `--json FILE` keeps the raw figures.
+"""
+
+import argparse
+import json
+import platform
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from benchmarks import epochs, lengths
+from benchmarks.timing import matmul_speed
+
+
+def main() -> None:
+    """Run both tables on the CPU, and on the GPU where there is one."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="small sizes, one repetition")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the raw figures")
+    arguments = parser.parse_args()
+    console = Console()
+    console = console if console.is_terminal else Console(width=120)
+    results = []
+    for device in [torch.device("cpu"), torch.device("cuda")][: 1 + torch.cuda.is_available()]:
+        speed = matmul_speed(device)
+        console.print(f"\n{_name(device)}, torch {torch.__version__}")
+        console.print(f"float32 product of 2048 x 2048 matrices: {speed / 1e9:,.0f} GFLOP/s\n")
+        training = epochs.measure(device, quick=arguments.quick)
+        console.print(epochs.table(training, speed))
+        calls = lengths.measure(device, quick=arguments.quick)
+        console.print(lengths.table(calls))
+        results.append(
+            {"device": _name(device), "matmul": speed, "training": training, "calls": calls}
+        )
+    if arguments.json:
+        arguments.json.write_text(json.dumps(results, indent=2) + "\n")
+
+
+def _name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU ({platform.machine()}), {torch.get_num_threads()} threads"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,187 @@
+"""Training epochs: steps a second of a bidirectional tagger on sequences of different lengths.
+
+2000 sequences, lengths lognormal with mean 37 from 3 to 250 steps, 32 features, one of 5 labels at
+every step, batches of 64, Adam. The peers train the same network, and differ in the batches and in
+the recurrence:
+
+    tutorial  random batches, pad_sequence, pack_padded_sequence, torch.nn, pad_packed_sequence
+    packed    our batches by length, then as the tutorial
+    dense     our batches by length, torch.nn over the padding too: wrong, and what speed could be
+    keras     our batches by length, Keras 3 on JAX with masks; where they are installed
+    birnn     our batches and our recurrence, as the training stage has them
+"""
+
+from collections.abc import Callable, Iterable
+from typing import TypedDict
+
+import numpy as np
+import pyarrow as pa
+import torch
+from rich.table import Table
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import DataLoader
+
+from benchmarks import keras_peer
+from benchmarks.peers import dense, packed
+from benchmarks.timing import in_turn
+from birnn import batching
+from birnn.model import Architecture, SequenceModel
+from birnn.recurrent import GATES, Cell
+from birnn.sequences import Sequences
+
+FEATURES, CLASSES = 32, 5
+PEERS = ["tutorial", "packed", "keras", "dense", "birnn"]
+RATIOS = ["tutorial", "packed", "dense"]
+Pairs = Iterable[tuple[Tensor, Tensor, Tensor]]  # values, lengths, labels
+
+
+class Row(TypedDict):
+    """One line of the table; speeds are real steps a second, by peer."""
+
+    cell: Cell
+    hidden: int
+    batch: int
+    speeds: dict[str, float]
+
+
+class Tagger(nn.Module):
+    """What people write without birnn: with packing, or wrongly without."""
+
+    def __init__(self, cell: Cell, hidden: int, *, packed: bool) -> None:
+        super().__init__()
+        self.packed = packed
+        self.rnn = getattr(nn, cell)(FEATURES, hidden, batch_first=True, bidirectional=True)
+        self.linear = nn.Linear(2 * hidden, CLASSES)
+
+    def forward(self, values: Tensor, lengths: Tensor) -> Tensor:
+        """(batch, steps, features) to logits, (batch, steps, classes)."""
+        output = (packed if self.packed else dense)(self.rnn, values, lengths)
+        logits: Tensor = self.linear(output)
+        return logits
+
+
+def measure(device: torch.device, *, quick: bool) -> list[Row]:
+    """Time an epoch of every peer, for every cell and size."""
+    split = draw(100 if quick else 2000)
+    cells: list[Cell] = ["LSTM", "GRU", "RNN"]
+    sizes = [(64, 128), (64, 32)] if device.type == "cpu" else [(64, 128), (64, 512), (256, 512)]
+    rows = []
+    for cell in cells:
+        for batch, hidden in sizes[-1:] if quick else sizes:
+            peers = _peers(split, cell, hidden, batch, device)
+            seconds = in_turn(peers, 1 if quick else 5, device)
+            speeds = {name: len(split.values) / time for name, time in seconds.items()}
+            rows.append(Row(cell=cell, hidden=hidden, batch=batch, speeds=speeds))
+    return rows
+
+
+def draw(count: int) -> Sequences:
+    """Draw sequences; the label is which of the first features is the largest."""
+    generator, spread = np.random.default_rng(0), 0.7
+    lengths = generator.lognormal(np.log(37) - spread**2 / 2, spread, count).round().clip(3, 250)
+    offsets = np.concatenate([[0], np.cumsum(lengths.astype(np.int64))])
+    values = generator.standard_normal((offsets[-1], FEATURES), dtype=np.float32)
+    names = pa.array([str(number) for number in range(count)])
+    labels = values[:, :CLASSES].argmax(axis=1).astype(np.int32)
+    return Sequences(values, offsets, labels, ids=names, groups=names, tagging=True)
+
+
+def table(rows: list[Row], matmul: float) -> Table:
+    """Thousand steps a second, how many times that is of others, and how near to a product."""
+    result = Table(title="One training epoch, thousand steps a second")
+    headings = ["cell, hidden, batch", *PEERS, *(f"birnn / {name}" for name in RATIOS), "matmul"]
+    for heading in headings:
+        result.add_column(heading, justify="right")
+    for row in rows:
+        speeds = row["speeds"]
+        result.add_row(
+            f"{row['cell']} {row['hidden']} {row['batch']}",
+            *(f"{speeds[name] / 1e3:,.0f}" if name in speeds else "-" for name in PEERS),
+            *(f"{speeds['birnn'] / speeds[name]:.2f}" for name in RATIOS),
+            f"{flops(row['cell'], row['hidden']) * speeds['birnn'] / matmul:.0%}",
+        )
+    return result
+
+
+def flops(cell: Cell, hidden: int) -> int:
+    """Operations that training on one step needs, only matrix products counted.
+
+    2 for every weight in the forward pass, and twice as many in the backward pass: for the
+    gradient of what the weight is multiplied with, and for its own.
+    """
+    recurrent = 2 * GATES[cell] * hidden * (FEATURES + hidden)
+    return 3 * 2 * (recurrent + 2 * hidden * CLASSES)
+
+
+def _peers(
+    split: Sequences, cell: Cell, hidden: int, batch: int, device: torch.device
+) -> dict[str, Callable[[], object]]:
+    """A call of each trains it for an epoch."""
+    placed = batching.placed(split, device)
+
+    def by_length() -> Pairs:
+        for made in batching.epoch(placed, batch_size=batch, seed=0, number=1):
+            made = made.to(device)
+            yield made.values, made.lengths, made.labels
+
+    def at_random() -> Pairs:
+        for values, lengths, labels in loader:
+            yield values.to(device), lengths, labels.to(device)
+
+    loader = _loader(split, batch)
+    peers: dict[str, Callable[[], object]] = {
+        "tutorial": _epoch(Tagger(cell, hidden, packed=True).to(device), at_random),
+        "packed": _epoch(Tagger(cell, hidden, packed=True).to(device), by_length),
+        "dense": _epoch(Tagger(cell, hidden, packed=False).to(device), by_length),
+        "birnn": _epoch(SequenceModel(_architecture(cell, hidden)).to(device), by_length),
+    }
+    if device.type == "cpu" and keras_peer.installed():
+        batches = batching.epoch(split, batch_size=batch, seed=0, number=1)
+        sizes = {"features": FEATURES, "hidden": hidden, "classes": CLASSES}
+        peers["keras"] = keras_peer.epoch(batches, cell=cell, **sizes)
+    return peers
+
+
+def _epoch(model: nn.Module, batches: Callable[[], Pairs]) -> Callable[[], None]:
+    optimizer = torch.optim.Adam(model.parameters(), fused=True)
+
+    def train() -> None:
+        for values, lengths, labels in batches():
+            logits = model(values, lengths).flatten(0, 1)
+            loss = nn.functional.cross_entropy(logits, labels.flatten())
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+
+    return train
+
+
+def _loader(split: Sequences, batch: int) -> DataLoader[tuple[Tensor, Tensor, Tensor]]:
+    """As the tutorials have it: a dataset of sequences, shuffled, and pad_sequence."""
+    bounds = split.offsets[1:-1]
+    values = torch.from_numpy(split.values).tensor_split(torch.from_numpy(bounds))
+    labels = torch.from_numpy(split.labels).long().tensor_split(torch.from_numpy(bounds))
+
+    def collate(chosen: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
+        sequences, answers = zip(*chosen, strict=True)
+        lengths = torch.tensor([len(sequence) for sequence in sequences])
+        padded = pad_sequence(list(answers), batch_first=True, padding_value=-100)
+        return pad_sequence(list(sequences), batch_first=True), lengths, padded
+
+    pairs = list(zip(values, labels, strict=True))
+    return DataLoader(pairs, batch, shuffle=True, collate_fn=collate)  # type: ignore[arg-type]
+
+
+def _architecture(cell: Cell, hidden: int) -> Architecture:
+    return Architecture(
+        task="tagging",
+        cell=cell,
+        inputs=FEATURES,
+        embedding_size=0,
+        hidden_size=hidden,
+        num_layers=1,
+        dropout=0.0,
+        bidirectional=True,
+        classes=CLASSES,
+    )

@@ -1,0 +1,240 @@
+"""Training, testing and reporting: thresholds in every prediction, faults in the verdict."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+import yaml
+from sklearn.metrics import precision_recall_curve
+
+from birnn import files, model, prediction, sequences
+from birnn.sources import table
+
+Tree = dict[str, Any]
+Stage = Callable[..., None]
+MODELS = ("bidirectional", "forward")
+
+
+@pytest.fixture
+def place(
+    store: Path, prepared: Path, small_params: Callable[[], Tree], monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """A working directory with prepared data, an MLflow store, and few resamples to draw."""
+    monkeypatch.chdir(store)
+    shutil.copytree(prepared / "data", store / "data")
+    write(small_params(), {})
+    return store
+
+
+def write(tree: Tree, critical: Tree) -> None:
+    tree["evaluate"] |= {"critical": critical, "resamples": 100}
+    Path("params.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
+
+
+def judge(stage: Stage, *names: str) -> Tree:
+    """Train, test and report; give the verdict."""
+    for name in names:
+        stage("train", name)
+        stage("evaluate", name)
+    stage("report")
+    found: Tree = files.read_json("report/verdict.json")
+    return found
+
+
+def shares(name: str, split: str) -> Any:
+    network, *_ = model.load(f"models/{name}")
+    held_out = sequences.read(f"data/prepared/{split}.arrow")
+    return prediction.probabilities(network, held_out, device=torch.device("cpu"))
+
+
+class TestWithoutCriticalClasses:
+    def test_the_most_probable_class_is_called(self, place: Path, stage: Stage) -> None:
+        verdict = judge(stage, *MODELS)
+        assert files.read_json("models/forward/model.json")["thresholds"] == {}
+        assert files.read_json("evaluation/forward/operating_points.json") == {}
+        predicted = pq.read_table("evaluation/forward/predictions.parquet")["predicted"]
+        called = [f"c{column}" for column in shares("forward", "test").argmax(axis=1)]
+        assert predicted.to_pylist() == called
+        assert verdict["model"] == "bidirectional"
+        assert len(verdict["checks"]) == 7
+
+    def test_the_report_holds_the_ladder(
+        self, place: Path, stage: Stage, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        verdict = judge(stage, *MODELS)
+        assert verdict["sentence"] in capsys.readouterr().out.splitlines()
+        compared = files.read_json("report/comparison.json")
+        train = sequences.read("data/prepared/train.arrow")
+        common = f"always 'c{np.bincount(train.labels).argmax()}'"
+        names = [row["name"] for row in compared["ladder"]]
+        assert names[:4] == [common, "each step alone", "forward", "bidirectional"]
+        assert len(names) == 7  # with the limits
+        for row in compared["ladder"][:4]:
+            assert row["accuracy"]["low"] <= row["accuracy"]["value"] <= row["accuracy"]["high"]
+        assert "points of accuracy (95 % interval" in compared["second_direction"]
+
+
+class TestCriticalClass:
+    def test_its_threshold_is_in_every_prediction(
+        self, place: Path, stage: Stage, small_params: Callable[[], Tree]
+    ) -> None:
+        tree = small_params()
+        del tree["models"]["bidirectional"]
+        write(tree, {"c1": {"min_recall": 0.9}})
+        judge(stage, "forward")
+        threshold = files.read_json("models/forward/model.json")["thresholds"]["c1"]
+        validation = sequences.read("data/prepared/validation.arrow")
+        curve = precision_recall_curve(
+            validation.labels == 1, shares("forward", "validation")[:, 1]
+        )
+        able = curve[1][:-1] >= 0.9
+        best = curve[0][:-1][able].max()
+        point = files.read_json("evaluation/forward/operating_points.json")["c1"]
+        assert point["threshold"] == threshold
+        assert point["validation"]["recall"] >= 0.9
+        assert point["validation"]["precision"] == pytest.approx(best)
+
+        called = shares("forward", "test")[:, 1] >= np.float32(threshold)
+        predicted = pq.read_table("evaluation/forward/predictions.parquet")["predicted"]
+        assert [name == "c1" for name in predicted.to_pylist()] == called.tolist()
+        assert called.sum() != (shares("forward", "test").argmax(axis=1) == 1).sum()
+        metrics = files.read_json("evaluation/forward/metrics.json")
+        assert point["test"]["recall"] == metrics["recall_c1"]
+
+        new = table.read("data/raw/sequences.parquet")
+        streamed = pa.concat_tables(
+            prediction.of_table(
+                *model.load("models/forward"), new, where="new", device=torch.device("cpu")
+            )
+        ).to_pandas()
+        above = streamed["probability_c1"] >= np.float32(threshold)
+        assert ((streamed["predicted"] == "c1") == above).all()
+
+    def test_it_overrules_the_verdict(
+        self, place: Path, stage: Stage, small_params: Callable[[], Tree]
+    ) -> None:
+        tree = small_params()
+        del tree["models"]["forward"]
+        write(tree, {"c1": {"min_recall": 0.5}})
+        judge(stage, "bidirectional")
+        metrics = files.read_json("evaluation/bidirectional/metrics.json")
+        assert 0 < metrics["recall_c1"] < 0.9
+        write(tree, {"c1": {"min_recall": 0.9}})
+        stage("report")
+        verdict = files.read_json("report/verdict.json")
+        assert verdict["grade"] == "bad"
+        missed = f"{100 * (1 - metrics['recall_c1']):.0f} % of the positives of 'c1' are missed"
+        assert missed in verdict["sentence"]
+
+    @pytest.mark.parametrize(
+        ("label", "message"),
+        [
+            ("fraud", "evaluate.critical: expected classes among c0, c1, c2, found 'fraud'"),
+            ("c1", "expected validation labels 'c1' to choose its threshold on, found none"),
+        ],
+    )
+    def test_that_is_not_there_is_refused_before_training(
+        self,
+        place: Path,
+        stage: Stage,
+        small_params: Callable[[], Tree],
+        capsys: pytest.CaptureFixture[str],
+        label: str,
+        message: str,
+    ) -> None:
+        path = Path("data/prepared/validation.arrow")
+        held_out = sequences.read(path)
+        without = [number for number in range(len(held_out)) if not has(held_out, number, 1)]
+        sequences.write([held_out.select(np.array(without))], path)
+        write(small_params(), {label: {"min_recall": 0.9}})
+        with pytest.raises(SystemExit) as ended:
+            stage("train", "forward")
+        assert ended.value.code == 1
+        assert message in capsys.readouterr().err
+        assert not Path("models").exists()
+
+
+def has(split: sequences.Sequences, number: int, label: int) -> bool:
+    return label in split.labels[split.offsets[number] : split.offsets[number + 1]]
+
+
+class TestPlantedFaults:
+    """In a table, to be found in the verdict at the end of the pipeline."""
+
+    @pytest.fixture
+    def frame(self) -> pd.DataFrame:
+        """Sequences of 6 to 12 steps with labels that a feature hints at, in three splits."""
+        rng = np.random.default_rng(0)
+        lengths = rng.integers(6, 13, 240)
+        frame = pd.DataFrame({"sequence": np.repeat([f"s{n:03}" for n in range(240)], lengths)})
+        splits = np.repeat(["train", "validation", "test"], [140, 40, 60])
+        frame["split"] = np.repeat(splits, lengths)
+        labels = rng.integers(2, size=len(frame))
+        frame["label"] = np.where(labels == 1, "yes", "no")
+        frame["x"] = labels + rng.standard_normal(len(frame))
+        frame["y"] = rng.standard_normal(len(frame))
+        return frame
+
+    def checks(
+        self, frame: pd.DataFrame, stage: Stage, small_params: Callable[[], Tree]
+    ) -> dict[str, str]:
+        Path("data/external").mkdir(parents=True)
+        frame.to_csv("data/external/t.csv", index=False)
+        tree = small_params()
+        tree["data"] = {"source": "table", "task": "tagging", "path": "data/external/t.csv"}
+        tree["train"] |= {"max_epochs": 1}
+        del tree["models"]["forward"]
+        write(tree, {})
+        stage("generate")
+        stage("prepare")
+        verdict = judge(stage, "bidirectional")
+        statuses = [check["status"] for check in verdict["checks"]]
+        assert statuses == sorted(statuses, key=["fail", "warn", "pass"].index)
+        return {check["name"]: check["status"] for check in verdict["checks"]}
+
+    def test_none(
+        self,
+        place: Path,
+        frame: pd.DataFrame,
+        stage: Stage,
+        small_params: Callable[[], Tree],
+    ) -> None:
+        found = self.checks(frame, stage, small_params)
+        assert "fail" not in found.values()
+        assert (found["leakage"], found["label_shift"]) == ("pass", "pass")
+
+    def test_copies_of_training_sequences(
+        self,
+        place: Path,
+        frame: pd.DataFrame,
+        stage: Stage,
+        small_params: Callable[[], Tree],
+    ) -> None:
+        copies = frame[frame["sequence"] < "s010"].assign(split="test")
+        copies["sequence"] = "copy of " + copies["sequence"]
+        found = self.checks(pd.concat([frame, copies]), stage, small_params)
+        assert found["leakage"] == "fail"
+        verdict = files.read_json("report/verdict.json")
+        figures = {check["name"]: check["figures"] for check in verdict["checks"]}["leakage"]
+        assert figures["copied"] == 10
+        assert {"headline", "headline_unseen"} <= figures.keys()
+
+    def test_a_feature_that_is_the_label_and_a_shifted_prior(
+        self,
+        place: Path,
+        frame: pd.DataFrame,
+        stage: Stage,
+        small_params: Callable[[], Tree],
+    ) -> None:
+        shifted = (frame["split"] == "test") & (np.arange(len(frame)) % 2 == 0)
+        frame.loc[shifted, "label"] = "yes"
+        frame["leak"] = (frame["label"] == "yes").astype(float)
+        found = self.checks(frame, stage, small_params)
+        assert (found["leakage"], found["label_shift"]) == ("fail", "fail")

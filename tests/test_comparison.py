@@ -1,0 +1,70 @@
+"""The ladder of context: every rung on the same test labels, and read back what was predicted."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from sklearn import metrics as sklearn_metrics
+
+from birnn import baselines, comparison
+from birnn.errors import DataError
+from birnn.sequences import Sequences
+
+Ragged = Callable[..., Sequences]
+LABELS = ["1", "10", "NA"]
+
+
+@pytest.mark.parametrize("tagging", [True, False])
+@pytest.mark.parametrize("features", [4, 0])
+def test_floor(ragged: Ragged, tagging: bool, features: int) -> None:
+    train, test = (
+        ragged([5, 3, 8, 1] * 20, features=features, tagging=tagging, seed=seed) for seed in (1, 2)
+    )
+    rungs = comparison.floor(train, test, labels=LABELS, resamples=100, seed=1)
+    common = np.bincount(train.labels).argmax()
+    assert [rung.name for rung in rungs] == [f"always {LABELS[common]!r}", "each step alone"]
+    answers = [
+        np.full(len(test.labels), common),
+        baselines.context_free(train, test, classes=3, seed=1),
+    ]
+    for rung, answer in zip(rungs, answers, strict=True):
+        accuracy = sklearn_metrics.accuracy_score(test.labels, answer)
+        f1 = sklearn_metrics.f1_score(test.labels, answer, average="macro")
+        assert rung.metrics["accuracy"] == pytest.approx(accuracy)
+        assert rung.metrics["f1_macro"] == pytest.approx(f1)
+        low, high = rung.intervals["accuracy"]
+        assert low < accuracy < high
+        assert "log_loss" not in rung.metrics
+
+
+class TestDifference:
+    def test_of_a_better_model(self, ragged: Ragged) -> None:
+        test = ragged([5, 3, 8, 1] * 20)
+        worse = np.where(np.random.default_rng(0).random(len(test.labels)) < 0.3, 0, test.labels)
+        found = comparison.difference(
+            test, test.labels, worse, labels=LABELS, resamples=100, seed=1
+        )
+        gain = found["accuracy"]
+        assert gain.estimate == pytest.approx(np.mean(test.labels != worse))
+        assert 0 < gain.low < gain.estimate < gain.high
+        assert gain.share_better == 1
+
+    def test_of_a_model_and_itself(self, ragged: Ragged) -> None:
+        test = ragged([5, 3, 8, 1] * 20)
+        same = np.zeros(len(test.labels), dtype=np.int64)
+        found = comparison.difference(test, same, same, labels=LABELS, resamples=100, seed=1)
+        assert tuple(found["accuracy"]) == (0, 0, 0, 0)
+
+
+class TestPredicted:
+    def test_is_read_back(self, tmp_path: Path) -> None:
+        names = pa.array(["NA", "1", "10", "1"])
+        pq.write_table(pa.table({"predicted": names, "x": [1, 2, 3, 4]}), tmp_path / "p.parquet")
+        assert comparison.predicted(tmp_path / "p.parquet", LABELS).tolist() == [2, 0, 1, 0]
+
+    def test_a_missing_file(self, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match=r"p\.parquet: no such file; run `dvc repro` first"):
+            comparison.predicted(tmp_path / "p.parquet", LABELS)

@@ -1,0 +1,188 @@
+"""Anybody's predictions, scored as `evaluate` scores its own."""
+
+import re
+from collections.abc import Callable
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+from sklearn import metrics as sklearn_metrics
+
+from birnn import evaluation, scoring
+from birnn.encoding import Encoding
+from birnn.errors import DataError
+from birnn.evaluation import Predicted
+from birnn.history import Epoch
+from birnn.sequences import Sequences
+
+Ragged = Callable[..., Sequences]
+NAMES = ["1", "2", "10"]
+
+
+def table(rows: int = 60) -> pd.DataFrame:
+    """Sequences of four rows, with probabilities whose columns are in no order."""
+    rng = np.random.default_rng(0)
+    shares = rng.dirichlet([1, 1, 1], rows)
+    frame = pd.DataFrame(
+        {
+            "note": "x",
+            "sequence": [f"{row // 4:03}" for row in range(rows)],
+            "actual": rng.choice(NAMES, rows),
+            "predicted": [NAMES[column] for column in shares.argmax(axis=1)],
+        }
+    )
+    for column in (2, 0, 1):
+        frame[f"probability_{NAMES[column]}"] = shares[:, column]
+    return frame
+
+
+def write(frame: pd.DataFrame, path: Path) -> Path:
+    if path.suffix == ".parquet":
+        frame.to_parquet(path, index=False)
+    else:
+        frame.to_csv(path, index=False, sep="\t" if path.suffix == ".tsv" else ",")
+    return path
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.parquet"])
+@pytest.mark.parametrize("actual", ["actual", "label"])
+def test_every_kind_of_file(tmp_path: Path, name: str, actual: str) -> None:
+    frame = table()
+    found = scoring.read(write(frame.rename(columns={"actual": actual}), tmp_path / name))
+    assert found.labels == NAMES
+    assert [NAMES[column] for column in found.actual] == frame["actual"].tolist()
+    assert [NAMES[column] for column in found.predicted] == frame["predicted"].tolist()
+    assert found.offsets.tolist() == list(range(0, 61, 4))
+    assert found.probabilities is not None
+    shares = frame[[f"probability_{label}" for label in NAMES]].to_numpy()
+    np.testing.assert_allclose(found.probabilities, shares, rtol=1e-12)
+    loss = sklearn_metrics.log_loss(found.actual, shares, labels=[0, 1, 2])
+    assert found.metrics()["log_loss"] == pytest.approx(loss)
+
+
+@pytest.mark.parametrize("tagging", [True, False])
+def test_what_evaluate_wrote_scores_the_same(tmp_path: Path, ragged: Ragged, tagging: bool) -> None:
+    test = ragged([5, 3, 8, 1, 9] * 5, tagging=tagging)
+    shares = np.random.default_rng(1).dirichlet([1, 1, 1], len(test.labels)).astype(np.float32)
+    encoding = Encoding("tagging" if tagging else "classification", NAMES, [*"wxyz"], [], [], [])
+    predicted = Predicted(test, encoding, {"10": 0.2}, shares)
+    epochs = [Epoch(1, 1.0, 1.0, 0.5, 0.5, 0.01)]
+    expected = evaluation.write(tmp_path, predicted, epochs, resamples=100, seed=1)
+    found = scoring.read(tmp_path / evaluation.PREDICTIONS).metrics()
+    assert found == pytest.approx(expected, rel=1e-6)
+
+
+def test_without_probabilities(tmp_path: Path) -> None:
+    frame = table()[["predicted", "actual", "sequence"]]
+    found = scoring.read(write(frame, tmp_path / "t.csv"))
+    assert found.probabilities is None
+    assert "log_loss" not in found.metrics()
+
+
+def test_classes_are_all_that_occur_or_have_a_probability(tmp_path: Path) -> None:
+    frame = pd.DataFrame(
+        {
+            "sequence": ["a", "b"],
+            "actual": ["x", "new"],
+            "predicted": ["x", "other"],
+            "probability_x": [0.75, 0.5],
+            "probability_never": [0.25, 0.5],
+        }
+    )
+    found = scoring.read(write(frame, tmp_path / "t.csv"))
+    assert found.labels == ["never", "new", "other", "x"]
+    assert found.probabilities is not None
+    assert found.probabilities.tolist() == [[0.25, 0, 0, 0.75], [0.5, 0, 0, 0.5]]
+    assert found.metrics()["support_never"] == 0
+
+
+def test_spans_are_counted(tmp_path: Path) -> None:
+    tags = ["B-P", "I-P", "O", "B-L"]
+    frame = pd.DataFrame({"sequence": "a", "actual": tags, "predicted": [*tags[:3], "O"]})
+    found = scoring.read(write(frame, tmp_path / "t.tsv")).metrics()
+    assert (found["span_precision"], found["span_recall"]) == (1, 0.5)
+
+
+def test_tables(tmp_path: Path) -> None:
+    frame = table(400).assign(actual=lambda t: t["actual"].where(t["actual"] != "2", "[b]"))
+    scored = scoring.read(write(frame, tmp_path / "t.csv"))
+    console = Console(file=StringIO(), width=120)
+    for drawn in scoring.tables(scored, resamples=100, seed=1):
+        console.print(drawn)
+    assert isinstance(console.file, StringIO)
+    shown = console.file.getvalue()
+    accuracy = scored.metrics()["accuracy"]
+    assert "400 rows of 100 sequences" in shown
+    assert re.search(rf"accuracy +│ +{accuracy:.4f} │ +\(0\.\d+ to 0\.\d+\)", shown)
+    assert "[b]" in shown
+    assert "log_loss" in shown
+    assert shown.count(" precision_macro ") == 1
+    assert "precision_10" not in shown  # it stands in the table of the classes
+
+
+def changed(**columns: Any) -> pd.DataFrame:
+    return table().assign(**columns)
+
+
+MISTAKES: dict[str, tuple[pd.DataFrame, str]] = {
+    "no sequence": (table().drop(columns="sequence"), "expected a column `sequence`, found note"),
+    "no actual": (table().drop(columns="actual"), "expected a column `actual` or `label`, found"),
+    "no predicted": (table().drop(columns="predicted"), "expected a column `predicted`, found"),
+    "no rows": (table(0), "expected rows, found none"),
+    "a value that is missing": (
+        changed(predicted=["1"] * 30 + [None] + ["1"] * 29),
+        "row 31, column `predicted`: value missing",
+    ),
+    "an interleaved sequence": (
+        changed(sequence=[*"abcab" * 12]),
+        "row 4: sequence 'a' goes on after another one began; keep its rows together",
+    ),
+    "a sum that is not one": (changed(probability_10=0.9), "expected probabilities of 0 or more"),
+    "no probability": (changed(probability_10=np.nan), "expected probabilities of 0 or more"),
+}
+
+
+class TestMistakes:
+    @pytest.mark.parametrize("mistake", MISTAKES)
+    @pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
+    def test_in_a_table(self, tmp_path: Path, mistake: str, name: str) -> None:
+        frame, message = MISTAKES[mistake]
+        path = write(frame, tmp_path / name)
+        with pytest.raises(DataError) as refused:
+            scoring.read(path).metrics()
+        assert str(refused.value).startswith(str(path))
+        assert message in str(refused.value)
+        assert "\n" not in str(refused.value)
+
+    @pytest.mark.parametrize(
+        ("name", "content", "message"),
+        [
+            ("t.xls", b"", "expected a name that ends in .csv, .tsv, .parquet"),
+            ("t.csv", b"", "expected csv, found: Empty CSV file"),
+            ("t.parquet", b"no", "expected parquet, found: "),
+            ("t.csv", b"sequence,actual,actual,predicted\na,b,c,d\n", "found `actual` twice"),
+            ("t.csv", b"sequence,actual,predicted\na,b\n", "expected csv, found: CSV parse error"),
+            ("t.csv", b"sequence,actual,predicted\na,\xff,b\n", "expected csv, found: "),
+            ("t.csv", b"sequence,actual,predicted,probability_b\na,b,b,x\n", "found: In CSV col"),
+        ],
+    )
+    def test_in_a_file(self, tmp_path: Path, name: str, content: bytes, message: str) -> None:
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(DataError) as refused:
+            scoring.read(tmp_path / name)
+        assert str(refused.value).startswith(f"{tmp_path / name}: ")
+        assert message in str(refused.value)
+        assert "\n" not in str(refused.value)
+
+    def test_a_missing_file(self, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match=r"t\.csv: no such file"):
+            scoring.read(tmp_path / "t.csv")
+
+    def test_probabilities_that_are_text(self, tmp_path: Path) -> None:
+        path = write(changed(probability_10="high"), tmp_path / "t.parquet")
+        with pytest.raises(DataError, match="column `probability_10`: expected numbers, found"):
+            scoring.read(path)
