@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.linear_model import LogisticRegression
 
 from birnn.sequences import Sequences
 
@@ -54,6 +53,8 @@ def _feature_votes(
     values: npt.NDArray[Any], labels: npt.NDArray[Any], others: npt.NDArray[Any], classes: int
 ) -> npt.NDArray[np.float64]:
     """Log probability of each class at each step, (steps, classes)."""
+    from sklearn.linear_model import LogisticRegression  # takes a second to import
+
     model = LogisticRegression(max_iter=1000).fit(values, labels)
     votes = np.full((len(others), classes), -np.inf)
     votes[:, model.classes_] = model.predict_log_proba(others)

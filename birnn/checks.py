@@ -15,7 +15,6 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtri, stdtr
-from sklearn.tree import DecisionTreeClassifier
 
 Status = Literal["pass", "warn", "fail"]
 Floats = npt.NDArray[np.floating[Any]]
@@ -124,6 +123,8 @@ def feature_scores(
         The share of the errors of always giving the most common label that a small decision tree
         on the feature avoids, learned from every second sequence, measured on the others.
     """
+    from sklearn.tree import DecisionTreeClassifier  # takes a second to import
+
     told = np.repeat(np.arange(len(offsets) - 1) % 2 == 0, np.diff(offsets))
     leaves = 4 * len(np.unique(labels))
     errors = np.count_nonzero(~told) - np.bincount(labels[~told]).max()

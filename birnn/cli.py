@@ -60,8 +60,10 @@ def predict(
     from birnn import model as models
     from birnn.sources import table
 
+    network, encoding, thresholds = models.load(model)
+    rows = table.read(file, encoding.features)
     predicted = prediction.of_table(
-        *models.load(model), table.read(file), where=str(file), device=devices.choose(device)
+        network, encoding, thresholds, rows, where=str(file), device=devices.choose(device)
     )
     tables.export(predicted, output)
 
@@ -111,4 +113,4 @@ def backfill() -> None:
 def main() -> None:
     """Run the command; a user's mistake ends in one line, not in a traceback."""
     with errors.reported():
-        app()
+        app(prog_name="birnn")

@@ -8,6 +8,8 @@ import torch
 
 from birnn.errors import DeviceError
 
+SUMS_WORTH_SHARING = 4096
+
 
 def choose(name: str) -> torch.device:
     """Turn `auto`, `cuda`, `mps` or `cpu` into a device; `auto` takes a GPU where there is one.
@@ -48,3 +50,16 @@ def make_deterministic(seed: int, device: torch.device) -> None:
     if device.type != "cpu":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
         torch.use_deterministic_algorithms(mode=True)
+
+
+def limit_threads(sums: int) -> None:
+    """Compute in one thread where a step is too small to be shared out.
+
+    Two threads gain nothing below some thousand sums a step, and where another process wants their
+    cores, each waits for the other by spinning: the default training then takes ten times as long.
+
+    Args:
+        sums: that one step of a batch takes, sequences x hidden units x gates.
+    """
+    if sums < SUMS_WORTH_SHARING:
+        torch.set_num_threads(1)

@@ -22,7 +22,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, hstack
 from scipy.special import ndtr, ndtri, stdtrit
-from sklearn.metrics import confusion_matrix_at_thresholds
 
 from birnn.errors import DataError
 
@@ -310,7 +309,7 @@ def _ranking(positive: NDArray[np.bool_], score: Floats) -> tuple[float, float |
 
     Equal scores are one threshold. The area is None where every row is positive.
     """
-    _, wrong, _, right, _ = confusion_matrix_at_thresholds(positive, score)
+    wrong, right, _ = _tallies_at_thresholds(positive, score)
     gained = np.diff(right, prepend=0) / right[-1]
     precision = float(np.sum(gained * right / (right + wrong)))
     if not wrong[-1]:
@@ -319,9 +318,19 @@ def _ranking(positive: NDArray[np.bool_], score: Floats) -> tuple[float, float |
     return precision, float(area / (right[-1] * wrong[-1]))
 
 
+def _tallies_at_thresholds(
+    positive: NDArray[np.bool_], score: Floats
+) -> tuple[Counts, Counts, Floats]:
+    """Return how many rows each threshold calls wrongly and rightly, and the thresholds falling."""
+    from sklearn.metrics import confusion_matrix_at_thresholds  # takes a second to import
+
+    _, wrong, _, right, threshold = confusion_matrix_at_thresholds(positive, score)
+    return wrong, right, threshold
+
+
 def _curve(positive: NDArray[np.bool_], score: Floats) -> tuple[Floats, Floats, Floats]:
     """Return thresholds, precision and recall, (points,) each."""
-    _, wrong, _, right, threshold = confusion_matrix_at_thresholds(positive, score)
+    wrong, right, threshold = _tallies_at_thresholds(positive, score)
     recall = right / right[-1]
     # The highest threshold that has the recall is the one with the highest precision.
     kept = np.unique(np.searchsorted(recall, np.linspace(recall[0], 1, CURVE_POINTS)))

@@ -258,7 +258,7 @@ def architecture(params: Params, model: str) -> Model:
     return params.models[model]
 
 
-def of_run(params: Params, model: str) -> dict[str, str | int | float | bool]:
+def of_run(params: Params, model: str) -> dict[str, str | int | float | bool | None]:
     """The flat knobs by which people look for a run of `model`."""
     return {
         "source": params.data.source,

@@ -220,9 +220,15 @@ def render(template: str, **content: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["cell"] = _cell
     environment.filters["figure"] = _figure
     environment.filters["with_interval"] = _with_interval
     return environment.get_template(template).render(measures=MEASURES, splits=SPLITS, **content)
+
+
+def _cell(text: str) -> str:
+    """Text for a cell of a Markdown table, which a bar or a line break would end."""
+    return " ".join(text.replace("|", r"\|").split())
 
 
 def _figure(value: float | None) -> str:

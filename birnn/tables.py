@@ -282,8 +282,13 @@ def _chunk(batches: list[pa.RecordBatch]) -> tuple[pa.Table, npt.NDArray[np.int6
     return table, np.append(starts, table.num_rows)
 
 
-def summary(path: str | Path, *, task: str) -> dict[str, Any]:
+def summary(path: str | Path, *, task: str, where: str) -> dict[str, Any]:
     """Count what a Parquet sequence table holds.
+
+    Args:
+        path: the file, as `write` has made it.
+        task: `tagging` or `classification`.
+        where: what to call the source in messages.
 
     Returns:
         The tree of `summary.json`: numbers of sequences, steps and features (or distinct tokens),
@@ -307,7 +312,10 @@ def summary(path: str | Path, *, task: str) -> dict[str, Any]:
             tokens.update(table["token"].unique().to_pylist())
     if len(labels) == 1:
         (only,) = labels
-        raise DataError(f"column `label`: expected two classes or more, found only {only!r}")
+        raise DataError(
+            f"{where}, column `label`: expected two classes or more, found only {only!r}; "
+            "add sequences of another class"
+        )
     joined = np.concatenate(lengths)
     return {
         "task": task,

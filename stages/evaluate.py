@@ -26,6 +26,7 @@ from birnn import (
     tracking,
 )
 from birnn.evaluation import Predicted
+from birnn.recurrent import GATES
 
 PREPARED, MODELS, EVALUATION = Path("data/prepared"), Path("models"), Path("evaluation")
 
@@ -50,6 +51,8 @@ def main(name: str) -> None:
 def predict(folder: Path, split: str, device: torch.device) -> Predicted:
     """Ask a model for the probabilities of all labels of a split."""
     network, encoding, thresholds = model.load(folder)
+    described = network.architecture
+    devices.limit_threads(prediction.BATCH_SIZE * described.hidden_size * GATES[described.cell])
     held_out = sequences.read(PREPARED / f"{split}.arrow")
     shares = prediction.probabilities(network, held_out, device=device)
     return Predicted(held_out, encoding, thresholds, shares)

@@ -26,7 +26,7 @@ def main() -> None:
     with files.replacing(RAW / "sequences.parquet") as partial:
         rows = tables.checked(read(params), task=params.data.task, where=name(params))
         tables.write(rows, partial)
-        summary = tables.summary(partial, task=params.data.task)
+        summary = tables.summary(partial, task=params.data.task, where=name(params))
         if isinstance(params.data, HMMData):
             summary["limits"] = limits(params, params.data, partial)
     files.write_json(RAW / "summary.json", summary)

@@ -39,6 +39,7 @@ from birnn.distributed import Group
 from birnn.encoding import Encoding
 from birnn.errors import DataError, ParamsError
 from birnn.history import Epoch
+from birnn.recurrent import GATES
 
 PREPARED, MODELS = Path("data/prepared"), Path("models")
 
@@ -53,6 +54,9 @@ def main(name: str) -> None:
     encoding = Encoding(**files.read_json(PREPARED / "encoding.json"))
     check_critical(chosen.evaluate.critical, encoding)
     devices.make_deterministic(chosen.train.seed, device)
+    devices.limit_threads(
+        chosen.train.batch_size * architecture.hidden_size * GATES[architecture.cell]
+    )
     network = model.SequenceModel(describe(architecture, encoding))
     with distributed.joined() as group:
         if not group.leads:

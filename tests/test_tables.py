@@ -316,7 +316,7 @@ class TestSummary:
     def test_of_tags(self, tmp_path: Path) -> None:
         table = check(changed(split=["train", "train", "test", "test"]))
         tables.write(table.to_batches(), tmp_path / "t.parquet")
-        assert tables.summary(tmp_path / "t.parquet", task="tagging") == {
+        assert tables.summary(tmp_path / "t.parquet", task="tagging", where="t.csv") == {
             "task": "tagging",
             "sequences": 3,
             "steps": 4,
@@ -337,7 +337,7 @@ class TestSummary:
     def test_of_classes_and_tokens(self, tmp_path: Path) -> None:
         table = check(changed(x=None, token=["s", "t", "u", "s"], label=["2", "2", "10", "2"]))
         tables.write(table.to_batches(), tmp_path / "t.parquet")
-        found = tables.summary(tmp_path / "t.parquet", task="classification")
+        found = tables.summary(tmp_path / "t.parquet", task="classification", where="t.csv")
         assert found["tokens"] == 3
         assert "features" not in found
         assert list(found["labels"]) == ["2", "10"]
@@ -349,15 +349,15 @@ class TestSummary:
         with pytest.raises(
             DataError, match="`label`: expected two classes or more, found only 'p'"
         ):
-            tables.summary(tmp_path / "t.parquet", task="tagging")
+            tables.summary(tmp_path / "t.parquet", task="tagging", where="t.csv")
 
     def test_several_chunks_are_added_up(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         tables.write(check(GOOD).to_batches(), tmp_path / "t.parquet")
-        whole = tables.summary(tmp_path / "t.parquet", task="tagging")
+        whole = tables.summary(tmp_path / "t.parquet", task="tagging", where="t.csv")
         monkeypatch.setattr(tables, "chunks", partial(tables.chunks, rows=1))
-        assert tables.summary(tmp_path / "t.parquet", task="tagging") == whole
+        assert tables.summary(tmp_path / "t.parquet", task="tagging", where="t.csv") == whole
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ class TestShipped:
         batches = sktime.read(name="JapaneseVowels")
         checked = tables.checked(batches, task="classification", where="JapaneseVowels")
         tables.write(checked, tmp_path / "t.parquet")
-        summary = tables.summary(tmp_path / "t.parquet", task="classification")
+        summary = tables.summary(tmp_path / "t.parquet", task="classification", where="t.csv")
         assert summary["splits"] == {"train": 270, "test": 370}
         assert len(summary["features"]) == 12
         assert (summary["lengths"]["min"], summary["lengths"]["max"]) == (7, 29)

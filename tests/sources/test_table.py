@@ -185,3 +185,12 @@ class TestMistakes:
     def test_another_ending(self, tmp_path: Path, name: str) -> None:
         expected = ": expected a name that ends in .csv, .csv.gz, .parquet"
         assert complaint(tmp_path / name) == expected
+
+
+def test_columns_of_no_interest_may_hold_text(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("sequence,note,x,label\n1,hello,0.5,a\n", encoding="utf-8")
+    (batch,) = table.read(path, ["x"])
+    assert batch.to_pydict() == {"sequence": ["1"], "note": ["hello"], "x": [0.5], "label": ["a"]}
+    with pytest.raises(DataError, match="column `note`"):
+        list(table.read(path))
