@@ -25,9 +25,9 @@ from birnn.metrics import Difference
 from birnn.verdict import Verdict
 
 LIMITS = {
-    "per_step": "limit without context",
-    "filtering": "limit with the past",
-    "smoothing": "limit with past and future",
+    "per_step": "limit: step alone",
+    "filtering": "limit: past",
+    "smoothing": "limit: past + future",
 }
 MEASURES = ("accuracy", "precision", "recall", "f1", "log_loss")
 SPLITS = {

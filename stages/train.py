@@ -121,7 +121,8 @@ def train(
     thresholds = choose_thresholds(network, encoding, chosen.evaluate.critical, device)
     model.save(network, encoding, thresholds, folder)
     run.log_model(folder)
-    resume_path(network.architecture, chosen.train, device).unlink()
+    # An experiment beside this one may have had the same training, and be done with it.
+    resume_path(network.architecture, chosen.train, device).unlink(missing_ok=True)
     kept = history.best(epochs)
     print(
         f"{folder}: kept epoch {kept.epoch} of {len(epochs)}, "

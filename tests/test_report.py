@@ -149,7 +149,7 @@ class TestHTML:
         figures += ["-2.5 points of accuracy", "0.0625", "0.8125"]
         for figure in figures:
             assert figure in text
-        assert "limit with the past" in text
+        assert "limit: past" in text
         assert "nan" not in text
 
     def test_the_checks_are_there_and_failures_come_first(self) -> None:
@@ -175,7 +175,7 @@ def test_markdown() -> None:
     assert lines[0].startswith("# speech: good: accuracy 0.900 is above 0.85")
     table = [line for line in lines if line.startswith("|")]
     ladder = [line for line in table if line.count("|") == len(report.MEASURES) + 2]
-    assert "| limit with the past | 0.850 |  |  |  |  |" in ladder
+    assert "| limit: past | 0.850 |  |  |  |  |" in ladder
     both = "| bidirectional | 0.900 (0.850 to 0.950) | 0.900 | 0.900 | 0.900 (0.800 to 0.938) |"
     assert f"{both} 0.250 |" in ladder
     assert f"| label shift | fail | {NAMES[0]}! |" in table
@@ -191,8 +191,8 @@ class TestLadder:
         assert [(row["name"], row["accuracy"]) for row in rows] == [
             ("always 'a'", {"value": 0.5}),
             ("bidirectional", {"value": 0.9, "low": 0.85, "high": 0.95}),
-            ("limit with the past", {"value": 0.7}),
-            ("limit with past and future", {"value": 0.95}),
+            ("limit: past", {"value": 0.7}),
+            ("limit: past + future", {"value": 0.95}),
         ]
         assert rows[0]["log_loss"] is None
         assert rows[1]["log_loss"] == {"value": 0.25}
@@ -211,7 +211,7 @@ class TestLadder:
         assert "log loss" in shown
         assert "always '[b]'" in shown
         assert "0.900 (0.850 to 0.950)" in shown
-        assert "limit with the past" in shown
+        assert "limit: past" in shown
 
 
 class TestSecondDirection:

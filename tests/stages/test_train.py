@@ -128,7 +128,19 @@ def test_that_is_stopped_three_times_ends_with_the_same_bytes(
     rows = history.read(place / "models/forward/history.csv")
     points = tracking.connect().get_metric_history(runs()[0].info.run_id, "validation_loss")
     assert [(p.step, p.value) for p in points] == [(r.epoch, r.validation_loss) for r in rows]
-    assert not list((place / ".birnn/resume").glob("*.safetensors"))
+    assert not list((place / ".birnn/resume").iterdir())
+
+
+def test_that_another_experiment_has_finished_too(
+    place: Path, stage: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def finish(run: tracking.Run, folder: Path) -> None:
+        (state,) = (place / ".birnn/resume").glob("*.safetensors")
+        state.unlink()
+
+    monkeypatch.setattr(tracking.Run, "log_model", finish)
+    stage("train", "forward")
+    assert statuses() == ["FINISHED"]
 
 
 def test_that_diverges_has_failed(
