@@ -11,7 +11,7 @@ repro: .venv/installed  ## run the pipeline, or what has changed of it, and show
 	@birnn summary
 
 test: .venv/installed  ## run all tests
-	@pytest --numprocesses 2
+	@pytest --numprocesses 2 --dist worksteal
 
 check: .venv/installed  ## lint and type-check
 	@ruff check

@@ -59,5 +59,7 @@ def predict(folder: Path, split: str, device: torch.device) -> Predicted:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        raise SystemExit("usage: python -m stages.evaluate MODEL")
     with errors.reported():
-        main(*sys.argv[1:])
+        main(sys.argv[1])

@@ -186,5 +186,7 @@ def resume_path(
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        raise SystemExit("usage: python -m stages.train MODEL")
     with errors.reported():
-        main(*sys.argv[1:])
+        main(sys.argv[1])
