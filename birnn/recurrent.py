@@ -11,7 +11,7 @@ F features, H hidden units of one direction, G gates x H.
 import math
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -111,17 +111,9 @@ class VariableLengthRNN(nn.Module):
         for layer in range(self.num_layers):
             if layer > 0:
                 output = nn.functional.dropout(output, self.dropout, self.training)
-            output, last = _run_layer(recurrence, output, order, self._weights(layer))
-            states.append(last)
+            output = _run_layer(recurrence, output, order, self._weights(layer))
+            states.append(_last_states(output, lengths, self.hidden_size))
         return output, torch.cat(states)
-
-    def extra_repr(self) -> str:
-        """The arguments, as printed inside the module's name."""
-        return (
-            f"{self.input_size}, {self.hidden_size}, cell={self.cell!r}, "
-            f"num_layers={self.num_layers}, dropout={self.dropout}, "
-            f"bidirectional={self.bidirectional}"
-        )
 
     def _plan(self, steps: int, lengths: Tensor) -> "tuple[Order, Recurrence]":
         if loops(self.cell, lengths.device):
@@ -169,24 +161,26 @@ class Order(NamedTuple):
 
     sizes: list[int]  # sequences at each time; their sum is N
     sources: Tensor  # (D x N,), the row of the values, (B x T), that each row reads
-    targets: Tensor  # (B x T x D,), the row that each output takes; D x N in the padding
-    ends: Tensor  # (D x B,), the row of each sequence's last state
+    targets: Tensor  # (D x N,), the output, of (B x T x D), that each row gives; or none, B x T x D
+    origins: Tensor  # (B x T x D,), the row that gives each output; or none, D x N, in the padding
 
 
 def padded_order(lengths: Tensor, steps: int, directions: int) -> Order:
-    """Every sequence at every time; past its end it reads one of its own steps, never padding."""
-    batch, last = len(lengths), lengths[:, None] - 1
-    step = torch.arange(steps, device=lengths.device)
-    sequence = torch.arange(batch, device=lengths.device)[:, None, None]
-    first = torch.arange(directions, device=lengths.device) * steps
-    times = torch.stack([step.expand(batch, steps), last - step][:directions], 2)  # (B, T, D)
-    sources = sequence * steps + times.clamp(min=0).minimum(last[:, None])
-    targets = (first + times) * batch + sequence
+    """Every sequence at every time; past its end it reads its own first step, never padding."""
+    batch, last = len(lengths), lengths - 1
+    step = torch.arange(steps, device=lengths.device)[:, None]
+    sequence = torch.arange(batch, device=lengths.device)
+    direction = torch.arange(directions, device=lengths.device)[:, None, None]
+    past = step > last
+    times = torch.stack([step.expand_as(past), last - step][:directions])  # (D, T, B)
+    none = times.numel()
+    sources = sequence * steps + times.masked_fill(past, 0)
+    origins = direction * (steps * batch) + sequence + times * batch
     return Order(
         sizes=[batch] * steps,
-        sources=sources.permute(2, 1, 0).flatten(),
-        targets=targets.masked_fill((step > last)[:, :, None], targets.numel()).flatten(),
-        ends=((first + last) * batch + sequence[:, 0]).T.flatten(),
+        sources=sources.flatten(),
+        targets=(sources * directions + direction).masked_fill_(past, none).flatten(),
+        origins=origins.masked_fill_(past, none).permute(2, 1, 0).flatten(),
     )
 
 
@@ -197,15 +191,14 @@ def packed_order(lengths: Tensor, steps: int, directions: int) -> Order:
     real = step <= last
     times = torch.stack([step.expand_as(real), last - step][:directions])  # (D, T, B)
     sources = (sequence * steps + times)[:, real]
-    rows = torch.arange(sources.numel()).view_as(sources)
-    targets = rows.new_full((len(lengths), steps, directions), sources.numel())
-    targets.view(-1, directions).T.scatter_(1, sources, rows)
-    ends = [targets[torch.arange(len(lengths)), lengths - 1, 0], targets[:, 0, -1]]
+    targets = (sources * directions + torch.arange(directions)[:, None]).flatten()
+    none = targets.numel()
+    origins = targets.new_full((len(lengths) * steps * directions,), none)
     return Order(
         sizes=[size for size in real.sum(1).tolist() if size > 0],
         sources=sources.flatten(),
-        targets=targets.flatten(),
-        ends=torch.cat(ends[:directions]),
+        targets=targets,
+        origins=origins.index_copy_(0, targets, torch.arange(none)),
     )
 
 
@@ -215,14 +208,37 @@ Recurrence = Callable[[Tensor, list[int], list[Weights]], list[Tensor]]
 
 def _run_layer(
     recurrence: Recurrence, inputs: Tensor, order: Order, weights: list[Weights]
-) -> tuple[Tensor, Tensor]:
-    """From (B, T, F) to the output, (B, T, D x H), and the last states, (D, B, H)."""
+) -> Tensor:
+    """One layer, from (B, T, F) to (B, T, D x H)."""
     batch, steps, features = inputs.shape
     rows = inputs.flatten(0, 1).index_select(0, order.sources).view(len(weights), -1, features)
     parts = recurrence(rows, order.sizes, weights)
-    states = torch.cat([*parts, parts[0].new_zeros(1, parts[0].shape[1])])  # one for the padding
-    output = states.index_select(0, order.targets).view(batch, steps, -1)
-    return output, states.index_select(0, order.ends).view(len(weights), batch, -1)
+    output = _Rearranged.apply(order.origins, order.targets, *parts)  # type: ignore[no-untyped-call]
+    return cast(Tensor, output).view(batch, steps, -1)
+
+
+class _Rearranged(torch.autograd.Function):
+    """Rows by index, of all parts; an index one past the end gives zeros. `inverse` undoes it."""
+
+    @staticmethod
+    def forward(ctx: Any, index: Tensor, inverse: Tensor, *parts: Tensor) -> Tensor:
+        ctx.sizes = [len(part) for part in parts]
+        ctx.save_for_backward(index, inverse)
+        return torch.cat([*parts, parts[0].new_zeros(1, parts[0].shape[1])]).index_select(0, index)
+
+    @staticmethod
+    def backward(ctx: Any, grads: Tensor) -> tuple[Tensor | None, ...]:
+        index, inverse = ctx.saved_tensors
+        rows = _Rearranged.apply(inverse, index, grads)  # type: ignore[no-untyped-call]
+        return None, None, *rows.split_with_sizes(ctx.sizes)
+
+
+def _last_states(output: Tensor, lengths: Tensor, hidden: int) -> Tensor:
+    """(D, B, H): the forward output at each sequence's last step, the backward one at its first."""
+    batch, steps, directions = *output.shape[:2], output.shape[2] // hidden
+    first = torch.arange(batch, device=lengths.device) * (steps * directions)
+    rows = torch.stack([first + (lengths - 1) * directions, first + 1][:directions])
+    return output.view(-1, hidden).index_select(0, rows.flatten()).view(directions, batch, hidden)
 
 
 def _dense(cell: str, rows: Tensor, sizes: list[int], weights: list[Weights]) -> list[Tensor]:

@@ -25,9 +25,9 @@ from birnn.metrics import Difference
 from birnn.verdict import Verdict
 
 LIMITS = {
-    "per_step": "limit: step alone",
+    "per_step": "limit: one step",
     "filtering": "limit: past",
-    "smoothing": "limit: past + future",
+    "smoothing": "limit: whole",
 }
 MEASURES = ("accuracy", "precision", "recall", "f1", "log_loss")
 SPLITS = {

@@ -192,7 +192,7 @@ class TestLadder:
             ("always 'a'", {"value": 0.5}),
             ("bidirectional", {"value": 0.9, "low": 0.85, "high": 0.95}),
             ("limit: past", {"value": 0.7}),
-            ("limit: past + future", {"value": 0.95}),
+            ("limit: whole", {"value": 0.95}),
         ]
         assert rows[0]["log_loss"] is None
         assert rows[1]["log_loss"] == {"value": 0.25}
