@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv/bin
 export PATH := $(CURDIR)/$(VENV):$(PATH)
 
-.PHONY: repro test check ui bench clean
+.PHONY: repro test check ui bench picture clean
 
 repro: .venv/installed  ## run the pipeline, or what has changed of it, and show the result
 	@dvc repro
@@ -23,6 +23,10 @@ ui: .venv/installed  ## open the MLflow UI on localhost
 
 bench: .venv/installed  ## print the benchmarks
 	@python -m benchmarks
+
+picture:  ## take the README's picture of the report; needs chromium
+	@chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --window-size=1000,900 \
+		--user-data-dir=$$(mktemp -d) --screenshot=docs/report.png file://$(CURDIR)/report/report.html
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
