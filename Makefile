@@ -30,7 +30,7 @@ picture:  ## take the README's picture of the report; needs chromium
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(VENV)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,sktime]'
+	$(VENV)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,prefect,retrain,sktime]'
 	@touch $@
 
 clean:  ## remove what the pipeline made; DVC's cache and MLflow's runs stay

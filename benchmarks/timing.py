@@ -16,7 +16,7 @@ def in_turn(
     seconds: dict[str, list[float]] = {name: [] for name in peers}
     for _ in range(repetitions):
         for name, call in peers.items():
-            seconds[name].append(_once(call, device))
+            seconds[name].append(once(call, device))
     return {name: median(times) for name, times in seconds.items()}
 
 
@@ -26,7 +26,8 @@ def matmul_speed(device: torch.device, size: int = 2048) -> float:
     return 2 * size**3 / in_turn({"product": lambda: left @ right}, 15, device)["product"]
 
 
-def _once(call: Callable[[], object], device: torch.device) -> float:
+def once(call: Callable[[], object], device: torch.device) -> float:
+    """The seconds of one call, until the device has done with it."""
     _finish(device)
     start = time.perf_counter()
     call()
