@@ -1,1 +1,5 @@
 """Where README's figures come from: each table runs all its peers in one process, in turn."""
+
+import os
+
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # for all peers, as in the stages
