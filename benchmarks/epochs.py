@@ -177,7 +177,7 @@ def _architecture(cell: Cell, hidden: int) -> Architecture:
     return Architecture(
         task="tagging",
         cell=cell,
-        inputs=FEATURES,
+        features=FEATURES,
         embedding_size=0,
         hidden_size=hidden,
         num_layers=1,

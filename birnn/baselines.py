@@ -9,9 +9,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow.compute as pc
 
 from birnn.sequences import Sequences
 
+UNKNOWN = 0  # the place of a token of which train knows nothing
+TINY = np.finfo(np.float64).tiny  # the share of a class that train does not have
 MOST_STEPS = 100_000  # to learn from: more would take longer and change the third digit at most
 
 Answers = npt.NDArray[np.int64]
@@ -26,8 +29,8 @@ def context_free(train: Sequences, other: Sequences, *, classes: int, seed: int)
     """Look at each step alone, without what comes before and after it.
 
     Features are read by scikit-learn's logistic regression, tokens by how often each class goes
-    with them. For classification the steps of a sequence vote with their log probabilities, so
-    that their order counts for nothing.
+    with them; where steps have both, these are taken as independent. For classification the steps
+    of a sequence vote with their log probabilities, so that their order counts for nothing.
 
     Args:
         train: to learn from; of more than `MOST_STEPS` steps a random choice.
@@ -39,11 +42,15 @@ def context_free(train: Sequences, other: Sequences, *, classes: int, seed: int)
         (labels,) class indices, one for each label of `other`.
     """
     labels = train.labels if train.tagging else np.repeat(train.labels, train.lengths)
-    if train.values.ndim == 1:
-        votes = _token_votes(train.values, labels, other.values, classes)
-    else:
+    parts = []
+    if train.values.shape[1]:
         chosen = np.sort(np.random.default_rng(seed).permutation(len(labels))[:MOST_STEPS])
-        votes = _feature_votes(train.values[chosen], labels[chosen], other.values, classes)
+        parts.append(_feature_votes(train.values[chosen], labels[chosen], other.values, classes))
+    if train.tokens is not None:
+        parts.append(_token_votes(train.tokens, labels, _tokens_of(other, train), classes))
+    votes = np.sum(parts, axis=0)
+    if len(parts) > 1:  # both know how frequent the classes are
+        votes -= np.log(np.bincount(labels, minlength=classes) / len(labels) + TINY)
     if not other.tagging:
         votes = np.add.reduceat(votes, other.offsets[:-1], axis=0)
     return np.asarray(votes.argmax(axis=1))
@@ -59,6 +66,12 @@ def _feature_votes(
     votes = np.full((len(others), classes), -np.inf)
     votes[:, model.classes_] = model.predict_log_proba(others)
     return votes
+
+
+def _tokens_of(other: Sequences, train: Sequences) -> npt.NDArray[np.int64]:
+    """The tokens of another split as places in the dictionary of train."""
+    places = pc.fill_null(pc.index_in(other.dictionary, train.dictionary), UNKNOWN)
+    return np.asarray(places.to_numpy()[other.tokens])
 
 
 def _token_votes(

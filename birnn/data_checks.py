@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from birnn import checks, fingerprints, metrics
 from birnn.checks import Check
+from birnn.fingerprints import Fingerprints
 from birnn.sequences import Sequences
 
 LOOKED_AT = 20_000  # steps of train that tell whether a feature gives the label away
@@ -34,13 +35,11 @@ def leakage(
         train: the training split, its features scaled.
         test: the test split.
         predicted: (labels,) what a model says of it.
-        features: names of the features; none for tokens.
+        features: names of the features, one for each of the values.
         labels: names of the classes.
         headline: the metric that is also given without the sequences that train has seen.
     """
-    seen = fingerprints.copies(
-        fingerprints.of(train.values, train.offsets), fingerprints.of(test.values, test.offsets)
-    )
+    seen = fingerprints.copies(_fingerprints(train), _fingerprints(test))
     kept = ~(seen.repeated | seen.copied)
     everything = _score(test, predicted, np.ones(len(test), dtype=bool), labels, headline)
     unseen = _score(test, predicted, kept, labels, headline) if kept.any() else None
@@ -60,6 +59,10 @@ def label_shift(train: Sequences, test: Sequences, *, labels: Sequence[str]) -> 
         for split in (train, test)
     ]
     return checks.label_shift(*counts, labels=labels)
+
+
+def _fingerprints(split: Sequences) -> Fingerprints:
+    return fingerprints.of(split.values, split.offsets, split.tokens, split.token_codes())
 
 
 def _names(groups: pa.StringArray) -> set[str]:

@@ -1,7 +1,7 @@
 """From the words and units of the sequence table to what a network reads, and back.
 
-Everything is fitted on the training sequences alone and kept in `encoding.json`: the mean and
-scale of each feature, or the vocabulary of tokens, and the names of the classes.
+Everything is fitted on the training sequences alone and kept in `encoding.json`: how each feature
+is scaled, the vocabulary of tokens and their alphabet, and the names of the classes.
 """
 
 from __future__ import annotations
@@ -16,11 +16,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from birnn.errors import DataError
+from birnn import scaling, sequences
+from birnn.errors import DataError, ParamsError
 from birnn.sequences import Sequences
 from birnn.tables import feature_names, natural_order, value_counts
 
-UNKNOWN = 0  # the index of every token outside the vocabulary
+UNKNOWN = 0  # the place of a token of which nothing is known
+
+Chunk = tuple[pa.Table, npt.NDArray[np.int64]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +33,14 @@ class Encoding:
     Attributes:
         task: `tagging` or `classification`.
         labels: names of the classes, in the order of their indices.
-        features: names of the feature columns; empty for tokens.
-        mean: subtracted from each feature.
-        scale: each feature is divided by it.
-        vocabulary: tokens in the order of their indices, which begin at 1; 0 is any other token.
+        features: names of the feature columns; empty where there are none.
+        mean: of each feature; see `birnn.scaling.scaled`.
+        scale: of each feature.
+        vocabulary: tokens in the order of their indices, which begin at 1; None without tokens.
+        characters: the letters of all training tokens, in the order of Unicode.
+        lowercase: whether tokens are read in lower case.
+        scaling: how features are scaled; see `birnn.scaling`.
+        frame: how many steps of features become one.
     """
 
     task: str
@@ -41,12 +48,30 @@ class Encoding:
     features: list[str]
     mean: list[float]
     scale: list[float]
-    vocabulary: list[str]
+    vocabulary: list[str] | None = None
+    characters: str = ""
+    lowercase: bool = False
+    scaling: scaling.Kind = "global"
+    frame: int = 1
 
     @property
     def tokens(self) -> bool:
-        """Whether steps are tokens, not feature vectors."""
-        return not self.features
+        """Whether steps have tokens."""
+        return self.vocabulary is not None
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of a table that are read."""
+        return ["sequence", *self.features, *(["token"] if self.tokens else [])]
+
+    @property
+    def inputs(self) -> list[str]:
+        """A name for each number of a step of `Sequences.values`."""
+        frames = range(1, self.frame + 1)
+        names = [f"{name} ({n} of {self.frame})" for n in frames for name in self.features]
+        scales = [f"log scale of {name}" for name in self.features]
+        read = self.features if self.frame == 1 else names
+        return [*read, *scales] if self.scaling == "per_sequence" else read
 
     def to_json(self) -> dict[str, Any]:
         """Give a tree for `encoding.json`."""
@@ -69,15 +94,30 @@ class Encoding:
         )
         tagging = self.task == "tagging"
         labels = self._labels(table if tagging else table.take(starts))
-        return Sequences(self._values(table), offsets, labels, ids, groups, tagging)
+        tokens, dictionary = self._tokens(table) if self.tokens else (None, None)
+        values, offsets = self._values(table, offsets)
+        return Sequences(values, offsets, labels, ids, groups, tagging, tokens, dictionary)
 
-    def _values(self, table: pa.Table) -> npt.NDArray[Any]:
-        """Token indices (steps,) int32, or scaled features (steps, features) float32."""
-        if self.tokens:
-            index = pc.index_in(table["token"], pa.array(self.vocabulary, pa.string()))
-            return np.asarray(pc.add(pc.fill_null(index, -1), 1).to_numpy().astype(np.int32))
-        raw = np.column_stack([table[name].to_numpy() for name in self.features])
-        return np.asarray((raw - self.mean) / self.scale, dtype=np.float32)
+    def _values(
+        self, table: pa.Table, offsets: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+        """Scaled features, (steps, features) float32, and where each sequence begins in them."""
+        if not self.features:
+            return np.zeros((table.num_rows, 0), np.float32), offsets
+        mean, scale = np.array(self.mean), np.array(self.scale)
+        raw = _raw(table, self.features)
+        values, scales = scaling.scaled(self.scaling, raw, offsets, mean=mean, scale=scale)
+        if self.frame > 1:
+            values, offsets = scaling.framed(values, offsets, self.frame)
+        constant = np.repeat(scales, np.diff(offsets), axis=0)
+        return np.column_stack([values, constant]).astype(np.float32), offsets
+
+    def _tokens(self, table: pa.Table) -> tuple[npt.NDArray[np.int32], pa.StringArray]:
+        """Each step's place in a dictionary, and that dictionary; see `Sequences`."""
+        found = _cased(table["token"], self.lowercase).combine_chunks().dictionary_encode()
+        known = pa.array(["", *(self.vocabulary or [])], pa.string())
+        dictionary, places = sequences.joined(known, found.dictionary)
+        return places[found.indices.to_numpy()], dictionary
 
     def _labels(self, table: pa.Table) -> npt.NDArray[np.int32]:
         if "label" not in table.schema.names:
@@ -93,43 +133,66 @@ class Encoding:
         return np.asarray(index.to_numpy().astype(np.int32))
 
 
-def fit(tables: Iterable[pa.Table], *, task: str, scale: bool, min_count: int) -> Encoding:
+def fit(
+    chunks: Iterable[Chunk],
+    *,
+    task: str,
+    scale: scaling.Kind,
+    frame: int = 1,
+    min_count: int = 1,
+    lowercase: bool = False,
+) -> Encoding:
     """Fit an encoding on the training sequences.
 
     Args:
-        tables: chunks of them, in the types that `birnn.tables.checked` gives.
+        chunks: whole sequences in the types that `birnn.tables.checked` gives, and their offsets.
         task: `tagging` or `classification`.
-        scale: whether to standardise features (mean 0, variance 1) or leave them as they are.
+        scale: how to scale features; see `birnn.scaling`.
+        frame: how many steps of features to put side by side into one.
         min_count: tokens that occur less often are treated as unknown.
+        lowercase: whether to read tokens in lower case.
 
     Raises:
         DataError: there are no training sequences.
+        ParamsError: steps that cannot be framed: they have tokens, or labels of their own.
     """
-    from sklearn.preprocessing import StandardScaler  # takes a second to import
-
-    scaler = StandardScaler(with_mean=scale, with_std=scale)
+    fitting = scaling.Fitting(scale)
     labels: set[str] = set()
     counts: Counter[str] = Counter()
-    features: list[str] = []
-    for table in tables:
+    features, tokens = list[str](), False
+    for table, offsets in chunks:
         labels.update(table["label"].unique().to_pylist())
-        features = feature_names(table.schema)
+        features, tokens = feature_names(table.schema), "token" in table.schema.names
         if features:
-            raw = np.column_stack([table[name].to_numpy() for name in features])
-            scaler.partial_fit(raw.astype(np.float64))
-        else:
-            counts.update(value_counts(table["token"]))
+            fitting.add(_raw(table, features), offsets)
+        if tokens:
+            counts.update(value_counts(_cased(table["token"], lowercase)))
     if not labels:
         raise DataError("the training split is empty: lower prepare.split, or add sequences")
-    plain = not scale or not features
+    if frame > 1 and (task == "tagging" or tokens):
+        what = "tokens" if tokens else "tagging, where each step has a label"
+        raise ParamsError(f"prepare.frame: expected null for {what}, found {frame}")
+    mean, spread = fitting.result(len(features)) if features else ([], [])
     return Encoding(
         task=task,
         labels=natural_order(labels),
         features=features,
-        mean=[0.0] * len(features) if plain else scaler.mean_.tolist(),
-        scale=[1.0] * len(features) if plain else scaler.scale_.tolist(),
-        vocabulary=_vocabulary(counts, min_count),
+        mean=mean,
+        scale=spread,
+        vocabulary=_vocabulary(counts, min_count) if tokens else None,
+        characters="".join(sorted(set().union(*counts))),
+        lowercase=lowercase,
+        scaling=scale,
+        frame=frame,
     )
+
+
+def _raw(table: pa.Table, features: list[str]) -> npt.NDArray[np.float64]:
+    return np.column_stack([table[name].to_numpy().astype(np.float64) for name in features])
+
+
+def _cased(tokens: pa.ChunkedArray, lowercase: bool) -> pa.ChunkedArray:
+    return pc.utf8_lower(tokens) if lowercase else tokens
 
 
 def _vocabulary(counts: Counter[str], min_count: int) -> list[str]:

@@ -4,7 +4,9 @@ BirnnError
 ├── ParamsError     params.yaml: an unknown key, a wrong type, a value out of range
 ├── DataError       a table or file: a missing column, an empty sequence, a NaN
 ├── DeviceError     the device asked for is not on this machine
-└── TrainingError   training cannot go on: the loss is no longer a number
+├── TrainingError   training cannot go on: the loss is no longer a number
+├── RegistryError   MLflow is out of reach, or its registry does not hold what was asked for
+└── RetrainingError a retraining cannot go on: another one runs, or a step of it failed
 
 Each message is one line: what was expected, what was found, where (file, row, key), how to mend it.
 Commands print it and exit with status 1; anything else that is raised is a bug and keeps its
@@ -36,6 +38,14 @@ class DeviceError(BirnnError):
 
 class TrainingError(BirnnError):
     """Training cannot go on, such as when the loss is no longer a number."""
+
+
+class RegistryError(BirnnError):
+    """MLflow is out of reach, or its registry does not hold what was asked for."""
+
+
+class RetrainingError(BirnnError):
+    """A retraining cannot go on: another one runs, or one of its steps failed."""
 
 
 @contextmanager

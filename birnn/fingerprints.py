@@ -60,19 +60,28 @@ class Copies(NamedTuple):
     copied: Mask
 
 
-def of(values: npt.NDArray[Any], offsets: npt.NDArray[np.int64]) -> Fingerprints:
+def of(
+    values: npt.NDArray[Any],
+    offsets: npt.NDArray[np.int64],
+    tokens: npt.NDArray[np.integer[Any]] | None = None,
+    codes: Hashes | None = None,
+) -> Fingerprints:
     """Take the fingerprints of sequences.
 
     Args:
-        values: (N, F) features with a standard deviation of about one, or (N,) token indices.
+        values: (N, F) features with a standard deviation of about one; F may be 0 beside tokens.
         offsets: (S + 1,) where each sequence begins and ends; none is empty.
+        tokens: (N,) the token of each step, if there are any.
+        codes: what each of them counts as; without it, they count as the numbers that they are.
     """
-    width = values.shape[1] if values.ndim == 2 else 1
-    steps = -(-RUN_OF_NUMBERS // width) if values.ndim == 2 else RUN_OF_TOKENS
-    parts = [
-        (_exact(rows, bounds), _sketch(rows, bounds, steps))
-        for rows, bounds in _blocks(values, offsets)
-    ]
+    width = values.shape[1] + (tokens is not None)
+    steps = -(-RUN_OF_NUMBERS // width) if tokens is None else RUN_OF_TOKENS
+    parts = []
+    for rows, bounds in _blocks(offsets, max(1, _BLOCK // width)):
+        words = _words(tokens, codes, rows)
+        plain = values[rows] + 0  # makes -0.0 and 0.0 one number
+        exact = _exact(_codes(plain.view(f"i{plain.itemsize}")) + words, bounds)
+        parts.append((exact, _sketch(_codes(np.floor(plain / GRID)) + words, bounds, steps)))
     exact, sketch = (np.concatenate(column) for column in zip(*parts, strict=True))
     return Fingerprints(exact, sketch, np.diff(offsets) * width, steps * width)
 
@@ -132,28 +141,33 @@ def _similar(one: npt.NDArray[np.uint16], other: npt.NDArray[np.uint16]) -> Mask
 
 
 def _blocks(
-    values: npt.NDArray[Any], offsets: npt.NDArray[np.int64]
-) -> Iterator[tuple[npt.NDArray[Any], npt.NDArray[np.int64]]]:
+    offsets: npt.NDArray[np.int64], steps: int
+) -> Iterator[tuple[slice, npt.NDArray[np.int64]]]:
     """Cut after whole sequences: some rows, and the offsets of the sequences in them."""
-    steps = max(1, _BLOCK // values[0].size)
     cuts = np.searchsorted(offsets, np.arange(0, offsets[-1], steps))
     for first, last in zip(cuts, [*cuts[1:], len(offsets) - 1], strict=True):
         if first < last:
             bounds = offsets[first : last + 1]
-            yield values[bounds[0] : bounds[-1]], bounds - bounds[0]
+            yield slice(bounds[0], bounds[-1]), bounds - bounds[0]
 
 
-def _exact(rows: npt.NDArray[Any], bounds: npt.NDArray[np.int64]) -> Hashes:
-    plain = rows + 0  # makes -0.0 and 0.0 one number
-    position = np.arange(len(rows)) - np.repeat(bounds[:-1], np.diff(bounds))
-    steps = _mixed(_codes(plain.view(f"i{plain.itemsize}")) + _mixed(position))
-    return np.add.reduceat(steps, bounds[:-1])
+def _words(
+    tokens: npt.NDArray[np.integer[Any]] | None, codes: Hashes | None, rows: slice
+) -> Hashes | np.uint64:
+    """Hash the token of each step; 0 where there are none."""
+    if tokens is None:
+        return np.uint64(0)
+    # Once more than positions and features, with which they are added up.
+    return _mixed(_codes(tokens[rows] if codes is None else codes[tokens[rows]]))
 
 
-def _sketch(
-    rows: npt.NDArray[Any], bounds: npt.NDArray[np.int64], steps: int
-) -> npt.NDArray[np.uint16]:
-    runs = _runs(_codes(np.floor(rows / GRID) if rows.ndim == 2 else rows), bounds, steps)
+def _exact(codes: Hashes, bounds: npt.NDArray[np.int64]) -> Hashes:
+    position = np.arange(len(codes)) - np.repeat(bounds[:-1], np.diff(bounds))
+    return np.add.reduceat(_mixed(codes + _mixed(position)), bounds[:-1])
+
+
+def _sketch(codes: Hashes, bounds: npt.NDArray[np.int64], steps: int) -> npt.NDArray[np.uint16]:
+    runs = _runs(codes, bounds, steps)
     odd = np.random.default_rng(0).integers(2**63, size=BANDS * ROWS, dtype=np.uint64) * 2 + 1
     least = [_mixed(np.minimum.reduceat(runs * factor, bounds[:-1])) for factor in odd]
     return np.stack(least, axis=1).astype(np.uint16)

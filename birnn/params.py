@@ -9,12 +9,21 @@ A key that is not declared here is a mistake, and the message names the nearest 
 from __future__ import annotations
 
 import difflib
+import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from birnn.errors import ParamsError
 
@@ -63,15 +72,136 @@ class HMMData(Section):
         return self
 
 
-class TableData(Section):
-    """The user's own sequence table: CSV or Parquet, one row a step; see `birnn.sources.table`."""
+class Bounded(Section):
+    """Sequences of more than `max_steps` steps are refused, or cut there."""
+
+    max_steps: Count | None = None
+    longer: Literal["refuse", "cut"] = "refuse"
+
+
+class FileData(Bounded):
+    """One file, whose sequences `prepare` splits, or one for each official split."""
+
+    path: str | None = None
+    train: str | None = None
+    validation: str | None = None
+    test: str | None = None
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The path of each split; of the split `""`, where there is one path for all."""
+        named = {split: getattr(self, split) for split in ("train", "validation", "test")}
+        chosen = {"": self.path} if self.path else named
+        return {split: path for split, path in chosen.items() if path}
+
+    @model_validator(mode="after")
+    def _one_way_in(self) -> FileData:
+        ways = self._ways_in()
+        if sum(getattr(self, way) is not None for way in ways) != 1:
+            raise ValueError("expected one of " + ", ".join(f"`{way}`" for way in ways))
+        if (self.train is None) != (self.test is None):
+            raise ValueError("expected `train` and `test` together; one file alone is `path`")
+        if self.validation is not None and self.train is None:
+            raise ValueError("expected `train` and `test` beside `validation`")
+        return self
+
+    def _ways_in(self) -> tuple[str, ...]:
+        return ("path", "train")
+
+
+def _known_encoding(name: str) -> str:
+    try:
+        "".encode(name)
+    except LookupError:
+        raise ValueError("expected an encoding that Python knows, such as latin-1") from None
+    return name
+
+
+def _regular_expression(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"expected a regular expression ({error})") from None
+    return pattern
+
+
+Encoding = Annotated[str, AfterValidator(_known_encoding)]
+Pattern = Annotated[str, AfterValidator(_regular_expression)]
+
+
+class TableData(FileData):
+    """The user's own sequence table: CSV, TSV or Parquet, a row a step; `birnn.sources.table`."""
 
     source: Literal["table"]
     task: Literal["tagging", "classification"]
-    path: str
 
 
-class SktimeData(Section):
+class TextData(FileData):
+    """Labelled texts: columns of a CSV, TSV or JSONL file, or a file for each class with one text a
+    line; see `birnn.sources.text`.
+    """
+
+    source: Literal["text"]
+    task: Literal["classification"] = "classification"
+    classes: Annotated[dict[str, str], Field(min_length=1)] | None = None
+    text: str = "text"
+    label: str = "label"
+    quotes: bool = True
+    encoding: Encoding = "utf-8"
+    tokens: Literal["whitespace", "pattern"] = "whitespace"
+    pattern: Pattern | None = None
+
+    def _ways_in(self) -> tuple[str, ...]:
+        return ("path", "train", "classes")
+
+    @model_validator(mode="after")
+    def _tokens_are_found(self) -> TextData:
+        if (self.tokens == "pattern") != (self.pattern is not None):
+            raise ValueError("expected `pattern` with `tokens: pattern`, and with nothing else")
+        return self
+
+
+class ConllData(FileData):
+    """Tagged sentences in CoNLL-U or column files; see `birnn.sources.conll`."""
+
+    source: Literal["conll"]
+    task: Literal["tagging"] = "tagging"
+    format: Literal["conllu", "columns"] | None = None
+    token: Count | None = None
+    label: Count | None = None
+    separator: Literal["tab", "whitespace"] | None = None
+    comments: bool | None = None
+    group: Literal["document"] | None = None
+    encoding: Encoding = "utf-8"
+
+
+class FastaData(FileData):
+    """Letters of DNA, RNA or proteins; see `birnn.sources.fasta`."""
+
+    source: Literal["fasta"]
+    task: Literal["classification"] = "classification"
+    label_pattern: Pattern | None = None
+    labels: str | None = None
+    kmer: Count = 1
+    stride: Count = 1
+
+    @model_validator(mode="after")
+    def _labels_are_found(self) -> FastaData:
+        if self.label_pattern is not None and self.labels is not None:
+            raise ValueError("expected `label_pattern` or `labels`, not both")
+        if self.label_pattern is not None and re.compile(self.label_pattern).groups != 1:
+            raise ValueError("expected one group in `label_pattern`, around the class")
+        return self
+
+
+class ArraysData(FileData):
+    """Padded or flat arrays in `.npz` files; see `birnn.sources.arrays`."""
+
+    source: Literal["arrays"]
+    task: Literal["tagging", "classification"]
+
+
+class SktimeData(Bounded):
     """Labelled series in `.ts` files, or a data set inside sktime; see `birnn.sources.sktime`."""
 
     source: Literal["sktime"]
@@ -89,7 +219,10 @@ class SktimeData(Section):
         return self
 
 
-Data = Annotated[HMMData | TableData | SktimeData, Field(discriminator="source")]
+Data = Annotated[
+    HMMData | TableData | TextData | ConllData | FastaData | ArraysData | SktimeData,
+    Field(discriminator="source"),
+]
 
 
 class Split(Section):
@@ -106,11 +239,29 @@ class Split(Section):
 
 
 class Prepare(Section):
-    """Splitting and encoding."""
+    """Splitting and encoding; see `birnn.splits`, `birnn.scaling` and `birnn.vectors`."""
 
     split: Split = Split()
-    scale: bool = True
+    folds: Annotated[int, Field(ge=2)] | None = None
+    fold: Count | None = None
+    scale: Literal["none", "global", "per_sequence", "asinh"] = "global"
+    frame: Count | None = None
     min_count: Count = 1
+    lowercase: bool = False
+    vectors: str | None = None
+
+    @model_validator(mode="after")
+    def _one_fold_of_several(self) -> Prepare:
+        if (self.folds is None) != (self.fold is None):
+            raise ValueError("expected both `folds` and `fold`, or null for both")
+        if self.folds is not None and self.fold is not None and self.fold > self.folds:
+            raise ValueError("expected `fold` from 1 up to `folds`")
+        return self
+
+    @property
+    def splitting(self) -> dict[str, Any]:
+        """What decides which sequences test; see `birnn.splits.assign`."""
+        return {**self.split.model_dump(), "folds": self.folds, "fold": self.fold}
 
 
 class Model(Section):
@@ -121,7 +272,13 @@ class Model(Section):
     hidden_size: Count = 32
     num_layers: Count = 1
     dropout: Share = 0.0
+    input_dropout: Share = 0.0
+    head: Literal["last", "mean", "max", "all"] = "last"
     embedding_size: Count = 64
+    word_dropout: NotNegative = 0.0
+    characters: bool = False
+    character_size: Count = 32
+    character_hidden_size: Count = 32
 
 
 class Train(Section):
@@ -135,6 +292,7 @@ class Train(Section):
     max_epochs: Count = 50
     patience: Count = 5
     learning_rate: Positive = 0.001
+    schedule: Literal["constant", "linear"] = "constant"
     weight_decay: NotNegative = 0.0
     clip_norm: Positive = 1.0
     class_weights: Literal["none", "balanced"] = "none"
@@ -201,6 +359,26 @@ class Evaluate(Section):
     critical: dict[str, Critical] = {}
 
 
+class Retrain(Section):
+    """When to train again, and what a new model must show to serve; see `birnn.promotion`.
+
+    Margins say by how much a figure may be worse than the champion's: `margin` the headline, where
+    the aim is not to be inferior; the others the F1 of a class, the accuracy in a bucket of
+    lengths, and the calibration error. `refresh` is a command, as a list of its words.
+    """
+
+    when: Literal["schedule", "data", "drift"] = "schedule"
+    refresh: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)] | None = None
+    aim: Literal["superior", "not_inferior"] = "superior"
+    margin: Share = 0.01
+    class_margin: Share = 0.05
+    length_margin: Share = 0.05
+    calibration_margin: Share = 0.05
+    latency_ratio: Positive = 1.5
+    psi_limit: Positive = 0.2
+    approval: Literal["automatic", "manual"] = "automatic"
+
+
 class Params(Section):
     """The whole of params.yaml."""
 
@@ -211,6 +389,7 @@ class Params(Section):
     models: Annotated[dict[str, Model], Field(min_length=1)]
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
+    retrain: Retrain = Retrain()
 
     @model_validator(mode="before")
     @classmethod
@@ -242,6 +421,23 @@ def load(path: str | Path = "params.yaml") -> Params:
         raise ParamsError(f"{path}: expected YAML, found {_one_line(error)}") from None
     except ValidationError as error:
         raise ParamsError(f"{path}: " + "; ".join(_complaints(error))) from None
+
+
+def data(section: dict[str, Any]) -> Data:
+    """Check a `data` section that does not come from a file.
+
+    Raises:
+        ParamsError: names each key that is wrong.
+    """
+    try:
+        found: Data = TypeAdapter(Data).validate_python(section)
+    except ValidationError as error:
+        complaints = (
+            _complaint({**details, "loc": ("data", *details["loc"])})
+            for details in error.errors(include_url=False)
+        )
+        raise ParamsError("; ".join(complaints)) from None
+    return found
 
 
 def architecture(params: Params, model: str) -> Model:

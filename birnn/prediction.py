@@ -37,9 +37,12 @@ def probabilities(
     model.to(device).eval()
     rows = sequences.label_offsets
     found = np.empty((rows[-1], model.architecture.classes), dtype=np.float32)
-    for batch in batching.in_order(sequences, batch_size=BATCH_SIZE, batch_steps=BATCH_STEPS):
+    spell = bool(model.architecture.characters)
+    for batch in batching.in_order(
+        sequences, batch_size=BATCH_SIZE, batch_steps=BATCH_STEPS, spell=spell
+    ):
         moved = batch.to(device)
-        share = model(moved.values, moved.lengths).softmax(dim=-1)
+        share = model(*moved.inputs).softmax(dim=-1)
         real = share[moved.labels != IGNORED] if sequences.tagging else share
         found[steps_of(rows, batch.indices)] = real.cpu().numpy()
     return found
@@ -117,8 +120,7 @@ def of_table(
     Raises:
         DataError: a column is missing, or the table is not in order; see `birnn.tables.checked`.
     """
-    needed = ["sequence", *(encoding.features or ["token"])]
-    chosen = (_columns(batch, needed, where) for batch in batches)
+    chosen = (_columns(batch, encoding.columns, where) for batch in batches)
     rows = tables.checked(chosen, task=encoding.task, where=where, labelled=False)
     for chunk, offsets in tables.whole_sequences(rows):
         sequences = encoding.encode(chunk, offsets)

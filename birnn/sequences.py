@@ -1,13 +1,15 @@
 """Sequences of different lengths as flat values and offsets, the one form in which data flows.
 
-Step `t` of sequence `i` is row `offsets[i] + t` of `values`. On disk it is one Arrow IPC record
-batch, uncompressed, so that reading is a memory map and nothing is copied until a batch is made.
+Step `t` of sequence `i` is row `offsets[i] + t` of `values`, and of `tokens`. On disk it is one
+Arrow IPC record batch, uncompressed, so that reading is a memory map and nothing is copied until a
+batch is made.
 """
 
 from __future__ import annotations
 
 import hashlib
 import mmap
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -19,8 +21,9 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from birnn import files
+from birnn import files, hashing
 from birnn.errors import DataError
 
 COPY_BYTES = 1 << 26
@@ -31,21 +34,26 @@ class Sequences:
     """Some labelled sequences.
 
     Attributes:
-        values: (steps, features) float32, or (steps,) int32 token indices.
+        values: (steps, features) float32; without features its width is 0.
         offsets: (sequences + 1,) int64, from 0 to steps.
         labels: int32 class indices; (steps,) for tagging, (sequences,) for classification.
         ids: a string for each sequence.
         groups: a string for each sequence; its id where the table has no groups.
         tagging: whether there is a label for each step, not for each sequence.
+        tokens: (steps,) int32, places in the dictionary; None where steps have no tokens.
+        dictionary: what each place spells. The first is "", for a token of which nothing is known;
+            then comes the vocabulary, and after it what else occurs, so that it can be spelled.
         mapped: the file that the arrays are views of, if they are.
     """
 
-    values: npt.NDArray[Any]
+    values: npt.NDArray[np.float32]
     offsets: npt.NDArray[np.int64]
     labels: npt.NDArray[np.int32]
     ids: pa.StringArray
     groups: pa.StringArray
     tagging: bool
+    tokens: npt.NDArray[np.int32] | None = None
+    dictionary: pa.StringArray | None = None
     mapped: mmap.mmap | None = None
 
     def __len__(self) -> int:
@@ -76,7 +84,26 @@ class Sequences:
             ids=self.ids.take(pa.array(indices)),
             groups=self.groups.take(pa.array(indices)),
             tagging=self.tagging,
+            tokens=None if self.tokens is None else self.tokens[rows],
+            dictionary=self.dictionary,
         )
+
+    def token_counts(self) -> npt.NDArray[np.int64] | None:
+        """How often each place of the dictionary occurs."""
+        if self.tokens is None or self.dictionary is None:
+            return None
+        counts = np.zeros(len(self.dictionary), np.int64)
+        for start in range(0, len(self.tokens), COPY_BYTES):
+            part = self.tokens[start : start + COPY_BYTES]
+            counts += np.bincount(part, minlength=len(counts))
+            self.release()
+        return counts
+
+    def token_codes(self) -> npt.NDArray[np.uint64] | None:
+        """A number for each place of the dictionary; a token's is the same in every split."""
+        if self.dictionary is None:
+            return None
+        return hashing.of_text(self.dictionary)
 
 
 def steps_of(
@@ -100,53 +127,111 @@ def repeats(splits: Iterable[Sequences]) -> dict[str, int]:
     labels_of: dict[bytes, bytes] = {}
     found = {"duplicates": 0, "conflicts": 0}
     for sequences in splits:
-        contents = _digests(sequences.values, sequences.offsets)
-        answers = _digests(sequences.labels, sequences.label_offsets)
-        for content, answer in zip(contents, answers, strict=True):
-            first = labels_of.setdefault(content, answer)
-            found["conflicts"] += first != answer
+        labels, bounds = sequences.labels, pairwise(sequences.label_offsets.tolist())
+        for content, (start, end) in zip(_contents(sequences), bounds, strict=True):
+            answer = _digest(labels[start:end])
+            found["conflicts"] += labels_of.setdefault(content, answer) != answer
         found["duplicates"] += len(sequences)
         sequences.release()
     found["duplicates"] -= len(labels_of)
     return found
 
 
-def _digests(values: npt.NDArray[Any], offsets: npt.NDArray[np.int64]) -> Iterator[bytes]:
-    for start, end in pairwise(offsets.tolist()):
-        yield hashlib.blake2b(values[start:end].tobytes(), digest_size=16).digest()
+def _contents(sequences: Sequences) -> Iterator[bytes]:
+    """A digest of each sequence's values and tokens."""
+    values, tokens, codes = sequences.values, sequences.tokens, sequences.token_codes()
+    for start, end in pairwise(sequences.offsets.tolist()):
+        parts: list[npt.NDArray[Any]] = [values[start:end]]
+        if tokens is not None and codes is not None:
+            parts.append(codes[tokens[start:end]])
+        yield _digest(*parts)
+
+
+def _digest(*arrays: npt.NDArray[Any]) -> bytes:
+    digest = hashlib.blake2b(digest_size=16)
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.digest()
 
 
 def write(chunks: Iterable[Sequences], path: str | Path) -> None:
     """Stream chunks of sequences into one Arrow file, whole or not at all.
 
-    Values and labels pass through temporary files, so memory does not grow with the data.
+    What steps hold passes through temporary files, so memory does not grow with the data. The
+    chunks' dictionaries are joined: each begins as the first one does, and what it adds is put
+    behind what those before it have added.
 
     Raises:
         DataError: there are no sequences.
     """
     with ExitStack() as stack:
         partial = stack.enter_context(files.replacing(path))
-        spool = [stack.enter_context(TemporaryFile(dir=partial.parent)) for _ in range(2)]
-        heads = [_spool(chunk, *spool) for chunk in chunks]
+        spool = _Spool(*(stack.enter_context(TemporaryFile(dir=partial.parent)) for _ in range(3)))
+        heads = [spool.take(chunk) for chunk in chunks]
         if not heads:
             raise DataError(f"{path}: expected at least one sequence, found none")
-        mapped = [_mapped(file) for file in spool]
-        batch = _record_batch(heads, *map(pa.py_buffer, mapped))
+        mapped = [_mapped(file) for file in (spool.values, spool.tokens, spool.labels)]
+        batch = _record_batch(heads, spool.dictionary, *map(_buffer, mapped))
         raw = stack.enter_context(partial.open("wb"))
-        with pa.ipc.new_file(pa.PythonFile(_Sink(raw, mapped), "w"), batch.schema) as writer:
+        sink = _Sink(raw, [file for file in mapped if file is not None])
+        with pa.ipc.new_file(pa.PythonFile(sink, "w"), batch.schema) as writer:
             writer.write_batch(batch)
 
 
-def _spool(chunk: Sequences, values: IO[bytes], labels: IO[bytes]) -> Sequences:
-    """Put a chunk's steps on disk; what is left of it is small, and empty of steps."""
-    values.write(np.ascontiguousarray(chunk.values).data)
-    labels.write(np.ascontiguousarray(chunk.labels).data)
-    return replace(chunk, values=chunk.values[:0].copy(), labels=chunk.labels[:0].copy())
+class _Spool:
+    """Where steps wait on disk until all chunks have come, and the dictionary of all of them."""
+
+    def __init__(self, values: IO[bytes], tokens: IO[bytes], labels: IO[bytes]) -> None:
+        self.values, self.tokens, self.labels = values, tokens, labels
+        self.dictionary: pa.StringArray | None = None
+
+    def take(self, chunk: Sequences) -> Sequences:
+        """Put a chunk's steps on disk; what is left of it is small, and empty of steps."""
+        self.values.write(np.ascontiguousarray(chunk.values).data)
+        self.labels.write(np.ascontiguousarray(chunk.labels).data)
+        if chunk.tokens is not None:
+            self.tokens.write(self._joined(chunk.dictionary)[chunk.tokens].data)
+        return replace(
+            chunk,
+            values=chunk.values[:0].copy(),
+            labels=chunk.labels[:0].copy(),
+            tokens=None if chunk.tokens is None else chunk.tokens[:0].copy(),
+            dictionary=None,
+        )
+
+    def _joined(self, dictionary: pa.StringArray) -> npt.NDArray[np.int32]:
+        """Join a chunk's dictionary to those before it, and say where its places are now."""
+        known = dictionary.slice(0, 0) if self.dictionary is None else self.dictionary
+        self.dictionary, places = joined(known, dictionary)
+        return places
 
 
-def _mapped(file: IO[bytes]) -> mmap.mmap:
+def joined(
+    known: pa.StringArray, others: pa.StringArray
+) -> tuple[pa.StringArray, npt.NDArray[np.int32]]:
+    """Put behind known names those of others that are new.
+
+    Returns:
+        All names, and the place of each of the others among them, (others,) int32.
+    """
+    places = pc.index_in(others, known)
+    new = places.is_null()
+    found = pc.fill_null(places, 0).to_numpy().copy()
+    added = new.to_numpy(zero_copy_only=False)
+    found[added] = len(known) + np.arange(added.sum())
+    return pa.concat_arrays([known, others.filter(new)]), found
+
+
+def _mapped(file: IO[bytes]) -> mmap.mmap | None:
+    """Map a file into memory; an empty one cannot be."""
+    if not file.seek(0, os.SEEK_END):
+        return None
     file.flush()
     return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def _buffer(mapped: mmap.mmap | None) -> pa.Buffer:
+    return pa.py_buffer(b"" if mapped is None else mapped)
 
 
 def _release(mapped: mmap.mmap) -> None:
@@ -180,23 +265,33 @@ class _Sink:
         """Leave closing to the one who opened the file."""
 
 
-def _record_batch(heads: list[Sequences], values: pa.Buffer, labels: pa.Buffer) -> pa.RecordBatch:
+def _record_batch(
+    heads: list[Sequences],
+    dictionary: pa.StringArray | None,
+    values: pa.Buffer,
+    tokens: pa.Buffer,
+    labels: pa.Buffer,
+) -> pa.RecordBatch:
     lengths = np.concatenate([head.lengths for head in heads])
     offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int64())
-    steps, dtype = offsets[-1].as_py(), heads[0].values.dtype
-    width = int(np.prod(heads[0].values.shape[1:], dtype=int))
-    flat = pa.Array.from_buffers(pa.from_numpy_dtype(dtype), steps * width, [None, values])
-    if heads[0].values.ndim == 2:
-        flat = pa.FixedSizeListArray.from_arrays(flat, width)
+    steps, width = offsets[-1].as_py(), heads[0].values.shape[1]
+    flat = pa.Array.from_buffers(pa.float32(), steps * width, [None, values])
+    kind = pa.list_(flat.type, width)  # FixedSizeListArray.from_arrays refuses a width of 0
+    rows = pa.Array.from_buffers(kind, steps, [None], children=[flat])
     classes = pa.Array.from_buffers(pa.int32(), labels.size // 4, [None, labels])
     if heads[0].tagging:
         classes = pa.LargeListArray.from_arrays(offsets, classes)
     columns = {
         "sequence": pa.concat_arrays([head.ids for head in heads]),
         "group": pa.concat_arrays([head.groups for head in heads]),
-        "values": pa.LargeListArray.from_arrays(offsets, flat),
+        "values": pa.LargeListArray.from_arrays(offsets, rows),
         "label": classes,
     }
+    if dictionary is not None:
+        places = pa.Array.from_buffers(pa.int32(), steps, [None, tokens])
+        # `safe` would read all places, and keep their pages in memory.
+        spelled = pa.DictionaryArray.from_arrays(places, dictionary, safe=False)
+        columns["token"] = pa.LargeListArray.from_arrays(offsets, spelled)
     return pa.RecordBatch.from_pydict(columns)
 
 
@@ -209,9 +304,10 @@ def read(path: str | Path) -> Sequences:
     try:
         with Path(path).open("rb") as file:
             mapped = _mapped(file)
-        batch = pa.ipc.open_file(pa.py_buffer(mapped)).get_batch(0)
+        batch = pa.ipc.open_file(_buffer(mapped)).get_batch(0)
         values, labels = batch["values"], batch["label"]
         tagging = pa.types.is_large_list(labels.type)
+        tokens = batch["token"].values if "token" in batch.schema.names else None
         return Sequences(
             values=_step_values(values.values),
             offsets=values.offsets.to_numpy(),
@@ -219,6 +315,8 @@ def read(path: str | Path) -> Sequences:
             ids=batch["sequence"],
             groups=batch["group"],
             tagging=tagging,
+            tokens=None if tokens is None else tokens.indices.to_numpy(),
+            dictionary=None if tokens is None else tokens.dictionary,
             mapped=mapped,
         )
     except FileNotFoundError:
@@ -227,7 +325,5 @@ def read(path: str | Path) -> Sequences:
         raise DataError(f"{path}: expected a prepared split, found {error}") from None
 
 
-def _step_values(steps: pa.Array) -> npt.NDArray[Any]:
-    if not pa.types.is_fixed_size_list(steps.type):
-        return np.asarray(steps.to_numpy())
+def _step_values(steps: pa.FixedSizeListArray) -> npt.NDArray[np.float32]:
     return np.asarray(steps.flatten().to_numpy()).reshape(len(steps), steps.type.list_size)

@@ -13,16 +13,33 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from birnn.errors import ParamsError
 
-def assign(names: Iterable[str], *, validation: float, test: float) -> npt.NDArray[np.str_]:
+
+def assign(
+    names: Iterable[str],
+    *,
+    validation: float,
+    test: float,
+    folds: int | None = None,
+    fold: int | None = None,
+) -> npt.NDArray[np.str_]:
     """Name the split of each sequence: `train`, `validation` or `test`.
 
     Args:
         names: the group of each sequence, or its id.
         validation: share of the names to validate on.
-        test: share of the names to test on.
+        test: share of the names to test on; without a meaning where there are folds.
+        folds: into how many parts to divide the names, each of which is tested on in its turn.
+        fold: whose turn it is, from 1. `validation` is then a share of the other folds.
     """
+    names = list(names)
     position = np.array([_position(name) for name in names])
+    if folds is not None and fold is not None:
+        # By another hash, or each fold would be validated on its neighbour.
+        held_out = np.array([_position(f"validation of {name}") for name in names]) < validation
+        tested = np.floor(position * folds) == fold - 1
+        return np.select([tested, held_out], ["test", "validation"], "train")
     return np.select(
         [position < test, position < test + validation], ["test", "validation"], "train"
     )
@@ -35,6 +52,8 @@ def of_table(
     validation: float,
     test: float,
     named: Collection[str],
+    folds: int | None = None,
+    fold: int | None = None,
 ) -> npt.NDArray[np.str_]:
     """Name the split of each sequence of a sequence table; its `split` column overrides the hash.
 
@@ -45,11 +64,20 @@ def of_table(
         test: share of the names to test on.
         named: the splits that occur in the `split` column of the whole table. Where `validation` is
             not among them, its share of the training sequences is held out by the hash.
+        folds: see `assign`.
+        fold: see `assign`.
+
+    Raises:
+        ParamsError: folds of a table that says itself what to test on.
     """
     key = "group" if "group" in table.schema.names else "sequence"
     names = table[key].take(starts).to_pylist()
     if "split" not in table.schema.names:
-        return assign(names, validation=validation, test=test)
+        return assign(names, validation=validation, test=test, folds=folds, fold=fold)
+    if folds is not None:
+        raise ParamsError(
+            f"prepare.folds: expected null for data that name their own splits, found {folds}"
+        )
     split = np.array(table["split"].take(starts).to_pylist(), dtype=np.str_)
     if "validation" in named:
         return split
@@ -64,13 +92,23 @@ def select(
     validation: float,
     test: float,
     named: Collection[str],
+    folds: int | None = None,
+    fold: int | None = None,
 ) -> Iterator[tuple[pa.Table, npt.NDArray[np.int64]]]:
     """Keep the sequences of one split from chunks of a table, as `birnn.tables.chunks` gives them.
 
     Chunks of which nothing is left are passed over. For the other arguments see `of_table`.
     """
     for table, offsets in chunks:
-        names = of_table(table, offsets[:-1], validation=validation, test=test, named=named)
+        names = of_table(
+            table,
+            offsets[:-1],
+            validation=validation,
+            test=test,
+            named=named,
+            folds=folds,
+            fold=fold,
+        )
         kept = names == split
         if kept.any():
             lengths = np.diff(offsets)

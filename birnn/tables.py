@@ -13,7 +13,6 @@ Everything streams: what is held is a chunk of rows and the ids that were seen.
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -25,12 +24,19 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import csv
 
-from birnn import files
+from birnn import files, hashing
 from birnn.errors import DataError
+from birnn.hashing import Seen
+
+Rows = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
 
 SPLITS = ("train", "validation", "test")
 TEXT_COLUMNS = ("sequence", "group", "split", "token", "label")
 CHUNK_ROWS = 1 << 17
+MOST_STEPS = 2**31
+FILE = b"birnn.file"
+"""Where a batch's schema metadata may name the file that its rows come from."""
 
 
 def feature_names(schema: pa.Schema) -> list[str]:
@@ -39,34 +45,88 @@ def feature_names(schema: pa.Schema) -> list[str]:
 
 
 def checked(
-    batches: Iterable[pa.RecordBatch], *, task: str, where: str, labelled: bool = True
+    batches: Iterable[pa.RecordBatch],
+    *,
+    task: str,
+    where: str,
+    labelled: bool = True,
+    max_steps: int | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Bring record batches to the table's types and refuse what cannot be trained on.
 
-    Text columns become strings, features float32.
+    Text columns become strings, features float32; the columns are in the order of the first batch.
 
     Args:
-        batches: consecutive rows, all with one schema.
+        batches: consecutive rows, of one file or several; see `from_file`.
         task: `tagging`, or `classification`, where all rows of a sequence carry one label.
-        where: what to call the source in messages, such as the file's name.
+        where: what to call the source in messages, where its batches name no file.
         labelled: whether a `label` column must be there.
+        max_steps: how many steps a sequence may have.
 
     Raises:
         DataError: a column is missing or of a wrong type; a value is missing, NaN or infinite;
             sequences are interleaved; a label, group or split changes within a sequence; a group
-            is in two splits; there are no rows.
+            is in two splits; a sequence or the table is too long; there are no rows.
     """
-    rows = 0
-    order = _Order(task, where)
+    place, order = _Place(where), _Order(task, max_steps)
+    names: list[str] = []
     for batch in batches:
-        if rows == 0:
-            check_columns(batch.schema, where, labelled=labelled)
-        typed = _typed(batch, where, rows)
-        order.check(typed, rows)
-        rows += typed.num_rows
+        place.enter(batch)
+        check_columns(batch.schema, place.where, labelled=labelled)
+        if batch.num_rows == 0:
+            continue
+        typed = _typed(batch, place)
+        names = names or typed.schema.names
+        if _unlike(typed, names, place):
+            typed = typed.select(names)
+        order.check(typed, place)
+        place.leave(typed)
         yield typed
-    if rows == 0:
+    if not names:
         raise DataError(f"{where}: expected rows, found none")
+
+
+class _Place:
+    """Where a batch lies: its file, and how many rows of the file come before it."""
+
+    def __init__(self, where: str) -> None:
+        self.where, self.rows, self.total = where, 0, 0
+
+    def enter(self, batch: pa.RecordBatch) -> None:
+        """Take up the batch's file, if it names one."""
+        where = (batch.schema.metadata or {}).get(FILE, self.where.encode()).decode()
+        if where != self.where:
+            self.where, self.rows = where, 0
+
+    def leave(self, batch: pa.RecordBatch) -> None:
+        """Go on to what follows a batch."""
+        self.rows += batch.num_rows
+        self.total += batch.num_rows
+        if self.total > MOST_STEPS:
+            raise DataError(f"{self.where}: expected up to {MOST_STEPS} steps in all, found more")
+
+    def row(self, row: int | np.integer[Any]) -> str:
+        """Name a row of the batch."""
+        return f"{self.where}, row {self.rows + int(row) + 1}"
+
+
+def _unlike(batch: pa.RecordBatch, names: list[str], place: _Place) -> bool:
+    """Whether columns must be brought into order; every file of a table has the same."""
+    found = batch.schema.names
+    for name in sorted(set(found) ^ set(names)):
+        expected = "a" if name in names else "no"
+        raise DataError(
+            f"{place.where}: expected {expected} column `{name}`, as in the first file, "
+            f"found {', '.join(found)}"
+        )
+    return bool(found != names)
+
+
+def from_file(batch: pa.RecordBatch, path: str | Path) -> pa.RecordBatch:
+    """Note the file that rows come from, for messages, unless that is known already."""
+    if FILE in (batch.schema.metadata or {}):
+        return batch
+    return batch.replace_schema_metadata({FILE: str(path)})
 
 
 def check_columns(schema: pa.Schema, where: str, *, labelled: bool = True) -> None:
@@ -76,6 +136,9 @@ def check_columns(schema: pa.Schema, where: str, *, labelled: bool = True) -> No
         DataError: names the column that is missing, doubled, or one too many.
     """
     names = schema.names
+    for name in names:
+        if set(name) & {"\n", "\r"}:
+            raise DataError(f"{where}: expected names of columns in one line, found {name!r}")
     found = "found " + ", ".join(names)
     for name in ("sequence", "label") if labelled else ("sequence",):
         if name not in names:
@@ -83,17 +146,13 @@ def check_columns(schema: pa.Schema, where: str, *, labelled: bool = True) -> No
     doubled = sorted({name for name in names if names.count(name) > 1})
     if doubled:
         raise DataError(f"{where}: expected each column once, found `{doubled[0]}` twice")
-    if "token" in names and feature_names(schema):
-        extra = feature_names(schema)[0]
-        raise DataError(
-            f"{where}: expected `token` or numeric features, found both; drop `{extra}`"
-        )
     if "token" not in names and not feature_names(schema):
         raise DataError(f"{where}: expected `token` or at least one feature column, {found}")
 
 
-def _typed(batch: pa.RecordBatch, where: str, rows: int) -> pa.RecordBatch:
+def _typed(batch: pa.RecordBatch, place: _Place) -> pa.RecordBatch:
     """The columns that the table has, in its order and types."""
+    where, rows = place.where, place.rows
     text = [name for name in TEXT_COLUMNS if name in batch.schema.names]
     columns = {name: text_column(batch[name], f"column `{name}`", where, rows) for name in text}
     for name in feature_names(batch.schema):
@@ -119,7 +178,7 @@ def text_column(column: pa.Array, name: str, where: str, rows: int) -> pa.Array:
     try:
         column = column.cast(pa.string())
         column.validate(full=True)
-    except pa.ArrowInvalid as error:
+    except pa.ArrowException as error:
         raise DataError(
             f"{where}, {name}, after row {rows}: expected UTF-8 text, found: {error}"
         ) from None
@@ -148,76 +207,99 @@ def _numbers(column: pa.Array, name: str, where: str, rows: int) -> pa.Array:
 class _Order:
     """What can only be seen across rows: where sequences begin, and what must not change in one."""
 
-    def __init__(self, task: str, where: str) -> None:
+    def __init__(self, task: str, max_steps: int | None) -> None:
         self.constant = ["group", "split"] + (["label"] if task == "classification" else [])
-        self.where = where
-        self.last: pa.RecordBatch | None = None
-        self.seen: set[str] = set()
-        self.split_of: dict[str, str] = {}
+        self.max_steps = max_steps
+        self.last: dict[str, str] = {}
+        self.steps = 0  # of the sequence that the last batch ended in
+        self.sequences, self.groups = Seen(), Seen()
 
-    def check(self, batch: pa.RecordBatch, rows: int) -> None:
-        """Look at one more batch, whose first row is the table's row `rows` (from zero)."""
-        joined = batch if self.last is None else pa.concat_batches([self.last, batch])
-        first = rows - (joined.num_rows - batch.num_rows)
-        starts = sequence_starts(joined["sequence"])
-        self._check_constant(joined, starts, first)
-        self._check_interleaved(joined, starts if self.last is None else starts[1:], first)
-        self._check_splits(joined.take(pa.array(starts)), starts + first)
-        self.last = joined.slice(joined.num_rows - 1)
-
-    def _check_interleaved(
-        self, batch: pa.RecordBatch, starts: npt.NDArray[np.int64], first: int
-    ) -> None:
-        for row, name in zip(
-            starts.tolist(), batch["sequence"].take(starts).to_pylist(), strict=True
-        ):
-            if name in self.seen:
-                raise DataError(
-                    f"{self.where}, row {first + row + 1}: sequence {name!r} goes on after another "
-                    "one began; give each sequence its own id and keep its rows together"
-                )
-            self.seen.add(name)
-
-    def _check_constant(
-        self, batch: pa.RecordBatch, starts: npt.NDArray[np.int64], first: int
-    ) -> None:
-        inside = np.ones(batch.num_rows, dtype=bool)
-        inside[starts] = False
+    def check(self, batch: pa.RecordBatch, place: _Place) -> None:
+        """Look at one more batch."""
+        begins = _changes(batch["sequence"])
+        begins[0] = self.last.get("sequence") != batch["sequence"][0].as_py()
+        starts = np.flatnonzero(begins)
         for name in self.constant:
             if name in batch.schema.names:
-                changed = _changes(batch[name]) & inside
-                if changed.any():
-                    row = int(changed.argmax())
-                    raise DataError(
-                        f"{self.where}, row {first + row + 1}, column `{name}`: expected "
-                        f"{batch[name][row - 1].as_py()!r} on every row of sequence "
-                        f"{batch['sequence'][row].as_py()!r}, found {batch[name][row].as_py()!r}"
-                    )
+                self._check_constant(batch, name, begins, place)
+        self._check_interleaved(batch["sequence"].take(starts), starts, place)
+        self._check_splits(batch, starts, place)
+        self._check_lengths(batch, starts, place)
+        kept = {"sequence", *self.constant} & set(batch.schema.names)
+        self.last = {name: batch[name][-1].as_py() for name in kept}
 
-    def _check_splits(self, heads: pa.RecordBatch, rows: npt.NDArray[np.int64]) -> None:
-        if "split" not in heads.schema.names:
+    def _check_constant(
+        self, batch: pa.RecordBatch, name: str, begins: Mask, place: _Place
+    ) -> None:
+        changed = _changes(batch[name])
+        changed[0] = batch[name][0].as_py() != self.last.get(name)
+        changed &= ~begins
+        if changed.any():
+            row = int(changed.argmax())
+            expected = batch[name][row - 1].as_py() if row else self.last[name]
+            raise DataError(
+                f"{place.row(row)}, column `{name}`: expected {expected!r} on every row of "
+                f"sequence {batch['sequence'][row].as_py()!r}, found {batch[name][row].as_py()!r}"
+            )
+
+    def _check_interleaved(self, ids: pa.StringArray, starts: Rows, place: _Place) -> None:
+        again, _ = self.sequences.add(hashing.of_text(ids))
+        if again.any():
+            first = int(again.argmax())
+            raise DataError(
+                f"{place.row(starts[first])}: sequence {ids[first].as_py()!r} goes on after "
+                "another one began; give each sequence its own id and keep its rows together"
+            )
+
+    def _check_splits(self, batch: pa.RecordBatch, starts: Rows, place: _Place) -> None:
+        if "split" not in batch.schema.names:
             return
-        key = "group" if "group" in heads.schema.names else "sequence"
-        names, splits = heads[key].to_pylist(), heads["split"].to_pylist()
-        for row, name, split in zip(rows.tolist(), names, splits, strict=True):
-            place = f"{self.where}, row {row + 1}, column `split`"
-            if split not in SPLITS:
-                raise DataError(f"{place}: expected {', '.join(SPLITS)}, found {split!r}")
-            if self.split_of.setdefault(name, split) != split:
-                raise DataError(
-                    f"{place}: expected {self.split_of[name]!r} as on the other rows of {key} "
-                    f"{name!r}, found {split!r}; a {key} belongs to one split"
-                )
+        found = batch["split"].take(starts)
+        split = pc.index_in(found, pa.array(SPLITS))
+        if split.null_count:
+            row = pc.index(split.is_null(), value=True).as_py()
+            raise DataError(
+                f"{place.row(starts[row])}, column `split`: expected {', '.join(SPLITS)}, "
+                f"found {found[row].as_py()!r}"
+            )
+        if "group" in batch.schema.names:
+            self._check_groups(batch["group"].take(starts), split, starts, place)
+
+    def _check_groups(
+        self, groups: pa.StringArray, split: pa.Int32Array, starts: Rows, place: _Place
+    ) -> None:
+        codes = split.to_numpy().astype(np.uint32)
+        _, first = self.groups.add(hashing.of_text(groups), codes)
+        if (first != codes).any():
+            row = int((first != codes).argmax())
+            raise DataError(
+                f"{place.row(starts[row])}, column `split`: expected {SPLITS[first[row]]!r} as on "
+                f"the other rows of group {groups[row].as_py()!r}, found {SPLITS[codes[row]]!r}; "
+                "a group belongs to one split"
+            )
+
+    def _check_lengths(self, batch: pa.RecordBatch, starts: Rows, place: _Place) -> None:
+        """Count steps, and refuse the first sequence that has more than it may."""
+        edges = np.concatenate([[-self.steps], starts, [batch.num_rows]])
+        lengths = np.diff(edges)
+        self.steps = int(lengths[-1])
+        if self.max_steps is not None and (lengths > self.max_steps).any():
+            row = int(edges[(lengths > self.max_steps).argmax()]) + self.max_steps
+            raise DataError(
+                f"{place.row(row)}: expected up to {self.max_steps} steps (data.max_steps) in "
+                f"sequence {batch['sequence'][row].as_py()!r}, found more; "
+                "raise it, or set data.longer: cut"
+            )
 
 
-def _changes(column: pa.Array) -> npt.NDArray[np.bool_]:
+def _changes(column: pa.Array) -> Mask:
     """Where a value differs from the one in the row above; the first row counts as a change."""
     changes = np.ones(len(column), dtype=bool)
     changes[1:] = pc.not_equal(column[1:], column[:-1]).to_numpy(zero_copy_only=False)
     return changes
 
 
-def sequence_starts(ids: pa.Array) -> npt.NDArray[np.int64]:
+def sequence_starts(ids: pa.Array) -> Rows:
     """The rows at which a new sequence begins."""
     return np.flatnonzero(_changes(ids))
 
@@ -226,7 +308,8 @@ def write(batches: Iterable[pa.RecordBatch], path: Path) -> None:
     """Stream record batches into a Parquet file."""
     stream = iter(batches)
     first = next(stream)
-    with pq.ParquetWriter(path, first.schema, compression="zstd") as writer:
+    text = [name for name in first.schema.names if name in TEXT_COLUMNS]
+    with pq.ParquetWriter(path, first.schema, compression="zstd", use_dictionary=text) as writer:
         writer.write_batch(first)
         for batch in stream:
             writer.write_batch(batch)
@@ -244,7 +327,7 @@ def chunks(
         DataError: the file is missing or is not Parquet.
     """
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, pre_buffer=False) as file:  # else it keeps what was read
             yield from whole_sequences(file.iter_batches(batch_size=rows))
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; run `dvc repro` first") from None
@@ -282,55 +365,6 @@ def _chunk(batches: list[pa.RecordBatch]) -> tuple[pa.Table, npt.NDArray[np.int6
     return table, np.append(starts, table.num_rows)
 
 
-def summary(path: str | Path, *, task: str, where: str) -> dict[str, Any]:
-    """Count what a Parquet sequence table holds.
-
-    Args:
-        path: the file, as `write` has made it.
-        task: `tagging` or `classification`.
-        where: what to call the source in messages.
-
-    Returns:
-        The tree of `summary.json`: numbers of sequences, steps and features (or distinct tokens),
-        quantiles of the lengths, each class's count and share (of steps for tagging, of sequences
-        for classification), and the number of sequences in each split that the table names.
-
-    Raises:
-        DataError: all labels are the same.
-    """
-    lengths: list[npt.NDArray[np.int64]] = []
-    labels, named, tokens = Counter[str](), Counter[str](), set[str]()
-    features: list[str] = []
-    for table, offsets in chunks(path):
-        heads = table.take(offsets[:-1])
-        lengths.append(np.diff(offsets))
-        labels.update(value_counts((table if task == "tagging" else heads)["label"]))
-        features = feature_names(table.schema)
-        if "split" in table.schema.names:
-            named.update(value_counts(heads["split"]))
-        if "token" in table.schema.names:
-            tokens.update(table["token"].unique().to_pylist())
-    if len(labels) == 1:
-        (only,) = labels
-        raise DataError(
-            f"{where}, column `label`: expected two classes or more, found only {only!r}; "
-            "add sequences of another class"
-        )
-    joined = np.concatenate(lengths)
-    return {
-        "task": task,
-        "sequences": len(joined),
-        "steps": int(joined.sum()),
-        **({"tokens": len(tokens)} if tokens else {"features": features}),
-        "lengths": _quantiles(joined),
-        "labels": {
-            name: {"count": labels[name], "share": labels[name] / labels.total()}
-            for name in natural_order(labels)
-        },
-        "splits": {name: named[name] for name in SPLITS if name in named},
-    }
-
-
 def value_counts(column: pa.ChunkedArray) -> dict[str, int]:
     """How often each value occurs."""
     counted = column.value_counts()
@@ -341,12 +375,6 @@ def natural_order(names: Iterable[str]) -> list[str]:
     """Sort names as a person would: as numbers where all are numbers, else by the alphabet."""
     ordered = sorted(names)
     return sorted(ordered, key=int) if all(name.isdecimal() for name in ordered) else ordered
-
-
-def _quantiles(lengths: npt.NDArray[np.int64]) -> dict[str, float]:
-    shares = {"min": 0.0, "q25": 0.25, "median": 0.5, "q75": 0.75, "q95": 0.95, "max": 1.0}
-    found = np.quantile(lengths, list(shares.values())).tolist()
-    return {"mean": float(lengths.mean()), **dict(zip(shares, found, strict=True))}
 
 
 def export(batches: Iterable[pa.Table], path: Path) -> None:

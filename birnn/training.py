@@ -27,10 +27,11 @@ Score = Callable[..., tuple[Tensor, Tensor]]
 
 
 class Bounds(TypedDict):
-    """How large a batch may be; see `birnn.batching.epoch`."""
+    """What a batch holds; see `birnn.batching.epoch`."""
 
     batch_size: int
     batch_steps: int | None
+    spell: bool
 
 
 def fit(
@@ -49,6 +50,7 @@ def fit(
     resume: Path,
     on_epoch: Callable[[Epoch], None],
     batch_steps: int | None = None,
+    schedule: str = "constant",
     precision: str = "fp32",
     class_weights: str = "none",
     focal_gamma: float = 0.0,
@@ -66,13 +68,15 @@ def fit(
         batch_size: sequences in a batch at most.
         max_epochs: passes over the training sequences at most.
         patience: epochs without a lower validation loss after which training stops.
-        learning_rate: Adam's.
+        learning_rate: Adam's, in the first epoch.
         weight_decay: times the weights, it is added to the gradient.
         clip_norm: gradients longer than this are shortened to it.
         resume: where the state after each epoch is kept. If the file is there, training goes on
             from it, and ends with the same weights as if it had never stopped.
         on_epoch: called after every epoch, and first of all for each one that is resumed from.
         batch_steps: steps in a batch at most, padding included.
+        schedule: how the learning rate goes on: `constant`, or `linear`, which lowers it with every
+            epoch so that it would be 0 after `max_epochs`.
         precision: `fp32`, or `bf16` for products in bfloat16 (weights and sums stay float32).
         class_weights: `none`, or `balanced` for rare classes to count as much as frequent ones.
         focal_gamma: exponent of the focal loss; see `birnn.losses.cross_entropy`.
@@ -82,6 +86,9 @@ def fit(
     Raises:
         TrainingError: the loss is no longer a number.
     """
+    counts = train.token_counts()
+    if counts is not None:
+        model.expect(counts)
     model.to(device)
     optimizer = Adam(
         model.parameters(),
@@ -89,7 +96,8 @@ def fit(
         weight_decay=weight_decay,
         clip_norm=clip_norm,
     )
-    bounds = Bounds(batch_size=batch_size, batch_steps=batch_steps)
+    spell = bool(model.architecture.characters)
+    bounds = Bounds(batch_size=batch_size, batch_steps=batch_steps, spell=spell)
     weights = None
     if class_weights == "balanced":
         weights = losses.balanced(train.labels, model.architecture.classes).to(device)
@@ -102,12 +110,14 @@ def fit(
     for number in range(len(progress.history) + 1, max_epochs + 1):
         if number - 1 - progress.best_epoch >= patience:
             break
+        optimizer.learning_rate = learning_rate * _pace(schedule, number, max_epochs)
         torch.manual_seed(_epoch_seed(seed, number, group.rank))
         batches = batching.epoch(splits[0], **bounds, seed=seed, number=number, group=group)
         learned = _train(track(batches, f"epoch {number}"), score, optimizer, group)
         held_out = batching.in_order(splits[1], **bounds, group=group)
         measured = _measure(held_out, score, group)
-        epoch = Epoch(number, learned[0], measured[0], learned[1], measured[1], learning_rate)
+        figures = learned[0], measured[0], learned[1], measured[1]
+        epoch = Epoch(number, *figures, optimizer.learning_rate)
         _check(epoch)
         progress.history.append(epoch)
         if progress.best_epoch == number:
@@ -156,7 +166,7 @@ def _score(
     model.train(train)
     batch = batch.to(device)
     with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-        logits = model(batch.values, batch.lengths).flatten(0, -2).float()
+        logits = model(*batch.inputs).flatten(0, -2).float()
     labels = batch.labels.flatten()
     loss = objective(logits, labels)
     right = (logits.argmax(dim=1) == labels).sum()
@@ -174,6 +184,11 @@ def _mean(tallies: list[Tensor], group: Group) -> tuple[float, float]:
 def _epoch_seed(seed: int, number: int, rank: int) -> int:
     """A seed for each epoch and process, so that a resumed training draws the same dropout."""
     return (seed * 1_000_003 + number) * 1_009 + rank
+
+
+def _pace(schedule: str, number: int, max_epochs: int) -> float:
+    """What the learning rate is multiplied by; an epoch's number alone decides, so one resumes."""
+    return 1 - (number - 1) / max_epochs if schedule == "linear" else 1.0
 
 
 def _check(epoch: Epoch) -> None:

@@ -43,6 +43,7 @@ def main(name: str) -> None:
     validation = predict(MODELS / name, "validation", device) if judged.critical else test
     wanted = judged.model_dump()["critical"]
     evaluation.write_operating_points(EVALUATION / name, validation, test, wanted)
+    evaluation.write_trace(EVALUATION / name, model.load(MODELS / name)[0], test)
     knobs = params.of_run(chosen, name)
     run = tracking.run_of_model(chosen.problem, name, MODELS / name, params=knobs, data=PREPARED)
     run.log_evaluation(EVALUATION / name)

@@ -2,9 +2,10 @@
 
     python -m stages.prepare
 
-Reads `prepare` and, of `train`, `batch_size`, `batch_steps` and `seed` from params.yaml, and
-data/raw/.
-Writes data/prepared/{train,validation,test}.arrow, encoding.json and packing.json.
+Reads `prepare` and, of `train`, `batch_size`, `batch_steps` and `seed` from params.yaml, data/raw/,
+and the file that `prepare.vectors` names.
+Writes data/prepared/{train,validation,test}.arrow, encoding.json, vectors.safetensors and
+packing.json.
 """
 
 from __future__ import annotations
@@ -17,8 +18,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from birnn import buckets, encoding, errors, files, sequences, splits, tables
+from birnn import buckets, encoding, errors, files, sequences, splits, tables, vectors
+from birnn.encoding import Encoding
+from birnn.errors import ParamsError
 from birnn.params import Params, load
+from birnn.vectors import Vectors
 
 RAW, PREPARED = Path("data/raw"), Path("data/prepared")
 
@@ -29,25 +33,41 @@ def main() -> None:
     summary = files.read_json(RAW / "summary.json")
     chosen = partial(rows_of, params, named=list(summary["splits"]))
     encoded = encoding.fit(
-        (rows for rows, _ in chosen("train")),
+        chosen("train"),
         task=summary["task"],
         scale=params.prepare.scale,
+        frame=params.prepare.frame or 1,
         min_count=params.prepare.min_count,
+        lowercase=params.prepare.lowercase,
     )
+    pretrained = vectors_of(params.prepare.vectors, encoded)
     for split in tables.SPLITS:
         flat = (encoded.encode(rows, offsets) for rows, offsets in chosen(split))
         sequences.write(flat, PREPARED / f"{split}.arrow")
     files.write_json(PREPARED / "encoding.json", encoded.to_json())
+    vectors.write(pretrained, PREPARED / "vectors.safetensors")
     files.write_json(PREPARED / "packing.json", packing(params))
+
+
+def vectors_of(path: str | None, encoded: Encoding) -> Vectors:
+    """Read the vectors of the vocabulary, if there is a file of them.
+
+    Raises:
+        ParamsError: steps have no tokens.
+    """
+    if path is None:
+        return vectors.NONE
+    if encoded.vocabulary is None:
+        raise ParamsError(f"prepare.vectors: expected null without tokens, found {path!r}")
+    return vectors.of_vocabulary(path, encoded.vocabulary)
 
 
 def rows_of(
     params: Params, split: str, *, named: list[str]
 ) -> Iterator[tuple[pa.Table, npt.NDArray[np.int64]]]:
     """Read the sequences of one split, chunk by chunk."""
-    shares = params.prepare.split.model_dump()
     chunks = tables.chunks(RAW / "sequences.parquet")
-    return splits.select(chunks, split, named=named, **shares)
+    return splits.select(chunks, split, named=named, **params.prepare.splitting)
 
 
 def packing(params: Params) -> dict[str, object]:

@@ -2,10 +2,9 @@
 
     python -m stages.report
 
-Reads `problem`, `models` and `evaluate` from params.yaml, data/raw/summary.json,
-data/prepared/{encoding.json,packing.json,test.arrow,train.arrow}, models/ and evaluation/.
+Reads params.yaml, data/raw/summary.json, data/prepared/, models/ and evaluation/.
 Writes report/{report.html,report.md,verdict.json,comparison.json}, prints the verdict, and hangs
-the files on the runs in MLflow.
+the files and the pictures on the runs in MLflow.
 """
 
 from __future__ import annotations
@@ -28,10 +27,12 @@ from birnn import (
     verdict,
 )
 from birnn.comparison import Classes
+from birnn.encoding import Encoding
 from birnn.report import Result
 from birnn.sequences import Sequences
 
 RAW, PREPARED = Path("data/raw"), Path("data/prepared")
+SECTIONS = {"data", "evaluate", "model", "models", "prepare", "problem", "train"}  # as in dvc.yaml
 MODELS, EVALUATION, REPORT = Path("models"), Path("evaluation"), Path("report")
 
 
@@ -40,14 +41,14 @@ def main() -> None:
     chosen = params.load()
     results = [report.read(name, MODELS, EVALUATION) for name in chosen.models]
     summary = files.read_json(RAW / "summary.json")
-    encoding = files.read_json(PREPARED / "encoding.json")
+    encoding = Encoding(**files.read_json(PREPARED / "encoding.json"))
     train, test = (sequences.read(PREPARED / f"{split}.arrow") for split in ("train", "test"))
     answers = {
-        name: comparison.predicted(EVALUATION / name / "predictions.parquet", encoding["labels"])
+        name: comparison.predicted(EVALUATION / name / "predictions.parquet", encoding.labels)
         for name in chosen.models
     }
     limits = summary.get("limits", {})
-    compared = compare(results, answers, train, test, encoding["labels"], limits, chosen.evaluate)
+    compared = compare(results, answers, train, test, encoding.labels, limits, chosen.evaluate)
     concluded = conclude(results[0], answers, train, test, encoding, chosen.evaluate)
     files.write_json(REPORT / "comparison.json", compared)
     files.write_json(REPORT / "verdict.json", concluded)
@@ -58,20 +59,31 @@ def main() -> None:
         "summary": summary,
         "packing": files.read_json(PREPARED / "packing.json"),
         "verdict": concluded,
-        "curves": figures.curves({result.name: result.epochs for result in results}),
-        "by_length": figures.bars_by_length(
-            {result.name: result.by_length.to_dict("records") for result in results}, "f1_macro"
-        ),
+        "accents": {result.name: number % figures.ACCENTS for number, result in enumerate(results)},
+        "pictures": report.pictures(results, compared["ladder"]),
+        "identity": identify(chosen, results),
+        "knobs": report.knobs(chosen.model_dump(include=SECTIONS)),
         **compared,
     }
     files.write_text(REPORT / "report.html", report.render("report.html.j2", **content))
     files.write_text(REPORT / "report.md", report.render("report.md.j2", **content))
     print(concluded["sentence"])
-    for name in chosen.models:
-        knobs = params.of_run(chosen, name)
-        tracking.run_of_model(
-            chosen.problem, name, MODELS / name, params=knobs, data=PREPARED
-        ).log_report(REPORT)
+    for result in results:
+        knobs = params.of_run(chosen, result.name)
+        run = tracking.run_of_model(
+            chosen.problem, result.name, MODELS / result.name, params=knobs, data=PREPARED
+        )
+        report.attach(run, REPORT, result, content["pictures"])
+
+
+def identify(chosen: params.Params, results: Sequence[Result]) -> list[tuple[str, str]]:
+    """Name what a result rests on by the hashes that its MLflow runs are tagged with."""
+    found = [("data_sha256", tracking.data_sha256(PREPARED))]
+    for result in results:
+        knobs = tracking.params_sha256(params.of_run(chosen, result.name))
+        found.append((f"params_sha256 of {result.name}", knobs))
+        found.append((f"model_sha256 of {result.name}", result.sha256))
+    return found
 
 
 def compare(
@@ -103,16 +115,16 @@ def conclude(
     answers: Mapping[str, Classes],
     train: Sequences,
     test: Sequences,
-    encoding: Mapping[str, Any],
+    encoding: Encoding,
     judged: params.Evaluate,
 ) -> dict[str, Any]:
     """Give the tree of `verdict.json`."""
-    labels = encoding["labels"]
+    labels = encoding.labels
     leakage = data_checks.leakage(
         train,
         test,
         answers[result.name],
-        features=encoding["features"],
+        features=encoding.inputs,
         labels=labels,
         headline=f"f1_{judged.average}",
     )

@@ -34,12 +34,14 @@ from birnn import (
     sequences,
     tracking,
     training,
+    vectors,
 )
 from birnn.distributed import Group
 from birnn.encoding import Encoding
 from birnn.errors import DataError, ParamsError
 from birnn.history import Epoch
 from birnn.recurrent import GATES
+from birnn.vectors import Vectors
 
 PREPARED, MODELS = Path("data/prepared"), Path("models")
 
@@ -57,7 +59,9 @@ def main(name: str) -> None:
     devices.limit_threads(
         chosen.train.batch_size * architecture.hidden_size * GATES[architecture.cell]
     )
-    network = model.SequenceModel(describe(architecture, encoding))
+    pretrained = vectors.load(PREPARED / "vectors.safetensors")
+    network = model.SequenceModel(describe(architecture, encoding, pretrained))
+    network.start_from(pretrained)
     with distributed.joined() as group:
         if not group.leads:
             fit(network, chosen.train, device, group, on_epoch=lambda _: None)
@@ -89,14 +93,25 @@ def check_critical(critical: Mapping[str, params.Critical], encoding: Encoding) 
                 )
 
 
-def describe(chosen: params.Model, encoding: Encoding) -> model.Architecture:
-    """Join what params.yaml chooses with what the data fixes."""
+def describe(chosen: params.Model, encoding: Encoding, pretrained: Vectors) -> model.Architecture:
+    """Join what params.yaml chooses with what the data fixes.
+
+    Raises:
+        ParamsError: letters of steps that have no tokens, or a head for tagging.
+    """
+    if chosen.characters and not encoding.tokens:
+        raise ParamsError("model.characters: expected false without tokens, found true")
+    if chosen.head != "last" and encoding.task == "tagging":
+        raise ParamsError(f"model.head: expected last for tagging, found {chosen.head}")
     knobs = chosen.model_dump()
-    if encoding.features:
-        knobs["embedding_size"] = 0
-    inputs = len(encoding.features) or len(encoding.vocabulary) + 1
+    knobs["characters"] = encoding.characters if chosen.characters else ""
+    knobs["embedding_size"] = (pretrained.width or chosen.embedding_size) if encoding.tokens else 0
     return model.Architecture(
-        task=encoding.task, inputs=inputs, classes=len(encoding.labels), **knobs
+        task=encoding.task,
+        features=len(encoding.inputs),
+        tokens=0 if encoding.vocabulary is None else len(encoding.vocabulary) + 1,
+        classes=len(encoding.labels),
+        **knobs,
     )
 
 
@@ -180,7 +195,8 @@ def resume_path(
 ) -> Path:
     """Where a training keeps its state: named by the hash of all that decides its result."""
     what = [asdict(architecture), chosen.model_dump(), device.type, torch.__version__]
-    data = files.sha256(*(PREPARED / f"{split}.arrow" for split in ("train", "validation")))
+    names = ("train.arrow", "validation.arrow", "vectors.safetensors")
+    data = files.sha256(*(PREPARED / name for name in names))
     name = files.sha256_of_text(json.dumps([*what, data]))
     return tracking.root() / tracking.STATE / "resume" / f"{name}.safetensors"
 

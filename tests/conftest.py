@@ -26,22 +26,33 @@ ROOT = Path(__file__).parents[1]
 CLASSES = 3
 
 
+TOKENS = ["", "the", "NA", "é", "Zürich", "1", "a b", "null", "<i>", "x" * 70]
+
+
 def draw(
-    lengths: Sequence[int], *, features: int = 4, tagging: bool = True, seed: int = 0
+    lengths: Sequence[int],
+    *,
+    features: int = 4,
+    tokens: bool = False,
+    tagging: bool = True,
+    seed: int = 0,
 ) -> Sequences:
-    """Random sequences of three classes; without features their steps are tokens from 0 to 9."""
+    """Random sequences of three classes; with tokens from 0 to 9 if asked, or without features."""
     rng = np.random.default_rng(seed)
     steps = sum(lengths)
-    shape = (steps, features) if features else (steps,)
-    drawn = rng.standard_normal(shape) if features else rng.integers(10, size=shape)
+    values = rng.standard_normal((steps, features))
+    spelled = tokens or not features
+    places = rng.integers(10, size=steps) if spelled else None
     labels = rng.integers(CLASSES, size=steps if tagging else len(lengths))
     return Sequences(
-        values=drawn.astype(np.float32 if features else np.int32),
+        values=values.astype(np.float32),
         offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
         labels=labels.astype(np.int32),
         ids=pa.array([f"s{number}" for number in range(len(lengths))]),
         groups=pa.array([f"g{number // 2}" for number in range(len(lengths))]),
         tagging=tagging,
+        tokens=None if places is None else places.astype(np.int32),
+        dictionary=pa.array(TOKENS) if spelled else None,
     )
 
 
@@ -57,7 +68,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
     torch.manual_seed(0)
     architecture = Architecture("tagging", "GRU", 2, 0, 4, 1, 0.0, bidirectional=True, classes=3)
-    encoding = Encoding("tagging", ["a", "b", "c"], ["x", "y"], [1.0, 2.0], [0.5, 2.0], [])
+    encoding = Encoding("tagging", ["a", "b", "c"], ["x", "y"], [1.0, 2.0], [0.5, 2.0])
     model.save(model.SequenceModel(architecture), encoding, {}, folder)
     losses = enumerate([1.25, 0.75, 0.875], start=1)
     history.write(

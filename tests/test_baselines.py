@@ -18,8 +18,10 @@ LENGTHS = [5, 3, 8, 1, 6, 4] * 10
 def tokens(rows: list[list[int]], labels: list[int], *, tagging: bool) -> Sequences:
     ids = pa.array([f"s{number}" for number in range(len(rows))])
     offsets = np.cumsum([0, *map(len, rows)])
-    values = np.concatenate(rows).astype(np.int32)
-    return Sequences(values, offsets, np.array(labels, np.int32), ids, ids, tagging)
+    values = np.zeros((offsets[-1], 0), np.float32)
+    places = np.concatenate(rows).astype(np.int32)
+    names = pa.array(["", *(f"w{number}" for number in range(1, 10))])
+    return Sequences(values, offsets, np.array(labels, np.int32), ids, ids, tagging, places, names)
 
 
 @pytest.mark.parametrize("tagging", [True, False])
@@ -80,7 +82,35 @@ class TestTokens:
         other = tokens([[9, 0]], [0, 0], tagging=True)
         assert baselines.context_free(train, other, classes=3, seed=0).tolist() == [1, 1]
 
+    def test_are_the_same_where_they_spell_the_same(self) -> None:
+        train = tokens([[1, 2, 1], [1, 2, 3]], [0, 1, 0, 2, 1, 2], tagging=True)
+        other = tokens([[3, 2], [1, 4]], [0] * 4, tagging=True)
+        moved = replace(other, dictionary=pa.array(["", "w9", "w1", "w2", "w3"]))
+        found = baselines.context_free(train, moved, classes=3, seed=0)
+        assert found.tolist() == [1, 0, 0, 2]
+
     def test_of_a_sequence_vote(self) -> None:
         train = tokens([[1, 1, 2], [2, 2, 1], [2, 2]], [0, 1, 1], tagging=False)
         other = tokens([[1], [2, 2], [1, 2, 2, 2]], [0, 0, 0], tagging=False)
         assert baselines.context_free(train, other, classes=2, seed=0).tolist() == [0, 1, 1]
+
+
+class TestBoth:
+    def test_are_weighed_as_if_independent(self, ragged: Ragged) -> None:
+        train = ragged(LENGTHS, tokens=True, seed=1)
+        other = ragged([4, 9], tokens=True, seed=2)
+        found = baselines.context_free(train, other, classes=3, seed=0)
+        prior = np.bincount(train.labels) / len(train.labels)
+        model = LogisticRegression(max_iter=1000).fit(train.values, train.labels)
+        assert train.tokens is not None
+        assert other.tokens is not None
+        expected = []
+        for logs, token in zip(model.predict_log_proba(other.values), other.tokens, strict=True):
+            counts = np.bincount(train.labels[train.tokens == token], minlength=3) + prior
+            expected.append((logs + np.log(counts / counts.sum()) - np.log(prior)).argmax())
+        assert found.tolist() == expected
+
+    def test_a_class_that_train_has_not_is_never_given(self, ragged: Ragged) -> None:
+        train, other = ragged(LENGTHS, tokens=True), ragged([4, 9], tokens=True, seed=2)
+        found = baselines.context_free(train, other, classes=5, seed=0)
+        assert set(found.tolist()) <= {0, 1, 2}

@@ -36,18 +36,23 @@ class TestGather:
     @given(
         chosen=st.lists(st.integers(0, 4), min_size=1, max_size=6),
         features=st.sampled_from([0, 1, 3]),
+        tokens=st.booleans(),
         tagging=st.booleans(),
     )
     def test_like_a_plain_loop(
-        self, ragged: Ragged, chosen: list[int], features: int, tagging: bool
+        self, ragged: Ragged, chosen: list[int], features: int, tokens: bool, tagging: bool
     ) -> None:
-        drawn = ragged([3, 1, 5, 2, 5], features=features, tagging=tagging)
+        drawn = ragged([3, 1, 5, 2, 5], features=features, tokens=tokens, tagging=tagging)
         batch = batching.gather(drawn, np.array(chosen))
-        values = [torch.tensor(drawn.values[a:b]) for a, b in pairwise(drawn.offsets.tolist())]
+        places = [slice(a, b) for a, b in pairwise(drawn.offsets.tolist())]
+        values = [torch.tensor(drawn.values[place]) for place in places]
         labels = [torch.tensor(drawn.labels[a:b]).long() for a, b in pairwise(drawn.label_offsets)]
-        expected = padded([values[index] for index in chosen], 0)
-        assert torch.equal(batch.values, expected if features else expected.long())
-        assert batch.values.dtype == (torch.float32 if features else torch.int64)
+        assert torch.equal(batch.values, padded([values[index] for index in chosen], 0))
+        assert batch.values.dtype == torch.float32
+        assert (batch.tokens is None) == (drawn.tokens is None)
+        if batch.tokens is not None and drawn.tokens is not None:
+            words = [torch.tensor(drawn.tokens[places[index]]).long() for index in chosen]
+            assert torch.equal(batch.tokens, padded(words, 0))
         assert batch.lengths.tolist() == drawn.lengths[chosen].tolist()
         assert batch.indices.tolist() == chosen
         assert batch.count == sum(len(labels[index]) for index in chosen)
@@ -58,12 +63,27 @@ class TestGather:
         assert nn.CrossEntropyLoss().ignore_index == IGNORED
 
     def test_copy_to_a_device(self, ragged: Ragged) -> None:
-        batch = batching.gather(ragged([3, 1]), np.array([1, 0]))
+        batch = batching.gather(ragged([3, 1], tokens=True), np.array([1, 0]), spell=True)
         moved = batch.to(torch.device("meta"))
-        assert {moved.values.device.type, moved.lengths.device.type, moved.labels.device.type} == {
-            "meta"
-        }
-        assert moved.values.shape == batch.values.shape
+        assert {part.device.type for part in tensors(moved)} == {"meta"}
+        assert [part.shape for part in tensors(moved)] == [part.shape for part in tensors(batch)]
+
+    @pytest.mark.parametrize("resident", [False, True])
+    def test_only_tokens_are_spelled_and_only_if_asked(
+        self, ragged: Ragged, resident: bool
+    ) -> None:
+        for drawn in (ragged([3, 1]), ragged([3, 1], features=0)):
+            split = batching.resident(drawn, torch.device("cpu")) if resident else drawn
+            for spell in (False, True):
+                batch = batching.gather(split, np.array([1, 0]), spell=spell)
+                assert (batch.spelling is not None) == (spell and drawn.tokens is not None)
+
+
+def tensors(batch: Batch) -> list[Tensor]:
+    """All that a batch holds."""
+    assert batch.tokens is not None
+    assert batch.spelling is not None
+    return [batch.values, batch.lengths, batch.labels, batch.tokens, *batch.spelling]
 
 
 class TestEpoch:
@@ -114,15 +134,13 @@ class TestSeveralProcesses:
 @pytest.mark.parametrize("features", [0, 1, 3])
 class TestResident:
     def test_the_same_batches(self, ragged: Ragged, features: int, tagging: bool) -> None:
-        drawn = ragged(lengths_of(30).tolist(), features=features, tagging=tagging)
+        drawn = ragged(lengths_of(30).tolist(), features=features, tokens=True, tagging=tagging)
         there = batching.resident(drawn, torch.device("cpu"))
-        found = batching.epoch(there, batch_size=4, seed=1, number=1)
+        found = batching.epoch(there, batch_size=4, seed=1, number=1, spell=True)
         for batch, expected in zip(
-            found, batching.epoch(drawn, batch_size=4, seed=1, number=1), strict=True
+            found, batching.epoch(drawn, batch_size=4, seed=1, number=1, spell=True), strict=True
         ):
-            for name in ("values", "lengths", "labels"):
-                one, other = getattr(batch, name), getattr(expected, name)
-                torch.testing.assert_close(one, other, rtol=0, atol=0)
+            torch.testing.assert_close(tensors(batch), tensors(expected), rtol=0, atol=0)
             assert batch.indices.tolist() == expected.indices.tolist()
             assert batch.count == expected.count
 

@@ -36,7 +36,7 @@ def leakage(train: Sequences, test: Sequences) -> Check:
     """Look at a model that is right on the first half of the test labels."""
     half = len(test.labels) // 2
     predicted = np.concatenate([test.labels[:half], np.zeros(len(test.labels) - half, np.int32)])
-    features = FEATURES if train.values.ndim == 2 else []
+    features = FEATURES[: train.values.shape[1]]
     return data_checks.leakage(
         train, test, predicted, features=features, labels=LABELS, headline="f1_macro"
     )
@@ -100,6 +100,18 @@ class TestLeakage:
         check = leakage(train, replace(test, groups=pa.array([f"t{n}" for n in range(20)])))
         assert check.status == "pass"
         assert not [name for name in check.figures if name.startswith("feature")]
+
+    def test_of_tokens_by_what_they_spell(self, ragged: Ragged) -> None:
+        train = ragged([40] * 40, features=0)
+        assert train.tokens is not None
+        assert train.dictionary is not None
+        places = len(train.dictionary) - 1 - train.tokens
+        names = pa.array(train.dictionary.to_pylist()[::-1])
+        moved = replace(train, tokens=places, dictionary=names).select(np.arange(20))
+        moved = replace(moved, groups=pa.array([f"t{n}" for n in range(20)]))
+        assert leakage(train, moved).figures["copied"] == 20
+        renamed = replace(moved, dictionary=train.dictionary)
+        assert leakage(train, renamed).figures["copied"] == 0
 
     def test_of_few_and_many_steps(self, splits: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
         train, test = splits

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from birnn import encoding, files, tables
 from birnn.encoding import Encoding
-from birnn.errors import DataError
+from birnn.errors import DataError, ParamsError
+from birnn.sequences import Sequences
 
 
 def table(task: str = "tagging", **columns: Any) -> pa.Table:
@@ -35,15 +36,28 @@ def tokens(*names: str) -> pa.Table:
     return table(sequence=["a"] * len(names), token=list(names), label=["p"] * len(names))
 
 
-def fit(
-    *parts: pa.Table, task: str = "tagging", scale: bool = True, min_count: int = 1
-) -> Encoding:
-    return encoding.fit(parts, task=task, scale=scale, min_count=min_count)
+def fit(*parts: pa.Table, task: str = "tagging", **options: Any) -> Encoding:
+    chunks = [(part, offsets_of(part)) for part in parts]
+    return encoding.fit(chunks, task=task, **({"scale": "global"} | options))
 
 
 def offsets_of(rows: pa.Table) -> Any:
     starts = tables.sequence_starts(rows["sequence"].combine_chunks())
     return np.append(starts, rows.num_rows)
+
+
+def dictionary(encoded: Sequences) -> list[str]:
+    """What each place spells."""
+    assert encoded.dictionary is not None
+    names: list[str] = encoded.dictionary.to_pylist()
+    return names
+
+
+def spelled(encoded: Sequences) -> list[str]:
+    """The tokens of all steps."""
+    assert encoded.tokens is not None
+    names = dictionary(encoded)
+    return [names[place] for place in encoded.tokens.tolist()]
 
 
 class TestScaling:
@@ -73,7 +87,7 @@ class TestScaling:
 
     def test_without_it_values_stay(self) -> None:
         rows = features(0)
-        encoded = fit(rows, scale=False).encode(rows, offsets_of(rows))
+        encoded = fit(rows, scale="none").encode(rows, offsets_of(rows))
         for index, name in enumerate(["x", "y", "constant"]):
             np.testing.assert_array_equal(encoded.values[:, index], rows[name].to_numpy())
 
@@ -83,24 +97,95 @@ class TestVocabulary:
         fitted = fit(tokens("b", "c", "a", "c"), tokens("NA", "c"))
         assert fitted.vocabulary == ["c", "NA", "a", "b"]
         assert fitted.tokens
+        assert fitted.columns == ["sequence", "token"]
+        assert not fit(features(0)).tokens
 
     def test_rare_and_new_tokens_are_unknown(self) -> None:
         fitted = fit(tokens("a", "a", "b", "b", "b", "c"), min_count=2)
         rows = tokens("a", "b", "c", "new")
         encoded = fitted.encode(rows, np.array([0, 4]))
-        assert encoded.values.dtype == np.int32
-        assert encoded.values.tolist() == [2, 1, encoding.UNKNOWN, encoding.UNKNOWN]
+        assert encoded.tokens is not None
+        assert encoded.tokens.dtype == np.int32
+        assert encoded.tokens.tolist() == [2, 1, 3, 4]
+        assert dictionary(encoded) == ["", "b", "a", "c", "new"]
+        assert encoded.values.shape == (4, 0)
 
     def test_nothing_but_rare_tokens(self) -> None:
         fitted = fit(tokens("a", "b"), min_count=2)
         assert fitted.vocabulary == []
-        assert fitted.encode(tokens("a"), np.array([0, 1])).values.tolist() == [0]
+        assert spelled(fitted.encode(tokens("a"), np.array([0, 1]))) == ["a"]
 
     @given(st.lists(st.sampled_from(["a", "b", "é", "1", "NA", "null"]), min_size=1))
     def test_known_tokens_come_back(self, names: list[str]) -> None:
         fitted = fit(tokens(*names))
         encoded = fitted.encode(tokens(*names), np.array([0, len(names)]))
-        assert [fitted.vocabulary[index - 1] for index in encoded.values] == names
+        assert spelled(encoded) == names
+        assert fitted.vocabulary is not None
+        assert dictionary(encoded) == ["", *fitted.vocabulary]
+
+    def test_lower_case(self) -> None:
+        rows = tokens("The", "É", "the", "ß")
+        plain, lower = fit(rows), fit(rows, lowercase=True)
+        assert plain.vocabulary == ["The", "the", "É", "ß"]
+        assert lower.vocabulary == ["the", "ß", "é"]
+        assert lower.characters == "ehtßé"
+        assert spelled(lower.encode(tokens("THE", "NEW"), np.array([0, 2]))) == ["the", "new"]
+
+    def test_the_alphabet_is_that_of_all_training_tokens(self) -> None:
+        assert fit(tokens("ba", "é"), tokens("a😀"), min_count=2).characters == "abé😀"
+        assert fit(features(0)).characters == ""
+
+    def test_beside_features(self) -> None:
+        rows = table(sequence=list("aab"), token=list("xyx"), f=[1.0, 2.0, 6.0], label=list("pqp"))
+        fitted = fit(rows)
+        assert fitted.columns == ["sequence", "f", "token"]
+        encoded = fitted.encode(rows, np.array([0, 2, 3]))
+        assert spelled(encoded) == list("xyx")
+        np.testing.assert_allclose(
+            encoded.values[:, 0], (np.array([1, 2, 6]) - 3) / 14**0.5 * 3**0.5, rtol=1e-6
+        )
+
+
+class TestFrames:
+    ROWS = table(
+        "classification",
+        sequence=list("aaab"),
+        x=[1.0, 3.0, 5.0, 9.0],
+        y=[0.0, 0.0, 6.0, 4.0],
+        label=list("pppq"),
+    )
+
+    def test_steps_become_wider_and_fewer(self) -> None:
+        fitted = fit(self.ROWS, task="classification", scale="none", frame=2)
+        encoded = fitted.encode(self.ROWS, np.array([0, 3, 4]))
+        assert encoded.values.tolist() == [[1, 0, 3, 0], [5, 6, 0, 0], [9, 4, 0, 0]]
+        assert encoded.offsets.tolist() == [0, 2, 3]
+        assert encoded.labels.tolist() == [0, 1]
+        assert fitted.inputs == ["x (1 of 2)", "y (1 of 2)", "x (2 of 2)", "y (2 of 2)"]
+
+    def test_log_scales_are_there_once(self) -> None:
+        fitted = fit(self.ROWS, task="classification", scale="per_sequence", frame=3)
+        encoded = fitted.encode(self.ROWS, np.array([0, 3, 4]))
+        assert encoded.values.shape == (2, 3 * 2 + 2)
+        assert fitted.inputs[-2:] == ["log scale of x", "log scale of y"]
+        assert len(fitted.inputs) == 8
+
+    def test_padding_is_zero_after_scaling(self) -> None:
+        fitted = fit(self.ROWS, task="classification", frame=2)
+        encoded = fitted.encode(self.ROWS, np.array([0, 3, 4]))
+        assert encoded.values[1:, 2:].tolist() == [[0, 0], [0, 0]]
+
+    @pytest.mark.parametrize(
+        ("rows", "task", "what"),
+        [
+            (features(0), "tagging", "tagging, where each step has a label"),
+            (tokens("a", "b"), "classification", "tokens"),
+        ],
+    )
+    def test_refused(self, rows: pa.Table, task: str, what: str) -> None:
+        with pytest.raises(ParamsError) as refused:
+            fit(rows, task=task, frame=2)
+        assert str(refused.value) == f"prepare.frame: expected null for {what}, found 2"
 
 
 class TestLabels:
@@ -154,7 +239,7 @@ def test_an_empty_training_split() -> None:
         fit()
 
 
-@pytest.mark.parametrize("rows", [features(0), tokens("NA", "1", "é")], ids=["features", "tokens"])
+@pytest.mark.parametrize("rows", [features(0), tokens("NA", "1", "é😀")])
 def test_round_trip_through_json(rows: pa.Table, tmp_path: Path) -> None:
     fitted = fit(rows)
     files.write_json(tmp_path / "encoding.json", fitted.to_json())

@@ -14,7 +14,10 @@ Array = NDArray[Any]
 
 def joined(sequences: list[Array]) -> Fingerprints:
     offsets = np.cumsum([0, *map(len, sequences)])
-    return fingerprints.of(np.concatenate(sequences), offsets)
+    steps = np.concatenate(sequences)
+    if steps.ndim == 2:
+        return fingerprints.of(steps, offsets)
+    return fingerprints.of(np.zeros((len(steps), 0), np.float32), offsets, steps)
 
 
 def noise(rng: np.random.Generator, num_sequences: int) -> list[Array]:
@@ -57,6 +60,17 @@ def test_keys_do_not_depend_on_the_neighbours(monkeypatch: pytest.MonkeyPatch) -
     for blocks in (joined(sequences), joined(sequences[::-1])):
         assert set(blocks.exact) == set(whole.exact)
         assert set(map(bytes, blocks.sketch)) == set(map(bytes, whole.sketch))
+
+
+def test_features_and_tokens_both_count() -> None:
+    values, offsets = np.ones((3, 2), np.float32), np.array([0, 1, 2, 3])
+    values[1] = 2
+    codes = np.array([10, 20], np.uint64)
+    exact = fingerprints.of(values, offsets, np.array([0, 0, 1]), codes).exact
+    assert len(set(exact)) == 3
+    alike = fingerprints.of(values, offsets, np.array([1, 1, 0]), codes[::-1])
+    assert exact.tolist() == alike.exact.tolist()
+    assert alike.numbers.tolist() == [3, 3, 3]
 
 
 def test_minus_zero_is_zero() -> None:

@@ -9,7 +9,17 @@ from pydantic import ValidationError
 
 from birnn import params, verdict
 from birnn.errors import ParamsError
-from birnn.params import HMMData, Params, SktimeData, TableData
+from birnn.params import (
+    ArraysData,
+    ConllData,
+    FastaData,
+    HMMData,
+    Params,
+    Retrain,
+    SktimeData,
+    TableData,
+    TextData,
+)
 
 ROOT = Path(__file__).parents[1]
 TEXT = """\
@@ -72,6 +82,18 @@ MISTAKES = {
         ("batch_size: 4", "hidden_size: 4"),
         "train.hidden_size: unknown key here; remove it, or move it to its own section",
     ),
+    "a fold of none": (
+        ("    test: 0.1\n", "    test: 0.1\n  fold: 2\n"),
+        "prepare: expected both `folds` and `fold`, or null for both, found",
+    ),
+    "a fold too many": (
+        ("    test: 0.1\n", "    test: 0.1\n  folds: 2\n  fold: 3\n"),
+        "prepare: expected `fold` from 1 up to `folds`, found",
+    ),
+    "a scaling that is none": (
+        ("    test: 0.1\n", "    test: 0.1\n  scale: true\n"),
+        "prepare.scale: expected 'none', 'global', 'per_sequence' or 'asinh', found True",
+    ),
     "a missing key": (("  classes: 2\n", ""), "data.classes: expected a value, found none;"),
     "no source": (
         ("  source: hmm\n", ""),
@@ -79,7 +101,7 @@ MISTAKES = {
     ),
     "an unknown source": (
         ("source: hmm", "source: hm"),
-        "data.source: expected one of 'hmm', 'table', 'sktime', found 'hm'",
+        "'table', 'text', 'conll', 'fasta', 'arrays', 'sktime', found 'hm'",
     ),
     "text for a number": (
         ("learning_rate: 0.01", "learning_rate: fast"),
@@ -167,6 +189,31 @@ MISTAKES = {
         ("train:", "evaluate:\n  resamples: 10\ntrain:"),
         "evaluate.resamples: expected greater than or equal to 100, found 10",
     ),
+    "a command in one piece": (
+        ("train:", "retrain:\n  refresh: dvc update\ntrain:"),
+        "retrain.refresh: expected a valid list, found 'dvc update'",
+    ),
+    "a command without words": (("train:", "retrain: {refresh: []}\ntrain:"), "retrain.refresh: "),
+    "an unknown moment to train": (
+        ("train:", "retrain: {when: nightly}\ntrain:"),
+        "retrain.when: expected 'schedule', 'data' or 'drift', found 'nightly'",
+    ),
+    "an unknown aim": (
+        ("train:", "retrain: {aim: better}\ntrain:"),
+        "retrain.aim: expected 'superior' or 'not_inferior', found 'better'",
+    ),
+    "an unknown approval": (
+        ("train:", "retrain: {approval: none}\ntrain:"),
+        "retrain.approval: expected 'automatic' or 'manual', found 'none'",
+    ),
+    "a negative margin": (
+        ("train:", "retrain: {class_margin: -0.1}\ntrain:"),
+        "retrain.class_margin: expected greater than or equal to 0, found -0.1",
+    ),
+    "a misspelt margin": (
+        ("train:", "retrain: {lenght_margin: 0.1}\ntrain:"),
+        "retrain.lenght_margin: unknown key; did you mean length_margin?",
+    ),
     "a misspelt key of a model with the name of a source": (
         ("  forward:\n", "  hmm:\n    hiden_size: 3\n  forward:\n"),
         "models.hmm.hiden_size: unknown key; did you mean hidden_size?",
@@ -218,6 +265,43 @@ class TestMistakes:
 
 SOURCES: dict[str, tuple[dict[str, Any], type]] = {
     "table": ({"source": "table", "task": "tagging", "path": "x.csv"}, TableData),
+    "official splits": (
+        {
+            "source": "table",
+            "task": "classification",
+            "train": "a.csv",
+            "validation": "b.csv",
+            "test": "c.csv",
+            "max_steps": 100,
+            "longer": "cut",
+        },
+        TableData,
+    ),
+    "texts": (
+        {
+            "source": "text",
+            "path": "x.tsv",
+            "text": "review",
+            "quotes": False,
+            "encoding": "cp1252",
+        },
+        TextData,
+    ),
+    "a file for each class": (
+        {
+            "source": "text",
+            "classes": {"neg": "a", "pos": "b"},
+            "tokens": "pattern",
+            "pattern": r"\w+",
+        },
+        TextData,
+    ),
+    "sentences": (
+        {"source": "conll", "train": "a", "test": "b", "token": 3, "separator": "tab"},
+        ConllData,
+    ),
+    "letters": ({"source": "fasta", "path": "a.fa", "label_pattern": "(.)$", "kmer": 3}, FastaData),
+    "arrays": ({"source": "arrays", "task": "tagging", "path": "a.npz"}, ArraysData),
     "sktime by name": ({"source": "sktime", "name": "JapaneseVowels"}, SktimeData),
     "sktime by file": ({"source": "sktime", "train": "a.ts", "test": "b.ts"}, SktimeData),
     "classes of chains": (
@@ -226,7 +310,56 @@ SOURCES: dict[str, tuple[dict[str, Any], type]] = {
     ),
 }
 NO_SOURCES: dict[str, tuple[dict[str, Any], str]] = {
-    "a table without a path": ({"source": "table", "task": "tagging"}, "data.path: expected a val"),
+    "a table without a path": (
+        {"source": "table", "task": "tagging"},
+        "data: expected one of `path`, `train`",
+    ),
+    "two ways in": (
+        {"source": "text", "path": "a", "classes": {"a": "b"}},
+        "data: expected one of `path`, `train`, `classes`",
+    ),
+    "nothing to test on": (
+        {"source": "conll", "train": "a"},
+        "data: expected `train` and `test` together; one file alone is `path`",
+    ),
+    "validation alone": (
+        {"source": "fasta", "path": "a", "validation": "b"},
+        "data: expected `train` and `test` beside `validation`",
+    ),
+    "no class": (
+        {"source": "text", "classes": {}},
+        "data.classes: Dictionary should have at least",
+    ),
+    "an unknown encoding": (
+        {"source": "text", "path": "a.csv", "encoding": "latin-99"},
+        "data.encoding: expected an encoding that Python knows, such as latin-1, found 'latin-99'",
+    ),
+    "an encoding that is none": (
+        {"source": "conll", "path": "a", "encoding": "base64"},
+        "data.encoding: expected an encoding that Python knows",
+    ),
+    "a broken pattern": (
+        {"source": "text", "path": "a.csv", "tokens": "pattern", "pattern": "("},
+        "data.pattern: expected a regular expression (missing ), unterminated subpattern",
+    ),
+    "a pattern without its name": (
+        {"source": "text", "path": "a.csv", "pattern": "a"},
+        "data: expected `pattern` with `tokens: pattern`, and with nothing else",
+    ),
+    "a pattern without a group": (
+        {"source": "fasta", "path": "a.fa", "label_pattern": "a"},
+        "data: expected one group in `label_pattern`, around the class",
+    ),
+    "two places for labels": (
+        {"source": "fasta", "path": "a.fa", "label_pattern": "(a)", "labels": "b.csv"},
+        "data: expected `label_pattern` or `labels`, not both",
+    ),
+    "arrays without a task": ({"source": "arrays", "path": "a"}, "data.task: expected a value, f"),
+    "texts that are tagged": ({"source": "text", "path": "a", "task": "tagging"}, "data.task"),
+    "another way with long ones": (
+        {"source": "conll", "path": "a", "longer": "drop"},
+        "data.longer: expected 'refuse' or 'cut', found 'drop'",
+    ),
     "nothing to open": ({"source": "sktime"}, "expected either `name`"),
     "two to open": ({"source": "sktime", "name": "A", "train": "a.ts"}, "expected either `name`"),
     "a test alone": ({"source": "sktime", "name": "A", "test": "b.ts"}, "`train` beside `test`"),
@@ -253,6 +386,25 @@ class TestSources:
         with pytest.raises(ParamsError) as refused:
             params.load(path)
         assert expected in str(refused.value)
+
+
+class TestData:
+    def test_has_a_file_for_each_split(self) -> None:
+        splits = {"train": "a", "validation": "b", "test": "c"}
+        given = {"source": "table", "task": "tagging"}
+        tables = [params.data(given | files) for files in ({"path": "x"}, splits)]
+        assert [table.files for table in tables if isinstance(table, TableData)] == [
+            {"": "x"},
+            splits,
+        ]
+
+    def test_of_no_file_is_checked_too(self) -> None:
+        with pytest.raises(ParamsError) as refused:
+            params.data({"source": "table", "path": 1, "task": "sorting"})
+        assert str(refused.value) == (
+            "data.path: expected a valid string, found 1; "
+            "data.task: expected 'tagging' or 'classification', found 'sorting'"
+        )
 
 
 class TestModels:
@@ -290,6 +442,17 @@ class TestEvaluate:
             "a": ("recall", 0.8, 0.0),
             "1": ("precision", 0.9, 0.0),
         }
+
+
+class TestRetrain:
+    def test_may_be_left_out(self, tmp_path: Path) -> None:
+        assert load(tmp_path).retrain == Retrain()
+
+    def test_is_read(self, tmp_path: Path) -> None:
+        section = "retrain: {when: drift, refresh: [dvc, update], approval: manual, margin: 0}"
+        found = load(tmp_path, ("train:", f"{section}\ntrain:")).retrain
+        expected = {"when": "drift", "refresh": ["dvc", "update"], "approval": "manual"}
+        assert found.model_dump() == {**Retrain().model_dump(), **expected, "margin": 0}
 
 
 def test_a_whole_number_is_a_number(tmp_path: Path) -> None:

@@ -20,17 +20,24 @@ Ragged = Callable[..., Sequences]
 LENGTHS = [3, 1, 4, 1, 5, 9, 2, 6]
 CPU = torch.device("cpu")
 NAMES = ["1", "NA", "<script>"]
-FEATURES = Encoding("tagging", NAMES, ["x", "y"], [1.0, 2.0], [2.0, 4.0], [])
-TOKENS = Encoding("tagging", NAMES, [], [], [], ["the", "NA", "1"])
+FEATURES = Encoding("tagging", NAMES, ["x", "y"], [1.0, 2.0], [2.0, 4.0])
+TOKENS = Encoding("tagging", NAMES, [], [], [], ["the", "NA", "1"], "1ANeht")
+BOTH = replace(FEATURES, vocabulary=TOKENS.vocabulary, characters=TOKENS.characters)
 
 
-def build(encoding: Encoding, inputs: int | None = None) -> SequenceModel:
+def build(
+    encoding: Encoding, *, features: int | None = None, characters: bool = False
+) -> SequenceModel:
     torch.manual_seed(0)
     architecture = Architecture(
         task=encoding.task,
         cell="LSTM",
-        inputs=inputs or len(encoding.features) or len(encoding.vocabulary) + 1,
+        features=len(encoding.features) if features is None else features,
+        tokens=0 if encoding.vocabulary is None else len(encoding.vocabulary) + 1,
         embedding_size=6 if encoding.tokens else 0,
+        characters=encoding.characters if characters else "",
+        character_size=3,
+        character_hidden_size=4,
         hidden_size=8,
         num_layers=2,
         dropout=0.5,
@@ -45,9 +52,10 @@ def build(encoding: Encoding, inputs: int | None = None) -> SequenceModel:
 class TestProbabilities:
     def predict(self, of: Sequences) -> np.ndarray[Any, np.dtype[np.float32]]:
         task = "tagging" if of.tagging else "classification"
-        tokens = of.values.ndim == 1
-        encoding = replace(TOKENS if tokens else FEATURES, task=task)
-        return prediction.probabilities(build(encoding, 10 if tokens else 4), of, device=CPU)
+        encoding = replace(FEATURES if of.tokens is None else TOKENS, task=task)
+        width = of.values.shape[1]
+        network = build(encoding, features=width, characters=of.tokens is not None)
+        return prediction.probabilities(network, of, device=CPU)
 
     def test_like_one_sequence_at_a_time(
         self, ragged: Ragged, features: int, tagging: bool
@@ -111,6 +119,10 @@ ROWS: dict[str, list[Any]] = {
     "x": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
     "y": [6.0, 5.0, 4.0, 3.0, 2.0, 1.0],
 }
+WORDS: dict[str, list[Any]] = {
+    "sequence": ["b", "b", "a", "c", "c", "c"],
+    "token": ["the", "hat", "é", "hat", "The", "NA"],
+}
 
 
 def predict(
@@ -118,13 +130,15 @@ def predict(
     cuts: Sequence[int] = (),
     task: str = "tagging",
     thresholds: dict[str, float] | None = None,
+    characters: bool = False,
 ) -> pa.Table:
     """Predict a table that comes in parts."""
-    encoding = replace(FEATURES if "x" in rows else TOKENS, task=task)
+    read = FEATURES if "token" not in rows else BOTH if "x" in rows else TOKENS
+    encoding = replace(read, task=task)
     batch = pa.record_batch(rows)
     edges = [0, *cuts, batch.num_rows]
     parts = [batch.slice(start, end - start) for start, end in pairwise(edges)]
-    network = build(encoding)
+    network = build(encoding, characters=characters)
     return pa.concat_tables(
         prediction.of_table(network, encoding, thresholds or {}, parts, where="new.csv", device=CPU)
     )
@@ -141,8 +155,13 @@ class TestOfTable:
 
     @pytest.mark.parametrize("task", ["tagging", "classification"])
     @pytest.mark.parametrize("cuts", [(1,), (2,), (1, 4, 5), (3, 4)])
-    def test_it_may_come_in_parts(self, cuts: tuple[int, ...], task: str) -> None:
-        whole, parts = predict(ROWS, task=task), predict(ROWS, cuts, task)
+    @pytest.mark.parametrize("rows", [ROWS, WORDS, WORDS | ROWS])
+    def test_it_may_come_in_parts(
+        self, cuts: tuple[int, ...], task: str, rows: dict[str, list[Any]]
+    ) -> None:
+        characters = "token" in rows
+        whole = predict(rows, task=task, characters=characters)
+        parts = predict(rows, cuts, task, characters=characters)
         assert parts["sequence"].to_pylist() == whole["sequence"].to_pylist()
         for name in NAMES:
             one, other = (of[f"probability_{name}"].to_numpy() for of in (parts, whole))
@@ -166,12 +185,19 @@ class TestOfTable:
         rows: dict[str, list[Any]] = {"sequence": ["a"] * 3, "token": ["the", "never", "seen"]}
         other = {**rows, "token": ["the", "seen", "never"]}
         assert predict(rows).equals(predict(other))
+        one, two = (predict(each, characters=True) for each in (rows, other))
+        assert not one.equals(two)  # how they look still tells them apart
+
+    def test_tokens_beside_features(self) -> None:
+        found = predict(WORDS | ROWS)
+        assert not found.equals(predict({**WORDS, **ROWS, "x": ROWS["y"]}))
+        assert not found.equals(predict({**WORDS, **ROWS, "token": ["the"] * 6}))
 
     @pytest.mark.parametrize(
         ("rows", "expected"),
         [
             ({"sequence": ["a"], "x": [1.0]}, "expected a column `y` as in training, found seq"),
-            ({"sequence": ["a"], "note": ["t"]}, "expected a column `token` as in training"),
+            ({"sequence": ["a"], "token": ["t"], "x": [1]}, "expected a column `y` as in training"),
             ({"x": [1.0], "y": [1.0]}, "expected a column `sequence` as in training, found x, y"),
             ({**ROWS, "y": [1, 2, None, 4, 5, 6]}, "new.csv, row 3, column `y`: expected a finite"),
             ({**ROWS, "sequence": list("ababab")}, "new.csv, row 3: sequence 'a' goes on after"),
@@ -183,6 +209,12 @@ class TestOfTable:
             predict(rows)
         assert str(refused.value).startswith("new.csv")
         assert expected in str(refused.value)
+
+    def test_tokens_are_missing(self) -> None:
+        rows = pa.record_batch({"sequence": ["a"], "note": ["t"]})
+        found = prediction.of_table(build(TOKENS), TOKENS, {}, [rows], where="new.csv", device=CPU)
+        with pytest.raises(DataError, match=r"new\.csv: expected a column `token` as in training"):
+            list(found)
 
     def test_no_rows(self) -> None:
         found = prediction.of_table(build(FEATURES), FEATURES, {}, [], where="new.csv", device=CPU)

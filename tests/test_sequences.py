@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -25,22 +26,43 @@ LENGTHS = {
     "one sequence": [5],
     "one step in all": [1],
 }
-FEATURES = {"features": 4, "one feature": 1, "tokens": 0}
+COLUMNS: dict[str, dict[str, Any]] = {
+    "features": {"features": 4},
+    "one feature": {"features": 1},
+    "tokens": {"features": 0},
+    "features and tokens": {"features": 2, "tokens": True},
+}
 
 
 def assert_same(found: Sequences, expected: Sequences) -> None:
     """Values, shapes and types."""
-    for name in ("values", "offsets", "labels"):
+    for name in ("values", "offsets", "labels", "tokens"):
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), strict=True)
     assert (found.ids, found.groups) == (expected.ids, expected.groups)
+    assert found.dictionary == expected.dictionary
     assert found.tagging == expected.tagging
+
+
+def spelled(of: Sequences) -> list[str]:
+    """What the places of the dictionary spell."""
+    assert of.dictionary is not None
+    names: list[str] = of.dictionary.to_pylist()
+    return names
+
+
+def words(of: Sequences, start: int, end: int) -> list[str]:
+    """The tokens of some steps, spelled out."""
+    if of.tokens is None:
+        return []
+    names = spelled(of)
+    return [names[place] for place in of.tokens[start:end].tolist()]
 
 
 def slices(of: Sequences) -> list[tuple[Any, ...]]:
     """Everything about each sequence, by a plain loop."""
     places = zip(pairwise(of.offsets.tolist()), pairwise(of.label_offsets.tolist()), strict=True)
     return [
-        (name, group, of.values[a:b].tolist(), of.labels[c:d].tolist())
+        (name, group, of.values[a:b].tolist(), words(of, a, b), of.labels[c:d].tolist())
         for name, group, ((a, b), (c, d)) in zip(
             of.ids.to_pylist(), of.groups.to_pylist(), places, strict=True
         )
@@ -48,24 +70,80 @@ def slices(of: Sequences) -> list[tuple[Any, ...]]:
 
 
 @pytest.mark.parametrize("tagging", [True, False], ids=["tagging", "classification"])
-@pytest.mark.parametrize("features", FEATURES)
+@pytest.mark.parametrize("columns", COLUMNS)
 @pytest.mark.parametrize("lengths", LENGTHS)
 class TestFiles:
     def test_round_trip(
-        self, tmp_path: Path, ragged: Ragged, lengths: str, features: str, tagging: bool
+        self, tmp_path: Path, ragged: Ragged, lengths: str, columns: str, tagging: bool
     ) -> None:
-        written = ragged(LENGTHS[lengths], features=FEATURES[features], tagging=tagging)
+        written = ragged(LENGTHS[lengths], **COLUMNS[columns], tagging=tagging)
         sequences.write([written], tmp_path / "x.arrow")
         assert_same(sequences.read(tmp_path / "x.arrow"), written)
 
     def test_chunks_leave_no_trace(
-        self, tmp_path: Path, ragged: Ragged, lengths: str, features: str, tagging: bool
+        self, tmp_path: Path, ragged: Ragged, lengths: str, columns: str, tagging: bool
     ) -> None:
-        whole = ragged(LENGTHS[lengths], features=FEATURES[features], tagging=tagging)
+        whole = ragged(LENGTHS[lengths], **COLUMNS[columns], tagging=tagging)
         sequences.write([whole], tmp_path / "whole.arrow")
         single = (whole.select(np.array([index])) for index in range(len(whole)))
         sequences.write(single, tmp_path / "chunks.arrow")
         assert (tmp_path / "chunks.arrow").read_bytes() == (tmp_path / "whole.arrow").read_bytes()
+
+
+texts = st.text(max_size=3).map(lambda text: "w" + text)
+vocabularies = st.lists(texts, max_size=4, unique=True)
+dictionaries = st.lists(st.lists(texts, unique=True, max_size=5), min_size=1, max_size=4)
+
+
+class TestDictionaries:
+    @given(vocabulary=vocabularies, added=dictionaries, data=st.data())
+    def test_each_chunk_may_add_its_own(
+        self, vocabulary: list[str], added: list[list[str]], data: st.DataObject
+    ) -> None:
+        chunks = [self.chunk(vocabulary, new, data) for new in added]
+        expected = [row for chunk in chunks for row in slices(chunk)]
+        with TemporaryDirectory() as folder:
+            sequences.write(chunks, Path(folder, "x.arrow"))
+            found = sequences.read(Path(folder, "x.arrow"))
+            assert slices(found) == expected
+            names = spelled(found)
+        assert len(names) == len(set(names))
+        assert names[: len(vocabulary) + 1] == ["", *vocabulary]
+
+    def chunk(self, vocabulary: list[str], new: list[str], data: st.DataObject) -> Sequences:
+        """One sequence of tokens that are known, and of others."""
+        known = ["", *vocabulary]
+        names = [*known, *(name for name in new if name not in known)]
+        drawn = data.draw(st.lists(st.integers(0, len(names) - 1), min_size=1, max_size=6))
+        ids = pa.array(["s"])
+        return Sequences(
+            values=np.zeros((len(drawn), 0), np.float32),
+            offsets=np.array([0, len(drawn)]),
+            labels=np.zeros(len(drawn), np.int32),
+            ids=ids,
+            groups=ids,
+            tagging=True,
+            tokens=np.array(drawn, np.int32),
+            dictionary=pa.array(names, pa.string()),
+        )
+
+    def test_counts(self, ragged: Ragged, monkeypatch: pytest.MonkeyPatch) -> None:
+        drawn = ragged([9, 40], features=0)
+        monkeypatch.setattr(sequences, "COPY_BYTES", 7)
+        counts = drawn.token_counts()
+        assert counts is not None
+        spelled_out = words(drawn, 0, 49)
+        assert counts.tolist() == [spelled_out.count(name) for name in spelled(drawn)]
+        assert ragged([9]).token_counts() is None
+
+    def test_a_token_has_one_code_in_all(self, ragged: Ragged) -> None:
+        one = ragged([9], features=0)
+        other = replace(one, dictionary=pa.array([*reversed(spelled(one)), "new"]))
+        codes, others = one.token_codes(), other.token_codes()
+        assert codes is not None
+        assert others is not None
+        assert codes.tolist() == others[9::-1].tolist()
+        assert len(set(others.tolist())) == 11
 
 
 class TestWrite:
@@ -148,15 +226,15 @@ indices = st.lists(st.integers(0, 3), max_size=6).map(lambda found: np.array(fou
 
 
 class TestSelect:
-    @given(chosen=indices, tagging=st.booleans(), features=st.sampled_from([0, 1, 3]))
+    @given(chosen=indices, tagging=st.booleans(), columns=st.sampled_from([*COLUMNS]))
     def test_like_a_plain_loop(
         self,
         ragged: Ragged,
         chosen: np.ndarray[Any, np.dtype[np.int64]],
         tagging: bool,
-        features: int,
+        columns: str,
     ) -> None:
-        drawn = ragged([3, 1, 4, 2], tagging=tagging, features=features)
+        drawn = ragged([3, 1, 4, 2], tagging=tagging, **COLUMNS[columns])
         every = slices(drawn)
         assert slices(drawn.select(chosen)) == [every[index] for index in chosen]
 
@@ -181,11 +259,22 @@ class TestRepeats:
         assert sequences.repeats([ragged([3, 1, 4])]) == {"duplicates": 0, "conflicts": 0}
 
     @pytest.mark.parametrize("tagging", [True, False])
-    def test_in_one_split_and_in_several(self, ragged: Ragged, tagging: bool) -> None:
-        drawn = ragged([3, 1, 4], tagging=tagging)
+    @pytest.mark.parametrize("columns", COLUMNS)
+    def test_in_one_split_and_in_several(self, ragged: Ragged, columns: str, tagging: bool) -> None:
+        drawn = ragged([3, 1, 4], **COLUMNS[columns], tagging=tagging)
         again, other = drawn.select(np.array([0, 0, 2])), replace(drawn, labels=drawn.labels + 1)
         assert sequences.repeats([drawn, again]) == {"duplicates": 3, "conflicts": 0}
         assert sequences.repeats([again, other]) == {"duplicates": 3, "conflicts": 2}
+
+    def test_of_tokens_by_what_they_spell(self, ragged: Ragged) -> None:
+        drawn = ragged([3, 1, 4], features=0)
+        assert drawn.tokens is not None
+        names = spelled(drawn)
+        tokens = len(names) - drawn.tokens
+        same = replace(drawn, tokens=tokens, dictionary=pa.array(["new", *reversed(names)]))
+        other = replace(drawn, dictionary=pa.array([f"{name}?" for name in names]))
+        assert sequences.repeats([drawn, same]) == {"duplicates": 3, "conflicts": 0}
+        assert sequences.repeats([drawn, other]) == {"duplicates": 0, "conflicts": 0}
 
     def test_a_beginning_is_no_repeat(self, ragged: Ragged) -> None:
         drawn = ragged([4])

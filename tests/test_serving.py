@@ -40,15 +40,31 @@ def place(store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return store
 
 
-def save(folder: Path, *, task: str, tokens: bool) -> None:
-    """A model with random weights; it knows 3 features, or 20 tokens."""
+def save(folder: Path, *, task: str, columns: str) -> None:
+    """A model with random weights; it knows 3 features, 20 tokens and how they look, or both."""
     torch.manual_seed(0)
-    inputs, width = (21, 4) if tokens else (3, 0)
-    architecture = Architecture(task, "LSTM", inputs, width, 5, 2, 0.5, True, len(LABELS))
-    features = [] if tokens else ["x", "heart rate", "é"]
+    features = ["x", "heart rate", "é"] if "features" in columns else []
     scale = [float(number) for number in range(1, len(features) + 1)]
-    words = [f"w{number}" for number in range(20)] if tokens else []
-    encoding = Encoding(task, LABELS, features, scale, scale, words)
+    words = [f"w{number}" for number in range(20)] if "tokens" in columns else None
+    encoding = Encoding(task, LABELS, features, scale, scale, words, "0123456789w")
+    embedded: dict[str, Any] = {
+        "embedding_size": 4,
+        "tokens": 21,
+        "characters": encoding.characters,
+        "character_size": 3,
+        "character_hidden_size": 2,
+    }
+    architecture = Architecture(
+        task=task,
+        cell="LSTM",
+        features=len(features),
+        hidden_size=5,
+        num_layers=2,
+        dropout=0.5,
+        bidirectional=True,
+        classes=len(LABELS),
+        **(embedded if words else {"embedding_size": 0}),
+    )
     model.save(SequenceModel(architecture), encoding, {}, folder)
     history.write([Epoch(1, 1.0, 1.0, 0.5, 0.5, 0.01)], folder / "history.csv")
 
@@ -60,15 +76,15 @@ def log(folder: Path, place: Path) -> str:
     return f"runs:/{run.id}/model"
 
 
-def table(lengths: list[int], *, tokens: bool) -> pd.DataFrame:
+def table(lengths: list[int], columns: str) -> pd.DataFrame:
     """A request; some of its tokens are not in the vocabulary."""
     rng = np.random.default_rng(1)
-    names = np.repeat([f"s{number}" for number in range(len(lengths))], lengths)
-    if tokens:
-        drawn = rng.integers(25, size=len(names))
-        return pd.DataFrame({"sequence": names, "token": [f"w{number}" for number in drawn]})
-    columns = {name: rng.standard_normal(len(names)) for name in ("x", "heart rate", "é")}
-    return pd.DataFrame({"sequence": names, **columns})
+    request = {"sequence": np.repeat([f"s{number}" for number in range(len(lengths))], lengths)}
+    if "features" in columns:
+        request |= {name: rng.standard_normal(sum(lengths)) for name in ("x", "heart rate", "é")}
+    if "tokens" in columns:
+        request["token"] = np.array([f"w{n}" for n in rng.integers(25, size=sum(lengths))])
+    return pd.DataFrame(request)
 
 
 def directly(folder: Path, request: pd.DataFrame) -> pd.DataFrame:
@@ -80,12 +96,12 @@ def directly(folder: Path, request: pd.DataFrame) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("task", ["tagging", "classification"])
-@pytest.mark.parametrize("tokens", [False, True], ids=["features", "tokens"])
-def test_predicts_what_the_library_predicts(place: Path, task: str, tokens: bool) -> None:
-    save(place / "m", task=task, tokens=tokens)
+@pytest.mark.parametrize("columns", ["features", "tokens", "features and tokens"])
+def test_predicts_what_the_library_predicts(place: Path, task: str, columns: str) -> None:
+    save(place / "m", task=task, columns=columns)
     loaded = mlflow.pyfunc.load_model(log(place / "m", place))
     for lengths in ([1], [4, 1, 2], [300, 7]):  # no number of steps is built in
-        request = table(lengths, tokens=tokens)
+        request = table(lengths, columns)
         served = loaded.predict(request)
         pd.testing.assert_frame_equal(served, directly(place / "m", request))
         assert len(served) == (sum(lengths) if task == "tagging" else len(lengths))
@@ -93,16 +109,16 @@ def test_predicts_what_the_library_predicts(place: Path, task: str, tokens: bool
 
 class TestRequest:
     def test_may_have_more_columns(self, place: Path) -> None:
-        save(place / "m", task="tagging", tokens=False)
+        save(place / "m", task="tagging", columns="features")
         loaded = mlflow.pyfunc.load_model(log(place / "m", place))
-        request = table([3, 2], tokens=False)
+        request = table([3, 2], "features")
         wider = request.assign(label="no", note="x")[["label", *reversed(request.columns), "note"]]
         pd.testing.assert_frame_equal(loaded.predict(wider), loaded.predict(request))
 
     def test_must_have_the_features_and_whole_sequences(self, place: Path) -> None:
-        save(place / "m", task="tagging", tokens=False)
+        save(place / "m", task="tagging", columns="features")
         loaded = mlflow.pyfunc.load_model(log(place / "m", place))
-        request = table([2, 2], tokens=False)
+        request = table([2, 2], "features")
         with pytest.raises(MlflowException, match=r"missing inputs \['x'\]"):
             loaded.predict(request.drop(columns="x"))
         with pytest.raises(MlflowException, match="the request, row 3: sequence 's0' goes on"):
@@ -110,10 +126,21 @@ class TestRequest:
 
 
 def test_nothing_is_pickled(place: Path) -> None:
-    save(place / "m", task="tagging", tokens=True)
+    save(place / "m", task="tagging", columns="tokens")
     logged = Path(mlflow.artifacts.download_artifacts(log(place / "m", place)))
     found = {path.suffix for path in logged.rglob("*") if path.is_file()}
-    assert found <= {"", ".csv", ".j2", ".json", ".py", ".safetensors", ".txt", ".typed", ".yaml"}
+    assert found <= {
+        "",
+        ".css",
+        ".csv",
+        ".j2",
+        ".json",
+        ".py",
+        ".safetensors",
+        ".txt",
+        ".typed",
+        ".yaml",
+    }
 
 
 @contextmanager
@@ -161,8 +188,8 @@ def post(address: str, request: pd.DataFrame) -> Any:
 
 @pytest.mark.slow
 def test_server_predicts_what_the_library_predicts(place: Path) -> None:
-    save(place / "m", task="tagging", tokens=False)
-    request = table([5, 1, 40], tokens=False)
+    save(place / "m", task="tagging", columns="features")
+    request = table([5, 1, 40], "features")
     with server(log(place / "m", place), place) as address:
         served = pd.DataFrame(post(address, request))
         pd.testing.assert_frame_equal(served, directly(place / "m", request), check_dtype=False)

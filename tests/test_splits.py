@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from birnn import splits, tables
+from birnn.errors import ParamsError
 
 names = st.lists(st.text(max_size=5), max_size=20)
+NUMBERS = [str(number) for number in range(200)]
 assign = partial(splits.assign, validation=0.15, test=0.15)
 
 
@@ -45,6 +47,56 @@ class TestAssign:
         assert assign([]).tolist() == []
 
 
+class TestFolds:
+    def fold(self, number: int, names: list[str] = NUMBERS, folds: int = 5) -> list[str]:
+        found = splits.assign(names, validation=0.2, test=0.4, folds=folds, fold=number)
+        return [str(split) for split in found]
+
+    def test_each_name_is_tested_on_once(self) -> None:
+        folds = [self.fold(number) for number in range(1, 6)]
+        for turns in zip(*folds, strict=True):
+            assert turns.count("test") == 1
+        assert all(20 < fold.count("test") < 60 for fold in folds)
+
+    def test_validation_is_a_share_of_the_rest_and_of_every_fold(self) -> None:
+        names = [str(number) for number in range(20_000)]
+        folds = [self.fold(number, names) for number in range(1, 6)]
+        for number, fold in enumerate(folds):
+            rest = 20_000 - fold.count("test")
+            assert fold.count("validation") / rest == pytest.approx(0.2, abs=0.015)
+            for other in folds[:number] + folds[number + 1 :]:
+                mine = [split for split, turn in zip(fold, other, strict=True) if turn == "test"]
+                assert mine.count("validation") / len(mine) == pytest.approx(0.2, abs=0.03)
+
+    @given(known=names, new=names)
+    def test_stable_when_data_grows(self, known: list[str], new: list[str]) -> None:
+        assert self.fold(2, [*known, *new])[: len(known)] == self.fold(2, known)
+
+    def test_stable_between_releases(self) -> None:
+        # The values come from `b2sum --length 64`, of the names and of "validation of NAME".
+        found = self.fold(1, ["speaker-1", "né", "0", "1", "2"])
+        assert found == ["train", "test", "validation", "train", "test"]
+
+    def test_of_data_that_name_their_splits(self) -> None:
+        rows, starts = table(sequence=["a", "b"], split=["train", "test"])
+        with pytest.raises(ParamsError, match=r"prepare\.folds: expected null for data that name"):
+            splits.of_table(
+                rows, starts, validation=0.1, test=0.1, named=["train", "test"], folds=5, fold=1
+            )
+
+    def test_of_a_table(self) -> None:
+        rows, starts = table(sequence=NUMBERS)
+        chunks = [(rows, np.append(starts, rows.num_rows))]
+        tested = list[str]()
+        for fold in range(1, 6):
+            found = splits.select(
+                chunks, "test", validation=0.1, test=0.1, named=(), folds=5, fold=fold
+            )
+            for kept, offsets in found:
+                tested += kept["sequence"].take(offsets[:-1]).to_pylist()
+        assert sorted(tested) == sorted(NUMBERS)
+
+
 def table(**columns: list[str]) -> tuple[pa.Table, npt.NDArray[np.int64]]:
     """Sequences of two steps each, and where each begins."""
     doubled = {name: [value for value in column for _ in "12"] for name, column in columns.items()}
@@ -55,9 +107,6 @@ def table(**columns: list[str]) -> tuple[pa.Table, npt.NDArray[np.int64]]:
 def of_table(found: tuple[pa.Table, npt.NDArray[np.int64]], named: list[str]) -> list[str]:
     chosen: list[str] = splits.of_table(*found, validation=0.15, test=0.15, named=named).tolist()
     return chosen
-
-
-NUMBERS = [str(number) for number in range(200)]
 
 
 class TestOfTable:

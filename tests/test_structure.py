@@ -9,14 +9,19 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 FLOORS = [  # from the ground up; a file imports only from floors below its own
-    "adam buckets checks console distributed errors fingerprints losses recurrent splits verdict",
-    "devices files metrics operating_points params",
-    "history sequences tables",
-    "baselines batching checkpoint data_checks encoding figures scoring sources",
-    "comparison model",
+    "adam buckets checks console distributed errors fingerprints losses notifications"
+    " recurrent verdict",
+    "decisions devices files hashing metrics operating_points params reading schedule"
+    " significance splits",
+    "history promotion scaling sequences spelling tables vectors",
+    "baselines batching checkpoint data_checks drift encoding figures inspection scoring sources",
+    "comparison ingestion model",
     "prediction tracking training",
-    "evaluation",
-    "report serving",
+    "trace",
+    "evaluation judging registry workspace",
+    "attempts report serving",
+    "challenge",
+    "retraining",
     "cli",
 ]
 FLOOR_OF = {name: number for number, names in enumerate(FLOORS) for name in names.split()}

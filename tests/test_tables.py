@@ -2,7 +2,6 @@
 
 import csv
 from collections.abc import Iterator
-from functools import partial
 from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
@@ -50,10 +49,6 @@ MISTAKES = {
     "no ids": (changed(sequence=None), "t.csv: expected a column `sequence`, found x, label"),
     "no labels": (changed(label=None), "t.csv: expected a column `label`, found sequence, x"),
     "no features": (changed(x=None), "t.csv: expected `token` or at least one feature column"),
-    "tokens and features": (
-        changed(token=["t"] * 4),
-        "t.csv: expected `token` or numeric features, found both; drop `x`",
-    ),
     "NaN": (
         changed(x=[1.0, 2.0, float("nan"), 4.0]),
         "t.csv, row 3, column `x`: expected a finite number, found nan; fill it in",
@@ -174,8 +169,81 @@ class TestTypes:
         assert table["token"].to_pylist() == tokens
         assert tables.feature_names(table.schema) == []
 
+    def test_features_beside_tokens(self) -> None:
+        found = check(changed(token=["s", "t", "u", "s"]))
+        assert found.schema.names == ["sequence", "token", "label", "x"]
+        assert tables.feature_names(found.schema) == ["x"]
+
     def test_labels_are_needed_for_training_only(self) -> None:
         assert check(changed(label=None), labelled=False).num_rows == 4
+
+
+class TestSeveralFiles:
+    def part(self, path: str, **columns: Any) -> pa.RecordBatch:
+        return tables.from_file(pa.record_batch(changed(**columns)), path)
+
+    def check(self, *parts: pa.RecordBatch) -> pa.Table:
+        return pa.Table.from_batches(tables.checked(parts, task="tagging", where="all"))
+
+    def test_columns_are_brought_into_one_order(self) -> None:
+        other = self.part("b.csv", sequence=["d", "e", "e", "f"]).select(["label", "x", "sequence"])
+        found = self.check(self.part("a.csv"), other)
+        assert found.schema.names == ["sequence", "label", "x"]
+        assert found["sequence"].to_pylist() == [*"aabc", *"deef"]
+
+    def test_a_sequence_may_go_on_in_the_next(self) -> None:
+        assert self.check(self.part("a"), self.part("b", sequence=["c", *"def"])).num_rows == 8
+
+    @pytest.mark.parametrize(
+        ("columns", "message"),
+        [
+            ({"x": [1.0, 2.0, float("nan"), 4.0]}, "b.csv, row 3, column `x`: expected a finite"),
+            ({}, "b.csv, row 1: sequence 'a' goes on after another one began"),
+            ({"y": [1, 2, 3, 4]}, "b.csv: expected no column `y`, as in the first file, found"),
+            ({"x": None, "y": [1, 2, 3, 4]}, "b.csv: expected a column `x`, as in the first file"),
+        ],
+    )
+    def test_a_mistake_is_named_in_its_own(self, columns: dict[str, Any], message: str) -> None:
+        with pytest.raises(DataError) as refused:
+            self.check(self.part("a.csv"), self.part("b.csv", **columns))
+        assert str(refused.value).startswith(message)
+
+    def test_names_with_line_breaks_stay_in_one_line(self) -> None:
+        with pytest.raises(DataError) as refused:
+            self.check(pa.record_batch({"a\nb": [1]}))
+        assert str(refused.value) == r"all: expected names of columns in one line, found 'a\nb'"
+
+
+class TestLengths:
+    @pytest.mark.parametrize("place", range(1, 7))
+    def test_the_row_that_is_one_too_many_is_named(self, place: int) -> None:
+        batch = pa.record_batch(
+            {"sequence": list("abbbbbc"), "x": range(7), "label": list("pqpqpqp")}
+        )
+        for most, row in ((5, None), (4, 6), (3, 5), (1, 3)):
+            checked = tables.checked(
+                cut(batch, [place]), task="tagging", where="t.csv", max_steps=most
+            )
+            if row is None:
+                assert sum(batch.num_rows for batch in checked) == 7
+                continue
+            message = (
+                rf"t\.csv, row {row}: expected up to {most} steps \(data.max_steps\) in .* 'b'"
+            )
+            with pytest.raises(DataError, match=message):
+                list(checked)
+
+    def test_a_table_may_not_have_more_steps_than_can_be_counted(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(tables, "MOST_STEPS", 3)
+        assert complaint(GOOD) == "t.csv: expected up to 3 steps in all, found more"
+
+    def test_batches_without_rows_are_passed_over(self) -> None:
+        batch = pa.record_batch(GOOD)
+        parts = [batch.slice(0, 0), batch.slice(0, 2), batch.slice(0, 0), batch.slice(2)]
+        checked = tables.checked(parts, task="tagging", where="t.csv")
+        assert [part.num_rows for part in checked] == [2, 2]
 
 
 @st.composite
@@ -310,54 +378,6 @@ class TestChunks:
     def test_a_missing_file(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match=r"t\.parquet: no such file; run `dvc repro` first"):
             list(tables.chunks(tmp_path / "t.parquet"))
-
-
-class TestSummary:
-    def test_of_tags(self, tmp_path: Path) -> None:
-        table = check(changed(split=["train", "train", "test", "test"]))
-        tables.write(table.to_batches(), tmp_path / "t.parquet")
-        assert tables.summary(tmp_path / "t.parquet", task="tagging", where="t.csv") == {
-            "task": "tagging",
-            "sequences": 3,
-            "steps": 4,
-            "features": ["x"],
-            "lengths": {
-                "mean": pytest.approx(4 / 3),
-                "min": 1.0,
-                "q25": 1.0,
-                "median": 1.0,
-                "q75": 1.5,
-                "q95": pytest.approx(1.9),
-                "max": 2.0,
-            },
-            "labels": {"p": {"count": 2, "share": 0.5}, "q": {"count": 2, "share": 0.5}},
-            "splits": {"train": 1, "test": 2},
-        }
-
-    def test_of_classes_and_tokens(self, tmp_path: Path) -> None:
-        table = check(changed(x=None, token=["s", "t", "u", "s"], label=["2", "2", "10", "2"]))
-        tables.write(table.to_batches(), tmp_path / "t.parquet")
-        found = tables.summary(tmp_path / "t.parquet", task="classification", where="t.csv")
-        assert found["tokens"] == 3
-        assert "features" not in found
-        assert list(found["labels"]) == ["2", "10"]
-        assert [count["count"] for count in found["labels"].values()] == [2, 1]
-        assert found["splits"] == {}
-
-    def test_one_label_only(self, tmp_path: Path) -> None:
-        tables.write(check(changed(label=["p"] * 4)).to_batches(), tmp_path / "t.parquet")
-        with pytest.raises(
-            DataError, match="`label`: expected two classes or more, found only 'p'"
-        ):
-            tables.summary(tmp_path / "t.parquet", task="tagging", where="t.csv")
-
-    def test_several_chunks_are_added_up(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        tables.write(check(GOOD).to_batches(), tmp_path / "t.parquet")
-        whole = tables.summary(tmp_path / "t.parquet", task="tagging", where="t.csv")
-        monkeypatch.setattr(tables, "chunks", partial(tables.chunks, rows=1))
-        assert tables.summary(tmp_path / "t.parquet", task="tagging", where="t.csv") == whole
 
 
 @pytest.mark.parametrize(

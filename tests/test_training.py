@@ -30,7 +30,7 @@ def build(**changes: Any) -> SequenceModel:
     tagger = Architecture(
         task="tagging",
         cell="GRU",
-        inputs=4,
+        features=4,
         embedding_size=0,
         hidden_size=5,
         num_layers=2,
@@ -267,6 +267,63 @@ class TestEarlyStopping:
         ]
         assert len(runs[0].history) == len(runs[1].history) == 2
         assert bits(networks[0]) == bits(networks[1])
+
+
+class TestTokens:
+    """Words, letters and features together, with word dropout."""
+
+    def build(self) -> SequenceModel:
+        return build(
+            tokens=7,
+            embedding_size=6,
+            word_dropout=0.3,
+            input_dropout=0.2,
+            characters="ANeht",
+            character_size=3,
+            character_hidden_size=2,
+        )
+
+    def test_the_same_bytes_as_if_never_stopped(self, tmp_path: Path, ragged: Ragged) -> None:
+        train, networks = ragged(LENGTHS, tokens=True), [self.build() for _ in range(2)]
+        options = {"max_epochs": 4, "schedule": "linear"}
+        expected = fit(networks[0], train, tmp_path / "a", **options)
+
+        def stop(epoch: Epoch) -> None:
+            if epoch.epoch == 2:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            fit(self.build(), train, tmp_path / "b", **options, on_epoch=stop)
+        assert fit(networks[1], train, tmp_path / "b", **options).history == expected.history
+        assert bits(networks[0]) == bits(networks[1])
+
+    def test_every_part_is_trained(self, tmp_path: Path, ragged: Ragged) -> None:
+        network, before = self.build(), self.build().state_dict()
+        fit(network, ragged(LENGTHS * 3, tokens=True), tmp_path)
+        for name, value in network.state_dict().items():
+            assert not torch.equal(value, before[name]), name
+
+
+class TestSchedule:
+    @pytest.mark.parametrize(
+        ("schedule", "rates"),
+        [("constant", [0.05] * 4), ("linear", [0.05, 0.0375, 0.025, 0.0125])],
+    )
+    def test_rates(self, tmp_path: Path, ragged: Ragged, schedule: str, rates: list[float]) -> None:
+        found = fit(build(), ragged(LENGTHS), tmp_path, schedule=schedule).history
+        assert [epoch.learning_rate for epoch in found] == pytest.approx(rates)
+
+    def test_a_lower_rate_moves_less(self, tmp_path: Path, ragged: Ragged) -> None:
+        networks = [build(dropout=0.0), build(dropout=0.0)]
+        train, options = ragged(LENGTHS), {"max_epochs": 2, "weight_decay": 0.0}
+        runs = [
+            fit(network, train, tmp_path / name, schedule=name, **options)
+            for network, name in zip(networks, ("constant", "linear"), strict=True)
+        ]
+        assert runs[0].history[0] == runs[1].history[0]
+        start = build(dropout=0.0).linear.weight
+        distances = [(network.linear.weight - start).norm().item() for network in networks]
+        assert distances[1] < distances[0]
 
 
 class TestLimits:

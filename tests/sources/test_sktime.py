@@ -1,6 +1,7 @@
 """Series from `.ts` files, and from those that the package sktime brings along."""
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from birnn import tables
+from birnn import inspection, tables
 from birnn.errors import DataError
 from birnn.sources import sktime
 
@@ -97,7 +98,8 @@ class TestShipped:
         batches = sktime.read(name="JapaneseVowels")
         checked = tables.checked(batches, task="classification", where="JapaneseVowels")
         tables.write(checked, tmp_path / "t.parquet")
-        summary = tables.summary(tmp_path / "t.parquet", task="classification", where="t.csv")
+        chunks = partial(tables.chunks, tmp_path / "t.parquet")
+        summary = inspection.summary(chunks(), chunks, task="classification", where="t.csv")
         assert summary["splits"] == {"train": 270, "test": 370}
         assert len(summary["features"]) == 12
         assert (summary["lengths"]["min"], summary["lengths"]["max"]) == (7, 29)

@@ -1,6 +1,7 @@
 """The user's own table: what is read, and how each fault of a file is named."""
 
 import gzip
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +59,16 @@ class TestFormats:
         (tmp_path / "t.csv").write_bytes(content)
         assert read(tmp_path / "t.csv") == COLUMNS
 
-    def test_compressed_csv(self, tmp_path: Path) -> None:
-        (tmp_path / "t.csv.gz").write_bytes(gzip.compress(CSV.encode()))
+    @pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".tsv", ".tsv.gz"])
+    def test_tabs_and_compression(self, tmp_path: Path, suffix: str) -> None:
+        content = CSV.replace(",", "\t" if "tsv" in suffix else ",").encode()
+        path = tmp_path / f"t{suffix}"
+        path.write_bytes(gzip.compress(content) if suffix.endswith("gz") else content)
+        assert read(path) == COLUMNS
+
+    def test_members_of_gzip_follow_each_other(self, tmp_path: Path) -> None:
+        head, tail = CSV.encode()[:50], CSV.encode()[50:]
+        (tmp_path / "t.csv.gz").write_bytes(gzip.compress(head) + gzip.compress(tail))
         assert read(tmp_path / "t.csv.gz") == COLUMNS
 
     def test_parquet(self, tmp_path: Path) -> None:
@@ -176,15 +185,58 @@ class TestMistakes:
         expected = ": no such file; put it there, or correct data.path"
         assert complaint(tmp_path / name) == expected
 
-    @pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
-    def test_a_folder(self, tmp_path: Path, name: str) -> None:
-        (tmp_path / name).mkdir()
-        assert complaint(tmp_path / name).startswith(f": expected {name[2:]}, found: ")
-
-    @pytest.mark.parametrize("name", ["t.xlsx", "t", "t.gz", "t.tsv"])
+    @pytest.mark.parametrize("name", ["t.xlsx", "t", "t.gz", "t.json"])
     def test_another_ending(self, tmp_path: Path, name: str) -> None:
-        expected = ": expected a name that ends in .csv, .csv.gz, .parquet"
+        expected = ": expected a name that ends in .csv, .csv.gz, .tsv, .tsv.gz, .parquet"
         assert complaint(tmp_path / name) == expected
+
+    @pytest.mark.parametrize("name", ["t.csv", "t.tsv"])
+    def test_a_quote_that_is_a_plain_character(self, tmp_path: Path, name: str) -> None:
+        """It would swallow the rows up to the next one."""
+        text = 'sequence,token,label\na,w,p\na,",q\nb,w,p\nb,",q\nc,w,p\n'
+        text = text if name == "t.csv" else text.replace(",", "\t")
+        expected = ", row 2, column `token`: found the end of a line between quotes; write a quote"
+        assert complaint(tmp_path / name, text.encode()).startswith(expected)
+
+    def test_parquet_whose_footer_promises_more_rows(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        pq.write_table(pa.table(COLUMNS), tmp_path / "t.parquet")
+        rows = pq.ParquetFile.iter_batches
+
+        def damaged(file: pq.ParquetFile) -> Iterator[pa.RecordBatch]:
+            return (batch.slice(1) for batch in rows(file))
+
+        monkeypatch.setattr(pq.ParquetFile, "iter_batches", damaged)
+        assert complaint(tmp_path / "t.parquet") == ": expected 3 rows, found 2"
+
+
+class TestFolders:
+    def test_parts_are_read_in_the_order_of_their_names(self, tmp_path: Path) -> None:
+        lines = CSV.splitlines()[1:]
+        for number, line in zip("201", (lines[2], lines[0], lines[1]), strict=True):
+            (tmp_path / f"part-{number}.csv").write_text(f"{HEADER}{line}\n")
+        for name in ("_SUCCESS", ".part-0.csv.crc"):
+            (tmp_path / name).write_text("not a part")
+        assert read(tmp_path) == COLUMNS
+
+    def test_a_mistake_is_named_in_its_part(self, tmp_path: Path) -> None:
+        (tmp_path / "a.csv").write_text(CSV)
+        (tmp_path / "b.csv").write_text(HEADER + "9,g,1,2,\n")
+        assert complaint(tmp_path) == "/b.csv, row 1, column `label`: value missing"
+
+    @pytest.mark.parametrize(
+        ("names", "message"),
+        [
+            ([], ": expected files in .csv, .csv.gz, .tsv, .tsv.gz, .parquet, found an empty"),
+            (["a.csv", "b.parquet"], ": expected parts of one kind, found a.csv and b.parquet"),
+            (["a.csv", "b.xlsx"], "/b.xlsx: expected a name that ends in .csv"),
+        ],
+    )
+    def test_that_are_none(self, tmp_path: Path, names: list[str], message: str) -> None:
+        for name in names:
+            (tmp_path / name).write_text(CSV)
+        assert complaint(tmp_path).startswith(message)
 
 
 def test_columns_of_no_interest_may_hold_text(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """What a user gets wrong, through the real stages: status 1, one line, nothing half-written."""
 
+import gzip
+import json
 import os
 import subprocess
 import sys
@@ -88,7 +90,7 @@ class TestParams:
             ("train", "max_epochs", 2.5, "train.max_epochs: expected a valid integer"),
             ("train", "patience", 0, "train.patience: expected greater than or equal to 1"),
             ("model", "cell", "LSMT", "model.cell: expected 'RNN', 'GRU' or 'LSTM', found 'LSMT'"),
-            ("data", "source", "hmmm", "data.source: expected one of 'hmm', 'table', 'sktime'"),
+            ("data", "source", "hmmm", "data.source: expected one of 'hmm', 'table', 'text'"),
             ("data", "max_steps", 2, "expected min_steps up to max_steps"),
         ],
     )
@@ -123,7 +125,6 @@ class TestTable:
             (table().drop(columns="label"), "expected a column `label`, found sequence, split"),
             (table().drop(columns="sequence"), "expected a column `sequence`, found split"),
             (table().drop(columns=["x", "y"]), "expected `token` or at least one feature column"),
-            (table(token="w"), "expected `token` or numeric features, found both; drop `x`"),
             (table(city="Bern"), "column `city`"),
             (table().iloc[:0], "table.csv: expected rows, found none"),
             (changed("x", 3, "nan"), "row 3, column `x`: expected a finite number"),
@@ -136,6 +137,8 @@ class TestTable:
             (changed("split", 4, "test"), "row 4, column `split`: expected 'train' on every row"),
             (table(split="dev"), "row 1, column `split`: expected train, validation, test"),
             (table(label="a"), "column `label`: expected two classes or more, found only 'a'"),
+            (changed("label", 24, "c"), "column `label`: 'c' is in test but not in train; add"),
+            (changed("label", 17, "c"), "column `label`: 'c' is in validation but not in train"),
         ],
     )
     def test_that_is_wrong(
@@ -148,8 +151,6 @@ class TestTable:
     @pytest.mark.parametrize(
         ("frame", "message"),
         [
-            (changed("label", 24, "c"), "label 'c' does not occur in the training split"),
-            (changed("label", 17, "c"), "label 'c' does not occur in the training split"),
             (table().query("split != 'train'"), "the training split is empty"),
             (table().query("split != 'test'"), "test.arrow: expected at least one sequence"),
         ],
@@ -173,6 +174,81 @@ class TestTable:
         Path(TABLE).unlink()
         refused(f"{TABLE}: no such file; put it there, or correct data.path", "generate")
         assert not written()
+
+
+class TestSources:
+    """Each source's own kind of fault, and what is not one but is reported."""
+
+    @pytest.mark.parametrize(
+        ("data", "content", "message"),
+        [
+            (
+                {"source": "text", "path": "x.csv"},
+                b"text,label\na,p\ncaf\xe9,p\n",
+                "x.csv, line 3: expected text in utf-8, found invalid continuation byte",
+            ),
+            (
+                {"source": "conll", "path": "x.conllu"},
+                b"1\ta\t_\tX\n2\tb\tY\n",
+                "x.conllu, line 2: expected 4 columns between tabs, found 3",
+            ),
+            (
+                {"source": "conll", "path": "x.conllu.gz"},
+                gzip.compress(b"1\ta\t_\tX\n")[:-5],
+                "x.conllu.gz: expected gzip, found: Compressed file ended before",
+            ),
+            (
+                {"source": "fasta", "path": "x.fa"},
+                b">s|a\nAC\n>s|b\nAC\n",
+                "x.fa, line 3: expected another id than that of the record before",
+            ),
+            (
+                {"source": "arrays", "path": "x.npz", "task": "tagging"},
+                b"values",
+                "x.npz: expected .npz, found: File is not a zip file",
+            ),
+            (
+                {"source": "table", "path": "x.parquet", "task": "tagging"},
+                b"PAR1 but not really",
+                "x.parquet: expected parquet, found: Parquet",
+            ),
+            (
+                {"source": "conll", "path": "x.conll", "max_steps": 2},
+                b"a X\nb Y\nc X\n",
+                "x.conll, row 3: expected up to 2 steps (data.max_steps) in sequence '000001'",
+            ),
+            (
+                {"source": "text", "train": "x.csv", "test": "y.csv"},
+                b"text,label\na,p\nb,n\n",
+                "y.csv: no such file; put it there, or correct data.path",
+            ),
+        ],
+    )
+    def test_in_one_line(
+        self, tree: Tree, refused: Refused, data: Tree, content: bytes, message: str
+    ) -> None:
+        Path(data.get("path", "x.csv")).write_bytes(content)
+        tree["data"] = data
+        write(tree)
+        refused(message, "generate")
+        assert not written()
+
+    def test_what_is_left_out_and_what_contradicts_itself(
+        self, tree: Tree, stage: Callable[..., None], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        Path("n.txt").write_text("bad\n\nso so\n")
+        Path("p.txt").write_text("good\nso so\n")
+        tree["data"] = {"source": "text", "classes": {"n": "n.txt", "p": "p.txt"}}
+        write(tree)
+        stage("generate")
+        assert capsys.readouterr().err.splitlines() == [
+            "left out: texts without a token, 1 in all, the first in n.txt, line 2",
+            "identical to an earlier sequence, but with other labels: 1, such as 'n-000003' (n) "
+            "and 'p-000002' (p)",
+        ]
+        summary = json.loads(Path("data/raw/summary.json").read_text())
+        assert summary["left_out"] == {"texts without a token": 1}
+        assert (summary["duplicates"], summary["conflicts"]) == (1, 1)
 
 
 class TestTraining:

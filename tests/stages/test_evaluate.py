@@ -14,7 +14,7 @@ import torch
 import yaml
 from sklearn.metrics import precision_recall_curve
 
-from birnn import files, model, prediction, sequences
+from birnn import files, model, prediction, sequences, tracking
 from birnn.sources import table
 
 Tree = dict[str, Any]
@@ -79,6 +79,39 @@ class TestWithoutCriticalClasses:
         for row in compared["ladder"][:4]:
             assert row["accuracy"]["low"] <= row["accuracy"]["value"] <= row["accuracy"]["high"]
         assert "points of accuracy (95 % interval" in compared["second_direction"]
+
+
+class TestReport:
+    def test_is_the_same_bytes_when_it_is_written_again(self, place: Path, stage: Stage) -> None:
+        judge(stage, *MODELS)
+        before = {path.name: path.read_bytes() for path in Path("report").iterdir()}
+        stage("report")
+        assert {path.name: path.read_bytes() for path in Path("report").iterdir()} == before
+        assert len(before["report.html"]) < 3_000_000
+
+    def test_shows_what_goes_through_the_judged_model(self, place: Path, stage: Stage) -> None:
+        judge(stage, *MODELS)
+        page = Path("report/report.html").read_text()
+        for shape in ("150 x 9 x 3", "150 x 9 x 10", "150 x 9 x 20"):
+            assert f"<code>{shape}</code>" in page
+        trace = files.read_json("evaluation/bidirectional/trace.json")
+        test = sequences.read("data/prepared/test.arrow")
+        number = test.ids.to_pylist().index(trace["sequence"])
+        rows = slice(test.offsets[number], test.offsets[number + 1])
+        both = [f"c{column}" for column in shares("bidirectional", "test")[rows].argmax(axis=1)]
+        assert [answer["both"]["label"] for answer in trace["answers"]] == both
+
+    def test_tells_the_hashes_that_its_runs_are_tagged_with(
+        self, place: Path, stage: Stage
+    ) -> None:
+        judge(stage, *MODELS)
+        page = Path("report/report.html").read_text()
+        client = tracking.connect()
+        runs = client.search_runs([tracking.experiment(client, "small")])
+        assert len(runs) == len(MODELS)
+        for run in runs:
+            for tag in ("data_sha256", "params_sha256", "model_sha256"):
+                assert f"<code>{run.data.tags[tag][:16]}</code>" in page
 
 
 class TestCriticalClass:

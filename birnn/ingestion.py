@@ -1,0 +1,221 @@
+"""The data that params describe, as one checked stream, whatever their source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from birnn import params, tables
+from birnn.errors import DataError
+from birnn.hashing import Seen
+from birnn.params import (
+    ArraysData,
+    ConllData,
+    Data,
+    FastaData,
+    FileData,
+    HMMData,
+    SktimeData,
+    TableData,
+    TextData,
+)
+from birnn.reading import Skipped, fields, one_line
+from birnn.sources import arrays, conll, fasta, hmm, sktime, table, text
+
+SOURCES = {
+    **dict.fromkeys((".parquet",), "table"),
+    **dict.fromkeys((".jsonl",), "text"),
+    **dict.fromkeys((".conllu", ".conll", ".bio", ".iob", ".iob2"), "conll"),
+    **dict.fromkeys((".fasta", ".fa", ".fna", ".faa"), "fasta"),
+    **dict.fromkeys((".npz",), "arrays"),
+    **dict.fromkeys((".ts",), "sktime"),
+}
+TABLES = (".csv", ".tsv")
+
+
+def rows(data: Data, skipped: Skipped) -> Iterator[pa.RecordBatch]:
+    """Stream the rows of the sequence table; see `birnn.tables.checked`.
+
+    Args:
+        data: the section of params.yaml.
+        skipped: counts what readers leave out.
+
+    Raises:
+        DataError: the data are missing, broken, or cannot be trained on.
+    """
+    limit, longer = (None, "") if isinstance(data, HMMData) else (data.max_steps, data.longer)
+    refused = limit if longer == "refuse" else None
+    checked = tables.checked(
+        read(data, skipped), task=data.task, where=name(data), max_steps=refused
+    )
+    return checked if limit is None or longer == "refuse" else cut(checked, limit, skipped)
+
+
+def cut(
+    batches: Iterable[pa.RecordBatch], max_steps: int, skipped: Skipped
+) -> Iterator[pa.RecordBatch]:
+    """Leave out the steps of each sequence after its first `max_steps`, and count them.
+
+    Args:
+        batches: consecutive rows of the sequence table, checked.
+        max_steps: how many to keep.
+        skipped: counts the others.
+    """
+    last, before = None, 0
+    for batch in batches:
+        starts = tables.sequence_starts(batch["sequence"])
+        lengths = np.diff(np.append(starts, batch.num_rows))
+        step = np.arange(batch.num_rows) - np.repeat(starts, lengths)
+        if batch["sequence"][0].as_py() == last:
+            step[: lengths[0]] += before
+        last, before = batch["sequence"][-1].as_py(), int(step[-1]) + 1
+        beyond = step >= max_steps
+        if beyond.any():
+            first = batch["sequence"][int(beyond.argmax())].as_py()
+            skipped.add("steps beyond data.max_steps", f"sequence {first!r}", int(beyond.sum()))
+        if not beyond.all():
+            yield batch.filter(pa.array(~beyond))
+
+
+def read(data: Data, skipped: Skipped) -> Iterator[pa.RecordBatch]:
+    """Open the source that `data.source` names."""
+    match data:
+        case HMMData():
+            lengths = data.model_dump(include={"sequences", "min_steps", "max_steps", "seed"})
+            return hmm.read(chain(data), mean_steps=data.mean_steps or data.max_steps, **lengths)
+        case TableData():
+            return _files(data, lambda path, _: table.read(path))
+        case TextData():
+            return _texts(data, skipped)
+        case ConllData():
+            return _files(data, partial(_sentences, data, Seen(), skipped))
+        case FastaData():
+            return _records(data, skipped)
+        case ArraysData():
+            return _files(
+                data, lambda path, prefix: arrays.read(path, task=data.task, prefix=prefix)
+            )
+        case SktimeData():
+            return sktime.read(name=data.name, train=data.train, test=data.test)
+
+
+def name(data: Data) -> str:
+    """What to call the data in messages."""
+    match data:
+        case TextData(classes=dict(classes)):
+            return ", ".join(classes.values())
+        case FileData(path=path, train=train) | SktimeData(name=path, train=train):
+            return path or train or ""
+        case _:
+            return data.source
+
+
+def of_file(path: Path, task: str | None = None) -> Data:
+    """Describe the data of a file by its name, and by the header of a CSV or TSV file.
+
+    Args:
+        path: a data file of any kind, a folder of parts of a table, or a file of params.
+        task: `tagging` or `classification`; by default what the source is for, and `tagging` for a
+            table.
+
+    Raises:
+        DataError: the name has none of the known endings.
+        ParamsError: the file of params is wrong, or the source is not for the task.
+    """
+    if path.suffix in (".yaml", ".yml"):
+        return params.load(path).data
+    section = {"source": _source(path), ("train" if path.suffix == ".ts" else "path"): str(path)}
+    if section["source"] == "table":
+        section["task"] = "tagging"
+    elif section["source"] == "arrays":
+        section["task"] = arrays.task_of(path)
+    return params.data(section | ({"task": task} if task else {}))
+
+
+def _source(path: Path) -> str:
+    suffix = Path(path.name.removesuffix(".gz")).suffix
+    if suffix in TABLES and not path.is_dir():
+        return _source_of_header(path)
+    if not path.is_dir() and suffix not in SOURCES:
+        known = ", ".join((*TABLES, *SOURCES))
+        raise DataError(f"{path}: expected a name that ends in {known}, perhaps .gz, or .yaml")
+    return "table" if path.is_dir() else SOURCES[suffix]
+
+
+def _source_of_header(path: Path) -> str:
+    _, header = next(fields(path, skipped=Skipped()), (0, []))
+    for column, source in (("sequence", "table"), ("text", "text")):
+        if column in header:
+            return source
+    found = one_line(", ".join(header)) if header else "nothing"
+    raise DataError(
+        f"{path}: expected a column `sequence` (a table of steps) or `text`, found {found}; "
+        "for other names write them into a file of params and check that"
+    )
+
+
+def chain(data: HMMData) -> hmm.Chain:
+    """Draw the chain that the params describe."""
+    knobs = data.model_dump(include={"classes", "features", "stay", "separation", "shares", "seed"})
+    if data.states is None:
+        return hmm.tagging_chain(lookalikes=data.lookalikes, **knobs)
+    return hmm.classification_chain(states=data.states, **knobs)
+
+
+def _files(
+    data: FileData, read_file: Callable[[str, str], Iterator[pa.RecordBatch]]
+) -> Iterator[pa.RecordBatch]:
+    """Read one file after the other, with a `split` column where each is an official split.
+
+    Args:
+        data: names the files.
+        read_file: called with a path, and with what to put before ids that are only numbers.
+    """
+    for split, path in data.files.items():
+        for batch in read_file(path, f"{split}-" if split else ""):
+            if split and "split" in batch.schema.names:
+                raise DataError(f"{path}: expected no column `split` beside data.{split}; drop it")
+            if split:
+                batch = batch.append_column("split", pa.array([split] * batch.num_rows))
+            yield tables.from_file(batch, path)
+
+
+def _texts(data: TextData, skipped: Skipped) -> Iterator[pa.RecordBatch]:
+    knobs = data.model_dump(include={"encoding", "pattern"}) | {"skipped": skipped}
+    if data.classes is None:
+        knobs |= data.model_dump(include={"text", "label", "quotes"})
+        yield from _files(data, lambda path, prefix: text.read(path, prefix=prefix, **knobs))
+        return
+    for label, path in data.classes.items():
+        for batch in text.read_class(path, label, **knobs):
+            yield tables.from_file(batch, path)
+
+
+def _records(data: FastaData, skipped: Skipped) -> Iterator[pa.RecordBatch]:
+    labels = None if data.labels is None else fasta.read_labels(data.labels)
+    knobs = data.model_dump(include={"label_pattern", "kmer", "stride"})
+    return _files(data, lambda path, _: fasta.read(path, labels=labels, skipped=skipped, **knobs))
+
+
+def _sentences(
+    data: ConllData, seen: Seen, skipped: Skipped, path: str, prefix: str
+) -> Iterator[pa.RecordBatch]:
+    form = conll.chosen_format(
+        path,
+        conllu=None if data.format is None else data.format == "conllu",
+        **data.model_dump(include={"token", "label", "separator", "comments"}),
+    )
+    documents = data.group == "document"
+    return conll.read(
+        path,
+        form,
+        encoding=data.encoding,
+        documents=documents,
+        prefix=prefix,
+        seen=seen,
+        skipped=skipped,
+    )

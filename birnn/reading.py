@@ -1,0 +1,141 @@
+"""Text files line by line, compressed or not, and what readers leave out on purpose.
+
+A fault in a file is one `DataError` that names the file, and the line where that can be known.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import re
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from birnn.errors import DataError
+
+LONGEST_FIELD = 1 << 26  # characters; what an opening quote without its end may swallow
+SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(slots=True)
+class Skipped:
+    """What readers have left out: how often each kind of thing, and the first place."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    first: dict[str, str] = field(default_factory=dict)
+
+    def add(self, what: str, place: str, count: int = 1) -> None:
+        """Count things of the kind `what`; the place is kept if it is the kind's first."""
+        self.counts[what] += count
+        self.first.setdefault(what, place)
+
+    def sentences(self) -> list[str]:
+        """One line for each kind of thing."""
+        return [
+            f"left out: {what}, {count} in all, the first in {self.first[what]}"
+            for what, count in self.counts.items()
+        ]
+
+
+def lines(path: str | Path, encoding: str = "utf-8") -> Iterator[str]:
+    """Read a text file line by line, line ends included; a name in `.gz` is decompressed.
+
+    Only a line feed ends a line, so that their number is that of `wc -l`.
+
+    Raises:
+        DataError: the file is missing, cut or not gzip, or a line is not in the encoding.
+    """
+    try:
+        with opened(path, encoding) as file:
+            yield from file
+    except UnicodeError as error:
+        line = _undecodable(path, encoding)
+        place = f", line {line}" if line else ""
+        raise DataError(
+            f"{path}{place}: expected text in {encoding}, found {error.args[-1]}; "
+            "name its encoding, or save it as UTF-8"
+        ) from None
+    except FileNotFoundError:
+        raise DataError(missing(path)) from None
+    except (EOFError, OSError, zlib.error) as error:
+        kind = "gzip" if str(path).endswith(".gz") else "a text file"
+        raise DataError(f"{path}: expected {kind}, found: {one_line(error)}") from None
+
+
+def fields(
+    path: str | Path, encoding: str = "utf-8", *, quotes: bool = True, skipped: Skipped
+) -> Iterator[tuple[int, list[str]]]:
+    """Read a CSV or TSV file row by row, its header first.
+
+    Args:
+        path: a name in `.tsv` or `.tsv.gz` stands for tabs, any other for commas.
+        encoding: of the file.
+        quotes: whether quotes may enclose a field; if not, they are characters like others. In a
+            TSV file they may not enclose the end of a line: such a quote is more likely a plain
+            character, and would swallow rows.
+        skipped: counts empty lines.
+
+    Yields:
+        The line on which a row ends, and its fields.
+
+    Raises:
+        DataError: names the line whose quotes do not close, or which has too few or many fields.
+    """
+    csv.field_size_limit(LONGEST_FIELD)
+    delimiter = "\t" if str(path).removesuffix(".gz").endswith(".tsv") else ","
+    reader = csv.reader(
+        lines(path, encoding),
+        delimiter=delimiter,
+        quoting=csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE,
+        strict=True,
+    )
+    last = width = 0
+    try:
+        for row in reader:
+            if delimiter == "\t" and reader.line_num > last + 1:
+                raise csv.Error("a quote that encloses the end of a line")
+            last, width = reader.line_num, width or len(row)
+            if not row:
+                skipped.add("empty lines", f"{path}, line {last}")
+            elif len(row) != width:
+                found = f"found {len(row)}: {delimiter.join(row)[:60]!r}"
+                raise DataError(f"{path}, line {last}: expected {width} fields, {found}")
+            else:
+                yield last, row
+    except csv.Error as error:
+        hint = "; if quotes are plain characters, set data.quotes: false" if quotes else ""
+        raise DataError(
+            f"{path}, line {reader.line_num}: expected fields, found: {one_line(error)}{hint}"
+        ) from None
+
+
+def missing(path: str | Path) -> str:
+    """What is said of a file that is not there."""
+    return f"{path}: no such file; put it there, or correct data.path"
+
+
+def one_line(found: object) -> str:
+    """What another library says, or what stands in a file, without its line breaks."""
+    return " ".join(str(found).split()) or type(found).__name__
+
+
+def opened(path: str | Path, encoding: str, errors: str = "strict") -> IO[str]:
+    """Open a text file, compressed or not; a byte order mark is passed over."""
+    with_mark = "utf-8-sig" if encoding.lower().replace("_", "-") in ("utf-8", "utf8") else encoding
+    if str(path).endswith(".gz"):
+        return gzip.open(path, "rt", encoding=with_mark, errors=errors, newline="\n")
+    return Path(path).open(encoding=with_mark, errors=errors, newline="\n")
+
+
+def _undecodable(path: str | Path, encoding: str) -> int | None:
+    """The first line that is not in the encoding, where lines can be told without it."""
+    try:
+        with opened(path, encoding, "surrogateescape") as file:
+            wrong = (number for number, line in enumerate(file, 1) if SURROGATES.search(line))
+            return next(wrong, None)
+    except (EOFError, OSError, UnicodeError, zlib.error):
+        return None

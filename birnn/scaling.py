@@ -1,0 +1,132 @@
+"""Numeric features on a scale that a network can learn from.
+
+`global`        (value - mean) / scale, with the mean and the standard deviation of all of train
+`per_sequence`  the same with each sequence's own; its log scale becomes one more feature
+`asinh`         asinh of (value - median) / interquartile range, which bends heavy tails
+`none`          values as they are
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Kind = Literal["none", "global", "per_sequence", "asinh"]
+Floats = npt.NDArray[np.floating[Any]]
+Offsets = npt.NDArray[np.int64]
+
+SAMPLE = 4_000_000  # numbers, of steps chosen at random, from which medians are taken
+FLAT = 1e-6  # a sequence that varies less, as a share of its mean, is rounding noise of float32
+
+
+class Fitting:
+    """Learns from chunks of training sequences what the scaling of their features needs.
+
+    Args:
+        kind: the scaling.
+    """
+
+    def __init__(self, kind: Kind) -> None:
+        self.kind = kind
+        self._moments: Any = None
+        self._logs: Floats | float = 0.0  # how many log scales, their sums, the sums of squares
+        self._sample: Floats | None = None
+        self._generator = np.random.default_rng(0)
+
+    def add(self, raw: Floats, offsets: Offsets) -> None:
+        """Look at some more sequences: (steps, features), and where each begins."""
+        if self.kind == "asinh":
+            self._draw(raw)
+        elif self.kind == "per_sequence":
+            logs = by_sequence(raw, offsets)[1]
+            known = np.nan_to_num(logs)
+            self._logs += np.stack([(~np.isnan(logs)).sum(0), known.sum(0), (known**2).sum(0)])
+        elif self.kind == "global":
+            from sklearn.preprocessing import StandardScaler  # takes a second to import
+
+            self._moments = (self._moments or StandardScaler()).partial_fit(raw)
+
+    def result(self, features: int) -> tuple[list[float], list[float]]:
+        """Give a mean and a scale for each feature; by `per_sequence`, of its log scale."""
+        if self.kind == "none":
+            return [0.0] * features, [1.0] * features
+        if self.kind == "asinh":
+            from sklearn.preprocessing import RobustScaler
+
+            assert self._sample is not None
+            found = RobustScaler().fit(self._sample[:, 1:])
+            return found.center_.tolist(), found.scale_.tolist()
+        if self.kind == "per_sequence":
+            count, total, squares = np.asarray(self._logs)
+            mean = total / np.maximum(count, 1)  # of none, where no sequence varies
+            variance = squares / np.maximum(count, 1) - mean**2
+            return mean.tolist(), np.sqrt(np.where(variance > FLAT**2, variance, 1)).tolist()
+        return self._moments.mean_.tolist(), self._moments.scale_.tolist()
+
+    def _draw(self, raw: Floats) -> None:
+        """Keep the steps with the lowest of numbers drawn for all, however they are chunked."""
+        drawn = np.column_stack([self._generator.random(len(raw)), raw])
+        joined = drawn if self._sample is None else np.concatenate([self._sample, drawn])
+        most = max(1, SAMPLE // raw.shape[1])
+        if len(joined) > most:
+            joined = joined[np.argpartition(joined[:, 0], most)[:most]]
+        self._sample = joined
+
+
+def scaled(
+    kind: Kind, raw: Floats, offsets: Offsets, *, mean: Floats, scale: Floats
+) -> tuple[Floats, Floats]:
+    """Scale sequences with what `Fitting` has learned.
+
+    Args:
+        kind: the scaling.
+        raw: (steps, features).
+        offsets: where each sequence begins, (sequences + 1,).
+        mean: (features,).
+        scale: (features,).
+
+    Returns:
+        (steps, features), and what is the same at every step of a sequence: its log scales,
+        (sequences, features), where each is scaled by itself, else (sequences, 0).
+    """
+    if kind == "per_sequence":
+        values, logs = by_sequence(raw, offsets)
+        return values, np.nan_to_num((logs - mean) / scale)
+    values = (raw - mean) / scale
+    return np.arcsinh(values) if kind == "asinh" else values, np.zeros((len(offsets) - 1, 0))
+
+
+def by_sequence(raw: Floats, offsets: Offsets) -> tuple[Floats, Floats]:
+    """Standardise each feature of each sequence by itself.
+
+    Returns:
+        (steps, features), and the logarithm of what each sequence was divided by, (sequences,
+        features); NaN where a feature does not vary, whose values become 0.
+    """
+    lengths = np.diff(offsets)[:, None]
+    mean = np.add.reduceat(raw, offsets[:-1], dtype=np.float64) / lengths
+    centred = raw - np.repeat(mean, lengths[:, 0], axis=0)
+    scale = np.sqrt(np.add.reduceat(centred**2, offsets[:-1]) / lengths)
+    scale[scale <= FLAT * np.abs(mean)] = np.inf
+    logs = np.log(scale)
+    return centred / np.repeat(scale, lengths[:, 0], axis=0), np.where(np.isinf(logs), np.nan, logs)
+
+
+def framed(values: Floats, offsets: Offsets, frame: int) -> tuple[Floats, Offsets]:
+    """Put `frame` consecutive steps side by side; the last of a sequence is filled up with zeros.
+
+    Args:
+        values: (steps, features).
+        offsets: where each sequence begins, (sequences + 1,).
+        frame: how many steps become one.
+
+    Returns:
+        (new steps, frame x features), and where each sequence begins now.
+    """
+    lengths = np.diff(offsets)
+    starts = np.concatenate([[0], np.cumsum(-(-lengths // frame))])
+    filled = np.zeros((starts[-1] * frame, values.shape[1]))
+    filled[np.arange(len(values)) + np.repeat(starts[:-1] * frame - offsets[:-1], lengths)] = values
+    return filled.reshape(-1, frame * values.shape[1]), starts

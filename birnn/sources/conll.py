@@ -1,0 +1,245 @@
+"""Tagged sentences from CoNLL files: one token a line, its columns beside it, a blank line after
+each sentence.
+
+CoNLL-U: https://universaldependencies.org/format.html. Column files: CoNLL-2003 (Tjong Kim Sang and
+De Meulder 2003) and its kin.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from birnn import hashing
+from birnn.errors import DataError
+from birnn.hashing import Seen
+from birnn.reading import Skipped, lines
+
+BATCH_TOKENS = 1 << 16
+NAMED = re.compile(r"#\s*(sent_id|newdoc|newdoc id)\s*(?:=\s*(.*\S))?\s*$")
+NODE = re.compile(r"(\d+)(?:([-.])\d+)?")
+DOCUMENT = "-DOCSTART-"
+
+
+class Format(NamedTuple):
+    """How to take the lines of a file.
+
+    Attributes:
+        conllu: whether column 1 holds the numbers of CoNLL-U, and `#` always begins a comment.
+        token: the token's column, from 1.
+        label: the label's column, from 1; -1 is the last.
+        tabs: whether tabs alone separate columns, not any blanks.
+        comments: whether each line that begins with `#` is a comment. If not, only those are that
+            do not have the file's number of columns.
+    """
+
+    conllu: bool
+    token: int
+    label: int
+    tabs: bool
+    comments: bool
+
+
+@dataclass(slots=True)
+class Sentence:
+    """A sentence that is being read."""
+
+    id: str | None = None
+    document: str = ""
+    node: int = 0
+    tokens: list[str] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+
+
+def chosen_format(
+    path: str | Path,
+    *,
+    conllu: bool | None = None,
+    token: int | None = None,
+    label: int | None = None,
+    separator: str | None = None,
+    comments: bool | None = None,
+) -> Format:
+    """Fill in what is not said: by the name, a file is CoNLL-U or has the label in the last column.
+
+    Args:
+        path: `.conllu` or `.conllu.gz` stand for CoNLL-U, anything else for plain columns.
+        conllu: overrides the name.
+        token: the token's column, from 1; by default 2 in CoNLL-U and 1 elsewhere.
+        label: the label's column, from 1; by default 4 in CoNLL-U and the last elsewhere.
+        separator: `tab` or `whitespace`; by default tabs in CoNLL-U and any blanks elsewhere.
+        comments: whether `#` always begins a comment; by default in CoNLL-U.
+    """
+    if conllu is None:
+        conllu = str(path).removesuffix(".gz").endswith(".conllu")
+    return Format(
+        conllu=conllu,
+        token=token or (2 if conllu else 1),
+        label=label or (4 if conllu else -1),
+        tabs=conllu if separator is None else separator == "tab",
+        comments=conllu if comments is None else comments,
+    )
+
+
+def read(
+    path: str | Path,
+    form: Format,
+    *,
+    encoding: str = "utf-8",
+    documents: bool = False,
+    prefix: str = "",
+    seen: Seen | None = None,
+    skipped: Skipped | None = None,
+) -> Iterator[pa.RecordBatch]:
+    """Stream the sentences of one file.
+
+    A sentence's id is its `# sent_id`, or else, also where that has come by before, its number.
+
+    Args:
+        path: the file, perhaps `.gz`.
+        form: see `chosen_format`.
+        encoding: of the text.
+        documents: whether to give each sentence's document as its group: the last `# newdoc` or
+            `-DOCSTART-`.
+        prefix: put before the numbers that serve as ids.
+        seen: the ids of files that were read before.
+        skipped: counts multiword tokens, empty nodes, comments and `-DOCSTART-` lines.
+
+    Raises:
+        DataError: names the line that has not the file's number of columns, an empty token or
+            label, or a node number out of order.
+    """
+    reader = _Reader(path, form, documents, prefix, skipped or Skipped())
+    seen = Seen() if seen is None else seen
+    held: list[Sentence] = []
+    tokens = number = 0
+    for sentence in reader.sentences(lines(path, encoding)):
+        held.append(sentence)
+        tokens += len(sentence.tokens)
+        if tokens >= BATCH_TOKENS:
+            yield _batch(held, prefix, number, seen)
+            number += len(held)
+            held, tokens = [], 0
+    if held:
+        yield _batch(held, prefix, number, seen)
+
+
+class _Reader:
+    """The state between lines: the file's width, the document, the sentence."""
+
+    def __init__(
+        self, path: str | Path, form: Format, documents: bool, prefix: str, skipped: Skipped
+    ) -> None:
+        self.path, self.form, self.documents = path, form, documents
+        self.prefix, self.skipped = prefix, skipped
+        self.width: int | None = None
+        self.number = 0
+        self.document, self.num_documents = "", 0
+        self.sentence = Sentence()
+
+    def sentences(self, source: Iterator[str]) -> Iterator[Sentence]:
+        """Give each sentence as its end is read."""
+        for self.number, text in enumerate(source, 1):
+            line = text.rstrip("\r\n")
+            if line.strip():
+                self._line(line)
+                continue
+            done, self.sentence = self.sentence, Sentence()
+            if done.tokens:
+                yield done
+        if self.sentence.tokens:
+            yield self.sentence
+
+    def _line(self, line: str) -> None:
+        columns = line.split("\t") if self.form.tabs else line.split()
+        if line.startswith("#") and (self.form.comments or len(columns) != self.width):
+            self._comment(line)
+        elif columns[0] == DOCUMENT:
+            self.skipped.add(f"{DOCUMENT} lines", self._place())
+            self._new_document(None)
+        elif not (self.form.conllu and self._is_no_word(columns[0])):
+            self._token(columns)
+
+    def _comment(self, line: str) -> None:
+        self.skipped.add("comments", self._place())
+        match NAMED.match(line):
+            case re.Match() as found if found[1] == "sent_id":
+                self.sentence.id = found[2]
+            case re.Match() as found:
+                self._new_document(found[2])
+
+    def _new_document(self, name: str | None) -> None:
+        self.num_documents += 1
+        self.document = name or f"{self.prefix}document-{self.num_documents:06d}"
+
+    def _current_document(self) -> str:
+        if not self.document:
+            raise DataError(
+                f"{self._place()}: expected `# newdoc` or {DOCUMENT} before the first sentence, "
+                "found none; leave out data.group"
+            )
+        return self.document
+
+    def _is_no_word(self, number: str) -> bool:
+        """Whether a node of CoNLL-U is no word: a range of several, or an empty node."""
+        node = NODE.fullmatch(number)
+        if node is None:
+            raise DataError(f"{self._place()}, column 1: expected a number, found {number!r}")
+        if node[2] is not None:
+            what = "multiword tokens" if node[2] == "-" else "empty nodes"
+            self.skipped.add(what, self._place())
+            return True
+        self.sentence.node += 1
+        if int(node[1]) != self.sentence.node:
+            raise DataError(
+                f"{self._place()}, column 1: expected {self.sentence.node}, found {number}; "
+                "a blank line ends a sentence"
+            )
+        return False
+
+    def _token(self, columns: list[str]) -> None:
+        self.width = self.width or len(columns)
+        least = max(self.form.token, self.form.label, 2)
+        if len(columns) != self.width or self.width < least:
+            expected = f"{self.width}" if self.width >= least else f"at least {least}"
+            kind = "tabs" if self.form.tabs else "blanks"
+            raise DataError(
+                f"{self._place()}: expected {expected} columns between {kind}, "
+                f"found {len(columns)}: {' '.join(columns)[:60]!r}"
+            )
+        if self.documents:
+            self.sentence.document = self._current_document()
+        self.sentence.tokens.append(self._field(columns, self.form.token, "token"))
+        self.sentence.labels.append(self._field(columns, self.form.label, "label"))
+
+    def _field(self, columns: list[str], column: int, name: str) -> str:
+        text = columns[column - 1 if column > 0 else column].strip()
+        if not text:
+            number = column if column > 0 else len(columns)
+            raise DataError(f"{self._place()}, column {number}: expected a {name}, found nothing")
+        return text
+
+    def _place(self) -> str:
+        return f"{self.path}, line {self.number}"
+
+
+def _batch(sentences: list[Sentence], prefix: str, before: int, seen: Seen) -> pa.RecordBatch:
+    numbered = [f"{prefix}{before + n:06d}" for n in range(1, len(sentences) + 1)]
+    ids = [sentence.id or number for sentence, number in zip(sentences, numbered, strict=True)]
+    again, _ = seen.add(hashing.of_text(pa.array(ids)))
+    ids = [
+        number if twice else name for name, number, twice in zip(ids, numbered, again, strict=True)
+    ]
+    lengths = [len(sentence.tokens) for sentence in sentences]
+    rows = pa.array([n for n, length in enumerate(lengths) for _ in range(length)])
+    columns = {"sequence": pa.array(ids).take(rows)}
+    if sentences[0].document:
+        columns["group"] = pa.array([sentence.document for sentence in sentences]).take(rows)
+    columns["token"] = pa.array([token for s in sentences for token in s.tokens])
+    columns["label"] = pa.array([label for s in sentences for label in s.labels])
+    return pa.RecordBatch.from_pydict(columns)

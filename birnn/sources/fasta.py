@@ -1,0 +1,201 @@
+"""Sequences of letters from FASTA files: DNA, RNA or proteins, as letters or k-mers.
+
+The format: https://blast.ncbi.nlm.nih.gov/doc/blast-topics/
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from birnn.errors import DataError
+from birnn.reading import Skipped, fields, lines, one_line
+
+PIECE = 1 << 18  # letters that are handled at a time
+LETTERS = re.compile(r"[A-Za-z*.-]*")
+LAST_FIELD = r"[|\s]([^|\s]+)\s*$"
+"""By default the class is the header's last field, after a bar or a blank."""
+
+
+class Piece(NamedTuple):
+    """Some letters of a record, which begin and end with one of its k-mers."""
+
+    id: str
+    label: str
+    letters: bytes
+
+
+def read(
+    path: str | Path,
+    *,
+    labels: Mapping[str, str] | None = None,
+    label_pattern: str | None = None,
+    kmer: int = 1,
+    stride: int = 1,
+    skipped: Skipped | None = None,
+) -> Iterator[pa.RecordBatch]:
+    """Stream the records of one file, in capitals.
+
+    The id is the header's first word, without the label if that is part of it.
+
+    Args:
+        path: the file, perhaps `.gz`.
+        labels: the class of each id, where the header does not hold it.
+        label_pattern: a regular expression whose group is the class in the header.
+        kmer: how many letters make a token.
+        stride: how many letters lie between the beginnings of two tokens. Letters at the end that
+            are too few for a token are left out.
+        skipped: counts comments.
+
+    Raises:
+        DataError: names the line that is no header and holds something else than letters, the
+            header without a class, or the record without enough letters or with another's id.
+    """
+    reader = _Reader(path, labels, re.compile(label_pattern or LAST_FIELD), kmer, stride)
+    held: list[Piece] = []
+    letters = 0
+    for piece in reader.pieces(skipped or Skipped()):
+        held.append(piece)
+        letters += len(piece.letters)
+        if letters >= PIECE:
+            yield _batch(held, kmer, stride)
+            held, letters = [], 0
+    if held:
+        yield _batch(held, kmer, stride)
+
+
+def read_labels(path: str | Path) -> dict[str, str]:
+    """Read a CSV or TSV table with the columns `sequence` and `label`.
+
+    Raises:
+        DataError: a column is missing, or a sequence has two labels.
+    """
+    rows = fields(path, skipped=Skipped())
+    _, header = next(rows, (0, []))
+    if not {"sequence", "label"} <= set(header):
+        found = one_line(", ".join(header)) if header else "nothing"
+        raise DataError(f"{path}: expected the columns `sequence` and `label`, found {found}")
+    labels: dict[str, str] = {}
+    for line, row in rows:
+        name, label = row[header.index("sequence")], row[header.index("label")]
+        if labels.setdefault(name, label) != label:
+            raise DataError(
+                f"{path}, line {line}, column `label`: expected {labels[name]!r} again for "
+                f"{name!r}, found {label!r}"
+            )
+    return labels
+
+
+class _Reader:
+    """The record that is being read."""
+
+    def __init__(
+        self,
+        path: str | Path,
+        labels: Mapping[str, str] | None,
+        pattern: re.Pattern[str],
+        kmer: int,
+        stride: int,
+    ) -> None:
+        self.path, self.labels, self.pattern = path, labels, pattern
+        self.kmer, self.stride = kmer, stride
+        self.id, self.label, self.place = "", "", ""
+        self.letters = bytearray()
+        self.begun = False  # whether a piece of the record was given
+        self.skip = 0  # letters between the last token of that piece and the next
+
+    def pieces(self, skipped: Skipped) -> Iterator[Piece]:
+        """Cut each record into pieces."""
+        for number, text in enumerate(lines(self.path), 1):
+            place, line = f"{self.path}, line {number}", text.strip()
+            if line.startswith(">"):
+                yield from self._rest()
+                self._begin(line[1:].strip(), place)
+            elif line.startswith(";"):
+                skipped.add("comments", place)
+            elif line:
+                self._add(line, place)
+                if len(self.letters) >= max(PIECE, self.kmer):
+                    yield self._piece()
+        yield from self._rest()
+
+    def _begin(self, header: str, place: str) -> None:
+        last = self.id
+        self.id, self.label = self._names(header, place)
+        if self.id == last:
+            raise DataError(f"{place}: expected another id than that of the record before: {last}")
+        self.place, self.begun, self.skip = place, False, 0
+        self.letters.clear()
+
+    def _names(self, header: str, place: str) -> tuple[str, str]:
+        """The id and the class."""
+        words = header.split()
+        if not words:
+            raise DataError(f"{place}: expected an id after `>`, found nothing")
+        if self.labels is not None:
+            if words[0] not in self.labels:
+                raise DataError(f"{place}: expected a label of {words[0]!r} in data.labels")
+            return words[0], self.labels[words[0]]
+        found = self.pattern.search(header)
+        if found is None or not found[1]:
+            raise DataError(
+                f"{place}: expected a class in the header, found {header[:60]!r}; "
+                "set data.label_pattern or data.labels"
+            )
+        before = header[: found.start(1)].rstrip("| \t").split()
+        return (before or words)[0], found[1]
+
+    def _add(self, line: str, place: str) -> None:
+        if not self.id:
+            raise DataError(f"{place}: expected a header that begins with `>`, found {line[:60]!r}")
+        letters = "".join(line.split())
+        good = LETTERS.match(letters)
+        if good is None or good.end() < len(letters):
+            found = letters[good.end() if good else 0]
+            raise DataError(f"{place}: expected letters, found {found!r}")
+        self.letters += letters.upper().encode()
+        skipped = min(self.skip, len(self.letters))
+        del self.letters[:skipped]
+        self.skip -= skipped
+
+    def _piece(self) -> Piece:
+        """Give the letters that are held, up to the end of a k-mer."""
+        number = (len(self.letters) - self.kmer) // self.stride + 1
+        piece = bytes(self.letters[: (number - 1) * self.stride + self.kmer])
+        self.begun, self.skip = True, max(0, number * self.stride - len(self.letters))
+        del self.letters[: number * self.stride]
+        return Piece(self.id, self.label, piece)
+
+    def _rest(self) -> Iterator[Piece]:
+        if len(self.letters) >= self.kmer:
+            yield self._piece()
+        elif self.id and not self.begun:
+            raise DataError(
+                f"{self.place}: expected at least {self.kmer} letters in {self.id!r}, "
+                f"found {len(self.letters)}"
+            )
+
+
+def _batch(pieces: list[Piece], kmer: int, stride: int) -> pa.RecordBatch:
+    letters = np.frombuffer(b"".join(piece.letters for piece in pieces), np.uint8)
+    sizes = np.array([len(piece.letters) for piece in pieces])
+    counts = (sizes - kmer) // stride + 1
+    rows = np.repeat(np.arange(len(pieces)), counts)
+    number = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+    starts = (np.cumsum(sizes) - sizes)[rows] + number * stride
+    tokens = letters[starts[:, None] + np.arange(kmer)]
+    offsets = np.arange(len(rows) + 1, dtype=np.int32) * kmer
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(np.ascontiguousarray(tokens))]
+    ids, labels = pa.array([p.id for p in pieces]), pa.array([p.label for p in pieces])
+    return pa.RecordBatch.from_pydict(
+        {
+            "sequence": ids.take(pa.array(rows)),
+            "token": pa.Array.from_buffers(pa.string(), len(rows), buffers),
+            "label": labels.take(pa.array(rows)),
+        }
+    )

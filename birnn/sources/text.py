@@ -1,0 +1,206 @@
+"""Labelled texts, cut into tokens.
+
+They come from a CSV, TSV or JSONL file with a column of texts and one of labels, or from one file
+for each class with one text a line.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from birnn.errors import DataError
+from birnn.reading import Skipped, fields, lines, one_line
+
+SUFFIXES = (".csv", ".tsv", ".jsonl")
+BATCH_CHARACTERS = 1 << 20
+
+Tokenise = Callable[[pa.StringArray], pa.ListArray]
+
+
+class Text(NamedTuple):
+    """A text, its label and id, and the line on which it ends."""
+
+    text: str
+    label: str
+    id: str
+    line: int
+
+
+def read(
+    path: str | Path,
+    *,
+    text: str = "text",
+    label: str = "label",
+    encoding: str = "utf-8",
+    pattern: str | None = None,
+    quotes: bool = True,
+    prefix: str = "",
+    skipped: Skipped | None = None,
+) -> Iterator[pa.RecordBatch]:
+    """Stream the texts of a `.csv`, `.tsv` or `.jsonl` file, perhaps with `.gz`, as tokens.
+
+    The number of its row is a text's id, so that it stays what it is when rows are added.
+
+    Args:
+        path: the file.
+        text: name of the column of texts.
+        label: name of the column of labels.
+        encoding: of the file.
+        pattern: a regular expression that finds tokens; by default they lie between blanks.
+        quotes: whether quotes may enclose a field; if not, they are characters like others.
+        prefix: put before the numbers that serve as ids.
+        skipped: counts texts without a token, and empty lines.
+
+    Raises:
+        DataError: the file is missing or is not what its name says, a column is missing, a line has
+            too many fields or too few, a label is missing, or a text is not in the encoding.
+    """
+    skipped = skipped or Skipped()
+    kind = Path(str(path).removesuffix(".gz")).suffix
+    if kind not in SUFFIXES:
+        raise DataError(f"{path}: expected a name that ends in {', '.join(SUFFIXES)}, or with .gz")
+    if kind == ".jsonl":
+        rows = _jsonl(path, text, label, encoding, skipped)
+    else:
+        rows = _csv(path, text, label, fields(path, encoding, quotes=quotes, skipped=skipped))
+    texts = (
+        Text(content, name, f"{prefix}{number:06d}", line)
+        for number, (content, name, line) in enumerate(rows, 1)
+    )
+    yield from _batches(texts, path, tokeniser(pattern), skipped)
+
+
+def read_class(
+    path: str | Path,
+    label: str,
+    *,
+    encoding: str = "utf-8",
+    pattern: str | None = None,
+    prefix: str = "",
+    skipped: Skipped | None = None,
+) -> Iterator[pa.RecordBatch]:
+    """Stream the texts of one class, one a line; see `read`."""
+    texts = (
+        Text(line, label, f"{prefix}{label}-{number:06d}", number)
+        for number, line in enumerate(lines(path, encoding), 1)
+    )
+    yield from _batches(texts, path, tokeniser(pattern), skipped or Skipped())
+
+
+def tokeniser(pattern: str | None) -> Tokenise:
+    """Make the function that cuts texts into lists of tokens: at blanks, or by a pattern."""
+    if pattern is None:
+        return _words
+    compiled = re.compile(pattern)
+    return lambda texts: pa.array(
+        [[token[0] for token in compiled.finditer(text) if token[0]] for text in texts.to_pylist()],
+        pa.list_(pa.string()),
+    )
+
+
+def _words(texts: pa.StringArray) -> pa.ListArray:
+    """Cut at blanks; a text of blanks alone has no words."""
+    words = pc.utf8_split_whitespace(pc.utf8_trim_whitespace(texts))
+    found = pc.not_equal(words.flatten(), "")
+    if pc.all(found).as_py():
+        return words
+    lengths = pc.not_equal(pc.list_element(words, 0), "").cast(pa.int32())
+    lengths = pc.multiply(words.value_lengths(), lengths).to_numpy()
+    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
+    return pa.ListArray.from_arrays(offsets, words.flatten().filter(found))
+
+
+def _batches(
+    texts: Iterable[Text], path: str | Path, tokenise: Tokenise, skipped: Skipped
+) -> Iterator[pa.RecordBatch]:
+    held: list[Text] = []
+    characters = 0
+    for text in texts:
+        held.append(text)
+        characters += len(text.text)
+        if characters >= BATCH_CHARACTERS:
+            yield _batch(held, path, tokenise, skipped)
+            held, characters = [], 0
+    if held:
+        yield _batch(held, path, tokenise, skipped)
+
+
+def _batch(
+    texts: list[Text], path: str | Path, tokenise: Tokenise, skipped: Skipped
+) -> pa.RecordBatch:
+    tokens = tokenise(pa.array([text.text for text in texts], pa.string()))
+    lengths = tokens.value_lengths().to_numpy()
+    for number in np.flatnonzero(lengths == 0).tolist():
+        skipped.add("texts without a token", f"{path}, line {texts[number].line}")
+    rows = pa.array(np.repeat(np.arange(len(texts)), lengths))
+    return pa.RecordBatch.from_pydict(
+        {
+            "sequence": pa.array([text.id for text in texts]).take(rows),
+            "token": tokens.flatten(),
+            "label": pa.array([text.label for text in texts]).take(rows),
+        }
+    )
+
+
+def _csv(
+    path: str | Path, text: str, label: str, rows: Iterator[tuple[int, list[str]]]
+) -> Iterator[tuple[str, str, int]]:
+    """Texts, labels and lines of a file with a header."""
+    _, header = next(rows, (0, []))
+    columns = [_column(header, name, path) for name in (text, label)]
+    for line, row in rows:
+        content, name = (row[column] for column in columns)
+        if not name:
+            raise DataError(f"{path}, line {line}, column `{label}`: value missing")
+        yield content, name, line
+
+
+def _column(header: list[str], name: str, path: str | Path) -> int:
+    if header.count(name) != 1:
+        found = one_line(", ".join(header))[:200] if header else "nothing"
+        raise DataError(f"{path}: expected one column `{name}`, found {found}")
+    return header.index(name)
+
+
+def _jsonl(
+    path: str | Path, text: str, label: str, encoding: str, skipped: Skipped
+) -> Iterator[tuple[str, str, int]]:
+    for number, line in enumerate(lines(path, encoding), 1):
+        place = f"{path}, line {number}"
+        if not line.strip():
+            skipped.add("empty lines", place)
+            continue
+        tree = _json(line, place)
+        content, name = (_string(tree, key, place) for key in (text, label))
+        if not name:
+            raise DataError(f"{place}, key `{label}`: value missing")
+        yield content, name, number
+
+
+def _json(line: str, place: str) -> dict[str, Any]:
+    try:
+        tree = json.loads(line)
+    except (RecursionError, ValueError) as error:
+        raise DataError(f"{place}: expected JSON, found: {one_line(error)}") from None
+    if not isinstance(tree, dict):
+        raise DataError(f"{place}: expected an object, found {line.strip()[:60]!r}")
+    return tree
+
+
+def _string(tree: Mapping[str, Any], key: str, place: str) -> str:
+    value = tree.get(key)
+    if isinstance(value, bool) or value is None or not isinstance(value, str | int):
+        found = "nothing" if key not in tree else repr(value)[:60]
+        raise DataError(f"{place}, key `{key}`: expected text, found {found}")
+    try:
+        return str(value).encode().decode()
+    except UnicodeEncodeError:
+        raise DataError(f"{place}, key `{key}`: expected text, found half a character") from None

@@ -1,0 +1,164 @@
+"""Labelled texts: how they are cut into tokens, and what is reported or refused."""
+
+import gzip
+import re
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from birnn.errors import DataError
+from birnn.reading import Skipped
+from birnn.sources import text
+
+CSV = 'id,text,label\n1,"a film,\n good",pos\n2,bad,neg\n'
+JSONL = '{"text": "a film,\\n good", "label": "pos"}\n{"label": "neg", "text": "bad", "id": 2}\n'
+
+
+def read(path: Path, content: bytes | str | None = None, **knobs: Any) -> pa.Table:
+    if content is not None:
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return pa.Table.from_batches(text.read(path, **knobs))
+
+
+def texts(table: pa.Table) -> dict[str, tuple[str, list[str]]]:
+    found: dict[str, tuple[str, list[str]]] = {}
+    for row in table.to_pylist():
+        found.setdefault(row["sequence"], (row["label"], []))[1].append(row["token"])
+    return found
+
+
+class TestFormats:
+    @pytest.mark.parametrize(
+        ("name", "content"),
+        [
+            ("t.csv", CSV),
+            (
+                "t.tsv",
+                CSV.replace("film,\n", "film, ").replace(",", "\t").replace("film\t", "film,"),
+            ),
+            ("t.jsonl", JSONL),
+        ],
+    )
+    @pytest.mark.parametrize("compressed", [False, True])
+    def test_give_the_same(self, tmp_path: Path, name: str, content: str, compressed: bool) -> None:
+        path = tmp_path / (f"{name}.gz" if compressed else name)
+        raw = content.encode()
+        assert texts(read(path, gzip.compress(raw) if compressed else raw, prefix="test-")) == {
+            "test-000001": ("pos", ["a", "film,", "good"]),
+            "test-000002": ("neg", ["bad"]),
+        }
+
+    def test_columns_have_names(self, tmp_path: Path) -> None:
+        table = read(tmp_path / "t.csv", "stars,review\n5,fine\n", text="review", label="stars")
+        assert texts(table) == {"000001": ("5", ["fine"])}
+        table = read(tmp_path / "t.jsonl", '{"stars": 5, "r": "fine"}', text="r", label="stars")
+        assert texts(table) == {"000001": ("5", ["fine"])}
+
+    def test_a_file_for_each_class(self, tmp_path: Path) -> None:
+        path, skipped = tmp_path / "rt.neg", Skipped()
+        path.write_bytes(b'd\xe9j\xe0 vu\x85 . \n\n , "so\nbad\r\n \n')
+        batches = text.read_class(path, "neg", encoding="latin-1", skipped=skipped)
+        assert texts(pa.Table.from_batches(batches)) == {
+            "neg-000001": ("neg", ["déjà", "vu", "."]),
+            "neg-000003": ("neg", [",", '"so']),
+            "neg-000004": ("neg", ["bad"]),
+        }
+        assert skipped.counts == {"texts without a token": 2}
+        assert skipped.first == {"texts without a token": f"{path}, line 2"}
+
+    def test_many_texts_come_in_parts(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        whole = texts(read(tmp_path / "t.csv", CSV))
+        monkeypatch.setattr(text, "BATCH_CHARACTERS", 1)
+        assert len(list(text.read(tmp_path / "t.csv"))) == 2
+        assert texts(read(tmp_path / "t.csv")) == whole
+
+
+class TestTokens:
+    @settings(deadline=None)
+    @given(st.lists(st.text(st.sampled_from("ab \t\n\u3000\x85\u200b,")), max_size=6))
+    def test_lie_between_blanks(self, given: list[str]) -> None:
+        found = text.tokeniser(None)(pa.array(given, pa.string()))
+        assert found.to_pylist() == [one.split() for one in given]
+
+    @settings(deadline=None)
+    @given(
+        st.sampled_from([r"\w+", r"\w+|[^\w\s]", "(a)(b)?", "a*", "."]),
+        st.lists(st.text(st.sampled_from("ab !?\n")), max_size=6),
+    )
+    def test_are_what_a_pattern_matches(self, pattern: str, given: list[str]) -> None:
+        found = text.tokeniser(pattern)(pa.array(given, pa.string())).to_pylist()
+        matches = [[match.group() for match in re.finditer(pattern, one)] for one in given]
+        assert found == [[match for match in one if match] for one in matches]
+
+    def test_texts_without_any_are_reported(self, tmp_path: Path) -> None:
+        skipped = Skipped()
+        content = "text,label\n!!!,p\n\ngood,p\n ,n\n"
+        table = read(tmp_path / "t.csv", content, pattern=r"\w+", skipped=skipped)
+        assert texts(table) == {"000002": ("p", ["good"])}
+        assert skipped.counts == {"empty lines": 1, "texts without a token": 2}
+
+
+MISTAKES: dict[str, tuple[str, bytes | str, str]] = {
+    "no text": ("t.csv", "review,label\n", ": expected one column `text`, found review, label"),
+    "no label": ("t.csv", "text,stars\n", ": expected one column `label`, found text, stars"),
+    "a column twice": ("t.csv", "text,label,text\n", ": expected one column `text`, found text, l"),
+    "nothing": ("t.csv", "", ": expected one column `text`, found nothing"),
+    "too many fields": (
+        "t.csv",
+        "text,label\nno quotes, here,pos\n",
+        ", line 2: expected 2 fields, found 3: 'no quotes, here,pos'",
+    ),
+    "an empty label": ("t.csv", "text,label\na,\n", ", line 2, column `label`: value missing"),
+    "an open quote": (
+        "t.csv",
+        'text,label\n"a,p\nb,n\n',
+        ", line 3: expected fields, found: unexpected end of data; if quotes are plain char",
+    ),
+    "a quote that swallows lines": (
+        "t.tsv",
+        'text\tlabel\n" a\tp\nb "\tn\n',
+        ", line 3: expected fields, found: a quote that encloses the end of a line; if quotes",
+    ),
+    "Latin-1": (
+        "t.csv",
+        b"text,label\na,p\ncaf\xe9,p\n",
+        ", line 3: expected text in utf-8, found invalid continuation byte; name its encoding",
+    ),
+    "no JSON": ("t.jsonl", JSONL + "{text", ", line 3: expected JSON, found: Expecting property"),
+    "deep JSON": ("t.jsonl", "[" * 100_000, ", line 1: expected JSON, found: "),
+    "a list": ("t.jsonl", "[1]", ", line 1: expected an object, found '[1]'"),
+    "no key": ("t.jsonl", '{"text": "a"}', ", line 1, key `label`: expected text, found nothing"),
+    "a number": ("t.jsonl", '{"text": 1.5}', ", line 1, key `text`: expected text, found 1.5"),
+    "nothing for a text": (
+        "t.jsonl",
+        '{"text": null, "label": "p"}',
+        ", line 1, key `text`: expected text, found None",
+    ),
+    "half a character": (
+        "t.jsonl",
+        '{"text": "\\ud800", "label": "p"}',
+        ", line 1, key `text`: expected text, found half a character",
+    ),
+    "another ending": ("t.txt", "", ": expected a name that ends in .csv, .tsv, .jsonl, or"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes_are_named_with_their_line(tmp_path: Path, mistake: str) -> None:
+    name, content, expected = MISTAKES[mistake]
+    with pytest.raises(DataError) as refused:
+        read(tmp_path / name, content)
+    assert str(refused.value).startswith(f"{tmp_path / name}{expected}")
+    assert "\n" not in str(refused.value)
+
+
+def test_quotes_may_be_plain_characters(tmp_path: Path) -> None:
+    content = 'text\tlabel\n" a\tp\nb "\tn\n'
+    table = read(tmp_path / "t.tsv", content, quotes=False)
+    assert texts(table) == {"000001": ("p", ['"', "a"]), "000002": ("n", ["b", '"'])}

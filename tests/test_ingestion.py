@@ -1,0 +1,127 @@
+"""From a `data` section to checked rows: official splits, long sequences, and files by name."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from birnn import ingestion, params
+from birnn.errors import DataError
+from birnn.reading import Skipped
+
+TEXT = "text,label\na b,p\nb,n\n"
+
+
+def rows(skipped: Skipped | None = None, **section: Any) -> pa.Table:
+    stream = ingestion.rows(params.data(section), skipped or Skipped())
+    return pa.Table.from_batches(stream)
+
+
+class TestOfficialSplits:
+    @pytest.fixture(autouse=True)
+    def _files(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        for split in ("train", "validation", "test"):
+            Path(f"{split}.csv").write_text(TEXT)
+            Path(f"{split}.conllu").write_text("# sent_id = 1\n1\ta\t_\tX\n")
+            Path(f"{split}.fa").write_text(f">{split}|a\nAC\n")
+
+    @pytest.mark.parametrize("validation", [True, False])
+    def test_are_a_column(self, validation: bool) -> None:
+        named = ["train", *(["validation"] if validation else []), "test"]
+        files: dict[str, Any] = {split: f"{split}.csv" for split in named}
+        found = rows(source="text", **files)
+        assert found["split"].to_pylist() == [split for split in named for _ in range(3)]
+        expected = [f"{split}-{n}" for split in named for n in ("000001", "000001", "000002")]
+        assert found["sequence"].to_pylist() == expected
+
+    def test_one_path_has_none(self) -> None:
+        found = rows(source="text", path="train.csv")
+        assert "split" not in found.schema.names
+        assert found["sequence"].to_pylist() == ["000001", "000001", "000002"]
+
+    def test_ids_that_come_by_again_are_numbers(self) -> None:
+        found = rows(source="conll", train="train.conllu", test="test.conllu")
+        assert found["sequence"].to_pylist() == ["1", "test-000001"]
+
+    def test_of_letters(self, tmp_path: Path) -> None:
+        (tmp_path / "labels.csv").write_text("sequence,label\ntrain|a,x\ntest|a,y\n")
+        found = rows(source="fasta", train="train.fa", test="test.fa", labels="labels.csv", kmer=2)
+        assert found.to_pylist() == [
+            {"sequence": f"{split}|a", "split": split, "token": "AC", "label": label}
+            for split, label in (("train", "x"), ("test", "y"))
+        ]
+
+    def test_a_split_column_would_contradict_them(self) -> None:
+        for name in ("a.csv", "b.csv"):
+            Path(name).write_text("sequence,split,x,label\ns,train,1,a\n")
+        with pytest.raises(DataError, match=r"a\.csv: expected no column `split` beside data\.tra"):
+            rows(source="table", task="tagging", train="a.csv", test="b.csv")
+
+    def test_an_id_in_two_files_is_refused(self) -> None:
+        for name in ("a.csv", "b.csv"):
+            Path(name).write_text("sequence,x,label\ns,1,a\nt,2,b\n")
+        with pytest.raises(DataError, match=r"b\.csv, row 1: sequence 's' goes on after another"):
+            rows(source="table", task="tagging", train="a.csv", test="b.csv")
+
+
+class TestLongSequences:
+    @settings(deadline=None)
+    @given(
+        lengths=st.lists(st.integers(1, 6), min_size=1, max_size=8),
+        size=st.integers(1, 9),
+        most=st.integers(1, 6),
+    )
+    def test_are_cut_however_they_arrive(self, lengths: list[int], size: int, most: int) -> None:
+        steps = [(name, step) for name, n in enumerate(lengths) for step in range(n)]
+        batch = pa.record_batch(
+            {"sequence": [str(name) for name, _ in steps], "step": [step for _, step in steps]}
+        )
+        parts = [batch.slice(start, size) for start in range(0, len(steps), size)]
+        skipped = Skipped()
+        kept = [
+            (int(row["sequence"]), row["step"])
+            for part in ingestion.cut(parts, most, skipped)
+            for row in part.to_pylist()
+        ]
+        assert kept == [(name, step) for name, step in steps if step < most]
+        assert skipped.counts.total() == len(steps) - len(kept)
+
+    def test_are_refused_where_params_do_not_say_otherwise(self, tmp_path: Path) -> None:
+        path = tmp_path / "t.csv"
+        path.write_text(TEXT)
+        section: dict[str, Any] = {"source": "text", "path": str(path), "max_steps": 1}
+        with pytest.raises(DataError, match=r"row 2: expected up to 1 steps \(data.max_steps\)"):
+            rows(**section)
+        skipped = Skipped()
+        assert rows(skipped, **section, longer="cut")["token"].to_pylist() == ["a", "b"]
+        assert skipped.sentences() == [
+            "left out: steps beyond data.max_steps, 1 in all, the first in sequence '000001'"
+        ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "source", "task"),
+    [
+        ("t.csv", "sequence,x,label\n", "table", "tagging"),
+        ("t.tsv", "token\tsequence\n", "table", "tagging"),
+        ("t.csv", TEXT, "text", "classification"),
+        ("t.parquet", "", "table", "tagging"),
+        ("t.jsonl", "", "text", "classification"),
+        ("t.conllu", "", "conll", "tagging"),
+        ("t.bio", "", "conll", "tagging"),
+        ("t.fna", "", "fasta", "classification"),
+        ("t.npz", "", "arrays", "classification"),
+        ("t.ts", "", "sktime", "classification"),
+    ],
+)
+def test_a_file_is_known_by_its_name(
+    tmp_path: Path, name: str, content: str, source: str, task: str
+) -> None:
+    (tmp_path / name).write_text(content)
+    data = ingestion.of_file(tmp_path / name)
+    assert (data.source, data.task) == (source, task)
+    assert ingestion.name(data) == str(tmp_path / name)

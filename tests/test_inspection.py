@@ -1,0 +1,250 @@
+"""What is said of data: counts beside a plain count, and the command `birnn check`."""
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from birnn import cli, inspection, tables
+from birnn.errors import DataError
+
+Chunk = tuple[pa.Table, npt.NDArray[np.int64]]
+GOOD: dict[str, Any] = {
+    "sequence": ["a", "a", "b", "c"],
+    "x": [1.0, 2.0, 3.0, 4.0],
+    "label": ["p", "q", "q", "p"],
+}
+
+
+def chunks(columns: dict[str, Any], rows: int = 100) -> Iterator[Chunk]:
+    """A table as it is after the checks, some rows at a time."""
+    batch = pa.record_batch(columns)
+    parts = [batch.slice(start, rows) for start in range(0, batch.num_rows, rows)]
+    return tables.whole_sequences(tables.checked(parts, task="tagging", where="t.csv"))
+
+
+def summary(columns: dict[str, Any], task: str = "tagging", rows: int = 100) -> dict[str, Any]:
+    def read() -> Iterator[Chunk]:
+        return chunks(columns, rows)
+
+    return inspection.summary(read(), read, task=task, where="t.csv")
+
+
+class TestSummary:
+    @pytest.mark.parametrize("rows", [1, 2, 100])
+    def test_of_tags(self, rows: int) -> None:
+        assert summary(GOOD | {"split": ["train", "train", "train", "test"]}, rows=rows) == {
+            "task": "tagging",
+            "sequences": 3,
+            "steps": 4,
+            "features": ["x"],
+            "lengths": {
+                "mean": pytest.approx(4 / 3),
+                "min": 1.0,
+                "q25": 1.0,
+                "median": 1.0,
+                "q75": 1.5,
+                "q95": pytest.approx(1.9),
+                "max": 2.0,
+            },
+            "labels": {"p": {"count": 2, "share": 0.5}, "q": {"count": 2, "share": 0.5}},
+            "splits": {"train": 2, "test": 1},
+            "not_in_test": ["q"],
+            "duplicates": 0,
+            "conflicts": 0,
+            "first_conflicts": [],
+        }
+
+    def test_of_classes_with_tokens_and_features(self) -> None:
+        found = summary(
+            GOOD | {"token": ["s", "t", "u", "s"], "label": ["2", "2", "10", "2"]}, "classification"
+        )
+        assert (found["tokens"], found["features"]) == (3, ["x"])
+        assert list(found["labels"]) == ["2", "10"]
+        assert [count["count"] for count in found["labels"].values()] == [2, 1]
+        assert found["splits"] == {}
+        assert found["not_in_test"] == []
+
+    def test_one_label_only(self) -> None:
+        with pytest.raises(
+            DataError, match="`label`: expected two classes or more, found only 'p'"
+        ):
+            summary(GOOD | {"label": ["p"] * 4})
+
+    @pytest.mark.parametrize("split", ["validation", "test"])
+    def test_a_label_that_is_never_trained(self, split: str) -> None:
+        columns = GOOD | {"split": ["train", "train", "train", split], "label": list("ppqr")}
+        with pytest.raises(DataError, match=f"t.csv, column `label`: 'r' is in {split} but not in"):
+            summary(columns)
+
+    def test_a_table_without_train_is_for_prepare_to_refuse(self) -> None:
+        assert summary(GOOD | {"split": ["test"] * 4})["not_in_test"] == []
+
+    @settings(deadline=None)
+    @given(st.lists(st.integers(1, 9), min_size=2, max_size=30))
+    def test_lengths_are_those_of_numpy(self, lengths: list[int]) -> None:
+        ids = np.repeat(np.arange(len(lengths)), lengths)
+        found = summary({"sequence": ids, "x": ids, "label": np.arange(len(ids)) % 2}, rows=7)
+        assert found["lengths"]["mean"] == pytest.approx(np.mean(lengths))
+        quantiles = np.quantile(lengths, [0, 0.25, 0.5, 0.75, 0.95, 1])
+        assert [*found["lengths"].values()][1:] == pytest.approx(quantiles)
+
+
+def test_the_memory_of_what_was_seen_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    columns = GOOD | {"sequence": list("abcd"), "x": [1.0, 1.0, 2.0, 2.0], "label": list("pqpq")}
+    assert summary(columns, rows=1)["duplicates"] == 2
+    monkeypatch.setattr(inspection, "MOST_COMPARED", 1)
+    found = summary(columns, rows=1)
+    assert found["duplicates"] == 0
+    assert ("duplicates", "0, among 1") in [*inspection._counts(found)]
+
+
+Step = tuple[str, float, str]
+
+
+@st.composite
+def sequence(draw: st.DrawFn) -> list[Step]:
+    """A token, a feature and a label for each of a few steps."""
+    step = st.tuples(
+        st.sampled_from(["a", "b", "ab"]), st.sampled_from([0.0, -0.0, 1.0]), st.sampled_from("pq")
+    )
+    return draw(st.lists(step, min_size=1, max_size=3))
+
+
+@settings(deadline=None)
+@given(
+    st.lists(sequence(), min_size=1, max_size=12), st.sampled_from(["tagging", "classification"])
+)
+def test_repeated_sequences_are_those_of_a_plain_count(drawn: list[list[Step]], task: str) -> None:
+    if task == "classification":
+        drawn = [[(token, value, one[0][2]) for token, value, _ in one] for one in drawn]
+    drawn = [*drawn, [("z", 9.0, "p")], [("y", 9.0, "q")]]  # two classes at least
+    rows = [(f"s{number}", *step) for number, one in enumerate(drawn) for step in one]
+    names = ("sequence", "token", "x", "label")
+    columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
+    first: dict[object, tuple[str, list[str]]] = {}
+    pairs, again = [], Counter(duplicates=0, conflicts=0)
+    for number, one in enumerate(drawn):
+        labels = [label for *_, label in one]
+        content = tuple((token, value) for token, value, _ in one)
+        known, others = first.setdefault(content, (f"s{number}", labels))
+        again["duplicates"] += known != f"s{number}"
+        again["conflicts"] += others != labels
+        pairs += [[known, f"s{number}"]] if others != labels else []
+    found = summary(columns, task, rows=4)
+    assert {name: found[name] for name in again} == again
+    assert [pair["sequences"] for pair in found["first_conflicts"]] == pairs[: inspection.SHOWN]
+
+
+class TestNotes:
+    def test_name_pairs_and_labels(self) -> None:
+        columns = GOOD | {"x": [1.0, 1.0, 2.0, 2.0], "label": list("ppqp")}
+        found = summary(columns | {"split": ["train"] * 3 + ["test"]}, "classification")
+        assert list(inspection.notes(found)) == [
+            "in train but not in test: labels 'q'",
+            "identical to an earlier sequence, but with other labels: 1, such as 'b' (q) and "
+            "'c' (p)",
+        ]
+
+    def test_of_data_without_fault(self) -> None:
+        assert list(inspection.notes(summary(GOOD))) == []
+
+
+Check = Callable[..., tuple[object, str, str]]
+
+
+@pytest.fixture
+def check(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Check:
+    """Runs `birnn check` in an empty folder: its status, and what it prints."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("COLUMNS", "100")
+
+    def run(*arguments: str) -> tuple[object, str, str]:
+        monkeypatch.setattr(sys, "argv", ["birnn", "check", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return (ended.value.code, *capsys.readouterr())
+
+    return run
+
+
+FILES = {
+    "t.csv": b"sequence,x,label\na,1,p\na,2,q\nb,3,p\n",
+    "t.tsv": b"sequence\ttoken\tlabel\na\tv\tp\na\tw\tq\nb\tv\tp\n",
+    "r.csv": b"text,label\nv w,p\nv,q\n",
+    "r.jsonl": b'{"text": "v w", "label": "p"}\n{"text": "v", "label": "q"}\n',
+    "c.conllu": b"1\tv\t_\tX\n2\tw\t_\tY\n\n1\tv\t_\tX\n",
+    "c.conll": b"v X\nw Y\n\nv X\n",
+    "f.fa": b">s|p\nAC\n>t|q\nA\n",
+}
+
+
+class TestCheck:
+    @pytest.mark.parametrize("name", FILES)
+    def test_any_kind_of_file(self, check: Check, name: str) -> None:
+        Path(name).write_bytes(FILES[name])
+        status, out, err = check(name)
+        assert (status, err) == (0, "")
+        shown = [" ".join(line.strip("│ ").split()) for line in out.splitlines()]
+        assert {"sequences │ 2", "steps │ 3", "missing values │ 0", "duplicates │ 0"} <= set(shown)
+        assert sorted(path.name for path in Path().iterdir()) == [name]
+
+    def test_arrays_and_folders_and_params(
+        self, check: Check, small_params: Callable[[], dict[str, Any]]
+    ) -> None:
+        import yaml
+
+        np.savez("a.npz", values=np.ones((2, 2, 1)), labels=np.array(["p", "q"]))
+        Path("parts").mkdir()
+        Path("parts/1.csv").write_bytes(FILES["t.csv"])
+        Path("p.yaml").write_text(yaml.safe_dump(small_params()))
+        for name, sequences in (("a.npz", 2), ("parts", 2), ("p.yaml", 150)):
+            status, out, err = check(name)
+            assert (status, err) == (0, "")
+            assert f"│ sequences                   │ {sequences} " in out
+
+    def test_what_is_left_out_and_contradicts_itself(self, check: Check) -> None:
+        Path("r.csv").write_text("text,label\nv,p\n,q\nv,q\n")
+        status, out, _ = check("r.csv")
+        assert status == 0
+        assert out.splitlines()[-2:] == [
+            "left out: texts without a token, 1 in all, the first in r.csv, line 3",
+            "identical to an earlier sequence, but with other labels: 1, such as '000001' (p) and "
+            "'000003' (q)",
+        ]
+
+    @pytest.mark.parametrize(
+        ("arguments", "content", "message"),
+        [
+            (["t.csv"], b"sequence,x,label\na,,p\n", "t.csv, row 1, column `x`: expected a finite"),
+            (["t.csv"], b"", "t.csv: expected a column `sequence` (a table of st"),
+            (["t.csv", "--task", "classification"], FILES["t.csv"], "t.csv, row 2, column `label`"),
+            (["f.fa", "--task", "tagging"], FILES["f.fa"], "data.task: expected 'classification'"),
+            (["t.xlsx"], b"", "t.xlsx: expected a name that ends in .csv, .tsv, .parquet, .jsonl"),
+            (["p.yaml"], b"data: 1", "p.yaml: problem: expected a value, found none"),
+        ],
+    )
+    def test_a_mistake_is_one_line(
+        self, check: Check, arguments: list[str], content: bytes, message: str
+    ) -> None:
+        Path(arguments[0]).write_bytes(content)
+        status, out, err = check(*arguments)
+        assert (status, out, err.count("\n")) == (1, "", 1)
+        assert message in err
+
+    @pytest.mark.parametrize("name", ["absent.csv", "absent.conllu", "absent.npz", "absent.yaml"])
+    def test_a_missing_file(self, check: Check, name: str) -> None:
+        status, out, err = check(name)
+        assert (status, out) == (1, "")
+        assert err.startswith(f"error: {name}: no such file")

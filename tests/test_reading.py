@@ -1,0 +1,123 @@
+"""Lines and fields of text files, and how each fault of a file is named."""
+
+import gzip
+from pathlib import Path
+
+import pytest
+
+from birnn import reading
+from birnn.errors import DataError
+from birnn.reading import Skipped
+
+
+def write(folder: Path, content: bytes, name: str = "t.txt") -> Path:
+    path = folder / name
+    path.write_bytes(gzip.compress(content, mtime=0) if name.endswith(".gz") else content)
+    return path
+
+
+def complaint(path: Path, encoding: str = "utf-8") -> str:
+    with pytest.raises(DataError) as refused:
+        list(reading.lines(path, encoding))
+    message = str(refused.value)
+    assert message.startswith(str(path))
+    assert "\n" not in message
+    return message.removeprefix(str(path))
+
+
+class TestLines:
+    @pytest.mark.parametrize("name", ["t.txt", "t.txt.gz"])
+    @pytest.mark.parametrize(
+        ("content", "encoding"),
+        [
+            ("é\nb\n\nc".encode(), "utf-8"),
+            (b"\xef\xbb\xbf" + "é\nb\n\nc".encode(), "UTF-8"),
+            (b"\xe9\nb\n\nc", "latin-1"),
+            ("é\nb\n\nc".encode("utf-16"), "utf-16"),
+        ],
+        ids=["UTF-8", "byte order mark", "Latin-1", "UTF-16"],
+    )
+    def test_in_any_encoding(
+        self, tmp_path: Path, name: str, content: bytes, encoding: str
+    ) -> None:
+        path = write(tmp_path, content, name)
+        assert list(reading.lines(path, encoding)) == ["é\n", "b\n", "\n", "c"]
+
+    def test_only_a_line_feed_ends_one(self, tmp_path: Path) -> None:
+        content = "a\x85b\rc\u2028d\x0ce\r\nf"
+        path = write(tmp_path, content.encode())
+        assert list(reading.lines(path)) == ["a\x85b\rc\u2028d\x0ce\r\n", "f"]
+
+    @pytest.mark.parametrize("name", ["t.txt", "t.txt.gz"])
+    def test_the_first_that_is_not_in_the_encoding_is_named(
+        self, tmp_path: Path, name: str
+    ) -> None:
+        path = write(tmp_path, b"a\n" * 5000 + b"caf\xe9\n" + b"b\n" * 5000, name)
+        assert complaint(path).startswith(", line 5001: expected text in utf-8, found invalid cont")
+
+    def test_utf_16_without_its_mark(self, tmp_path: Path) -> None:
+        path = write(tmp_path, "ab".encode("utf-16")[:-1])
+        assert ": expected text in utf-16, found" in complaint(path, "utf-16")
+
+    @pytest.mark.parametrize("share", [0.3, 0.5, 0.99])
+    def test_gzip_that_was_cut(self, tmp_path: Path, share: float) -> None:
+        whole = gzip.compress("".join(f"{n * n}\n" for n in range(5000)).encode())
+        path = tmp_path / "t.gz"
+        path.write_bytes(whole[: int(share * len(whole))])
+        assert complaint(path).startswith(": expected gzip, found: Compressed file ended before")
+
+    def test_not_gzip(self, tmp_path: Path) -> None:
+        (tmp_path / "t.gz").write_text("plain")
+        assert complaint(tmp_path / "t.gz").startswith(": expected gzip, found: Not a gzipped file")
+
+    def test_a_missing_file(self, tmp_path: Path) -> None:
+        expected = ": no such file; put it there, or correct data.path"
+        assert complaint(tmp_path / "t.txt") == expected
+
+    def test_a_folder(self, tmp_path: Path) -> None:
+        assert complaint(tmp_path).startswith(": expected a text file, found: ")
+
+
+class TestFields:
+    def test_rows_end_where_their_quotes_do(self, tmp_path: Path) -> None:
+        path = write(tmp_path, b'a,b\n"x\ny","say ""no"""\n\nz,"1,5"\n', "t.csv")
+        skipped = Skipped()
+        assert list(reading.fields(path, skipped=skipped)) == [
+            (1, ["a", "b"]),
+            (3, ["x\ny", 'say "no"']),
+            (5, ["z", "1,5"]),
+        ]
+        assert skipped.sentences() == [
+            f"left out: empty lines, 1 in all, the first in {path}, line 4"
+        ]
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            (b"a\tb\n1\n", "line 2: expected 2 fields, found 1: "),
+            (b"a\tb\n1\t2\t3\n", "line 2: expected 2 fields, found 3: "),
+            (b'a\tb\n"x\ty\nz"\t2\n', "line 3: expected fields, found: a quote that encloses"),
+            (b'a\tb\n"x" y\t2\n', "line 2: expected fields, found: ' ' expected after"),
+            (b'a\tb\n"x\t2\n', "line 2: expected fields, found: unexpected end of data; if"),
+        ],
+    )
+    def test_that_are_wrong(self, tmp_path: Path, content: bytes, message: str) -> None:
+        path = write(tmp_path, content, "t.tsv")
+        with pytest.raises(DataError) as refused:
+            list(reading.fields(path, skipped=Skipped()))
+        assert str(refused.value).startswith(f"{path}, {message}")
+
+    def test_quotes_may_be_plain_characters(self, tmp_path: Path) -> None:
+        path = write(tmp_path, b'a\tb\n"x\ty" z\n', "t.tsv")
+        rows = list(reading.fields(path, quotes=False, skipped=Skipped()))
+        assert rows[1] == (2, ['"x', 'y" z'])
+
+
+def test_what_was_left_out_is_said_once_for_each_kind() -> None:
+    skipped = Skipped()
+    for what, place in (("comments", "line 2"), ("empty lines", "line 3"), ("comments", "line 9")):
+        skipped.add(what, place)
+    assert skipped.sentences() == [
+        "left out: comments, 2 in all, the first in line 2",
+        "left out: empty lines, 1 in all, the first in line 3",
+    ]
