@@ -1,0 +1,136 @@
+"""The record of decisions: whole lines, whatever happens to the one who writes."""
+
+import json
+import os
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from birnn import decisions
+from birnn.errors import DataError
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text()
+    | st.floats(allow_nan=False, allow_infinity=False),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+RECORDS = st.lists(st.dictionaries(st.text(), VALUES, max_size=3), min_size=1, max_size=4)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "some" / "decisions.jsonl"
+
+
+class TestAppend:
+    def test_what_is_written_is_read(self, path: Path) -> None:
+        first = decisions.append(path, {"decision": "promoted", "version": 3})
+        second = decisions.append(path, {"decision": "kept", "checks": [{"name": "ä\u2028\n"}]})
+        assert decisions.read(path) == [first, second]
+        assert path.read_bytes().count(b"\n") == 2
+
+    def test_the_time_is_added_in_utc(self, path: Path) -> None:
+        written = decisions.append(path, {})["time"]
+        assert written.endswith("+00:00")
+        past = datetime.now(UTC) - datetime.fromisoformat(written)
+        assert timedelta(0) <= past < timedelta(minutes=1)
+
+    def test_a_time_that_is_given_stays(self, path: Path) -> None:
+        assert decisions.append(path, {"time": "2026-01-01T00:00:00+00:00"})["time"][:4] == "2026"
+
+    @pytest.mark.parametrize("value", [float("nan"), float("-inf"), object()])
+    def test_what_json_cannot_hold_is_refused(self, path: Path, value: Any) -> None:
+        decisions.append(path, {"a": 1})
+        before = path.read_bytes()
+        with pytest.raises((ValueError, TypeError)):
+            decisions.append(path, {"figure": value})
+        assert path.read_bytes() == before
+
+    def test_it_is_on_the_disk_before_the_call_returns(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        synced = []
+        sync = os.fsync
+
+        def spy(number: int) -> None:
+            synced.append((os.fstat(number).st_ino, path.read_bytes()))
+            sync(number)
+
+        monkeypatch.setattr(os, "fsync", spy)
+        decisions.append(path, {"a": 1})
+        assert synced[0] == (path.stat().st_ino, path.read_bytes())
+        assert synced[1][0] == path.parent.stat().st_ino
+
+    def test_writers_take_turns(self, path: Path) -> None:
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda n: decisions.append(path, {"n": n, "x": "y" * n}), range(64)))
+        assert sorted(record["n"] for record in decisions.read(path)) == list(range(64))
+
+
+class TestTornLines:
+    @given(RECORDS, st.data())
+    def test_a_record_is_whole_or_not_there(
+        self, records: list[dict[str, Any]], data: st.DataObject
+    ) -> None:
+        """Cut the file anywhere: the records before the cut are left, and writing goes on."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "decisions.jsonl"
+            lines = [json.dumps(record).encode() + b"\n" for record in records]
+            content = b"".join(lines)
+            cut = data.draw(st.integers(0, len(content)))
+            path.write_bytes(content[:cut])
+            whole = [
+                record
+                for number, record in enumerate(records, start=1)
+                if len(b"".join(lines[:number])) <= cut
+            ]
+            assert decisions.read(path) == whole
+            added = decisions.append(path, {"decision": "kept"})
+            assert decisions.read(path) == [*whole, added]
+
+    @pytest.mark.parametrize("before", [b"", b'{"a": 1}\n'])
+    @pytest.mark.parametrize("size", [1, 65_535, 65_536, 65_537, 200_000])
+    def test_a_long_one_is_cut_off_too(self, path: Path, before: bytes, size: int) -> None:
+        path.parent.mkdir()
+        path.write_bytes(before + b"x" * size)
+        added = decisions.append(path, {"b": 2})
+        assert path.read_bytes() == before + json.dumps(added).encode() + b"\n"
+
+
+class TestRead:
+    def test_nothing_was_decided_yet(self, path: Path) -> None:
+        assert decisions.read(path) == []
+
+    @pytest.mark.parametrize(
+        ("line", "found"),
+        [("{", "expected JSON, found Expecting"), ("[1]", "expected a record, found [1]")],
+    )
+    def test_a_line_that_was_changed(self, tmp_path: Path, line: str, found: str) -> None:
+        path = tmp_path / "decisions.jsonl"
+        path.write_text(f'{{"a": 1}}\n{line}\n{{"b": 2}}\n')
+        with pytest.raises(DataError) as refused:
+            decisions.read(path)
+        assert str(refused.value).startswith(f"{path}, line 2: {found}")
+        assert "\n" not in str(refused.value)
+
+    def test_bytes_that_are_no_text(self, tmp_path: Path) -> None:
+        path = tmp_path / "decisions.jsonl"
+        path.write_bytes(b"\xff\x00\n")
+        with pytest.raises(DataError, match="line 1: expected JSON"):
+            decisions.read(path)
+
+
+def test_uses_of_a_test_set() -> None:
+    records = [{"test_sha256": "x"}, {"decision": "rolled back"}, {"test_sha256": "y"}] * 2
+    assert decisions.uses(records, "x") == 2
+    assert decisions.uses(records, "z") == 0

@@ -1,0 +1,288 @@
+"""Drift: what is planted is found and named, and equal data raise no alarm."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from birnn import drift
+from birnn.drift import Finding, Reference, compare, reference, stability_index
+from birnn.errors import DataError
+from birnn.sequences import Sequences
+
+Array = NDArray[Any]
+LABELS = ["a", "b", "c"]
+NAMES = ["x", "y"]
+WORDS = [f"w{number}" for number in range(400)]
+
+
+def draw(
+    seed: int,
+    *,
+    groups: int = 400,
+    features: int = 2,
+    tagging: bool = True,
+    tokens: bool = True,
+    lengths: tuple[int, int] = (1, 30),
+    shares: tuple[float, float, float] = (0.6, 0.3, 0.1),
+    shift: float = 0.0,
+    words: Array | None = None,
+) -> Sequences:
+    """Up to three sequences a group, whose steps are all alike.
+
+    A group has its own level of the features, and its own class and word at three of four steps.
+    """
+    rng = np.random.default_rng(seed)
+    group = np.repeat(np.arange(groups), rng.integers(1, 4, groups))
+    steps = rng.integers(*lengths, len(group))
+    of_step = np.repeat(group, steps)
+    own = rng.random(len(of_step)) < 0.75
+    classes = np.where(
+        own, rng.choice(3, groups, p=shares)[of_step], rng.choice(3, len(of_step), p=shares)
+    )
+    level = rng.standard_normal((groups, features))[of_step]
+    values = level + 0.5 * rng.standard_normal(level.shape)
+    values[:, :1] += shift
+    likely = zipf() if words is None else words
+    place = np.where(
+        own, rng.choice(400, groups, p=likely)[of_step], rng.choice(400, len(of_step), p=likely)
+    )
+    offsets = np.concatenate([[0], np.cumsum(steps)])
+    return Sequences(
+        values=values.astype(np.float32),
+        offsets=offsets,
+        labels=(classes if tagging else classes[offsets[:-1]]).astype(np.int32),
+        ids=pa.array([f"s{number}" for number in range(len(group))]),
+        groups=pa.array([f"g{number}" for number in group]),
+        tagging=tagging,
+        tokens=(place + 1).astype(np.int32) if tokens else None,
+        dictionary=pa.array(["", *WORDS]) if tokens else None,
+    )
+
+
+def zipf(*, without: int = 0) -> Array:
+    """Shares of the words; the most frequent ones may be missing."""
+    shares = 1 / np.arange(1, 401)
+    shares[:without] = 0
+    total: Array = shares / shares.sum()
+    return total
+
+
+def remember(sequences: Sequences, seed: int = 1) -> Reference:
+    return reference(sequences, LABELS, NAMES[: sequences.values.shape[1]], seed)
+
+
+def found(seed: int = 0, **planted: Any) -> list[Finding]:
+    return compare(remember(draw(2 * seed)), remember(draw(2 * seed + 1, **planted), seed=2))
+
+
+PLANTED: dict[str, tuple[dict[str, Any], set[str], str]] = {
+    "nothing": ({}, set(), ""),
+    "a feature moves": ({"shift": 1.0}, {"feature x"}, "Feature x: has drifted (stability index "),
+    "longer sequences": (
+        {"lengths": (1, 60)},
+        {"sequence length"},
+        "Sequence length: has drifted (stability index ",
+    ),
+    "other classes": (
+        {"shares": (0.2, 0.4, 0.4)},
+        {"labels"},
+        "; 'a' was 6",
+    ),
+    "the most frequent words are gone": (
+        {"words": zipf(without=3)},
+        {"tokens"},
+        "Tokens: has drifted",
+    ),
+}
+
+
+class TestReference:
+    def test_is_small_and_comes_back(self) -> None:
+        names = [f"f{number}" for number in range(100)]
+        remembered = reference(draw(0, groups=5000, features=100), LABELS, names, 1)
+        text = json.dumps(remembered.to_json(), allow_nan=False)
+        assert len(text) < 600_000
+        assert Reference.from_json(json.loads(text)) == remembered
+
+    def test_of_the_same_seed_is_the_same(self) -> None:
+        data = draw(0)
+        assert remember(data) == remember(data)
+        assert remember(data) != remember(data, seed=2)
+
+    @pytest.mark.parametrize("tagging", [True, False])
+    def test_a_group_gives_one_draw(self, tagging: bool) -> None:
+        remembered = remember(draw(0, tagging=tagging))
+        assert sum(remembered.labels.values()) == 400
+        assert len(remembered.lengths) == 400
+        assert {len(values) for values in remembered.features.values()} == {400}
+        assert sum(remembered.tokens.values()) == 200
+
+    def test_a_draw_is_one_step_with_all_that_belongs_to_it(self) -> None:
+        """With one group of one sequence whose steps are numbered, everything tells the step."""
+        steps = np.arange(50)
+        data = Sequences(
+            values=steps[:, np.newaxis].astype(np.float32),
+            offsets=np.array([0, 50]),
+            labels=(steps % 3).astype(np.int32),
+            ids=pa.array(["s"]),
+            groups=pa.array(["g"]),
+            tagging=True,
+            tokens=steps.astype(np.int32),
+            dictionary=pa.array([f"t{step}" for step in steps]),
+        )
+        drawn = set()
+        for seed in range(40):
+            remembered = reference(data, LABELS, ["x"], seed)
+            (value,) = remembered.features["x"]
+            assert remembered.tokens == {f"t{value:.0f}": 1}
+            assert remembered.labels[LABELS[int(value) % 3]] == 1
+            assert remembered.lengths == [50]
+            drawn.add(value)
+        assert len(drawn) > 20
+
+    def test_words_are_learned_from_other_groups_than_they_are_counted_in(self) -> None:
+        data = draw(0, groups=40)
+        own = replace(
+            data,
+            tokens=np.repeat(data.groups.dictionary_encode().indices, data.lengths).astype(
+                np.int32
+            ),
+            dictionary=data.groups.unique(),
+        )
+        remembered = remember(own)
+        assert len(remembered.tokens) == len(remembered.vocabulary) == 20
+        assert not set(remembered.tokens) & set(remembered.vocabulary)
+
+    def test_there_may_be_no_features_or_no_tokens(self) -> None:
+        assert remember(draw(0, features=0)).features == {}
+        plain = remember(draw(0, tokens=False))
+        assert plain.tokens == {}
+        assert plain.vocabulary == []
+
+    def test_of_another_kind_is_refused(self) -> None:
+        with pytest.raises(DataError, match=r"expected features, labels, .*, found a, b; register"):
+            Reference.from_json({"a": 1, "b": 2})
+
+
+class TestCompare:
+    @pytest.mark.parametrize("what", PLANTED)
+    def test_finds_what_is_planted(self, what: str) -> None:
+        planted, expected, sentence = PLANTED[what]
+        findings = found(**planted)
+        assert {finding.name for finding in findings if finding.drifted} == expected
+        assert all(sentence in finding.sentence for finding in findings if finding.drifted)
+
+    def test_looks_at_everything(self) -> None:
+        names = [finding.name for finding in found()]
+        assert names[:2] == ["sequence length", "labels"]
+        assert names[2:] == ["feature x", "feature y", "tokens", "unknown tokens"]
+
+    def test_words_that_nobody_knew(self) -> None:
+        new = draw(1)
+        assert new.tokens is not None
+        slang = new.tokens + np.where(np.arange(len(new.tokens)) % 2 == 0, 400, 0)
+        new = replace(
+            new,
+            tokens=slang.astype(np.int32),
+            dictionary=pa.array(["", *WORDS, *(f"slang{n}" for n in range(400))]),
+        )
+        findings = {f.name: f for f in compare(remember(draw(0)), remember(new))}
+        assert findings["unknown tokens"].drifted
+        assert "; 'unknown' was 17.5% and is 55.0%." in findings["unknown tokens"].sentence
+
+    def test_a_class_that_is_new(self) -> None:
+        old, new = remember(draw(0)), remember(draw(1))
+        renamed = replace(new, labels={**new.labels, "d": new.labels["a"], "a": 0})
+        labels = compare(old, renamed)[1]
+        assert labels.drifted
+        assert np.isfinite(labels.psi)
+
+    @pytest.mark.parametrize("now", [5.0, 3.0])
+    def test_a_feature_that_never_changed(self, now: float) -> None:
+        old, new = (
+            Reference({"a": 50}, [1] * 50, {"x": [value] * 50}, {}, []) for value in (4.0, now)
+        )
+        drifted = {finding.name: finding.drifted for finding in compare(old, new)}
+        assert drifted == {"sequence length": False, "labels": False, "feature x": True}
+
+    def test_a_large_change_in_few_sequences_may_be_chance(self) -> None:
+        few = [remember(draw(seed, groups=8)) for seed in (0, 1)]
+        findings = compare(*few)
+        assert any(finding.psi > 0.2 for finding in findings)
+        assert not any(finding.drifted for finding in findings)
+
+    def test_a_trifle_in_many_sequences_is_no_drift(self) -> None:
+        many = [
+            Reference({"a": share, "b": 100_000 - share}, [1, 2], {}, {}, [])
+            for share in (50_000, 52_000)
+        ]
+        labels = compare(*many)[1]
+        assert labels.p < 0.001
+        assert not labels.drifted
+
+    def test_the_limit_can_be_set(self) -> None:
+        old, new = remember(draw(0)), remember(draw(1, shift=0.5))
+        strict, loose = (compare(old, new, psi_limit=limit)[2].drifted for limit in (0.05, 5.0))
+        assert (strict, loose) == (True, False)
+
+    def test_figures_fit_into_json(self) -> None:
+        for finding in found(shift=50.0):
+            assert type(finding.psi) is type(finding.p) is float
+            assert type(finding.drifted) is bool
+            json.dumps([finding.psi, finding.p], allow_nan=False)
+
+
+COUNTS = st.lists(st.tuples(st.integers(0, 500), st.integers(0, 500)), min_size=1, max_size=8)
+
+
+@given(COUNTS)
+def test_stability_index(counts: list[tuple[int, int]]) -> None:
+    old, new = np.array(counts).T
+    total = sum(
+        (n / (sum(new) + len(new) / 2) - o / (sum(old) + len(old) / 2))
+        * np.log(n / (sum(new) + len(new) / 2) / (o / (sum(old) + len(old) / 2)))
+        for o, n in zip(old + 0.5, new + 0.5, strict=True)
+    )
+    assert stability_index(old, new) == pytest.approx(total)
+    assert stability_index(old, new) == pytest.approx(stability_index(new, old))
+    assert stability_index(old, new) >= 0
+    assert stability_index(old, old) == 0
+
+
+def share_of(trials: int, alarm: Callable[[Finding], bool], **drawn: Any) -> float:
+    """How often anything gives an alarm in data that have not drifted."""
+    times = 0
+    for seed in range(trials):
+        old, new = (remember(draw(2 * seed + i, **drawn), seed) for i in (0, 1))
+        times += any(alarm(finding) for finding in compare(old, new))
+    return times / trials
+
+
+class TestLevel:
+    def test_equal_data_raise_no_alarm(self) -> None:
+        assert share_of(40, lambda finding: finding.drifted, groups=300) == 0
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("groups", [60, 500])
+    def test_equal_data_raise_an_alarm_once_in_a_hundred(self, groups: int) -> None:
+        assert share_of(400, lambda finding: finding.drifted, groups=groups) <= 0.01
+
+    @pytest.mark.slow
+    def test_the_tests_keep_their_level_by_themselves(self) -> None:
+        assert share_of(400, lambda finding: finding.p < 0.05, groups=300) <= 0.05
+
+    @pytest.mark.slow
+    def test_steps_of_one_sequence_would_not(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Draw from all sequences of each group, and ten steps from each, as if independent."""
+        monkeypatch.setattr(
+            drift, "_one_of_each_group", lambda groups, _: np.repeat(np.arange(len(groups)), 10)
+        )
+        assert share_of(20, lambda finding: finding.p < 0.05, groups=100) > 0.5

@@ -1,0 +1,400 @@
+"""The gate: what each check sees, and how often chance gets through or is held up."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.special import ndtri
+from sklearn import metrics as sk
+
+from birnn import promotion
+from birnn.metrics import by_length
+from birnn.promotion import Answers, Check, checks, promotes
+from birnn.verdict import Wanted
+
+Array = NDArray[Any]
+LABELS = ["a", "b", "c"]
+SHARES = [0.6, 0.3, 0.1]
+
+
+def pair(
+    seed: int,
+    *,
+    sequences: int = 300,
+    steps: tuple[int, int] = (1, 20),
+    accuracies: tuple[float | Array, float | Array] = (0.8, 0.8),
+) -> tuple[Answers, Answers]:
+    """Two models that are right with these probabilities, exactly.
+
+    Some sequences and some steps are hard for both, as they are for models of almost the same
+    data. An accuracy may be an array with one for each number of steps.
+    """
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(*steps, sequences)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    actual = rng.choice(3, offsets[-1], p=SHARES)
+    hard = np.repeat(rng.standard_normal(sequences), lengths) + rng.standard_normal(len(actual))
+    answers = []
+    for given in accuracies:
+        accuracy = np.repeat(np.broadcast_to(given, steps[1])[lengths], lengths)
+        noise = np.sqrt(0.3) * hard + np.sqrt(0.4) * rng.standard_normal(len(actual))
+        other = (actual + rng.integers(1, 3, len(actual))) % 3
+        predicted = np.where(noise < ndtri(accuracy), actual, other)
+        arrays = actual, predicted, sure(predicted, accuracy), offsets, lengths
+        for array in arrays:
+            array.setflags(write=False)  # nothing that judges may change them
+        answers.append(Answers(*arrays))
+    return answers[0], answers[1]
+
+
+def sure(predicted: Array, confidence: Array) -> Array:
+    """Give the predicted class this probability, and the others the rest."""
+    of_others = (1 - confidence[:, np.newaxis]) / 2
+    probabilities: Array = np.where(np.eye(3)[predicted] == 1, 1 - 2 * of_others, of_others)
+    return probabilities
+
+
+def judge(challenger: Answers, champion: Answers | None, **changes: Any) -> list[Check]:
+    given: dict[str, Any] = {
+        "labels": LABELS,
+        "baselines": {"always 'a'": np.zeros_like(challenger.actual)},
+        "verdict": "fair",
+        "critical": {},
+        "headline": "f1_macro",
+        "aim": "superior",
+        "margin": 0.01,
+        "class_margin": 0.05,
+        "length_margin": 0.05,
+        "calibration_margin": 0.05,
+        "latency": (1.0, 1.0),
+        "latency_ratio": 1.5,
+        "reloaded": challenger,
+        "resamples": 300,
+        "seed": 1,
+    }
+    return checks(challenger, champion, **given | changes)
+
+
+def refused(found: list[Check]) -> set[str]:
+    return {check.name for check in found if not check.passed}
+
+
+def named(found: list[Check], name: str) -> Check:
+    return next(check for check in found if check.name == name)
+
+
+def spoilt(answers: Answers, where: Array) -> Answers:
+    """Give some labels another class."""
+    shift = np.random.default_rng(9).integers(1, 3, len(where))
+    predicted = np.where(where, (answers.predicted + shift) % 3, answers.predicted)
+    return replace(answers, predicted=predicted)
+
+
+def first_steps(sequences: int) -> Array:
+    """Mark the first step that the better model has right, in some sequences."""
+    mask = np.zeros(len(BETTER.actual), dtype=bool)
+    right = np.flatnonzero(BETTER.right)
+    _, first = np.unique(SEQUENCE[right], return_index=True)
+    mask[right[first[:sequences]]] = True
+    return mask
+
+
+BETTER, WORSE = pair(0, accuracies=(0.9, 0.8))
+SEQUENCE = np.repeat(np.arange(len(BETTER)), BETTER.lengths)
+LONG = np.repeat(BETTER.lengths >= 16, BETTER.lengths)
+FLAWS: dict[str, tuple[str, Callable[[], list[Check]], str]] = {
+    "a bad verdict": (
+        "absolute_floor",
+        lambda: judge(BETTER, WORSE, verdict="bad"),
+        "The verdict is bad, with f1_macro 0.8",
+    ),
+    "a critical class that is missed": (
+        "critical_classes",
+        lambda: judge(BETTER, WORSE, critical={"c": Wanted(min_recall=0.99)}),
+        "Recall of 'c' is 0.874, wanted 0.990.",
+    ),
+    "a critical class that is called too often": (
+        "critical_classes",
+        lambda: judge(BETTER, WORSE, critical={"c": Wanted(min_precision=0.95)}),
+        "Precision of 'c' is 0.",
+    ),
+    "a critical class that nobody has seen": (
+        "critical_classes",
+        lambda: judge(BETTER, WORSE, labels=[*LABELS, "d"], critical={"d": Wanted(0.5)}),
+        "The test set holds no 'd', so nobody knows how well it is found.",
+    ),
+    "a baseline that is as good": (
+        "beats each step alone",
+        lambda: judge(BETTER, WORSE, baselines={"each step alone": BETTER.predicted}),
+        "It is not clearly better than 'each step alone': +0.000 (95 % interval",
+    ),
+    "a champion that is as good": (
+        "headline",
+        lambda: judge(BETTER, BETTER),
+        "The challenger is not shown to be better: f1_macro 0.8",
+    ),
+    "a champion that differs in few sequences": (
+        "headline",
+        lambda: judge(BETTER, spoilt(BETTER, first_steps(9))),
+        ", from only 9 sequences in which they differ).",
+    ),
+    "a champion that is better": (
+        "headline",
+        lambda: judge(*pair(1, accuracies=(0.8, 0.83)), aim="not_inferior", class_margin=0.9),
+        "The challenger is not shown to be no worse by 0.01: f1_macro 0.",
+    ),
+    "a class that falls": (
+        "classes",
+        lambda: judge(spoilt(BETTER, BETTER.actual == 2), WORSE, headline="accuracy"),
+        "F1 of 'c' fell from 0.",
+    ),
+    "a length that falls": (
+        "lengths",
+        lambda: judge(
+            spoilt(BETTER, LONG & (np.arange(len(LONG)) % 3 == 0)),
+            WORSE,
+            aim="not_inferior",
+            margin=0.5,
+            class_margin=0.5,
+        ),
+        "Accuracy of '17 to 19 steps' fell from 0.",
+    ),
+    "probabilities that cannot be believed": (
+        "calibration",
+        lambda: judge(
+            replace(BETTER, probabilities=sure(BETTER.predicted, np.full(len(LONG), 0.999))), WORSE
+        ),
+        "The calibration error is 0.09",
+    ),
+    "a slow model": (
+        "latency",
+        lambda: judge(BETTER, WORSE, latency=(3.1, 2.0)),
+        "It takes 3.1 s where the champion takes 2 s (allowed: 1.5 times as long).",
+    ),
+    "a registry that gives another model": (
+        "reloaded",
+        lambda: judge(BETTER, WORSE, reloaded=WORSE),
+        "The model reloaded from the registry gives ",
+    ),
+    "a registry that lost the thresholds": (
+        "reloaded",
+        lambda: judge(
+            BETTER, WORSE, reloaded=replace(BETTER, predicted=np.zeros_like(BETTER.predicted))
+        ),
+        " labels another class, and probabilities that differ by up to 0.",
+    ),
+    "a registry that answers for other sequences": (
+        "reloaded",
+        lambda: judge(BETTER, WORSE, reloaded=pair(2)[0]),
+        "The model reloaded from the registry answers for other sequences.",
+    ),
+}
+
+
+class TestChecks:
+    def test_a_better_model_passes_all(self) -> None:
+        found = judge(BETTER, WORSE, critical={"c": Wanted(min_recall=0.5)})
+        assert [check.name for check in found] == [
+            "enough_sequences",
+            "absolute_floor",
+            "critical_classes",
+            "reloaded",
+            "latency",
+            "beats always 'a'",
+            "headline",
+            "classes",
+            "lengths",
+            "calibration",
+        ]
+        assert promotes(found), refused(found)
+
+    @pytest.mark.parametrize("flaw", FLAWS)
+    def test_one_flaw_is_enough(self, flaw: str) -> None:
+        name, judged, sentence = FLAWS[flaw]
+        found = judged()
+        assert refused(found) == {name}
+        assert sentence in named(found, name).sentence
+        assert not promotes(found)
+
+    def test_figures_are_plain_numbers(self) -> None:
+        for check in judge(BETTER, WORSE, critical={"c": Wanted(min_recall=0.5)}):
+            assert all(type(figure) in (int, float) for figure in check.figures.values())
+            assert np.isfinite(list(check.figures.values())).all()
+            assert type(check.passed) is bool
+            assert "\n" not in check.sentence
+
+    def test_the_first_model_needs_no_champion(self) -> None:
+        found = judge(BETTER, None, latency=None)
+        assert [check.name for check in found] == [
+            "enough_sequences",
+            "absolute_floor",
+            "reloaded",
+            "beats always 'a'",
+        ]
+        assert promotes(found)
+
+    @pytest.mark.parametrize("sequences", [1, 29])
+    def test_a_small_test_set_promotes_nothing(self, sequences: int) -> None:
+        found = judge(*pair(0, sequences=sequences, accuracies=(0.99, 0.5)))
+        assert refused(found) == {"enough_sequences"}
+        assert f"{sequences} test sequences to judge on, too few: expe" in found[0].sentence
+        assert "headline" not in [check.name for check in found]
+
+    def test_no_checks_promote_nothing(self) -> None:
+        assert not promotes([])
+
+    def test_not_inferior_is_less_than_superior(self) -> None:
+        both = pair(3, sequences=2000)
+        assert not promotes(judge(*both, aim="superior"))
+        assert promotes(judge(*both, aim="not_inferior", margin=0.02))
+
+    def test_rounding_is_not_another_model(self) -> None:
+        near = replace(BETTER, probabilities=BETTER.probabilities.astype(np.float32))
+        assert promotes(judge(BETTER, WORSE, reloaded=near))
+
+    @pytest.mark.parametrize(("flips", "passed"), [(2, True), (3, False)])
+    def test_rounding_may_decide_for_one_label_in_ten_thousand(
+        self, flips: int, passed: bool
+    ) -> None:
+        answers, _ = pair(0, sequences=2500)
+        assert 20_000 < len(answers.actual) < 30_000
+        other = spoilt(answers, np.arange(len(answers.actual)) < flips)
+        assert named(judge(answers, None, reloaded=other), "reloaded").passed is passed
+
+    def test_the_headline_is_that_of_the_metrics(self) -> None:
+        figures = named(judge(BETTER, WORSE), "headline").figures
+        for name, answers in {"challenger": BETTER, "champion": WORSE}.items():
+            expected = sk.f1_score(answers.actual, answers.predicted, average="macro")
+            assert figures[name] == pytest.approx(expected)
+
+    def test_answers_for_other_sequences_are_a_bug(self) -> None:
+        with pytest.raises(AssertionError, match="not about the same labels"):
+            judge(BETTER, pair(5)[1])
+
+
+class TestFalls:
+    def test_are_those_of_the_metrics(self) -> None:
+        found = judge(WORSE, BETTER)
+        classes, lengths = named(found, "classes"), named(found, "lengths")
+        f1 = [sk.f1_score(m.actual, m.predicted, average=None) for m in (BETTER, WORSE)]
+        for label, fall in zip(LABELS, f1[0] - f1[1], strict=True):
+            assert classes.figures[f"fall_{label}"] == pytest.approx(fall)
+        tables = [
+            by_length(m.actual, m.predicted, num_classes=3, offsets=m.offsets, lengths=m.lengths)
+            for m in (BETTER, WORSE)
+        ]
+        for i, (low, high) in enumerate(
+            zip(tables[0]["shortest"], tables[0]["longest"], strict=True)
+        ):
+            fall = tables[0]["accuracy"][i] - tables[1]["accuracy"][i]
+            assert lengths.figures[f"fall_{low} to {high} steps"] == pytest.approx(fall)
+
+    def test_vary_as_the_jackknife_says(self) -> None:
+        """Leave out one sequence after the other, and compute F1 anew."""
+        small = pair(4, sequences=60)
+        whole = np.arange(len(small[0].actual))
+        sequence = np.repeat(np.arange(60), small[0].lengths)
+
+        def fall(rows: Array) -> Array:
+            f1 = [sk.f1_score(m.actual[rows], m.predicted[rows], average=None) for m in small]
+            return np.asarray(f1[1] - f1[0])
+
+        left_out = np.array([fall(whole[sequence != i]) for i in range(60)])
+        error = np.sqrt(59 / 60 * ((left_out - left_out.mean(axis=0)) ** 2).sum(axis=0))
+        both = [promotion._f1(answers, 3, [0, 1, 2]) for answers in (small[1], small[0])]
+        apart = both[0].influence - both[1].influence
+        found = np.sqrt(apart.multiply(apart).sum(axis=0) * 60 / 59)
+        assert found == pytest.approx(error, rel=0.1)
+
+    def test_of_a_model_and_itself_are_none(self) -> None:
+        found = judge(BETTER, BETTER)
+        for name in ("classes", "lengths"):
+            figures = named(found, name).figures
+            assert all(v == 0 for key, v in figures.items() if key.startswith("fall_"))
+            assert all(v == 1 for key, v in figures.items() if key.startswith("p_"))
+
+    def test_of_a_class_that_no_sequence_gets_right_are_certain(self) -> None:
+        answers = replace(BETTER, predicted=BETTER.actual)
+        lost = replace(answers, predicted=np.where(answers.actual == 2, 0, answers.actual))
+        figures = named(judge(lost, answers), "classes").figures
+        assert figures["fall_c"] == 1
+        assert figures["p_c"] == 0
+
+    def test_of_a_rare_class_are_not_judged(self) -> None:
+        actual = BETTER.actual.copy()
+        actual[actual == 2] = 0
+        actual[BETTER.offsets[:9]] = 2  # in nine sequences
+        both = [replace(answers, actual=actual) for answers in (BETTER, WORSE)]
+        found = named(judge(*both), "classes")
+        assert "fall_c" not in found.figures
+        assert found.sentence.endswith("Too few sequences to judge 'c'.")
+
+
+def share_of(trials: int, judged: Callable[[int], bool]) -> float:
+    return float(np.mean([judged(seed) for seed in range(trials)]))
+
+
+def level_of(trials: int, **drawn: Any) -> float:
+    """How often one of two models of equal quality is promoted over the other."""
+    return share_of(trials, lambda seed: promotes(judge(*pair(seed, **drawn))))
+
+
+def power_of(trials: int, **drawn: Any) -> float:
+    """How often a model is promoted that is better by three points, on 2000 sequences."""
+    drawn = {"sequences": 2000, "accuracies": (0.83, 0.8), **drawn}
+    return share_of(trials, lambda seed: promotes(judge(*pair(seed, **drawn))))
+
+
+def held_up(trials: int, **drawn: Any) -> float:
+    """How often lengths refuse a model that is worse by exactly the margin in all of them."""
+    drawn = {"accuracies": (0.8, 0.85), **drawn}
+    return share_of(
+        trials,
+        lambda seed: not named(judge(*pair(seed, **drawn), resamples=100), "lengths").passed,
+    )
+
+
+ONE_LABEL = (1, 2)
+"""Lengths of sequences with one label, as classification has."""
+
+
+class TestChance:
+    def test_few_models_of_equal_quality_get_through(self) -> None:
+        assert level_of(60, sequences=150) <= 0.05
+
+    def test_better_models_get_through(self) -> None:
+        assert power_of(40, steps=ONE_LABEL) >= 0.8
+
+    def test_few_models_are_held_up(self) -> None:
+        assert held_up(60) <= 0.05
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize(
+        "drawn",
+        [
+            {"sequences": 2000, "steps": ONE_LABEL},
+            {"sequences": 200},
+            {"sequences": 30},
+            {"sequences": 150, "steps": ONE_LABEL, "accuracies": (0.95, 0.95)},
+        ],
+    )
+    def test_at_most_one_in_twenty_of_equal_quality(self, drawn: dict[str, Any]) -> None:
+        assert level_of(400, **drawn) <= 0.05
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("steps", [ONE_LABEL, (1, 10)])
+    def test_at_least_four_in_five_that_are_better(self, steps: tuple[int, int]) -> None:
+        assert power_of(200, steps=steps) >= 0.8
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("sequences", [60, 400])
+    def test_at_most_one_in_twenty_is_held_up(self, sequences: int) -> None:
+        assert held_up(400, sequences=sequences) <= 0.05
+
+    @pytest.mark.slow
+    def test_a_fall_on_long_sequences_alone_is_seen(self) -> None:
+        falls = np.where(np.arange(20) >= 16, 0.7, 0.85)
+        assert held_up(200, accuracies=(falls, 0.85)) >= 0.8
