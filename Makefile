@@ -2,9 +2,10 @@
 SHELL := bash
 PYTHON ?= python3
 VENV := .venv/bin
+FIGURES := Experiment|Created|.*metrics.json:(accuracy|f1_macro|log_loss)$$|(data|model|models|train)\.
 export PATH := $(CURDIR)/$(VENV):$(PATH)
 
-.PHONY: repro test check ui bench picture clean
+.PHONY: repro test check ui bench soak picture experiments clean
 
 repro: .venv/installed  ## run the pipeline, or what has changed of it, and show the result
 	@dvc repro
@@ -24,9 +25,14 @@ ui: .venv/installed  ## open the MLflow UI on localhost
 bench: .venv/installed  ## print the benchmarks
 	@python -m benchmarks
 
-picture:  ## take the README's picture of the report; needs chromium
-	@chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --window-size=1000,900 \
-		--user-data-dir=$$(mktemp -d) --screenshot=docs/report.png file://$(CURDIR)/report/report.html
+soak: .venv/installed  ## a year of weekly retrainings, and fifty kills
+	@BIRNN_SOAK_WEEKS=52 BIRNN_SOAK_KILLS=50 pytest tests/test_soak.py
+
+picture: .venv/installed  ## take the README's pictures of the last `make repro`; needs chromium
+	@python docs/pictures.py
+
+experiments: .venv/installed  ## list DVC's experiments: what was changed, and the figures that matter
+	@dvc exp show --no-pager --only-changed --drop '(?!$(FIGURES))'
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

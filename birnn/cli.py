@@ -1,17 +1,25 @@
 """The command `birnn`.
 
     birnn summary                         # the models of the last `dvc repro`, in a table
+    birnn check data.csv                  # read and validate data, and say what is in them
     birnn predict new.csv --output out.parquet
+    birnn trace new.csv --sequence s1     # what the model makes of a sequence, step by step
     birnn score out.parquet               # anybody's predictions beside the true labels
     birnn backfill                        # give MLflow the runs that DVC took from its cache
+    birnn retrain                         # train on what is new, and serve it if it is better
+    birnn rollback                        # let the model serve again that served before
+    birnn schedule --cron "0 3 * * *"     # retrain every night, in the foreground
 
 Exit status: 0 done, 1 a failure that the message explains, 2 wrong usage.
 """
 
 from __future__ import annotations
 
+import signal
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -32,7 +40,10 @@ def birnn() -> None:
 
 @app.command()
 def summary() -> None:
-    """Show the models of the last `dvc repro`, the verdict, and where the report is."""
+    """Show the models of the last `dvc repro`, the verdict, and where the report is.
+
+    What changed since the last commit is shown too, and put into a copy of the report.
+    """
     from rich.console import Console
 
     from birnn import report
@@ -45,7 +56,74 @@ def summary() -> None:
     for check in verdict["checks"]:
         if check["status"] != "pass":
             print(f"{check['status']}: {check['name']}: {check['sentence']}")
-    print(REPORT / "report.html")
+    print(_with_changes(report.changes(*_differences())))
+
+
+def _differences() -> tuple[dict[str, Any], dict[str, Any]]:
+    """What DVC says is different from the last commit: metrics, and params; none on the first run.
+
+    It finds metrics of the commit in its cache, params in the commit itself.
+    """
+    import json
+    import subprocess
+
+    known = ["git", "cat-file", "-e", "HEAD:dvc.lock"]
+    if subprocess.run(known, capture_output=True, check=False).returncode:
+        return {}, {}
+    command = [sys.executable, "-m", "dvc"]
+    asked = [
+        subprocess.run([*command, what, "diff", "--json"], capture_output=True, check=False)
+        for what in ("metrics", "params")
+    ]
+    metrics, params = (json.loads(one.stdout) if one.returncode == 0 else {} for one in asked)
+    return metrics, params
+
+
+def _with_changes(rows: Sequence[Sequence[str]]) -> Path:
+    """Print what changed and put it into a copy of the report; return the page to look at."""
+    page, copy = REPORT / "report.html", REPORT / "changes.html"
+    copy.unlink(missing_ok=True)
+    if not rows:
+        return page
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from birnn import report
+
+    title = "What changed since the last commit"
+    table = Table(*rows[0], title=title, title_justify="left")
+    for row in rows[1:]:
+        table.add_row(*(escape(cell) for cell in row))
+    Console().print(table)
+    text = page.read_text(encoding="utf-8")
+    files.write_text(copy, report.with_section(text, title, rows))
+    return copy
+
+
+@app.command()
+def check(
+    file: Annotated[Path, typer.Argument(help="Data of any kind, or a params .yaml.")],
+    task: Annotated[str | None, typer.Option(help="tagging or classification.")] = None,
+) -> None:
+    """Read and validate data, and show what is in them; nothing is written."""
+    from rich.console import Console
+
+    from birnn import ingestion, inspection
+    from birnn.reading import Skipped
+    from birnn.tables import whole_sequences
+
+    data, skipped = ingestion.of_file(file, task), Skipped()
+    found = inspection.summary(
+        whole_sequences(ingestion.rows(data, skipped)),
+        lambda: whole_sequences(ingestion.rows(data, Skipped())),
+        task=data.task,
+        where=ingestion.name(data),
+    )
+    for table in inspection.tables(found):
+        Console().print(table)
+    for line in (*skipped.sentences(), *inspection.notes(found)):
+        print(line)
 
 
 @app.command()
@@ -66,6 +144,28 @@ def predict(
         network, encoding, thresholds, rows, where=str(file), device=devices.choose(device)
     )
     tables.export(predicted, output)
+
+
+@app.command()
+def trace(
+    file: Annotated[Path, typer.Argument(help="A sequence table, .csv or .parquet.")],
+    sequence: Annotated[str | None, typer.Option(help="Its id; the first if not given.")] = None,
+    model: Annotated[Path, typer.Option(help="The folder of a model.")] = MODELS / "bidirectional",
+    steps: Annotated[int, typer.Option(min=1, help="At most; each costs those before it.")] = 40,
+) -> None:
+    """Show what goes through a model for one sequence, and which steps change its mind."""
+    from rich.console import Console
+
+    from birnn import model as models
+    from birnn import trace as tracing
+    from birnn.sources import table
+
+    network, encoding, thresholds = models.load(model)
+    rows = table.read(file, encoding.features)
+    one, labelled = tracing.find(rows, encoding, sequence, where=str(file))
+    found = tracing.explain(network, encoding, thresholds, one, labelled=labelled, most_steps=steps)
+    for shown in tracing.on_terminal(found):
+        Console().print(shown)
 
 
 @app.command()
@@ -94,20 +194,72 @@ def score(
 @app.command()
 def backfill() -> None:
     """Give MLflow the runs, metrics and report of models that DVC took from its cache."""
-    from birnn import params, tracking
+    from birnn import params, report, tracking
 
     chosen = params.load()
+    results = [report.read(name, MODELS, EVALUATION) for name in chosen.models]
+    drawn = report.pictures(results, files.read_json(REPORT / "comparison.json")["ladder"])
     try:
-        for name in chosen.models:
+        for result in results:
+            name = result.name
             knobs = params.of_run(chosen, name)
             run = tracking.run_of_model(
                 chosen.problem, name, MODELS / name, params=knobs, data=PREPARED
             )
             run.log_evaluation(EVALUATION / name)
-            run.log_report(REPORT)
+            report.attach(run, REPORT, result, drawn)
             print(f"{name}: run {run.id}")
     except FileNotFoundError as error:
         raise DataError(f"{error.filename}: no such file; run `dvc repro` first") from None
+
+
+@app.command()
+def retrain(
+    dry_run: Annotated[bool, typer.Option(help="Say what would be done, and do nothing.")] = False,
+    approve: Annotated[
+        int | None, typer.Option(metavar="VERSION", help="Promote a version that waits for it.")
+    ] = None,
+) -> None:
+    """Train on what is new, and let the model serve if it is better than the one that does."""
+    from birnn import params, retraining
+
+    _end_once()
+    chosen = params.load()
+    if dry_run:
+        print("\n".join(retraining.plan(chosen)))
+        return
+    outcome = retraining.retrain(chosen) if approve is None else retraining.approve(chosen, approve)
+    print(f"{outcome.decision}: {outcome.sentence}")
+
+
+@app.command()
+def rollback() -> None:
+    """Let the model serve again that served before."""
+    from birnn import params, retraining
+
+    print(retraining.rollback(params.load()).sentence)
+
+
+@app.command()
+def schedule(
+    cron: Annotated[str, typer.Option(help="Minute, hour, day, month, day of the week.")],
+) -> None:
+    """Retrain by the clock, one at a time, until SIGTERM or Ctrl-C."""
+    from birnn import schedule as clock
+
+    clock.run(cron, [sys.executable, "-c", "from birnn.cli import main; main()", "retrain"])
+
+
+def _end_once() -> None:
+    """Let the first SIGTERM or SIGINT end what runs, and no other disturb how it ends."""
+
+    def end(*_: object) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
 
 
 def main() -> None:

@@ -12,18 +12,24 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow.parquet as pq
 
-from birnn import checks, files, history, metrics, prediction
+from birnn import checks, files, history, metrics, prediction, trace
 from birnn.checks import Check
 from birnn.encoding import Encoding
 from birnn.history import Epoch
+from birnn.model import SequenceModel
 from birnn.sequences import Sequences
 
 METRICS, INTERVALS = "metrics.json", "intervals.json"
 CHECKS, OPERATING_POINTS = "checks.json", "operating_points.json"
 PREDICTIONS = "predictions.parquet"
 CONFUSION, CONFUSION_COUNTS = "confusion.csv", "confusion_counts.csv"
-PER_CLASS, BY_LENGTH = "per_class.csv", "by_length.csv"
+PER_CLASS, BY_LENGTH, BY_POSITION = "per_class.csv", "by_length.csv", "by_position.csv"
 PRECISION_RECALL, CALIBRATION = "precision_recall.csv", "calibration.csv"
+CONFUSIONS, TRACE = "confusions.json", "trace.json"
+
+POSITION_COLUMNS = ("counted_from", "first", "last", "rows", "accuracy")
+SINGLE_POSITIONS, WIDER_POSITIONS = 10, 10  # steps that are counted singly, then ever wider groups
+MOST_CONFUSIONS, EXAMPLES, CONTEXT = 6, 2, 3  # pairs; examples of each; steps around a mistake
 
 Shares = npt.NDArray[np.float32]
 Classes = npt.NDArray[np.int64]
@@ -54,7 +60,7 @@ class Predicted:
 def write(
     folder: str | Path, test: Predicted, epochs: Sequence[Epoch], *, resamples: int, seed: int
 ) -> dict[str, float]:
-    """Score predictions and write all of `evaluate` but the operating points.
+    """Score predictions and write all of `evaluate` but the operating points and the trace.
 
     Args:
         folder: where to, such as `evaluation/bidirectional`.
@@ -98,9 +104,126 @@ def _write_tables(folder: Path, test: Predicted, predicted: Classes) -> None:
     _write_csv(_long(counts, labels), folder / CONFUSION_COUNTS)
     _write_csv(metrics.per_class(counts, labels), folder / PER_CLASS)
     _write_csv(by_length, folder / BY_LENGTH)
+    _write_csv(by_position(test.split, predicted), folder / BY_POSITION)
+    files.write_json(folder / CONFUSIONS, confusions(test, predicted, counts))
     _write_csv(metrics.calibration(actual, test.shares), folder / CALIBRATION)
     curves = metrics.precision_recall(actual, test.shares, labels=labels)
     _write_csv(curves, folder / PRECISION_RECALL)
+
+
+def by_position(test: Sequences, predicted: Classes) -> metrics.Table:
+    """Return how good the predictions are near the beginning and near the end of sequences.
+
+    Args:
+        test: the sequences, with a label for each step; others have no positions, and no rows.
+        predicted: (steps,) class indices.
+
+    Returns:
+        Columns counted_from (`beginning` or `end`), first and last (steps from there, from 1, both
+        inclusive; single steps near the end that is counted from, more and more of them further
+        away), rows and accuracy.
+    """
+    if not test.tagging:
+        return {name: np.array([]) for name in POSITION_COLUMNS}
+    past = np.arange(len(predicted)) - np.repeat(test.offsets[:-1], test.lengths)
+    left = np.repeat(test.lengths, test.lengths) - 1 - past
+    tables = [
+        _by_distance(distance, predicted == test.labels, end)
+        for end, distance in {"beginning": past, "end": left}.items()
+    ]
+    return {name: np.concatenate([table[name] for table in tables]) for name in POSITION_COLUMNS}
+
+
+def _by_distance(
+    distance: npt.NDArray[np.int64], right: npt.NDArray[np.bool_], counted_from: str
+) -> metrics.Table:
+    furthest = int(distance.max()) + 1
+    single = np.arange(1, min(SINGLE_POSITIONS, furthest) + 1)
+    wider = np.geomspace(len(single) + 1, furthest + 1, WIDER_POSITIONS + 1).astype(np.int64)
+    first = np.union1d(single, wider[:-1][wider[:-1] <= furthest])
+    bins = np.searchsorted(first, distance + 1, side="right") - 1
+    rows = np.bincount(bins)
+    return {
+        "counted_from": np.repeat(np.array([counted_from], dtype=object), len(first)),
+        "first": first,
+        "last": np.append(first[1:] - 1, furthest),
+        "rows": rows,
+        "accuracy": np.bincount(bins, right) / rows,
+    }
+
+
+def confusions(
+    test: Predicted, predicted: Classes, counts: npt.NDArray[np.int64]
+) -> list[dict[str, Any]]:
+    """Return the most frequent confusions, each with the mistakes that the model was surest of.
+
+    Args:
+        test: the test split and what the model says of it.
+        predicted: its `classes`.
+        counts: their confusion matrix.
+
+    Returns:
+        The tree of `confusions.json`: for each pair of classes `actual`, `predicted`, `count`,
+        `share` (of the rows of the actual class) and `examples`, each with `sequence`, `steps` (in
+        it), `step` (from 1; None where the label is the sequence's), `probability` (of the wrong
+        class) and `context` (the steps around it: `word`, `actual`, `predicted`).
+    """
+    labels = test.encoding.labels
+    wrong = counts - np.diag(np.diagonal(counts))
+    ranked = np.argsort(-wrong, axis=None, kind="stable")[:MOST_CONFUSIONS]
+    found = []
+    for actual, called in zip(*np.unravel_index(ranked, wrong.shape), strict=True):
+        if not wrong[actual, called]:
+            break
+        rows = np.flatnonzero((test.split.labels == actual) & (predicted == called))
+        surest = rows[np.argsort(-test.shares[rows, called], kind="stable")][:EXAMPLES]
+        found.append(
+            {
+                "actual": labels[actual],
+                "predicted": labels[called],
+                "count": len(rows),
+                "share": len(rows) / int(counts[actual].sum()),
+                "examples": [_example(test, predicted, int(row)) for row in surest],
+            }
+        )
+    return found
+
+
+def _example(test: Predicted, predicted: Classes, row: int) -> dict[str, Any]:
+    split, labels = test.split, test.encoding.labels
+    number = int(np.searchsorted(split.label_offsets, row, side="right")) - 1
+    start, end = split.label_offsets[number : number + 2].tolist()
+    around = np.arange(max(start, row - CONTEXT), min(end, row + CONTEXT + 1))
+    spelled = trace.words(split, around) if split.tagging else None
+    context = [
+        {
+            "step": step - start + 1,
+            "word": spelled[place] if spelled else None,
+            "actual": labels[split.labels[step]],
+            "predicted": labels[predicted[step]],
+        }
+        for place, step in enumerate(around.tolist())
+    ]
+    return {
+        "sequence": split.ids[number].as_py(),
+        "steps": int(split.lengths[number]),
+        "step": row - start + 1 if split.tagging else None,
+        "probability": float(test.shares[row, predicted[row]]),
+        "context": context if split.tagging else [],
+    }
+
+
+def write_trace(folder: str | Path, model: SequenceModel, test: Predicted) -> None:
+    """Write what goes through a model for one telling test sequence; see `birnn.trace`.
+
+    Args:
+        folder: where to, such as `evaluation/bidirectional`.
+        model: the network that made the predictions; it ends up on the CPU.
+        test: the test split and what the model says of it.
+    """
+    one = test.split.select(np.array([trace.telling(model, test.split)]))
+    found = trace.explain(model, test.encoding, test.thresholds, one, labelled=True)
+    files.write_json(Path(folder) / TRACE, asdict(found))
 
 
 def check(

@@ -15,7 +15,9 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import subprocess
+import threading
 import time
 import uuid
 import warnings
@@ -23,6 +25,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
@@ -33,8 +36,11 @@ from birnn.history import Epoch
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.models import ModelSignature
+    from PIL.Image import Image
 
 METRICS_PER_CALL, NAME_LENGTH = 1000, 250  # MLflow's limits
+NOT_SEARCHED = {"batch_steps", "clip_norm", "device", "max_epochs", "patience"}  # no params of runs
+LONG_TRAINING = 60.0  # seconds from which on it is worth knowing what the machine is doing
 STATE = ".birnn"  # in the root: locks, and the state of trainings that are under way
 
 
@@ -108,9 +114,29 @@ class Run:
         self.client.set_tag(self.id, "checks", ", ".join(alarms) or "pass")
         self.client.log_artifacts(self.id, str(folder), "evaluation")
 
-    def log_report(self, folder: str | Path) -> None:
-        """Attach the report."""
+    def log_report(self, folder: str | Path, pictures: Mapping[str, str]) -> None:
+        """Attach the report, and each of its pictures as an SVG file."""
         self.client.log_artifacts(self.id, str(folder), "report")
+        with TemporaryDirectory() as place:
+            for name, svg in pictures.items():
+                files.write_text(Path(place) / f"{name}.svg", svg)
+            self.client.log_artifacts(self.id, place, "pictures")
+
+    def log_image(self, key: str, image: Image) -> None:
+        """Attach an image that MLflow shows beside those of other runs with the same key.
+
+        MLflow keeps all images of a key; one that it has is not attached again.
+        """
+        if not any(one.tobytes() == image.tobytes() for one in self._images(key)):
+            self.client.log_image(self.id, image, key=key)
+
+    def _images(self, key: str) -> Iterator[Image]:
+        from PIL import Image
+
+        with TemporaryDirectory() as place:
+            for info in self.client.list_artifacts(self.id, "images"):
+                if re.fullmatch(rf"images/{key}[+%].*\.png", info.path):
+                    yield Image.open(self.client.download_artifacts(self.id, info.path, place))
 
     def _log_metrics(self, figures: Mapping[str, float], step: int = 0) -> None:
         from mlflow.entities import Metric
@@ -131,12 +157,13 @@ def training_run(
     whose process dies before it can say so is closed as KILLED by the next one.
     """
     client = connect()
-    _close_orphans(client)
+    close_orphans(client)
     process = uuid.uuid4().hex
     with _lock(f"runs/{process}"):
         run = _create(client, problem, model, params, data, {"process": process})
         try:
-            yield run
+            with _system_metrics(run.id):
+                yield run
         except KeyboardInterrupt:
             client.set_terminated(run.id, "KILLED")
             raise
@@ -145,6 +172,28 @@ def training_run(
             raise
         client.set_terminated(run.id, "FINISHED")
     _lock_path(f"runs/{process}").unlink(missing_ok=True)
+
+
+@contextmanager
+def _system_metrics(run_id: str) -> Iterator[None]:
+    """Record what processor, memory, disk and GPU do, from the first minute of a training on."""
+    started: list[Any] = []  # MLflow's monitor has no types
+
+    def start() -> None:
+        from mlflow.system_metrics import system_metrics_monitor
+
+        started.append(system_metrics_monitor.SystemMetricsMonitor(run_id))  # type: ignore[no-untyped-call]
+        started[0].start()
+
+    timer = threading.Timer(LONG_TRAINING, start)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+        for monitor in started:
+            monitor.finish()
 
 
 def run_of_model(
@@ -182,6 +231,16 @@ def model_sha256(folder: str | Path) -> str:
     return files.sha256(Path(folder) / "weights.safetensors", Path(folder) / "model.json")
 
 
+def data_sha256(folder: Path) -> str:
+    """The hash that names the prepared data: of all splits and their encoding."""
+    return files.sha256(*sorted(folder.glob("*.arrow")), folder / "encoding.json")
+
+
+def params_sha256(params: Mapping[str, Any]) -> str:
+    """The hash that names the params of a run."""
+    return files.sha256_of_text(json.dumps(params, sort_keys=True))
+
+
 def commit() -> str:
     """The commit that is checked out, or an empty string outside of git."""
     command = ["git", "rev-parse", "HEAD"]
@@ -205,17 +264,18 @@ def _create(
         "DVC_EXP_NAME": os.environ.get("DVC_EXP_NAME", ""),
         "problem": problem,
         "model": model,
-        "data_sha256": files.sha256(*sorted(data.glob("*.arrow")), data / "encoding.json"),
-        "params_sha256": files.sha256_of_text(json.dumps(params, sort_keys=True)),
+        "data_sha256": data_sha256(data),
+        "params_sha256": params_sha256(params),
         **tags,
     }
     present = {name: value for name, value in described.items() if value}
     run = client.create_run(experiment(client, problem), tags=present)
-    client.log_batch(run.info.run_id, params=[Param(k, str(v)) for k, v in params.items()])
+    few = {name: value for name, value in params.items() if name not in NOT_SEARCHED}
+    client.log_batch(run.info.run_id, params=[Param(k, str(v)) for k, v in few.items()])
     return Run(client, run.info.run_id)
 
 
-def _close_orphans(client: MlflowClient) -> None:
+def close_orphans(client: MlflowClient) -> None:
     """Close the runs of processes that have died: the system has let go of their locks."""
     for path in (root() / STATE / "runs").glob("*.lock"):
         try:
@@ -272,8 +332,9 @@ def _signature(encoding: Mapping[str, Any]) -> ModelSignature:
     from mlflow.types import ColSpec, Schema
 
     values = [ColSpec("double", name) for name in encoding["features"]]
+    tokens = [ColSpec("string", "token")] if encoding["vocabulary"] is not None else []
     shares = [ColSpec("float", f"probability_{label}") for label in encoding["labels"]]
     return ModelSignature(
-        inputs=Schema([ColSpec("string", "sequence"), *(values or [ColSpec("string", "token")])]),
+        inputs=Schema([ColSpec("string", "sequence"), *values, *tokens]),
         outputs=Schema([ColSpec("string", "sequence"), ColSpec("string", "predicted"), *shares]),
     )

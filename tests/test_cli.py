@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from birnn import cli, files, model, prediction
+from birnn import cli, files, model, prediction, report
 
 
 class Ended(NamedTuple):
@@ -124,7 +124,42 @@ class TestScore:
         assert found["log_loss"] > 0
 
 
+class TestTrace:
+    def test_shows_layers_and_answers_of_a_sequence(self, place: Path, birnn: Birnn) -> None:
+        ended = birnn("trace", "new.csv", "--sequence", "ü")
+        assert (ended.status, ended.err) == (0, "")
+        for text in ("1 x 5 x 2", "1 x 5 x 8", "backward states", "past only"):
+            assert text in ended.out
+        expected = directly(place / "models/bidirectional").iloc[-1]["predicted"]
+        step, said, *_ = ended.out.splitlines()[-2].replace("│", " ").split(maxsplit=3)
+        assert (step, said) == ("5", expected)
+
+    def test_of_the_first_sequence_and_its_first_steps(self, place: Path, birnn: Birnn) -> None:
+        ended = birnn("trace", "new.csv", "--steps", 2)
+        assert "1 x 3 x 2" in ended.out
+        assert [line.split()[1] for line in ended.out.splitlines()[-3:-1]] == ["1", "2"]
+
+
 class TestSummary:
+    def test_puts_what_changed_into_a_copy_of_the_report(
+        self, place: Path, birnn: Birnn, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        page = f"<main>{report.AFTER_VERDICT}</main>"
+        files.write_text(place / "report/report.html", page)
+        files.write_json(place / "report/comparison.json", {"ladder": [], "second_direction": ""})
+        verdict = {"model": "m", "sentence": "good", "checks": []}
+        files.write_json(place / "report/verdict.json", verdict)
+        changes = {"params.yaml": {"train.seed": {"old": 1, "new": 2}}}
+        monkeypatch.setattr(cli, "_differences", lambda: ({}, changes))
+        ended = birnn("summary")
+        assert ended.out.splitlines()[-1] == "report/changes.html"
+        assert "train.seed" in ended.out
+        assert "train.seed" in (place / "report/changes.html").read_text()
+        assert (place / "report/report.html").read_text() == page
+        monkeypatch.setattr(cli, "_differences", lambda: ({}, {}))
+        assert birnn("summary").out.splitlines()[-1] == "report/report.html"
+        assert not (place / "report/changes.html").exists()
+
     def test_shows_the_ladder_the_verdict_and_what_is_wrong(
         self, place: Path, birnn: Birnn
     ) -> None:
@@ -160,6 +195,8 @@ class TestMistake:
             (["predict", "new.csv", "--output", "out.xls"], "out.xls: expected a name that ends"),
             (["predict", "new.csv", "--model", "absent"], "absent/model.json: no such file"),
             (["predict", "new.csv", "--device", "tpu"], "expected a machine with tpu, found none"),
+            (["trace", "absent.csv"], "absent.csv: no such file"),
+            (["trace", "new.csv", "--sequence", "c"], "expected 'c', found no row with it"),
             (["summary"], "report/comparison.json: no such file; run `dvc repro` first"),
             (["backfill"], "params.yaml: no such file"),
             (["score", "absent.csv"], "absent.csv: no such file"),

@@ -3,8 +3,10 @@
 import csv
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +48,7 @@ def case(ragged: Ragged, *, tagging: bool) -> tuple[Sequences, Shares]:
 
 def encoding(names: list[str], *, tagging: bool) -> Encoding:
     task = "tagging" if tagging else "classification"
-    return Encoding(task, names, list("wxyz"), [0.0] * 4, [1.0] * 4, [])
+    return Encoding(task, names, list("wxyz"), [0.0] * 4, [1.0] * 4)
 
 
 def write(
@@ -100,6 +102,93 @@ class TestFigures:
         assert seen == len(actual)
 
 
+class TestByPosition:
+    def test_against_a_count(self, tmp_path: Path, ragged: Ragged) -> None:
+        test, shares = case(ragged, tagging=True)
+        write(tmp_path, test, list("abc"), shares)
+        right = shares.argmax(axis=1) == test.labels
+        seen: dict[tuple[str, int], list[bool]] = {}
+        for start, end in pairwise(test.offsets.tolist()):
+            for row in range(start, end):
+                seen.setdefault(("beginning", row - start + 1), []).append(right[row])
+                seen.setdefault(("end", end - row), []).append(right[row])
+        found = {
+            (row["counted_from"], int(row["first"])): row
+            for row in rows(tmp_path / evaluation.BY_POSITION)
+        }
+        assert found.keys() == seen.keys()
+        for place, answers in seen.items():
+            assert int(found[place]["rows"]) == len(answers)
+            assert float(found[place]["accuracy"]) == pytest.approx(np.mean(answers))
+            assert found[place]["last"] == found[place]["first"]
+
+    def test_far_from_an_end_steps_are_grouped(self, ragged: Ragged) -> None:
+        test = ragged([1000, 400])
+        table = evaluation.by_position(test, test.labels.astype(np.int64))
+        assert len(table["first"]) <= 2 * 20
+        assert table["rows"].sum() == 2 * 1400
+        for end in ("beginning", "end"):
+            chosen = table["counted_from"] == end
+            first, last = table["first"][chosen], table["last"][chosen]
+            assert (first[0], last[-1]) == (1, 1000)
+            assert (first[1:] == last[:-1] + 1).all()
+            assert (last[:10] == first[:10]).all()
+            assert (first <= last).all()
+
+    def test_of_labels_of_sequences_there_is_none(self, tmp_path: Path, ragged: Ragged) -> None:
+        test, shares = case(ragged, tagging=False)
+        write(tmp_path, test, list("abc"), shares)
+        header = "counted_from,first,last,rows,accuracy\n"
+        assert (tmp_path / evaluation.BY_POSITION).read_text() == header
+
+
+@pytest.mark.parametrize("tagging", [True, False])
+class TestConfusions:
+    def found(self, folder: Path, test: Sequences, shares: Shares) -> Any:
+        write(folder, test, list("abc"), shares)
+        return files.read_json(folder / evaluation.CONFUSIONS)
+
+    def test_the_most_frequent_first(self, tmp_path: Path, ragged: Ragged, tagging: bool) -> None:
+        test, shares = case(ragged, tagging=tagging)
+        found = self.found(tmp_path, test, shares)
+        called = shares.argmax(axis=1)
+        pairs = Counter(
+            zip(test.labels[wrong := called != test.labels], called[wrong], strict=True)
+        )
+        assert [pair["count"] for pair in found] == sorted(pairs.values(), reverse=True)
+        for pair in found:
+            actual, predicted = ("abc".index(pair[name]) for name in ("actual", "predicted"))
+            assert pair["count"] == pairs[actual, predicted]
+            assert pair["share"] == pytest.approx(pair["count"] / (test.labels == actual).sum())
+
+    def test_examples_are_the_surest_mistakes(
+        self, tmp_path: Path, ragged: Ragged, tagging: bool
+    ) -> None:
+        test, shares = case(ragged, tagging=tagging)
+        for pair in self.found(tmp_path, test, shares):
+            actual, predicted = ("abc".index(pair[name]) for name in ("actual", "predicted"))
+            both = (test.labels == actual) & (shares.argmax(axis=1) == predicted)
+            surest = sorted(shares[both, predicted].tolist(), reverse=True)
+            given = [example["probability"] for example in pair["examples"]]
+            assert given == pytest.approx(surest[: evaluation.EXAMPLES])
+            for example in pair["examples"]:
+                number = test.ids.to_pylist().index(example["sequence"])
+                assert example["steps"] == test.lengths[number]
+                row = test.label_offsets[number] + (example["step"] - 1 if tagging else 0)
+                assert shares[row, predicted] == pytest.approx(example["probability"])
+                assert bool(example["context"]) == tagging
+                for step in example["context"]:
+                    row = test.label_offsets[number] + step["step"] - 1
+                    assert step["actual"] == "abc"[test.labels[row]]
+                    assert step["predicted"] == "abc"[shares[row].argmax()]
+
+    def test_of_a_model_that_makes_no_mistake(
+        self, tmp_path: Path, ragged: Ragged, tagging: bool
+    ) -> None:
+        test, _ = case(ragged, tagging=tagging)
+        assert self.found(tmp_path, test, np.eye(3, dtype=np.float32)[test.labels]) == []
+
+
 @pytest.mark.parametrize("names", NAMES, ids=", ".join)
 class TestNames:
     """What a class is called is the user's choice."""
@@ -136,7 +225,8 @@ class TestNames:
 
     def test_the_report_reads_them(self, tmp_path: Path, ragged: Ragged, names: list[str]) -> None:
         counts = self.write(tmp_path / "evaluation" / "m", ragged, names)
-        files.write_json(tmp_path / "evaluation/m/operating_points.json", {})
+        for name in (evaluation.OPERATING_POINTS, evaluation.TRACE):
+            files.write_json(tmp_path / "evaluation/m" / name, {})
         model = tmp_path / "models" / "m"
         files.write_text(model / "weights.safetensors", "")
         files.write_json(model / "model.json", {"architecture": {"bidirectional": True}})
@@ -161,6 +251,8 @@ def test_the_same_bytes_twice(tmp_path: Path, ragged: Ragged) -> None:
             evaluation.CONFUSION_COUNTS,
             evaluation.PER_CLASS,
             evaluation.BY_LENGTH,
+            evaluation.BY_POSITION,
+            evaluation.CONFUSIONS,
             evaluation.INTERVALS,
             evaluation.CHECKS,
             evaluation.PRECISION_RECALL,
@@ -361,7 +453,7 @@ ids = pa.array([f"s{i}" for i in range(len(lengths))])
 offsets = np.concatenate([[0], np.cumsum(lengths)])
 test = Sequences(np.zeros((steps, 1), np.float32), offsets, labels, ids, ids, True)
 names = [f"c{i:02}" for i in range(classes)]
-encoding = Encoding("tagging", names, ["x"], [0.0], [1.0], [])
+encoding = Encoding("tagging", names, ["x"], [0.0], [1.0])
 predicted = evaluation.Predicted(test, encoding, {}, shares)
 start = time.process_time()
 epochs = [Epoch(1, 1.0, 1.0, 0.5, 0.5, 0.01)]

@@ -3,15 +3,16 @@
 from dataclasses import replace
 from html.parser import HTMLParser
 from io import StringIO
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 import pytest
 from jinja2 import UndefinedError
 from rich.console import Console
 
-from birnn import figures, files, report, verdict
+from birnn import files, report, tracking, verdict
 from birnn.comparison import Rung
 from birnn.errors import DataError
 from birnn.history import Epoch
@@ -60,7 +61,81 @@ def result(name: str = "bidirectional", **figures: float) -> Result:
         by_length=pd.DataFrame(
             {"shortest": [1, 4], "longest": [3, 4], "sequences": [2, 3], "f1_macro": [0.7, 0.9]}
         ),
+        by_position=pd.DataFrame(
+            {
+                "counted_from": ["beginning", "beginning", "end", "end"],
+                "first": [1, 2] * 2,
+                "last": [1, 4] * 2,
+                "rows": [5, 10] * 2,
+                "accuracy": [0.6, 0.9, 0.5, 0.95],
+            }
+        ),
+        calibration=pd.DataFrame(
+            {"confidence": [0.3, 0.6, 0.9], "accuracy": [0.0, 0.5, 0.95], "rows": [1, 99, 100]}
+        ),
+        precision_recall=pd.DataFrame(
+            {"label": NAMES[:1] * 2, "precision": [1.0, 0.5], "recall": [0.5, 1.0]}
+        ),
+        confusions=[
+            {
+                "actual": NAMES[0],
+                "predicted": NAMES[1],
+                "count": 7,
+                "share": 0.25,
+                "examples": [
+                    {
+                        "sequence": "s<7>",
+                        "steps": 4,
+                        "step": 2,
+                        "probability": 0.9375,
+                        "context": [
+                            {"step": 1, "word": None, "actual": "a", "predicted": "a"},
+                            {"step": 2, "word": "<w>", "actual": "b", "predicted": "c"},
+                        ],
+                    }
+                ],
+            }
+        ],
+        trace=traced(),
     )
+
+
+def traced(task: str = "tagging") -> dict[str, Any]:
+    """What `evaluate` writes of a sequence of two steps, of which the second turns the first."""
+    layers = {"input": 3, "forward states": 2, "backward states": 2, "both together": 4}
+    flow = [(name, [2, width]) for name, width in layers.items()]
+    if task == "classification":
+        flow += [("last states", [4]), ("logits", [3]), ("probabilities", [3])]
+    right, wrong = ({"label": name, "probability": 0.75} for name in NAMES[:2])
+    answer = {
+        "actual": NAMES[0],
+        "both": right,
+        "forward": wrong,
+        "backward": right,
+        "cut_off": wrong,
+        "word": None,
+    }
+    return {
+        "sequence": "s' 1",
+        "steps": 2,
+        "task": task,
+        "flow": [
+            {
+                "name": name,
+                "shape": shape,
+                "low": -1.0,
+                "high": 1.0,
+                "values": [[0.5] * shape[-1]] * (2 if len(shape) > 1 else 1),
+            }
+            for name, shape in flow
+        ],
+        "answers": [
+            answer | {"step": 1, "turned_at": 2, "turned_by": 0.625},
+            answer | {"step": 2, "turned_at": 0, "turned_by": 0.0},
+        ],
+        "cuts": [1, 2],
+        "after_cut": [[0.125, 0.75], [None, 0.75]] if task == "tagging" else [[0.125, 0.75]],
+    }
 
 
 GAINS = {
@@ -77,12 +152,14 @@ def conclude(of: Result) -> dict[str, Any]:
 
 
 def render(template: str, **changes: Any) -> str:
-    results = [result(), result("forward", accuracy=0.8, f1_macro=0.7)]
+    results = changes.pop("results", [result(), result("forward", accuracy=0.8, f1_macro=0.7)])
     lengths = {"mean": 3.0, "min": 1.0, "max": 4.0}
+    rows = report.ladder([one.rung for one in results], {"filtering": 0.85}, "macro")
     content: dict[str, Any] = {
         "problem": "speech",
         "average": "macro",
         "results": results,
+        "accents": {one.name: number for number, one in enumerate(results)},
         "summary": {"sequences": 99, "steps": 321, "lengths": lengths, "labels": NAMES},
         "packing": {
             "sequences": {"train": 70, "validation": 14, "test": 15},
@@ -91,11 +168,12 @@ def render(template: str, **changes: Any) -> str:
             "duplicates": 2,
             "conflicts": 1,
         },
-        "ladder": report.ladder([one.rung for one in results], {"filtering": 0.85}, "macro"),
+        "ladder": rows,
         "second_direction": report.second_direction(GAINS, "macro"),
         "verdict": conclude(results[0]),
-        "curves": figures.curves({result.name: result.epochs for result in results}),
-        "by_length": "<svg></svg>",
+        "pictures": report.pictures(results, rows),
+        "identity": [("data_sha256", "0123456789abcdef" * 4)],
+        "knobs": [("train.learning_rate", "0.012")],
     }
     return report.render(template, **(content | changes))
 
@@ -114,7 +192,7 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
         self.attributes += attrs
-        if tag != "meta":
+        if tag not in {"br", "meta"}:
             self.open.append(tag)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -146,7 +224,8 @@ class TestHTML:
     def test_the_figures_are_there(self) -> None:
         text = Page(render("report.html.j2")).text
         figures = ["0.900 (0.850 to 0.950)", "0.850", "8.8 %", "81.2 %", "99 sequences"]
-        figures += ["-2.5 points of accuracy", "0.0625", "0.8125"]
+        figures += ["-2.5 points of accuracy", "0.0625", "0.8125", "7 times, 25 % of the class"]
+        figures += ["0123456789abcdef", "train.learning_rate", "torch"]
         for figure in figures:
             assert figure in text
         assert "limit: past" in text
@@ -157,6 +236,44 @@ class TestHTML:
         assert f"{NAMES[0]}!" in text
         assert text.index("label shift") < text.index("calibration")
 
+    def test_the_headings_are_in_order(self) -> None:
+        levels = [
+            int(tag[1])
+            for tag in Page(render("report.html.j2")).tags
+            if tag[0] == "h" and tag[1:].isdigit()
+        ]
+        assert levels[0] == 1
+        assert levels.count(1) == 1
+        assert all(after <= before + 1 for before, after in pairwise(levels))
+
+    def test_every_picture_has_a_text_alternative(self) -> None:
+        page = Page(render("report.html.j2"))
+        labels = [value for name, value in page.attributes if name == "aria-label"]
+        assert page.tags.count("svg") == len(report.pictures([result()], [])) > 10
+        assert "Accuracy with ever more context. " in " ".join(map(str, labels))
+
+    @pytest.mark.parametrize("task", ["tagging", "classification"])
+    def test_the_trace_is_there(self, task: str) -> None:
+        results = [replace(result(), trace=traced(task)), result("forward")]
+        text = Page(render("report.html.j2", results=results)).text
+        shapes = ["99 x 4 x 3", "99 x 4 x 2", "99 x 4 x 4"]
+        assert all(shape in text for shape in shapes)
+        assert ("logits99 x 3" in "".join(text.split("\n"))) == (task == "classification")
+        assert ("reading step 2 moved the answer at step 1." in text) == (task == "tagging")
+        assert "--sequence 's'\"'\"' 1'" in text
+
+    def test_a_model_that_reads_one_way_has_a_trace_too(self) -> None:
+        answers = [answer | {"backward": None} for answer in traced()["answers"]]
+        alone = replace(result("forward"), trace=traced() | {"answers": answers})
+        assert "backward alone" not in Page(render("report.html.j2", results=[alone])).text
+
+    def test_many_classes_are_drawn(self) -> None:
+        names = [f"c{number}" for number in range(40)]
+        many = replace(result(), confusion=pd.DataFrame(1, index=names, columns=names))
+        page = Page(render("report.html.j2", results=[many]))
+        assert "Confusion matrix of bidirectional" in [value for _, value in page.attributes]
+        assert "c39" not in page.text
+
     def test_critical_classes_are_there_where_there_are_any(self) -> None:
         assert "Critical classes" in Page(render("report.html.j2")).text
         plain = [replace(result(), operating_points={})]
@@ -166,8 +283,115 @@ class TestHTML:
         assert render("report.html.j2") == render("report.html.j2")
 
     def test_what_is_missing_is_a_bug(self) -> None:
-        with pytest.raises(UndefinedError, match="verdict"):
+        with pytest.raises(UndefinedError, match="results"):
             report.render("report.html.j2", problem="speech")
+
+
+class TestPhases:
+    def say(self, *losses: tuple[float, float]) -> list[str]:
+        """Of pairs of training and validation loss."""
+        epochs = enumerate(losses, start=1)
+        return report.phases([Epoch(n, *loss, 0.5, 0.625, 0.01) for n, loss in epochs])
+
+    def test_from_the_first_epoch_to_overfitting(self) -> None:
+        assert self.say((2.0, 2.0), (1.0, 1.0), (0.9, 0.995), (0.8, 0.998), (0.5, 1.5)) == [
+            "Starts learning: 62 % are right.",
+            "Loss falls by 50 %.",
+            "Converges: the loss hardly changes. Kept.",
+            "Converges: the loss hardly changes.",
+            "Overfits: 51 % above its least, as training improves.",
+        ]
+
+    def test_when_both_losses_rise(self) -> None:
+        assert self.say((1.0, 1.0), (2.0, 2.0))[1].startswith("Swings: 100 % above its least")
+
+    def test_without_any_loss(self) -> None:
+        assert self.say((0.0, 0.0), (0.0, 0.0))[1] == "Converges: the loss hardly changes."
+
+
+def test_turning_points() -> None:
+    turns = [(1, 3, 0.5), (2, 3, -0.25), (3, 4, 0.05), (4, 5, 0.125)]
+    answers = [{"step": s, "turned_at": at, "turned_by": by} for s, at, by in turns]
+    assert report.turning_points({"answers": answers}) == {3: [1, 2], 5: [4]}
+
+
+class TestChanges:
+    """What DVC says, as a reader wants it."""
+
+    PARAMS: ClassVar[dict[str, Any]] = {
+        "params.yaml": {"train.learning_rate": {"old": 0.01, "new": 0.02, "diff": 0.01}}
+    }
+    METRICS: ClassVar[dict[str, Any]] = {
+        "data/prepared/packing.json": {"steps.test": {"old": 1, "new": 2}},
+        "evaluation/forward/metrics.json": {
+            "accuracy": {"old": 0.5, "new": 0.512345},
+            "f1_<b>": {"old": 0.5, "new": 0.6},
+            "log_loss": {"new": 0.6},
+        },
+    }
+
+    def test_params_and_the_metrics_that_matter(self) -> None:
+        assert report.changes(self.METRICS, self.PARAMS) == [
+            ("", "last commit", "now"),
+            ("train.learning_rate", "0.01", "0.02"),
+            ("forward: accuracy", "0.5", "0.5123"),
+        ]
+
+    def test_none(self) -> None:
+        assert report.changes({}, {}) == []
+        new = {"evaluation/forward/metrics.json": {"accuracy": {"new": 0.5}}}
+        assert report.changes(new, {}) == []
+
+    def test_are_a_section_behind_the_verdict(self) -> None:
+        page = render("report.html.j2")
+        changed = report.with_section(page, "What <changed>", [("", "then"), ("<b>", "1")])
+        text = Page(changed).text
+        assert text.index("Good") < text.index("What <changed>") < text.index("The ladder")
+        assert "<b>" in text
+        assert Page(changed).open == []
+        assert len(changed) > len(page)
+
+
+class TestKnobs:
+    def test_of_models_are_told_where_they_differ(self) -> None:
+        shared = {"cell": "GRU", "dropout": 0.0, "head": None}
+        tree = {"model": shared, "models": {"a": shared, "b": shared | {"cell": "RNN"}}}
+        assert report.knobs(tree) == [
+            ("model.cell", "GRU"),
+            ("model.dropout", "0.0"),
+            ("models.b.cell", "RNN"),
+        ]
+
+    def test_deep_trees_are_flat(self) -> None:
+        assert report.flat({"a": {"b": {"c": [1, 2]}, "d": True}}) == [
+            ("a.b.c", "[1, 2]"),
+            ("a.d", "true"),
+        ]
+
+
+class TestAttach:
+    def test_the_report_its_pictures_and_one_image_of_the_confusions(
+        self, store: Path, tmp_path: Path
+    ) -> None:
+        (tmp_path / "data").mkdir()
+        files.write_text(tmp_path / "data/encoding.json", "{}")
+        files.write_text(tmp_path / "report/report.html", "<html>")
+        one, drawn = result(), report.pictures([result()], [])
+        with tracking.training_run("p", "m", params={}, data=tmp_path / "data") as run:
+            report.attach(run, tmp_path / "report", one, drawn)
+            report.attach(run, tmp_path / "report", one, drawn)
+            pictures = {info.path for info in run.client.list_artifacts(run.id, "pictures")}
+            assert pictures == {f"pictures/{name}.svg" for name in drawn}
+            assert run.client.list_artifacts(run.id, "report")[0].path == "report/report.html"
+
+            def images() -> list[str]:
+                paths = [info.path for info in run.client.list_artifacts(run.id, "images")]
+                return [path for path in paths if path.endswith(".png")]
+
+            assert len(images()) == 1
+            changed = replace(one, confusion=one.confusion * 2)
+            report.attach(run, tmp_path / "report", changed, drawn)
+            assert len(images()) == 2
 
 
 def test_markdown() -> None:
@@ -256,6 +480,11 @@ class TestRead:
         header = "label,precision,recall,f1,support\n"
         files.write_text(folder / "evaluation/m/per_class.csv", f"{header}1,,0.5,,5\nNA,1,1,1,9\n")
         files.write_text(folder / "evaluation/m/by_length.csv", "shortest,longest\n1,2\n")
+        files.write_text(folder / "evaluation/m/by_position.csv", "counted_from,first\nend,1\n")
+        files.write_text(folder / "evaluation/m/calibration.csv", "confidence\n0.5\n")
+        files.write_text(folder / "evaluation/m/precision_recall.csv", "label\n1\nNA\n")
+        files.write_json(folder / "evaluation/m/confusions.json", [{"actual": "NA"}])
+        files.write_json(folder / "evaluation/m/trace.json", {"sequence": "s"})
 
     def test_whole(self, tmp_path: Path) -> None:
         self.write(tmp_path)
@@ -268,6 +497,8 @@ class TestRead:
         assert found.per_class["label"].tolist() == ["1", "NA"]
         assert found.per_class["f1"].isna().tolist() == [True, False]
         assert found.per_class["recall"].tolist() == [0.5, 1.0]
+        assert found.precision_recall["label"].tolist() == ["1", "NA"]
+        assert (found.confusions, found.trace) == ([{"actual": "NA"}], {"sequence": "s"})
         weights = tmp_path / "models/m/weights.safetensors"
         assert found.sha256 == files.sha256(weights, tmp_path / "models/m/model.json")
 
@@ -284,6 +515,11 @@ class TestRead:
             "evaluation/m/confusion.csv",
             "evaluation/m/per_class.csv",
             "evaluation/m/by_length.csv",
+            "evaluation/m/by_position.csv",
+            "evaluation/m/calibration.csv",
+            "evaluation/m/confusions.json",
+            "evaluation/m/precision_recall.csv",
+            "evaluation/m/trace.json",
         ],
     )
     def test_a_missing_file(self, tmp_path: Path, name: str) -> None:

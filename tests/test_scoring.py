@@ -68,7 +68,7 @@ def test_every_kind_of_file(tmp_path: Path, name: str, actual: str) -> None:
 def test_what_evaluate_wrote_scores_the_same(tmp_path: Path, ragged: Ragged, tagging: bool) -> None:
     test = ragged([5, 3, 8, 1, 9] * 5, tagging=tagging)
     shares = np.random.default_rng(1).dirichlet([1, 1, 1], len(test.labels)).astype(np.float32)
-    encoding = Encoding("tagging" if tagging else "classification", NAMES, [*"wxyz"], [], [], [])
+    encoding = Encoding("tagging" if tagging else "classification", NAMES, [*"wxyz"], [], [])
     predicted = Predicted(test, encoding, {"10": 0.2}, shares)
     epochs = [Epoch(1, 1.0, 1.0, 0.5, 0.5, 0.01)]
     expected = evaluation.write(tmp_path, predicted, epochs, resamples=100, seed=1)

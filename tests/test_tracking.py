@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -109,6 +111,30 @@ class TestTrainingRun:
         assert tags["data_sha256"] == files.sha256(*splits, data / "encoding.json")
         text = json.dumps(KNOBS, sort_keys=True)
         assert tags["params_sha256"] == files.sha256_of_text(text)
+
+    def test_is_described_by_the_few_knobs_that_people_search(
+        self, store: Path, data: Path
+    ) -> None:
+        steering = {"patience": 5, "max_epochs": 9, "device": "auto", "clip_norm": 1.0}
+        knobs = KNOBS | steering
+        with tracking.training_run("tagging", "forward", params=knobs, data=data) as run:
+            pass
+        assert found(run.id).data.params.keys() == KNOBS.keys()
+        assert found(run.id).data.tags["params_sha256"] == tracking.params_sha256(knobs)
+
+    @pytest.mark.parametrize("seconds", [60.0, 0.0])
+    def test_records_what_the_machine_does_when_it_takes_long(
+        self, store: Path, data: Path, monkeypatch: pytest.MonkeyPatch, seconds: float
+    ) -> None:
+        monkeypatch.setattr(tracking, "LONG_TRAINING", seconds)
+        monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.1")
+        with tracking.training_run("tagging", "forward", params={}, data=data) as run:
+            deadline = time.monotonic() + (10 if seconds == 0 else 0)
+            while not found(run.id).data.metrics and time.monotonic() < deadline:
+                time.sleep(0.1)
+        metrics = found(run.id).data.metrics
+        assert ("system/cpu_utilization_percentage" in metrics) == (seconds == 0)
+        assert not [one.name for one in threading.enumerate() if "SystemMetrics" in one.name]
 
     def test_has_no_tags_without_a_value(
         self, store: Path, data: Path, monkeypatch: pytest.MonkeyPatch
