@@ -7,16 +7,14 @@ batch is made.
 
 from __future__ import annotations
 
-import hashlib
 import mmap
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
@@ -115,43 +113,6 @@ def steps_of(
     starts = offsets[indices] - (ends - lengths)
     rows: npt.NDArray[np.int64] = np.arange(lengths.sum()) + np.repeat(starts, lengths)
     return rows
-
-
-def repeats(splits: Iterable[Sequences]) -> dict[str, int]:
-    """Count sequences that occur more than once, in the same split or in several.
-
-    Returns:
-        `duplicates`: sequences whose values have occurred before; `conflicts`: those of them with
-        other labels than the first time.
-    """
-    labels_of: dict[bytes, bytes] = {}
-    found = {"duplicates": 0, "conflicts": 0}
-    for sequences in splits:
-        labels, bounds = sequences.labels, pairwise(sequences.label_offsets.tolist())
-        for content, (start, end) in zip(_contents(sequences), bounds, strict=True):
-            answer = _digest(labels[start:end])
-            found["conflicts"] += labels_of.setdefault(content, answer) != answer
-        found["duplicates"] += len(sequences)
-        sequences.release()
-    found["duplicates"] -= len(labels_of)
-    return found
-
-
-def _contents(sequences: Sequences) -> Iterator[bytes]:
-    """A digest of each sequence's values and tokens."""
-    values, tokens, codes = sequences.values, sequences.tokens, sequences.token_codes()
-    for start, end in pairwise(sequences.offsets.tolist()):
-        parts: list[npt.NDArray[Any]] = [values[start:end]]
-        if tokens is not None and codes is not None:
-            parts.append(codes[tokens[start:end]])
-        yield _digest(*parts)
-
-
-def _digest(*arrays: npt.NDArray[Any]) -> bytes:
-    digest = hashlib.blake2b(digest_size=16)
-    for array in arrays:
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.digest()
 
 
 def write(chunks: Iterable[Sequences], path: str | Path) -> None:

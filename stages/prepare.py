@@ -46,7 +46,8 @@ def main() -> None:
         sequences.write(flat, PREPARED / f"{split}.arrow")
     files.write_json(PREPARED / "encoding.json", encoded.to_json())
     vectors.write(pretrained, PREPARED / "vectors.safetensors")
-    files.write_json(PREPARED / "packing.json", packing(params))
+    repeated = {name: summary[name] for name in ("duplicates", "conflicts")}
+    files.write_json(PREPARED / "packing.json", {**packing(params), **repeated})
 
 
 def vectors_of(path: str | None, encoded: Encoding) -> Vectors:
@@ -71,7 +72,7 @@ def rows_of(
 
 
 def packing(params: Params) -> dict[str, object]:
-    """Say what padding costs, and which sequences occur more than once."""
+    """Say what padding costs."""
     prepared = {split: sequences.read(PREPARED / f"{split}.arrow") for split in tables.SPLITS}
     lengths, seed = prepared["train"].lengths, params.train.seed
     size, steps = params.train.batch_size, params.train.batch_steps
@@ -83,7 +84,6 @@ def packing(params: Params) -> dict[str, object]:
         "steps": {split: int(found.offsets[-1]) for split, found in prepared.items()},
         "padding_at_random": buckets.padding_share(lengths, at_random),
         "padding_as_batched": buckets.padding_share(lengths, batched),
-        **sequences.repeats(prepared.values()),
     }
 
 

@@ -252,31 +252,3 @@ def test_lengths(ragged: Ragged) -> None:
     assert drawn.lengths.tolist() == [3, 1, 4]
     assert drawn.label_offsets.tolist() == [0, 3, 4, 8]
     assert ragged([3, 1, 4], tagging=False).label_offsets.tolist() == [0, 1, 2, 3]
-
-
-class TestRepeats:
-    def test_none(self, ragged: Ragged) -> None:
-        assert sequences.repeats([ragged([3, 1, 4])]) == {"duplicates": 0, "conflicts": 0}
-
-    @pytest.mark.parametrize("tagging", [True, False])
-    @pytest.mark.parametrize("columns", COLUMNS)
-    def test_in_one_split_and_in_several(self, ragged: Ragged, columns: str, tagging: bool) -> None:
-        drawn = ragged([3, 1, 4], **COLUMNS[columns], tagging=tagging)
-        again, other = drawn.select(np.array([0, 0, 2])), replace(drawn, labels=drawn.labels + 1)
-        assert sequences.repeats([drawn, again]) == {"duplicates": 3, "conflicts": 0}
-        assert sequences.repeats([again, other]) == {"duplicates": 3, "conflicts": 2}
-
-    def test_of_tokens_by_what_they_spell(self, ragged: Ragged) -> None:
-        drawn = ragged([3, 1, 4], features=0)
-        assert drawn.tokens is not None
-        names = spelled(drawn)
-        tokens = len(names) - drawn.tokens
-        same = replace(drawn, tokens=tokens, dictionary=pa.array(["new", *reversed(names)]))
-        other = replace(drawn, dictionary=pa.array([f"{name}?" for name in names]))
-        assert sequences.repeats([drawn, same]) == {"duplicates": 3, "conflicts": 0}
-        assert sequences.repeats([drawn, other]) == {"duplicates": 0, "conflicts": 0}
-
-    def test_a_beginning_is_no_repeat(self, ragged: Ragged) -> None:
-        drawn = ragged([4])
-        shorter = replace(drawn, values=drawn.values[:3], offsets=np.array([0, 3]))
-        assert sequences.repeats([drawn, shorter]) == {"duplicates": 0, "conflicts": 0}
