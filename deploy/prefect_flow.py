@@ -1,0 +1,40 @@
+"""A retraining as a Prefect flow, with the stages of the pipeline as its tasks.
+
+    python deploy/prefect_flow.py            # every night at three, here, one at a time
+
+The flow is `birnn retrain`; Prefect runs each stage, repeats one that failed, and shows them.
+"""
+
+from __future__ import annotations
+
+from contextlib import chdir
+from pathlib import Path
+
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+
+from birnn import params, retraining, workspace
+from birnn.retraining import Outcome
+
+
+@task(retries=2, retry_delay_seconds=10, cache_policy=NO_CACHE)
+def stage(folder: Path, name: str, store: str | None) -> None:
+    """Run one stage in the copy of the checkout; a training goes on where it stopped."""
+    workspace.reproduce(folder, name, store=store)
+
+
+def stage_by_stage(folder: Path, *targets: str, store: str | None = None) -> None:
+    """Do what `birnn.workspace.reproduce` does, each stage as a task."""
+    for name in targets or workspace.stages(folder):
+        stage.with_options(name=name)(folder, name, store)
+
+
+@flow(name="birnn-retrain")
+def retrain(checkout: str = ".") -> Outcome:
+    """Retrain in a checkout on the machine of the worker."""
+    with chdir(checkout):
+        return retraining.retrain(params.load(), reproduce=stage_by_stage)
+
+
+if __name__ == "__main__":
+    retrain.serve(name="nightly", cron="0 3 * * *", limit=1)

@@ -1,0 +1,246 @@
+"""A checkout of its own for tests that retrain: git, DVC, a small table and one model.
+
+Stages can run in the process of the test, which has torch and MLflow loaded: what `dvc repro` does
+in a quarter of a minute takes a few seconds then. `dvc commit` writes the same dvc.lock.
+"""
+
+import io
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from contextlib import chdir, redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import pandas as pd
+import torch
+import yaml
+from conftest import ROOT, run_stage
+from dvc import cli as dvc_command
+from dvc.repo import Repo
+
+from birnn import errors, retraining, workspace
+from birnn.errors import RetrainingError
+from birnn.params import load
+
+TABLE = Path("data/external/steps.csv")
+MODEL = "bidirectional"
+CLASSES = ("a", "b", "c")
+PLACES = {  # the columns of MLflow's tables that hold absolute places
+    "experiments": "artifact_location",
+    "runs": "artifact_uri",
+    "logged_models": "artifact_location",
+    "model_versions": "storage_location",
+}
+
+
+def table(
+    numbers: range, *, shift: float = 0.0, spread: float = 0.6, shares: tuple[float, ...] = ()
+) -> pd.DataFrame:
+    """Draw labelled sequences: classes that stay for some steps, and two noisy features of them.
+
+    Args:
+        numbers: of the sequences; each decides alone what is in it.
+        shift: added to the features.
+        spread: of the noise.
+        shares: of the classes; equal ones without.
+    """
+    parts = []
+    for number in numbers:
+        rng = np.random.default_rng(number)
+        steps = int(rng.integers(6, 15))
+        blocks = rng.choice(len(CLASSES), size=steps, p=shares or None)
+        stays = rng.random(steps) < 0.75
+        stays[0] = False
+        label = blocks[np.maximum.accumulate(np.where(stays, 0, np.arange(steps)))]
+        angle = 2 * np.pi * label / len(CLASSES)
+        features = np.stack([np.cos(angle), np.sin(angle)], axis=1) + shift
+        features += spread * rng.standard_normal(features.shape)
+        part = pd.DataFrame(features.round(4), columns=["x", "y"])
+        parts.append(part.assign(sequence=f"s{number}", label=np.take(CLASSES, label)))
+    return pd.concat(parts)[["sequence", "x", "y", "label"]]
+
+
+def flipped(rows: pd.DataFrame) -> pd.DataFrame:
+    """Give every other sequence the labels of other classes."""
+    odd = rows["sequence"].str[1:].astype(int) % 2 == 1
+    other = rows["label"].map(dict(zip("abc", "bca", strict=True)))
+    return rows.assign(label=rows["label"].where(~odd, other))
+
+
+def params(**retrain: Any) -> dict[str, Any]:
+    """The shipped params.yaml with this table, one small model, and some of `retrain` changed."""
+    tree: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    tree["problem"] = "small"
+    tree["data"] = {"source": "table", "task": "tagging", "path": str(TABLE)}
+    tree["prepare"]["split"] = {"validation": 0.15, "test": 0.3}
+    tree["models"] = {MODEL: {"bidirectional": True}}
+    tree["model"] |= {"cell": "GRU", "hidden_size": 8}
+    small = {"device": "cpu", "batch_size": 32, "max_epochs": 6, "learning_rate": 0.03}
+    tree["train"] |= small
+    tree["evaluate"] |= {"resamples": 200, "critical": {}}
+    tree["retrain"] = {"aim": "not_inferior", "margin": 0.05, "latency_ratio": 100.0, **retrain}
+    return tree
+
+
+def make(folder: Path, rows: pd.DataFrame, **retrain: Any) -> Path:
+    """Copy what the pipeline needs of this checkout into a new git repository, with other data."""
+    for name in ("birnn", "stages", ".dvc/config", ".dvcignore", ".gitignore", "dvc.yaml"):
+        place = folder / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, place, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(ROOT / name, place)
+    one_model(folder / "dvc.yaml")
+    write_params(folder, **retrain)
+    write_table(folder, rows)
+    git(folder, "init", "--quiet")
+    git(folder, "add", "--all")
+    git(folder, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "-m", "x")
+    return folder
+
+
+def one_model(path: Path) -> None:
+    """Take all models but one out of dvc.yaml."""
+    tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    for stage in tree["stages"].values():
+        if "matrix" in stage:
+            stage["matrix"]["model"] = [MODEL]
+    path.write_text(yaml.safe_dump({"stages": tree["stages"]}), encoding="utf-8")
+
+
+def write_params(folder: Path, **retrain: Any) -> None:
+    (folder / "params.yaml").write_text(yaml.safe_dump(params(**retrain)), encoding="utf-8")
+
+
+def write_table(folder: Path, rows: pd.DataFrame) -> None:
+    (folder / TABLE).parent.mkdir(parents=True, exist_ok=True)
+    rows.to_csv(folder / TABLE, index=False)
+
+
+def git(folder: Path, *arguments: str) -> None:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("GIT")}
+    subprocess.run(["git", *arguments], cwd=folder, env=clean, check=True)
+
+
+def reproduce(folder: Path, *targets: str, store: str | None = None) -> None:
+    """Do what `birnn.workspace.reproduce` does, in this process, and skip nothing."""
+    kept = os.environ.get("MLFLOW_TRACKING_URI", "")
+    os.environ["MLFLOW_TRACKING_URI"] = store or kept
+    stages = [("generate",), ("prepare",), ("train", MODEL), ("evaluate", MODEL), ("report",)]
+    said = io.StringIO()
+    try:
+        with chdir(folder), redirect_stderr(said):
+            for stage in stages[: 2 if targets else None]:
+                run_stage(*stage)
+    except SystemExit:
+        raise RetrainingError(f"the pipeline failed: {said.getvalue()}") from None
+    finally:
+        os.environ["MLFLOW_TRACKING_URI"] = kept
+    if not targets:
+        dvc(folder, "commit", "--force", "dvc.yaml")
+
+
+def dvc(root: Path, *arguments: str) -> str:
+    """Do what `birnn.workspace.dvc` does, in this process, which has loaded DVC."""
+    if arguments[:2] == ("status", "--json"):  # which DVC writes past `sys.stdout`
+        with Repo(root) as repo:
+            return json.dumps(repo.status(targets=[*arguments[2:]]))
+    said = io.StringIO()
+    with chdir(root), redirect_stdout(said):
+        status = dvc_command.main([*arguments])
+    if status:
+        raise RetrainingError(f"`dvc {' '.join(arguments)}` failed")
+    return said.getvalue()
+
+
+def command(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
+    """Start `birnn` in a checkout, with the checkout's code."""
+    return python(folder, "from birnn.cli import main; main()", *arguments)
+
+
+def python(folder: Path, program: str, *arguments: str) -> "subprocess.Popen[str]":
+    """Start a program in a checkout, with the checkout's code."""
+    outside = ("DVC", "GIT", "MLFLOW", "BIRNN", "PREFECT")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(outside)}
+    own = {
+        "PYTHONPATH": f"{folder}{os.pathsep}{ROOT / 'deploy'}",
+        "OMP_NUM_THREADS": "1",
+        "DVC_NO_ANALYTICS": "1",
+        "DVC_SITE_CACHE_DIR": str(folder.parent / f"{folder.name}-dvc"),
+    }
+    return subprocess.Popen(
+        [sys.executable, "-c", program, *arguments],
+        cwd=folder,
+        env=kept | own,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def copy(folder: Path, place: Path) -> Path:
+    """Copy a checkout with its MLflow store, whose artifacts have absolute places."""
+    shutil.copytree(folder, place)
+    with sqlite3.connect(place / "mlflow.db") as store:
+        for name, column in PLACES.items():
+            change = f"UPDATE {name} SET {column} = replace({column}, ?, ?)"
+            store.execute(change, (str(folder), str(place)))
+    store.close()
+    return place
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """What makes a checkout the place of runs, and keeps DVC's files beside it."""
+    beside = folder.parent / f"{folder.name}-dvc"
+    return {"DVC_ROOT": str(folder), "DVC_SITE_CACHE_DIR": str(beside), "MLFLOW_TRACKING_URI": ""}
+
+
+def retrain(folder: Path, kill_at: str = "", begin: Any = None) -> None:
+    """Retrain in a process of its own, which kills itself when it comes to a function.
+
+    Args:
+        folder: the checkout.
+        kill_at: the function's dotted name, such as `birnn.workspace.adopt`.
+        begin: a barrier to wait at.
+    """
+    os.chdir(folder)
+    os.environ.update(environment(folder))
+    torch.set_num_threads(1)
+    mock.patch.object(workspace, "dvc", dvc).start()
+    if kill_at:
+        mock.patch(kill_at, side_effect=_die).start()
+    if begin is not None:
+        begin.wait()
+    with errors.reported():
+        retraining.retrain(load(), reproduce=reproduce)
+
+
+def _die(*_: object, **__: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def processes() -> Any:
+    """Where processes come from: a server that has loaded all, and opened nothing."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["checkout", "mlflow.pyfunc", "sklearn.linear_model"])
+    return context
+
+
+def killed(context: Any, folder: Path, **how: Any) -> None:
+    """Retrain until a function is come to, or for some `seconds`, and die there."""
+    seconds, begin = how.pop("seconds", None), context.Barrier(2)
+    process = context.Process(target=retrain, args=(folder,), kwargs={**how, "begin": begin})
+    process.start()
+    begin.wait()
+    process.join(seconds)
+    process.kill()
+    process.join()

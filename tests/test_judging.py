@@ -1,0 +1,172 @@
+"""Models that answer for raw sequences, compared with what the stages have made of them."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from birnn import files, judging, model, prediction, sequences
+from birnn.encoding import Encoding
+from birnn.errors import DataError
+from birnn.judging import Chunk
+from birnn.model import Architecture, SequenceModel
+from birnn.promotion import Answers
+
+CPU = torch.device("cpu")
+SPLITTING = {"validation": 0.15, "test": 0.15}
+
+
+@pytest.fixture
+def encoding(prepared: Path) -> Encoding:
+    return Encoding(**files.read_json(prepared / "data/prepared/encoding.json"))
+
+
+@pytest.fixture
+def rows(prepared: Path) -> list[Chunk]:
+    return list(judging.select(prepared / "data/raw", "test", SPLITTING))
+
+
+def saved(encoding: Encoding, folder: Path, labels: list[str], seed: int = 0) -> Path:
+    """A model with random weights that knows some labels."""
+    torch.manual_seed(seed)
+    shape = Architecture(
+        task="tagging",
+        cell="GRU",
+        features=len(encoding.features),
+        embedding_size=0,
+        hidden_size=4,
+        num_layers=1,
+        dropout=0.0,
+        bidirectional=True,
+        classes=len(labels),
+    )
+    tree = encoding.to_json() | {"labels": labels}
+    model.save(SequenceModel(shape), Encoding(**tree), {}, folder)
+    return folder
+
+
+class TestAsk:
+    def test_answers_as_for_the_prepared_split(
+        self, prepared: Path, encoding: Encoding, rows: list[Chunk], tmp_path: Path
+    ) -> None:
+        folder = saved(encoding, tmp_path / "model", encoding.labels)
+        asked = judging.ask(folder, rows, encoding.labels, CPU, where="it").answers
+        test = sequences.read(prepared / "data/prepared/test.arrow")
+        network, *_ = model.load(folder)
+        shares = prediction.probabilities(network, test, device=CPU)
+        np.testing.assert_allclose(asked.probabilities, shares, atol=1e-6)
+        np.testing.assert_array_equal(asked.actual, test.labels)
+        np.testing.assert_array_equal(asked.predicted, shares.argmax(axis=1))
+        np.testing.assert_array_equal(asked.offsets, test.label_offsets)
+        np.testing.assert_array_equal(asked.lengths, test.lengths)
+
+    def test_puts_classes_into_the_order_asked_for(
+        self, encoding: Encoding, rows: list[Chunk], tmp_path: Path
+    ) -> None:
+        folder = saved(encoding, tmp_path / "model", encoding.labels)
+        plain = judging.ask(folder, rows, encoding.labels, CPU, where="it").answers
+        turned = judging.ask(folder, rows, encoding.labels[::-1], CPU, where="it").answers
+        np.testing.assert_array_equal(turned.probabilities, plain.probabilities[:, ::-1])
+        np.testing.assert_array_equal(turned.predicted, 2 - plain.predicted)
+        np.testing.assert_array_equal(turned.actual, 2 - plain.actual)
+
+    def test_of_classes_that_came_and_went(
+        self, encoding: Encoding, rows: list[Chunk], tmp_path: Path
+    ) -> None:
+        first, second, third = encoding.labels
+        folder = saved(encoding, tmp_path / "model", [first, "gone", second])
+        shares = judging.ask(folder, rows, encoding.labels, CPU, where="it").answers.probabilities
+        own = judging.ask(folder, rows, [first, "gone", second, third], CPU, where="it").answers
+        assert not shares[:, 2].any()
+        np.testing.assert_allclose(shares.sum(axis=1), 1, rtol=1e-5)
+        ratio = own.probabilities[:, 0] / own.probabilities[:, 2]
+        np.testing.assert_allclose(shares[:, 0] / shares[:, 1], ratio, rtol=1e-4)
+
+    def test_of_a_column_that_is_gone(
+        self, encoding: Encoding, rows: list[Chunk], tmp_path: Path
+    ) -> None:
+        folder = saved(encoding, tmp_path / "model", encoding.labels)
+        lost = [(table.drop_columns([encoding.features[0]]), at) for table, at in rows]
+        with pytest.raises(DataError, match=f"it: expected the column `{encoding.features[0]}`"):
+            judging.ask(folder, lost, encoding.labels, CPU, where="it")
+
+
+class TestHash:
+    def test_of_all_rows_does_not_know_their_parts(self, rows: list[Chunk]) -> None:
+        ((table, offsets),) = rows
+        cut = offsets[5]
+        parts = [
+            (table.slice(0, cut), offsets[:6]),
+            (table.slice(cut), offsets[5:] - cut),
+        ]
+        assert judging.sha256(parts) == judging.sha256(rows)
+        assert list(judging.contents(parts)) == list(judging.contents(rows))
+
+    def test_of_a_sequence_is_of_what_is_read_alone(self, rows: list[Chunk]) -> None:
+        ((table, offsets),) = rows
+        other = {"sequence": pa.array(["x"] * len(table)), "label": pa.array(["y"] * len(table))}
+        renamed = table
+        for name, column in other.items():
+            renamed = renamed.set_column(renamed.schema.get_field_index(name), name, column)
+        found = judging.contents(rows)
+        assert len({*found.tolist()}) == len(offsets) - 1
+        np.testing.assert_array_equal(judging.contents([(renamed, offsets)]), found)
+        assert judging.sha256([(renamed, offsets)]) != judging.sha256(rows)
+
+    def test_of_a_sequence_knows_order_and_length(self) -> None:
+        values = pa.array([1.0, 2.0, 2.0, 1.0, 1.0, 2.0, 1.0], pa.float32())
+        table = pa.table({"sequence": ["s"] * 7, "x": values, "label": ["a"] * 7})
+        hashes = judging.contents([(table, np.array([0, 2, 4, 6, 7]))]).tolist()
+        assert hashes[0] == hashes[2]
+        assert len({*hashes}) == 3
+
+
+class TestInRawUnits:
+    def test_gives_features_as_they_came(
+        self, encoding: Encoding, rows: list[Chunk], tmp_path: Path
+    ) -> None:
+        plain = judging.in_raw_units(rows, encoding, tmp_path / "plain.arrow")
+        raw = np.column_stack([rows[0][0][name] for name in encoding.features])
+        np.testing.assert_array_equal(plain.values, raw)
+
+    def test_spells_tokens_out(self, tmp_path: Path) -> None:
+        learned = Encoding("tagging", ["a"], [], [], [], vocabulary=["the"])
+        said = ["the", "cat", "the"]
+        table = pa.table({"sequence": ["s"] * 3, "token": said, "label": ["a"] * 3})
+        chunk = (table, np.array([0, 3]))
+        plain = judging.in_raw_units([chunk], learned, tmp_path / "plain.arrow")
+        assert plain.dictionary is not None
+        assert plain.dictionary.take(pa.array(plain.tokens)).to_pylist() == said
+
+
+class TestTake:
+    @pytest.mark.parametrize("tagging", [True, False])
+    def test_keeps_the_labels_of_some_sequences(self, tagging: bool) -> None:
+        lengths = np.array([2, 1, 3])
+        rows = lengths if tagging else np.ones(3, dtype=int)
+        offsets = np.concatenate([[0], np.cumsum(rows)])
+        labels = np.arange(offsets[-1])
+        answers = Answers(labels, labels, np.eye(len(labels)), offsets, lengths)
+        found = judging.take(answers, np.array([True, False, True]))
+        expected = [0, 1, 3, 4, 5] if tagging else [0, 2]
+        assert found.actual.tolist() == found.predicted.tolist() == expected
+        assert found.probabilities.argmax(axis=1).tolist() == expected
+        assert found.lengths.tolist() == [2, 3]
+        assert found.offsets.tolist() == ([0, 2, 5] if tagging else [0, 1, 2])
+
+
+def test_baselines_answer_for_the_same_sequences(
+    prepared: Path, encoding: Encoding, rows: list[Chunk]
+) -> None:
+    test = sequences.read(prepared / "data/prepared/test.arrow")
+    kept = np.arange(len(test)) % 2 == 0
+    found = judging.without_context(prepared / "data/prepared", encoding.labels, kept, seed=1)
+    whole = judging.without_context(
+        prepared / "data/prepared", encoding.labels, np.ones(len(test), dtype=bool), seed=1
+    )
+    rows_of = sequences.steps_of(test.label_offsets, np.flatnonzero(kept))
+    assert len(found) == 2
+    for name, classes in found.items():
+        np.testing.assert_array_equal(classes, whole[name][rows_of])

@@ -1,0 +1,140 @@
+"""Versions and aliases in a store of MLflow's: what serves at every moment, and what is refused."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from birnn import model, registry, tracking
+from birnn.errors import RegistryError
+from birnn.registry import Registry
+
+NOBODY = {"previous": None, "champion": None, "challenger": None}
+
+
+@pytest.fixture
+def run(store: Path, trained: Path) -> str:
+    """A run that has logged a model."""
+    (store / "test.arrow").touch()
+    (store / "encoding.json").touch()
+    return tracking.run_of_model("problem", "bidirectional", trained, params={}, data=store).id
+
+
+@pytest.fixture
+def found(run: str) -> Registry:
+    return registry.connect("problem")
+
+
+@pytest.fixture
+def register(found: Registry, run: str) -> Callable[..., int]:
+    """Makes a version and gives its number."""
+
+    def make(**tags: str) -> int:
+        return found.register(run, {"attempt": "one", **tags}).number
+
+    return make
+
+
+class TestVersion:
+    def test_keeps_its_tags_and_its_run(
+        self, found: Registry, run: str, register: Callable[..., int]
+    ) -> None:
+        number = register(data_sha256="abc")
+        version = found.version(number)
+        assert (version.number, version.run_id) == (1, run)
+        wanted = {"data_sha256": "abc", "run": run, "decision": "undecided", "attempt": "one"}
+        assert dict(version.tags) == wanted
+        found.decide(number, "kept")
+        assert found.version(number).tags["decision"] == "kept"
+
+    def test_gives_back_the_model(
+        self, found: Registry, register: Callable[..., int], trained: Path, tmp_path: Path
+    ) -> None:
+        folder = found.fetch(register(), tmp_path / "fetched")
+        for name in (model.WEIGHTS, model.DESCRIPTION):
+            assert (folder / name).read_bytes() == (trained / name).read_bytes()
+
+    def test_that_an_attempt_left_undecided_is_discarded(
+        self, found: Registry, register: Callable[..., int]
+    ) -> None:
+        decided, left, other = register(), register(), register(attempt="other")
+        found.decide(decided, "kept")
+        found.discard("one")
+        assert [version.number for version in found.versions()] == [other, decided]
+        assert left not in (other, decided)
+
+    def test_needs_a_model(self, found: Registry) -> None:
+        experiment = tracking.experiment(found.client, "problem")
+        empty = found.client.create_run(experiment).info.run_id
+        with pytest.raises(RegistryError, match="expected a logged model, found none"):
+            found.register(empty, {})
+
+    def test_that_is_not_there(self, found: Registry) -> None:
+        with pytest.raises(RegistryError, match="found none with the number 7"):
+            found.version(7)
+
+    def test_keeps_files_with_its_run(self, found: Registry, run: str, tmp_path: Path) -> None:
+        (tmp_path / "a.json").write_text("{}")
+        found.log(run, tmp_path / "a.json")
+        assert found.attached(run, "a.json", tmp_path / "back").read_text() == "{}"
+
+
+class TestAlias:
+    def test_names_nobody_at_first(self, found: Registry) -> None:
+        assert found.aliases() == NOBODY
+        assert found.aliased("champion") is None
+
+    def test_moves_and_goes(self, found: Registry, register: Callable[..., int]) -> None:
+        register(), register()
+        for wanted in (
+            NOBODY | {"champion": 1},
+            {"champion": 2, "previous": 1, "challenger": None},
+            {"champion": 1, "previous": 2, "challenger": 2},
+            NOBODY | {"champion": 1},
+        ):
+            for _ in range(2):
+                found.point(wanted)
+                assert found.aliases() == wanted
+        champion = found.aliased("champion")
+        assert champion is not None
+        assert champion.number == 1
+
+    def test_moves_previous_before_champion(
+        self, found: Registry, register: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """After each move, which is one call, somebody serves, and there is a way back."""
+        register(), register(), register()
+        found.point({"champion": 2, "previous": 1, "challenger": 3})
+        moves: list[dict[str, int | None]] = []
+        for name in ("set_registered_model_alias", "delete_registered_model_alias"):
+            monkeypatch.setattr(found.client, name, noting(found, moves, name))
+        found.point({"champion": 3, "previous": 2, "challenger": None})
+        assert moves == [
+            {"champion": 2, "previous": 2, "challenger": 3},
+            {"champion": 3, "previous": 2, "challenger": 3},
+            {"champion": 3, "previous": 2, "challenger": None},
+        ]
+
+
+def noting(found: Registry, moves: list[dict[str, int | None]], name: str) -> Callable[..., None]:
+    call = getattr(found.client, name)
+
+    def move(*arguments: Any) -> None:
+        call(*arguments)
+        moves.append(found.aliases())
+
+    return move
+
+
+class TestOutOfReach:
+    @pytest.mark.parametrize("uri", ["http://127.0.0.1:9", "http://no.such.host.invalid"])
+    def test_is_said_at_once(self, store: Path, monkeypatch: pytest.MonkeyPatch, uri: str) -> None:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        with pytest.raises(RegistryError, match=f"{uri}: expected an answer from MLflow"):
+            registry.connect("problem")
+
+    def test_in_the_middle_is_one_line(self, found: Registry) -> None:
+        with pytest.raises(RegistryError) as refused, registry.reached():
+            found.client.get_run("0" * 32)
+        assert "\n" not in str(refused.value)

@@ -1,0 +1,455 @@
+"""One retraining after the other in a checkout of its own: what serves, and what is left behind."""
+
+import hashlib
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import checkout
+import pandas as pd
+import psutil
+import pytest
+
+from birnn import (
+    attempts,
+    decisions,
+    files,
+    model,
+    params,
+    registry,
+    retraining,
+    sequences,
+    workspace,
+)
+from birnn.errors import RegistryError, RetrainingError
+from birnn.registry import Registry
+from birnn.retraining import Outcome
+
+SEQUENCES = 300
+NOBODY = "http://127.0.0.1:9"  # a port at which nobody answers
+DEPENDENT = ("dvc.lock", "data/raw", "data/prepared", "models", "evaluation", "report/report.html")
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout whose first model serves."""
+    place = tmp_path_factory.mktemp("served") / "checkout"
+    checkout.make(place, checkout.table(range(SEQUENCES)))
+    with pytest.MonkeyPatch.context() as patch:
+        enter(place, patch)
+        assert retrain().decision == "promoted"
+    return place
+
+
+@pytest.fixture
+def place(served: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it as the working directory."""
+    copy = checkout.copy(served, tmp_path / "checkout")
+    enter(copy, monkeypatch)
+    return copy
+
+
+def enter(place: Path, patch: pytest.MonkeyPatch) -> None:
+    patch.chdir(place)
+    patch.setattr(workspace, "dvc", checkout.dvc)
+    for name, value in checkout.environment(place).items():
+        patch.setenv(name, value)
+
+
+def retrain() -> Outcome:
+    return retraining.retrain(params.load(), reproduce=checkout.reproduce)
+
+
+def aliases(problem: str = "small") -> tuple[int | None, int | None, int | None]:
+    """The versions that serve, that served before, and that was judged last without serving."""
+    found = registry.connect(problem).aliases()
+    return found["champion"], found["previous"], found["challenger"]
+
+
+def champion() -> Registry:
+    """The registry, after making sure that what serves loads and predicts."""
+    found = registry.connect("small")
+    version = found.aliased("champion")
+    assert version is not None
+    folder = found.fetch(version.number, Path("fetched"))
+    network, encoding, _ = model.load(folder)
+    assert network.architecture.classes == len(encoding.labels)
+    return found
+
+
+def snapshot(place: Path) -> dict[str, str]:
+    """The content of all that the pipeline and people write."""
+    paths = [place / "data/external", *(place / name for name in DEPENDENT)]
+    found = [path for one in paths for path in ([one] if one.is_file() else one.rglob("*"))]
+    return {
+        str(path.relative_to(place)): hashlib.md5(path.read_bytes()).hexdigest()
+        for path in found
+        if path.is_file()
+    }
+
+
+def grow(place: Path, number: int = SEQUENCES + 60, **how: Any) -> None:
+    checkout.write_table(place, checkout.table(range(number), **how))
+
+
+def scramble(place: Path) -> None:
+    """Give every other sequence the labels of other classes."""
+    checkout.write_table(place, checkout.flipped(checkout.table(range(SEQUENCES))))
+
+
+class TestDecision:
+    def test_the_first_model_is_promoted(self, place: Path) -> None:
+        assert aliases() == (1, None, None)
+        (record,) = decisions.read("decisions.jsonl")
+        assert record["decision"] == "promoted"
+        assert (record["version"], record["champion"]) == (1, None)
+        assert all(check["passed"] for check in record["checks"])
+        version = champion().version(1)
+        for name in ("data_sha256", "params_sha256", "code_sha256", "model_sha256"):
+            assert len(version.tags[name]) == 64
+        assert version.tags["decision"] == "promoted"
+        assert version.tags["run"] == version.run_id == record["run"]
+
+    def test_lies_with_the_run(self, place: Path, tmp_path: Path) -> None:
+        found, (record,) = champion(), decisions.read("decisions.jsonl")
+        kept = found.attached(record["run"], "decision.json", tmp_path)
+        assert files.read_json(kept) == record
+        page = found.attached(record["run"], "retraining.html", tmp_path).read_text()
+        assert "small: promoted" in page
+        assert page == Path("report/retraining.html").read_text()
+
+    def test_leaves_a_checkout_in_which_nothing_is_to_do(self, place: Path) -> None:
+        assert not workspace.changed(place)
+        assert not attempts.state().exists()
+
+    def test_of_unchanged_data_trains_nothing(self, place: Path) -> None:
+        before = snapshot(place)
+        outcome = retraining.retrain(params.load(), reproduce=must_not_run)
+        assert (outcome.decision, outcome.version) == ("unchanged", 1)
+        assert "nothing to train" in outcome.sentence
+        assert snapshot(place) == before
+        assert len(decisions.read("decisions.jsonl")) == 1
+
+    def test_a_model_that_is_no_worse_is_promoted(self, place: Path) -> None:
+        grow(place)
+        assert retrain() == Outcome("promoted", "Version 2 serves now: it passed all checks.", 2)
+        assert aliases() == (2, 1, None)
+        assert not workspace.changed(place)
+        record = decisions.read("decisions.jsonl")[-1]
+        names = [check["name"] for check in record["checks"]]
+        assert {"headline", "classes", "lengths", "calibration", "latency", "reloaded"} <= {*names}
+        assert {finding["name"] for finding in record["drift"]} >= {"labels", "feature x"}
+
+    def test_a_model_that_is_not_better_is_kept_out(self, place: Path) -> None:
+        checkout.write_params(place, aim="superior")
+        grow(place)
+        outcome = retrain()
+        assert outcome.decision == "kept"
+        assert "not shown to be better" in outcome.sentence
+        assert aliases() == (1, None, 2)
+        assert retrain().decision == "unchanged"
+
+    def test_a_model_of_scrambled_labels_is_kept_out(self, place: Path) -> None:
+        scramble(place)
+        outcome = retrain()
+        assert outcome.decision == "kept"
+        assert "The verdict is bad" in outcome.sentence
+        assert aliases() == (1, None, 2)
+
+    @pytest.mark.slow
+    def test_counts_how_often_the_test_sequences_were_used(self, place: Path) -> None:
+        tree = checkout.params()
+        for rate in (0.02, 0.04):
+            tree["train"]["learning_rate"] = rate
+            files.write_json("params.yaml", tree)  # JSON is YAML
+            retrain()
+        uses = [record["test_uses"] for record in decisions.read("decisions.jsonl")]
+        assert uses == [1, 2, 3]
+
+    def test_leaves_out_what_the_champion_was_trained_on(self, place: Path) -> None:
+        seen = {one for split in ("train", "validation") for one in ids(place, split)}
+        rows = checkout.table(range(SEQUENCES))
+        copies = rows.assign(sequence=rows["sequence"] + "x")  # a name of its own: any split
+        checkout.write_table(place, pd.concat([rows, copies]))
+        retrain()
+        unseen = [one for one in ids(place, "test") if one.removesuffix("x") not in seen]
+        record = decisions.read("decisions.jsonl")[-1]
+        assert record["checks"][0]["figures"]["sequences"] == len(unseen)
+        assert len(unseen) < len(ids(place, "test")) - 50
+
+
+def ids(place: Path, split: str) -> list[str]:
+    found: list[str] = sequences.read(place / f"data/prepared/{split}.arrow").ids.to_pylist()
+    return found
+
+
+def must_not_run(folder: Path, *targets: str, store: str | None = None) -> None:
+    raise AssertionError("the pipeline ran")
+
+
+@pytest.mark.slow
+class TestWhen:
+    def test_data_are_those_of_the_champion(self, place: Path) -> None:
+        tree = checkout.params(when="data")
+        tree["train"]["learning_rate"] = 0.02
+        files.write_json("params.yaml", tree)
+        assert retrain().decision == "skipped"
+        grow(place)
+        assert retrain().decision in ("promoted", "kept")
+
+    def test_data_have_drifted(self, place: Path) -> None:
+        checkout.write_params(place, when="drift")
+        grow(place, SEQUENCES + 10)
+        assert retrain().decision == "skipped"
+        assert decisions.read("decisions.jsonl")[-1]["drift"]
+        grow(place, shift=2.0)
+        assert retrain().decision in ("promoted", "kept")
+        assert any(one["drifted"] for one in decisions.read("decisions.jsonl")[-1]["drift"])
+
+
+class TestFailure:
+    @pytest.fixture(autouse=True)
+    def leaves_all_as_it_was(self, place: Path) -> Any:
+        """Checkout, registry and champion."""
+        yield
+        assert aliases() == (1, None, None)
+        assert [version.number for version in champion().versions()] == [1]
+        assert not attempts.state().exists()
+        assert decisions.read("decisions.jsonl")[-1]["decision"] == "failed"
+
+    def test_of_a_broken_file(self, place: Path) -> None:
+        (place / checkout.TABLE).write_text("sequence,x,y,label\ns1,1.0,oops,a\n")
+        before = snapshot(place)
+        with pytest.raises(RetrainingError, match=r"the pipeline failed: .*steps\.csv.*oops"):
+            retrain()
+        assert snapshot(place) == before
+
+    def test_of_the_refreshing_puts_the_data_back(self, place: Path) -> None:
+        before = snapshot(place)
+        spoil = f"open({str(checkout.TABLE)!r}, 'w').write('x'); raise SystemExit(3)"
+        checkout.write_params(place, refresh=[sys.executable, "-c", spoil])
+        with pytest.raises(RetrainingError, match=r"retrain\.refresh: .* status 0, found 3"):
+            retrain()
+        assert snapshot(place) == before
+
+    def test_of_a_refreshing_that_is_not_there(self, place: Path) -> None:
+        checkout.write_params(place, refresh=["./absent"])
+        with pytest.raises(RetrainingError, match=r"absent.*No such file"):
+            retrain()
+
+    def test_of_refreshed_data_puts_the_data_back(self, place: Path) -> None:
+        before = snapshot(place)
+        spoil = f"open({str(checkout.TABLE)!r}, 'w').write('x')"
+        checkout.write_params(place, refresh=[sys.executable, "-c", spoil])
+        with pytest.raises(RetrainingError, match="the pipeline failed"):
+            retrain()
+        assert snapshot(place) == before
+
+    @pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
+    def test_while_it_judges(
+        self, place: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+    ) -> None:
+        def fail(*_: object) -> None:
+            raise error
+
+        monkeypatch.setattr("birnn.challenge.checks", fail)
+        before = snapshot(place)
+        grow(place)
+        grown = snapshot(place)
+        with pytest.raises(error):
+            retrain()
+        assert snapshot(place) == grown != before
+
+
+class TestApproval:
+    def test_promotes_what_waits(self, place: Path) -> None:
+        checkout.write_params(place, approval="manual")
+        grow(place)
+        outcome = retrain()
+        assert (outcome.decision, outcome.version) == ("waiting", 2)
+        assert aliases() == (1, None, 2)
+        assert "waits" in retrain().sentence
+        assert retraining.approve(params.load(), 2).decision == "promoted"
+        assert aliases() == (2, 1, None)
+
+    @pytest.mark.parametrize(
+        ("number", "message"), [(1, "found one promoted"), (9, "found none with the number 9")]
+    )
+    def test_of_what_does_not_wait(self, place: Path, number: int, message: str) -> None:
+        with pytest.raises(RegistryError, match=message):
+            retraining.approve(params.load(), number)
+        assert not attempts.state().exists()
+
+
+class TestRollback:
+    def test_lets_the_previous_version_serve(self, place: Path) -> None:
+        grow(place)
+        retrain()
+        assert retraining.rollback(params.load()).decision == "rolled back"
+        assert aliases() == (1, 2, None)
+        record = decisions.read("decisions.jsonl")[-1]
+        assert (record["decision"], record["version"]) == ("rolled back", 2)
+        assert champion().version(2).tags["decision"] == "rolled back"
+
+    def test_needs_a_previous_version(self, place: Path) -> None:
+        with pytest.raises(RegistryError, match="expected a previous version, found none"):
+            retraining.rollback(params.load())
+
+
+@pytest.mark.slow
+class TestOutOfReach:
+    def test_trains_and_lets_promotion_wait(
+        self, place: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        grow(place)
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", NOBODY)
+        with pytest.raises(RegistryError, match=f"{NOBODY}: .*promotion waits"):
+            retrain()
+        assert not workspace.changed(place)
+        with pytest.raises(RegistryError, match="found none; promotion waits"):
+            retraining.rollback(params.load())
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+        assert aliases() == (1, None, None)
+        assert retrain().decision == "promoted"
+        assert aliases() == (2, 1, None)
+
+    def test_while_it_trains_goes_on_without(
+        self, place: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def cut_off(folder: Path, *targets: str, store: str | None = None) -> None:
+            if store is None:
+                monkeypatch.setenv("MLFLOW_TRACKING_URI", NOBODY)
+                raise RetrainingError("the pipeline failed")
+            checkout.reproduce(folder, *targets, store=store)
+
+        grow(place)
+        with pytest.raises(RegistryError, match="promotion waits"):
+            retraining.retrain(params.load(), reproduce=cut_off)
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+        assert aliases() == (1, None, None)
+
+
+class TestPlan:
+    def test_says_what_would_be_done_and_does_nothing(self, place: Path) -> None:
+        before = snapshot(place)
+        checkout.write_params(place, refresh=["dvc", "update", "a b"], approval="manual")
+        assert retraining.plan(params.load()) == [
+            "refresh: dvc update 'a b'",
+            "train: on schedule; `dvc repro` has nothing to do now",
+            "judge: bidirectional against the champion, version 1",
+            "promote: after approval",
+        ]
+        assert snapshot(place) == before
+
+
+class TestLock:
+    def test_names_its_holder(self, place: Path) -> None:
+        with attempts.locked():
+            who = files.read_json(".birnn/retraining.json")
+            with pytest.raises(RetrainingError) as refused, attempts.locked():
+                raise AssertionError("two hold it")
+        for known in (str(who["pid"]), who["host"], who["start"]):
+            assert known in str(refused.value)
+
+    def test_needs_a_checkout(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(RetrainingError, match=r"expected dvc\.yaml, found none"):
+            retraining.retrain(params.Params.model_validate(checkout.params()))
+
+    @pytest.mark.slow
+    def test_lets_one_of_two_work(self, place: Path) -> None:
+        context = checkout.processes()
+        for _ in range(10):
+            begin = context.Barrier(2)
+            both = [
+                context.Process(target=checkout.retrain, args=(place, "", begin)) for _ in range(2)
+            ]
+            for process in both:
+                process.start()
+            for process in both:
+                process.join()
+            assert sorted(process.exitcode for process in both) == [0, 1]
+
+
+POINTS = [  # from the start of a retraining to its end
+    "birnn.workspace.create",
+    "birnn.workspace.dvc",
+    "birnn.tracking.run_of_model",
+    "birnn.challenge.checks",
+    "birnn.decisions.append",
+    "birnn.registry.Registry.decide",
+    "birnn.registry.Registry.point",
+    "mlflow.MlflowClient.set_registered_model_alias",
+    "birnn.registry.Registry.log",
+    "birnn.workspace.adopt",
+    "birnn.attempts.end",
+    "birnn.retraining._tell",
+]
+
+
+@pytest.mark.slow
+class TestKill:
+    @pytest.mark.parametrize("point", POINTS)
+    def test_is_mended_by_the_next_one(self, place: Path, point: str) -> None:
+        grow(place)
+        checkout.killed(checkout.processes(), place, kill_at=point)
+        assert aliases()[0] in (1, 2)
+        champion()
+        decided = len(decisions.read("decisions.jsonl"))
+        outcome = retrain()
+        assert outcome.decision == ("promoted" if decided == 1 else "unchanged")
+        assert aliases()[1:] == (1, None)
+        check_in_order(place)
+
+    def test_leaves_no_process_behind(self, place: Path) -> None:
+        grow(place)
+        started = checkout.command(place, "retrain")
+        wait_for(lambda: any("stages.train" in line for line in family(started.pid)))
+        orphans = psutil.Process(started.pid).children(recursive=True)
+        started.kill()
+        started.communicate()
+        assert any(orphan.is_running() for orphan in orphans)
+        assert retrain().decision == "promoted"
+        assert not any(orphan.is_running() for orphan in orphans)
+        check_in_order(place)
+
+    def test_by_sigterm_leaves_all_as_it_was(self, place: Path) -> None:
+        grow(place)
+        before = snapshot(place)
+        started = checkout.command(place, "retrain")
+        wait_for(lambda: any("stages.train" in line for line in family(started.pid)))
+        started.send_signal(signal.SIGTERM)
+        started.communicate()
+        assert started.returncode == 130
+        assert snapshot(place) == before
+        check_in_order(place)
+
+
+def check_in_order(place: Path) -> None:
+    """One champion that loads, no version without a decision, no run under way, nothing to do."""
+    found = champion()
+    assert {version.tags["decision"] for version in found.versions()} <= {"promoted", "kept"}
+    experiments = [one.experiment_id for one in found.client.search_experiments()]
+    assert not found.client.search_runs(experiments, "attributes.status = 'RUNNING'")
+    attempted = [record.get("attempt") for record in decisions.read("decisions.jsonl")]
+    assert len({*attempted}) == len(attempted)
+    assert not attempts.state().exists()
+
+
+def family(pid: int) -> list[str]:
+    """The command lines of a process and all that it has started."""
+    try:
+        children = psutil.Process(pid).children(recursive=True)
+        return [" ".join(child.cmdline()) for child in children]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def wait_for(happens: Callable[[], bool]) -> None:
+    end = time.monotonic() + 120
+    while not happens():
+        assert time.monotonic() < end
+        time.sleep(0.05)

@@ -1,0 +1,97 @@
+"""A clock that runs one command at a time and stops when it is told to."""
+
+import signal
+import subprocess
+import sys
+import time
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import checkout
+import pytest
+from apscheduler.triggers.cron import CronTrigger
+
+from birnn import schedule
+from birnn.errors import ParamsError
+
+SLOW = "import pathlib, time; pathlib.Path('begun').touch(); time.sleep(60)"
+CLOCK = "import sys; from birnn import schedule; schedule.run(sys.argv[1], sys.argv[2:])"
+
+
+@pytest.mark.parametrize(
+    ("cron", "named"),
+    [
+        ("0 3 * * *", "0 3 * * *"),
+        ("0 3 * * 0", "0 3 * * sun"),
+        ("0 3 * * 7", "0 3 * * sun"),
+        ("0 3 * * 1-5", "0 3 * * mon-fri"),
+        ("0 3 * * 1,3,5", "0 3 * * mon,wed,fri"),
+        ("0 3 * * */2", "0 3 * * */2"),
+        ("0 3 * * mon", "0 3 * * mon"),
+        ("", ""),
+    ],
+)
+def test_days_of_the_week_are_those_of_cron(cron: str, named: str) -> None:
+    assert schedule.with_named_days(cron) == named
+
+
+def test_sunday_is_sunday() -> None:
+    trigger = CronTrigger.from_crontab(schedule.with_named_days("0 3 * * 0"))
+    found = trigger.get_next_fire_time(None, datetime.now(trigger.timezone))
+    assert found.strftime("%A %H:%M") == "Sunday 03:00"
+
+
+@pytest.mark.parametrize("cron", ["", "every night", "0 3 * *", "61 3 * * *", "0 3 * * 8"])
+def test_what_is_no_cron_expression_is_refused(cron: str) -> None:
+    with pytest.raises(ParamsError, match="--cron: expected a cron expression, found"):
+        schedule.run(cron, ["true"])
+
+
+class TestJob:
+    def test_says_how_the_command_failed(self, capfd: pytest.CaptureFixture[str]) -> None:
+        schedule.Job([sys.executable, "-c", "raise SystemExit(3)"]).run()
+        assert capfd.readouterr().out.endswith("ended with status 3\n")
+
+    def test_that_is_over_can_be_stopped(self) -> None:
+        job = schedule.Job(["true"])
+        job.stop()
+        job.run()
+        job.stop()
+
+
+def wait_for(path: Path, seconds: float) -> None:
+    end = datetime.now() + timedelta(seconds=seconds)
+    while not path.exists():
+        assert datetime.now() < end
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_command_and_the_clock(tmp_path: Path, number: signal.Signals) -> None:
+    """Also where the command is at work."""
+    clock = [sys.executable, "-c", CLOCK, "* * * * *", sys.executable, "-c", SLOW]
+    process = subprocess.Popen(clock, cwd=tmp_path)
+    wait_for(tmp_path / "begun", 75)
+    process.send_signal(number)
+    assert process.wait(timeout=10) == 0
+
+
+@pytest.mark.slow
+def test_retrains_at_two_ticks(tmp_path: Path) -> None:
+    count = "import pathlib, time; pathlib.Path(f'tick-{time.time_ns()}').touch()"
+    place = checkout.make(
+        tmp_path / "checkout", checkout.table(range(200)), refresh=[sys.executable, "-c", count]
+    )
+    clock = checkout.command(place, "schedule", "--cron", "* * * * *")
+    end = datetime.now() + timedelta(seconds=300)
+    while len([*place.glob("tick-*")]) < 2:
+        assert clock.poll() is None
+        assert datetime.now() < end
+        time.sleep(0.2)
+    clock.terminate()
+    output, _ = clock.communicate()
+    assert clock.returncode == 0
+    first, second = sorted(int(path.name.split("-")[1]) for path in place.glob("tick-*"))
+    assert second - first > 30e9
+    assert "promoted: Version 1 serves now" in output
