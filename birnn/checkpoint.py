@@ -27,8 +27,8 @@ class Progress:
 
     @property
     def best_epoch(self) -> int:
-        """The first epoch with the lowest validation loss; 0 before there is one."""
-        return history.best(self.history).epoch if self.history else 0
+        """The epoch that is kept so far; 0 before there is one."""
+        return history.kept(self.history).epoch if self.history else 0
 
 
 def save(path: Path, model: nn.Module, optimizer: Adam, progress: Progress) -> None:

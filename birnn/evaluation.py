@@ -255,7 +255,7 @@ def check(
         checks.overfitting(
             np.array([epoch.train_loss for epoch in epochs]),
             np.array([epoch.validation_loss for epoch in epochs]),
-            kept=list(epochs).index(history.best(epochs)),
+            kept=list(epochs).index(history.kept(epochs)),
         ),
         checks.sequence_length(
             np.add.reduceat(right.astype(np.int64), offsets[:-1]),

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from birnn.hashing import Hashes, mixed
+
 BANDS, ROWS = 10, 6
 SIMILAR = 0.7
 """Share of their runs that nearly equal sequences have in common. At 80 % a pair is found in 95 of
@@ -28,7 +30,6 @@ LEAST_RUNS = 4
 
 _BLOCK = 1 << 22  # numbers handled at a time
 
-Hashes = npt.NDArray[np.uint64]
 Mask = npt.NDArray[np.bool_]
 
 
@@ -158,42 +159,34 @@ def _words(
     if tokens is None:
         return np.uint64(0)
     # Once more than positions and features, with which they are added up.
-    return _mixed(_codes(tokens[rows] if codes is None else codes[tokens[rows]]))
+    return mixed(_codes(tokens[rows] if codes is None else codes[tokens[rows]]))
 
 
 def _exact(codes: Hashes, bounds: npt.NDArray[np.int64]) -> Hashes:
     position = np.arange(len(codes)) - np.repeat(bounds[:-1], np.diff(bounds))
-    return np.add.reduceat(_mixed(codes + _mixed(position)), bounds[:-1])
+    return np.add.reduceat(mixed(codes + mixed(position)), bounds[:-1])
 
 
 def _sketch(codes: Hashes, bounds: npt.NDArray[np.int64], steps: int) -> npt.NDArray[np.uint16]:
     runs = _runs(codes, bounds, steps)
     odd = np.random.default_rng(0).integers(2**63, size=BANDS * ROWS, dtype=np.uint64) * 2 + 1
-    least = [_mixed(np.minimum.reduceat(runs * factor, bounds[:-1])) for factor in odd]
+    least = [mixed(np.minimum.reduceat(runs * factor, bounds[:-1])) for factor in odd]
     return np.stack(least, axis=1).astype(np.uint16)
 
 
 def _runs(codes: Hashes, bounds: npt.NDArray[np.int64], steps: int) -> Hashes:
     """Hash each step with those after it, up to the end of its sequence."""
     left = np.repeat(bounds[1:], np.diff(bounds)) - np.arange(len(codes))
-    runs = _mixed(codes)
+    runs = mixed(codes)
     for ahead in range(1, steps):
         after = np.where(ahead < left, np.roll(codes, -ahead), 0)
-        runs = _mixed(runs + after)
+        runs = mixed(runs + after)
     return runs
 
 
 def _codes(rows: npt.NDArray[Any]) -> Hashes:
     """Hash each row of whole numbers."""
     numbers = rows.astype(np.int64).reshape(len(rows), -1)
-    column = _mixed(np.arange(numbers.shape[1]))
-    total: Hashes = _mixed(numbers.view(np.uint64) + column).sum(axis=1, dtype=np.uint64)
+    column = mixed(np.arange(numbers.shape[1]))
+    total: Hashes = mixed(numbers.view(np.uint64) + column).sum(axis=1, dtype=np.uint64)
     return total
-
-
-def _mixed(numbers: npt.NDArray[Any]) -> Hashes:
-    """Scatter 64 bits: the finaliser of SplitMix64 (Steele, Lea and Flood 2014)."""
-    bits = numbers.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
-    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return bits ^ (bits >> np.uint64(31))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from typing import Literal
 
 from birnn import files
 
@@ -16,7 +17,7 @@ class Epoch:
     """One row of `history.csv`; losses are mean cross entropies in nats per label.
 
     The training figures are means over the epoch, taken while the weights change; those of the
-    validation split are taken at its end.
+    validation split are taken at its end. `kept` marks the epoch whose weights are the model.
     """
 
     epoch: int
@@ -25,11 +26,22 @@ class Epoch:
     train_accuracy: float
     validation_accuracy: float
     learning_rate: float
+    kept: bool = False
 
 
-def best(history: Iterable[Epoch]) -> Epoch:
-    """The kept epoch: the first with the lowest validation loss."""
-    return min(history, key=lambda epoch: epoch.validation_loss)
+def marked(history: Sequence[Epoch], by: Literal["loss", "accuracy"] = "loss") -> list[Epoch]:
+    """Mark the epoch to keep: the first with the lowest validation loss, or highest accuracy."""
+
+    def fault(epoch: Epoch) -> float:
+        return epoch.validation_loss if by == "loss" else -epoch.validation_accuracy
+
+    best = min(history, key=fault).epoch
+    return [replace(epoch, kept=epoch.epoch == best) for epoch in history]
+
+
+def kept(history: Iterable[Epoch]) -> Epoch:
+    """The epoch that is marked."""
+    return next(epoch for epoch in history if epoch.kept)
 
 
 def write(history: Iterable[Epoch], path: str | Path) -> None:
@@ -37,14 +49,12 @@ def write(history: Iterable[Epoch], path: str | Path) -> None:
     text = io.StringIO()
     writer = csv.DictWriter(text, [column.name for column in fields(Epoch)], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(asdict(epoch) for epoch in history)
+    writer.writerows({**asdict(epoch), "kept": int(epoch.kept)} for epoch in history)
     files.write_text(path, text.getvalue())
 
 
 def read(path: str | Path) -> list[Epoch]:
     """Read the epochs back, to the last digit."""
     with Path(path).open(encoding="utf-8", newline="") as file:
-        return [
-            Epoch(int(row.pop("epoch")), **{name: float(value) for name, value in row.items()})
-            for row in csv.DictReader(file)
-        ]
+        rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+    return [Epoch(epoch=int(row.pop("epoch")), kept=bool(row.pop("kept")), **row) for row in rows]

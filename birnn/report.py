@@ -16,7 +16,7 @@ import math
 import shlex
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from itertools import pairwise
@@ -206,7 +206,7 @@ def _names(average: str) -> dict[str, str]:
 
 def phases(epochs: Sequence[Epoch]) -> list[str]:
     """Say in a sentence what happened in each epoch to the validation loss, and in training."""
-    kept = history.best(epochs)
+    kept = history.kept(epochs)
     said, least = [], math.inf
     for previous, epoch in pairwise([None, *epochs]):
         assert epoch is not None
@@ -344,7 +344,7 @@ def _dotted(curves: Iterable[tuple[str, Sequence[figures.Point]]]) -> list[figur
 def _course(results: Sequence[Result], measure: str, name: str) -> str:
     drawn = []
     for accent, result in enumerate(results):
-        kept = history.best(result.epochs)
+        kept = history.kept(result.epochs)
         for split in ("train", "validation"):
             points = [
                 (epoch.epoch, getattr(epoch, f"{split}_{measure}")) for epoch in result.epochs
@@ -560,17 +560,19 @@ def changes(metrics: Mapping[str, Any], params: Mapping[str, Any]) -> list[tuple
         Rows of name, before and now, the first a header: params, then the metrics of `CHANGES`;
         none where nothing was committed before, or nothing is different.
     """
-    told = sorted(_differences(params, ""), key=itemgetter(0))
+    knobs = sorted(_differences(params, ""), key=itemgetter(0))
+    rows = [(name, *_before_and_now(entry, str)) for name, entry in knobs if "old" in entry]
     figures_of = dict(_differences(metrics, "evaluation/"))
     models = sorted({name.partition(": ")[0] for name in figures_of})
-    names = [f"{model}: {measure}" for model in models for measure in CHANGES]
-    told += [(name, figures_of[name]) for name in names if name in figures_of]
-    rows = [
-        (name, _plain(entry["old"]), _plain(entry.get("new")))
-        for name, entry in told
-        if "old" in entry
-    ]
+    for name in (f"{model}: {measure}" for model in models for measure in CHANGES):
+        if "old" in figures_of.get(name, {}):
+            before, now = _before_and_now(figures_of[name], _plain)
+            rows += [(name, before, now)] * (before != now)  # not beyond the digits that are shown
     return [("", "last commit", "now"), *rows] if rows else []
+
+
+def _before_and_now(entry: Mapping[str, Any], text: Callable[[Any], str]) -> tuple[str, str]:
+    return text(entry["old"]), text(entry.get("new"))
 
 
 def _differences(tree: Mapping[str, Any], folder: str) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -6,12 +6,12 @@ import math
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 import torch
 from torch import Tensor
 
-from birnn import batching, checkpoint, losses
+from birnn import batching, checkpoint, history, losses
 from birnn.adam import Adam
 from birnn.batching import Batch
 from birnn.checkpoint import Progress
@@ -51,13 +51,14 @@ def fit(
     on_epoch: Callable[[Epoch], None],
     batch_steps: int | None = None,
     schedule: str = "constant",
+    keep: Literal["loss", "accuracy"] = "loss",
     precision: str = "fp32",
     class_weights: str = "none",
     focal_gamma: float = 0.0,
     group: Group = ALONE,
     track: Track = lambda batches, _: batches,
 ) -> Progress:
-    """Train until the validation loss stops falling, and keep the best epoch.
+    """Train until validation stops to get better, and keep the best epoch.
 
     Args:
         model: trained in place; it ends with the weights of the best epoch.
@@ -67,7 +68,7 @@ def fit(
         seed: of the batches and of dropout.
         batch_size: sequences in a batch at most.
         max_epochs: passes over the training sequences at most.
-        patience: epochs without a lower validation loss after which training stops.
+        patience: epochs without a better one, by `keep`, after which training stops.
         learning_rate: Adam's, in the first epoch.
         weight_decay: times the weights, it is added to the gradient.
         clip_norm: gradients longer than this are shortened to it.
@@ -77,6 +78,8 @@ def fit(
         batch_steps: steps in a batch at most, padding included.
         schedule: how the learning rate goes on: `constant`, or `linear`, which lowers it with every
             epoch so that it would be 0 after `max_epochs`.
+        keep: which epoch is the best: that of the lowest validation `loss`, or of the highest
+            `accuracy`, which may rise when a model is already too sure of itself.
         precision: `fp32`, or `bf16` for products in bfloat16 (weights and sums stay float32).
         class_weights: `none`, or `balanced` for rare classes to count as much as frequent ones.
         focal_gamma: exponent of the focal loss; see `birnn.losses.cross_entropy`.
@@ -119,12 +122,12 @@ def fit(
         figures = learned[0], measured[0], learned[1], measured[1]
         epoch = Epoch(number, *figures, optimizer.learning_rate)
         _check(epoch)
-        progress.history.append(epoch)
+        progress.history = history.marked([*progress.history, epoch], keep)
         if progress.best_epoch == number:
             progress.best = {name: value.clone() for name, value in model.state_dict().items()}
         if group.leads:
             checkpoint.save(resume, model, optimizer, progress)
-        on_epoch(epoch)
+        on_epoch(progress.history[-1])
     model.load_state_dict(progress.best)
     return progress
 

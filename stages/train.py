@@ -122,13 +122,13 @@ def train(
     device: torch.device,
     group: Group,
     folder: Path,
-    run: tracking.Run,
+    run: tracking.TrainingRun,
 ) -> None:
     """Train, and keep files and run in step with every epoch."""
     epochs: list[Epoch] = []
 
     def log(epoch: Epoch) -> None:
-        epochs.append(epoch)
+        epochs[:] = history.marked([*epochs, epoch], chosen.train.keep)
         history.write(epochs, folder / "history.csv")
         run.log_epoch(epoch)
 
@@ -138,7 +138,7 @@ def train(
     run.log_model(folder)
     # An experiment beside this one may have had the same training, and be done with it.
     resume_path(network.architecture, chosen.train, device).unlink(missing_ok=True)
-    kept = history.best(epochs)
+    kept = history.kept(epochs)
     print(
         f"{folder}: kept epoch {kept.epoch} of {len(epochs)}, "
         f"validation loss {kept.validation_loss:.4f}, accuracy {kept.validation_accuracy:.4f}"

@@ -16,7 +16,7 @@ import yaml
 
 from birnn import history, model, tracking
 from birnn.encoding import Encoding
-from birnn.history import Epoch
+from birnn.history import Epoch, marked
 from birnn.model import Architecture
 from birnn.sequences import Sequences
 
@@ -72,7 +72,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model.save(model.SequenceModel(architecture), encoding, {}, folder)
     losses = enumerate([1.25, 0.75, 0.875], start=1)
     history.write(
-        [Epoch(n, loss, loss, 0.5, 0.625, 0.01) for n, loss in losses], folder / "history.csv"
+        marked([Epoch(n, loss, loss, 0.5, 0.625, 0.01) for n, loss in losses]),
+        folder / "history.csv",
     )
     return folder
 

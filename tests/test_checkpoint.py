@@ -9,7 +9,7 @@ from torch import nn
 from birnn import checkpoint
 from birnn.adam import Adam
 from birnn.checkpoint import Progress
-from birnn.history import Epoch
+from birnn.history import Epoch, marked
 
 VALUES = torch.randn(8, 3, generator=torch.Generator().manual_seed(0))
 
@@ -26,7 +26,9 @@ def step(model: nn.Module, optimizer: Adam) -> None:
 
 
 def progress(model: nn.Module, *losses: float) -> Progress:
-    epochs = [Epoch(n, 0.1 + 0.2, loss, 0.5, 1 / 3, 0.1) for n, loss in enumerate(losses, start=1)]
+    epochs = marked(
+        [Epoch(n, 0.1 + 0.2, loss, 0.5, 1 / 3, 0.1) for n, loss in enumerate(losses, start=1)]
+    )
     return Progress(epochs, {name: value.clone() for name, value in model.state_dict().items()})
 
 

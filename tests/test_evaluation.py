@@ -19,7 +19,7 @@ from sklearn import metrics as sklearn_metrics
 from birnn import evaluation, files, metrics, prediction, report
 from birnn.encoding import Encoding
 from birnn.evaluation import Predicted
-from birnn.history import Epoch
+from birnn.history import Epoch, marked
 from birnn.sequences import Sequences
 
 Ragged = Callable[..., Sequences]
@@ -32,7 +32,7 @@ NAMES = [
     ["predicted", "count", "f1"],
 ]
 Shares = npt.NDArray[np.float32]
-EPOCHS = [Epoch(n, 1 / n, 1.1 / n, 0.5, 0.5, 0.01) for n in (1, 2, 3)]
+EPOCHS = marked([Epoch(n, 1 / n, 1.1 / n, 0.5, 0.5, 0.01) for n in (1, 2, 3)])
 LENGTHS = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3]
 
 
@@ -389,7 +389,7 @@ class TestChecks:
 
     def test_a_model_that_is_trained_to_death(self, tmp_path: Path, ragged: Ragged) -> None:
         losses = [(1.0, 1.0), (0.5, 0.9), (0.01, 0.89)]
-        epochs = [Epoch(n, *loss, 0.5, 0.5, 0.01) for n, loss in enumerate(losses, start=1)]
+        epochs = marked([Epoch(n, *loss, 0.5, 0.5, 0.01) for n, loss in enumerate(losses, start=1)])
         assert self.checks(tmp_path, *self.honest(ragged), epochs)["overfitting"] == "fail"
 
     def test_long_sequences_with_scrambled_labels(self, tmp_path: Path, ragged: Ragged) -> None:
@@ -437,7 +437,7 @@ import resource, sys, time
 import numpy as np, pyarrow as pa
 from birnn import evaluation
 from birnn.encoding import Encoding
-from birnn.history import Epoch
+from birnn.history import Epoch, marked
 from birnn.sequences import Sequences
 
 rng = np.random.default_rng(0)
@@ -456,7 +456,7 @@ names = [f"c{i:02}" for i in range(classes)]
 encoding = Encoding("tagging", names, ["x"], [0.0], [1.0])
 predicted = evaluation.Predicted(test, encoding, {}, shares)
 start = time.process_time()
-epochs = [Epoch(1, 1.0, 1.0, 0.5, 0.5, 0.01)]
+epochs = [Epoch(1, 1.0, 1.0, 0.5, 0.5, 0.01, kept=True)]
 evaluation.write(sys.argv[1], predicted, epochs, resamples=1000, seed=1)
 seconds = time.process_time() - start
 print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)

@@ -15,7 +15,7 @@ from rich.console import Console
 from birnn import files, report, tracking, verdict
 from birnn.comparison import Rung
 from birnn.errors import DataError
-from birnn.history import Epoch
+from birnn.history import Epoch, marked
 from birnn.metrics import Difference
 from birnn.report import Result
 
@@ -47,7 +47,7 @@ def result(name: str = "bidirectional", **figures: float) -> Result:
         intervals={"accuracy": (0.85, 0.95), "f1_macro": (0.8, 0.9375)},
         checks=[{"name": "calibration", "status": "warn", "figures": {}, "sentence": "Off."}],
         operating_points=operating_points if name == "bidirectional" else {},
-        epochs=[Epoch(n, 1 / n, 1.5 / n, 0.5, 0.6, 0.01) for n in (1, 2, 3)],
+        epochs=marked([Epoch(n, 1 / n, 1.5 / n, 0.5, 0.6, 0.01) for n in (1, 2, 3)]),
         confusion=pd.DataFrame(counts, index=NAMES, columns=NAMES),
         per_class=pd.DataFrame(
             {
@@ -291,7 +291,7 @@ class TestPhases:
     def say(self, *losses: tuple[float, float]) -> list[str]:
         """Of pairs of training and validation loss."""
         epochs = enumerate(losses, start=1)
-        return report.phases([Epoch(n, *loss, 0.5, 0.625, 0.01) for n, loss in epochs])
+        return report.phases(marked([Epoch(n, *loss, 0.5, 0.625, 0.01) for n, loss in epochs]))
 
     def test_from_the_first_epoch_to_overfitting(self) -> None:
         assert self.say((2.0, 2.0), (1.0, 1.0), (0.9, 0.995), (0.8, 0.998), (0.5, 1.5)) == [
@@ -319,13 +319,14 @@ class TestChanges:
     """What DVC says, as a reader wants it."""
 
     PARAMS: ClassVar[dict[str, Any]] = {
-        "params.yaml": {"train.learning_rate": {"old": 0.01, "new": 0.02, "diff": 0.01}}
+        "params.yaml": {"train.learning_rate": {"old": 0.00001, "new": 0.02}}
     }
     METRICS: ClassVar[dict[str, Any]] = {
         "data/prepared/packing.json": {"steps.test": {"old": 1, "new": 2}},
         "evaluation/forward/metrics.json": {
             "accuracy": {"old": 0.5, "new": 0.512345},
             "f1_<b>": {"old": 0.5, "new": 0.6},
+            "f1_macro": {"old": 0.123451, "new": 0.123452},
             "log_loss": {"new": 0.6},
         },
     }
@@ -333,7 +334,7 @@ class TestChanges:
     def test_params_and_the_metrics_that_matter(self) -> None:
         assert report.changes(self.METRICS, self.PARAMS) == [
             ("", "last commit", "now"),
-            ("train.learning_rate", "0.01", "0.02"),
+            ("train.learning_rate", "1e-05", "0.02"),
             ("forward: accuracy", "0.5", "0.5123"),
         ]
 
@@ -377,7 +378,9 @@ class TestAttach:
         files.write_text(tmp_path / "data/encoding.json", "{}")
         files.write_text(tmp_path / "report/report.html", "<html>")
         one, drawn = result(), report.pictures([result()], [])
-        with tracking.training_run("p", "m", params={}, data=tmp_path / "data") as run:
+        with tracking.training_run("p", "m", params={}, data=tmp_path / "data") as training:
+            run = training.run
+            assert run is not None
             report.attach(run, tmp_path / "report", one, drawn)
             report.attach(run, tmp_path / "report", one, drawn)
             pictures = {info.path for info in run.client.list_artifacts(run.id, "pictures")}

@@ -70,7 +70,7 @@ def test_what_evaluate_wrote_scores_the_same(tmp_path: Path, ragged: Ragged, tag
     shares = np.random.default_rng(1).dirichlet([1, 1, 1], len(test.labels)).astype(np.float32)
     encoding = Encoding("tagging" if tagging else "classification", NAMES, [*"wxyz"], [], [])
     predicted = Predicted(test, encoding, {"10": 0.2}, shares)
-    epochs = [Epoch(1, 1.0, 1.0, 0.5, 0.5, 0.01)]
+    epochs = [Epoch(1, 1.0, 1.0, 0.5, 0.5, 0.01, kept=True)]
     expected = evaluation.write(tmp_path, predicted, epochs, resamples=100, seed=1)
     found = scoring.read(tmp_path / evaluation.PREDICTIONS).metrics()
     assert found == pytest.approx(expected, rel=1e-6)

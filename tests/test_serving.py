@@ -66,7 +66,7 @@ def save(folder: Path, *, task: str, columns: str) -> None:
         **(embedded if words else {"embedding_size": 0}),
     )
     model.save(SequenceModel(architecture), encoding, {}, folder)
-    history.write([Epoch(1, 1.0, 1.0, 0.5, 0.5, 0.01)], folder / "history.csv")
+    history.write([Epoch(1, 1.0, 1.0, 0.5, 0.5, 0.01, kept=True)], folder / "history.csv")
 
 
 def log(folder: Path, place: Path) -> str:

@@ -9,11 +9,10 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 FLOORS = [  # from the ground up; a file imports only from floors below its own
-    "adam buckets checks console distributed errors fingerprints losses notifications"
-    " recurrent verdict",
+    "adam buckets checks console distributed errors losses notifications recurrent verdict",
     "decisions devices files hashing metrics operating_points params reading schedule"
     " significance splits",
-    "history promotion scaling sequences spelling tables vectors",
+    "fingerprints history promotion scaling sequences spelling tables vectors",
     "baselines batching checkpoint data_checks drift encoding figures inspection scoring sources",
     "comparison ingestion model",
     "prediction tracking training",

@@ -15,7 +15,7 @@ from birnn import buckets, training
 from birnn.batching import Batch
 from birnn.checkpoint import Progress
 from birnn.errors import TrainingError
-from birnn.history import Epoch
+from birnn.history import Epoch, marked
 from birnn.model import Architecture, SequenceModel
 from birnn.sequences import Sequences
 
@@ -114,7 +114,7 @@ class TestAgainstAPlainLoop:
         measured = figures(*score(expected.eval(), validation), weights)
         for name, value in expected.state_dict().items():
             torch.testing.assert_close(network.state_dict()[name], value, rtol=1e-4, atol=1e-5)
-        epoch = (1, learned[0], measured[0], learned[1], measured[1], 0.05)
+        epoch = (1, learned[0], measured[0], learned[1], measured[1], 0.05, True)
         assert astuple(found) == pytest.approx(epoch, rel=1e-4)
 
     def learn(
@@ -199,7 +199,7 @@ class TestResume:
             max_epochs=self.EPOCHS,
             on_epoch=seen.append,
         )
-        assert seen == found.history
+        assert marked(seen) == found.history
         return found.history, bits(network), (folder / "resume.safetensors").read_bytes()
 
     @pytest.mark.parametrize("after", range(1, EPOCHS + 1))
@@ -248,6 +248,14 @@ class TestEarlyStopping:
         assert (found.best_epoch, len(losses)) == (1, 4)
         fit(first, train, tmp_path / "b", **{**options, "max_epochs": 1})
         assert bits(network) == bits(first)
+
+    def test_by_accuracy_it_may_be_another(self, tmp_path: Path, ragged: Ragged) -> None:
+        split = ragged([3] * 40, features=4)
+        found = fit(build(), split, tmp_path, keep="accuracy", patience=60, max_epochs=60)
+        accuracies = [epoch.validation_accuracy for epoch in found.history]
+        losses = [epoch.validation_loss for epoch in found.history]
+        assert found.best_epoch == int(np.argmax(accuracies)) + 1
+        assert found.best_epoch != int(np.argmin(losses)) + 1
 
     def test_patience_starts_anew_with_every_better_epoch(
         self, tmp_path: Path, ragged: Ragged
