@@ -31,7 +31,7 @@ from birnn.registry import Registry, Version
 class Reproduce(Protocol):
     """How the pipeline is run: `birnn.workspace.reproduce`, or a workflow engine's own way."""
 
-    def __call__(self, folder: Path, *targets: str, store: str | None = None) -> None:
+    def __call__(self, folder: Path, *targets: str) -> None:
         """Run the pipeline of a copy, or what leads to some stages of it."""
 
 
@@ -62,12 +62,6 @@ class Attempt:
     def copy(self) -> Path:
         """Where the pipeline runs."""
         return state() / "checkout"
-
-    @property
-    def store(self) -> str | None:
-        """Where runs go while MLflow is out of reach; `birnn backfill` makes them anew."""
-        offline = tracking.root() / tracking.STATE / "offline.db"
-        return f"sqlite:///{offline}" if self.registry is None else None
 
 
 @contextmanager

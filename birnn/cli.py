@@ -5,7 +5,7 @@
     birnn predict new.csv --output out.parquet
     birnn trace new.csv --sequence s1     # what the model makes of a sequence, step by step
     birnn score out.parquet               # anybody's predictions beside the true labels
-    birnn backfill                        # give MLflow the runs that DVC took from its cache
+    birnn backfill                        # give MLflow the runs that it lacks
     birnn retrain                         # train on what is new, and serve it if it is better
     birnn rollback                        # let the model serve again that served before
     birnn schedule --cron "0 3 * * *"     # retrain every night, in the foreground
@@ -193,7 +193,7 @@ def score(
 
 @app.command()
 def backfill() -> None:
-    """Give MLflow the runs, metrics and report of models that DVC took from its cache."""
+    """Give MLflow the runs that it lacks: of models from DVC's cache, or trained without it."""
     from birnn import params, report, tracking
 
     chosen = params.load()
@@ -203,11 +203,12 @@ def backfill() -> None:
         for result in results:
             name = result.name
             knobs = params.of_run(chosen, name)
-            run = tracking.run_of_model(
-                chosen.problem, name, MODELS / name, params=knobs, data=PREPARED
-            )
-            run.log_evaluation(EVALUATION / name)
-            report.attach(run, REPORT, result, drawn)
+            with tracking.reached():
+                run = tracking.run_of_model(
+                    chosen.problem, name, MODELS / name, params=knobs, data=PREPARED
+                )
+                run.log_evaluation(EVALUATION / name)
+                report.attach(run, REPORT, result, drawn)
             print(f"{name}: run {run.id}")
     except FileNotFoundError as error:
         raise DataError(f"{error.filename}: no such file; run `dvc repro` first") from None

@@ -12,9 +12,7 @@ at every moment there is one champion, and a way back from it.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +25,6 @@ if TYPE_CHECKING:
 
 PREVIOUS, CHAMPION, CHALLENGER = "previous", "champion", "challenger"
 DECISION, UNDECIDED = "decision", "undecided"
-_RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,40 +153,8 @@ def connect(problem: str) -> Registry:
     Raises:
         RegistryError: MLflow is out of reach.
     """
-    with reached(), _impatient():
+    with tracking.reached():
         return Registry(tracking.connect(), problem)
-
-
-@contextmanager
-def reached() -> Iterator[None]:
-    """Turn what MLflow raises, such as when it is out of reach, into one line.
-
-    Raises:
-        RegistryError: MLflow did not answer, or refused.
-    """
-    from mlflow.exceptions import MlflowException
-    from requests.exceptions import RequestException
-    from sqlalchemy.exc import SQLAlchemyError
-
-    try:
-        yield
-    except (MlflowException, RequestException, SQLAlchemyError) as error:
-        said = " ".join(str(error).split())[:300]
-        raise RegistryError(
-            f"{tracking.store_uri()}: expected an answer from MLflow, found: {said}"
-        ) from error
-
-
-@contextmanager
-def _impatient() -> Iterator[None]:
-    """Ask once; MLflow would ask for minutes. Whoever has chosen a number of retries keeps it."""
-    chosen = os.environ.get(_RETRIES)
-    os.environ.setdefault(_RETRIES, "0")
-    try:
-        yield
-    finally:
-        if chosen is None:
-            del os.environ[_RETRIES]
 
 
 def _version(found: Any) -> Version:

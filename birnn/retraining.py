@@ -8,6 +8,8 @@ All work happens in a copy of the checkout. The record is the point of no return
 disk, what was done is thrown away; from then on, aliases and files only follow what it says.
 Whoever comes after a killed retraining does the one or the other, so that checkout, registry and
 record always tell of the same decision.
+
+Like a stage, it takes all of `params.yaml`: it plays the part of one, and hands on plain values.
 """
 
 from __future__ import annotations
@@ -88,7 +90,7 @@ def retrain(chosen: Params, *, reproduce: Reproduce = workspace.reproduce) -> Ou
 
 def _attempted(chosen: Params, found: Registry | None, reproduce: Reproduce) -> Record | Outcome:
     """Go up to the decision, or leave all as it was."""
-    with registry.reached():
+    with tracking.reached():
         champion = found.aliased(CHAMPION) if found else None
     attempt = Attempt(attempts.begin(), chosen, found, champion, reproduce)
     try:
@@ -101,9 +103,10 @@ def _attempted(chosen: Params, found: Registry | None, reproduce: Reproduce) -> 
 def plan(chosen: Params) -> list[str]:
     """Say what `retrain` would do, and do nothing."""
     wanted = chosen.retrain
-    changed = workspace.changed(Path.cwd())
-    with registry.reached():
-        champion = registry.connect(chosen.problem).aliases()[CHAMPION]
+    changed, champion = workspace.changed(Path.cwd()), None
+    if tracking.has_store():
+        with tracking.reached():
+            champion = registry.connect(chosen.problem).aliases()[CHAMPION]
     rival = "no champion" if champion is None else f"the champion, version {champion}"
     return [
         f"refresh: {shlex.join(wanted.refresh) if wanted.refresh else 'nothing'}",
@@ -122,7 +125,7 @@ def approve(chosen: Params, number: int) -> Outcome:
     """
     with attempts.locked():
         found = _needed(_mended(chosen.problem))
-        with registry.reached():
+        with tracking.reached():
             version, aliases = found.version(number), found.aliases()
         was = version.tags.get(DECISION, "registered by hand")
         if was != "waiting":
@@ -140,7 +143,7 @@ def rollback(chosen: Params) -> Outcome:
     """
     with attempts.locked():
         found = _needed(_mended(chosen.problem))
-        with registry.reached():
+        with tracking.reached():
             now, back, aliases = found.aliased(CHAMPION), found.aliased(PREVIOUS), found.aliases()
         if now is None or back is None:
             raise RegistryError(f"{chosen.problem}: expected a previous version, found none")
@@ -178,9 +181,9 @@ def _needed(found: Registry | None) -> Registry:
 
 def _out_of_reach() -> RegistryError:
     return RegistryError(
-        f"{tracking.store_uri()}: expected an answer from MLflow, found none; promotion waits, "
-        "and what was trained lies in models/: once MLflow answers, run `birnn backfill`, and "
-        "`birnn retrain` again"
+        f"{tracking.without_secrets(tracking.store_uri())}: expected an answer from MLflow, found "
+        "none; promotion waits, and what was trained lies in models/: once MLflow answers, run "
+        "`birnn backfill`, and `birnn retrain` again"
     )
 
 
@@ -198,7 +201,7 @@ def _finish(record: Record, found: Registry | None) -> None:
     files.write_text(PAGE, report.render("retraining.html.j2", record=record))
     if found is not None and "version" in record:
         found = replace(found, problem=record["problem"])
-        with registry.reached():
+        with tracking.reached():
             found.decide(record["version"], record["decision"])
             found.point(record["aliases"])
             _attach(found, record)
@@ -257,7 +260,7 @@ def _undo(attempt: str | None, found: Registry | None, *, restore: bool) -> None
         _empty(workspace.EXTERNAL)
         shutil.copytree(before, workspace.EXTERNAL, symlinks=True, dirs_exist_ok=True)
     if found is not None:
-        with suppress(RegistryError), registry.reached():
+        with suppress(RegistryError), tracking.reached():
             found.discard(attempt or "")
             tracking.close_orphans(found.client)
     attempts.end()
@@ -302,27 +305,17 @@ def _decided(attempt: Attempt) -> Record | Outcome:
     workspace.create(root, copy)
     if calm := _calm(attempt):
         return calm
-    attempt = _reproduced(attempt)
+    attempt.reproduce(copy)  # which goes on also where MLflow is out of reach
+    if not _answers(attempt.chosen.problem):
+        attempt = replace(attempt, registry=None)
     if known := _known(attempt, copy):
         workspace.adopt(copy, root)
         return _unchanged(known)
     head = {"attempt": attempt.name, "problem": attempt.chosen.problem}
     if attempt.registry is None:
         return {**head, "decision": "postponed", "reason": str(_out_of_reach())}
-    with registry.reached():
+    with tracking.reached():
         return {**head, **_judged(attempt, attempt.registry)}
-
-
-def _reproduced(attempt: Attempt) -> Attempt:
-    """Run the pipeline; where it failed for want of MLflow, go on without."""
-    try:
-        attempt.reproduce(attempt.copy, store=attempt.store)
-    except RetrainingError:
-        if attempt.registry is None or _answers(attempt.chosen.problem):
-            raise
-        attempt = replace(attempt, registry=None)
-        attempt.reproduce(attempt.copy, store=attempt.store)
-    return attempt
 
 
 def _answers(problem: str) -> bool:
@@ -344,7 +337,7 @@ def _refresh(command: Sequence[str]) -> None:
     partial.replace(attempts.state() / "external")
     wanted = f"retrain.refresh: expected `{shlex.join(command)}` to end with status 0"
     try:
-        done = subprocess.run(command, env=workspace.environment({}), check=False)
+        done = subprocess.run(command, env=workspace.environment(), check=False)
     except OSError as error:
         raise RetrainingError(f"{wanted}, found: {error.strerror}") from None
     if done.returncode:
@@ -356,7 +349,7 @@ def _known(attempt: Attempt, folder: Path) -> Version | None:
     if attempt.registry is None:
         return None
     hashes = challenge.hashes(folder, attempt.model)
-    with registry.reached():
+    with tracking.reached():
         decided = [
             one for one in attempt.registry.versions() if one.tags.get(DECISION) != UNDECIDED
         ]
@@ -375,12 +368,12 @@ def _calm(attempt: Attempt) -> Outcome | None:
     when, found, champion = attempt.chosen.retrain.when, attempt.registry, attempt.champion
     if when == "schedule" or found is None or champion is None:
         return None
-    attempt.reproduce(attempt.copy, "prepare", store=attempt.store)
+    attempt.reproduce(attempt.copy, "prepare")
     if when == "data":
         now = tracking.data_sha256(attempt.copy / challenge.PREPARED)
         same = now == champion.tags["data_sha256"]
         return Outcome("skipped", "The data are those of the champion.") if same else None
-    with registry.reached():
+    with tracking.reached():
         findings = challenge.drifted(attempt, found, champion)
     if any(finding.drifted for finding in findings):
         return None

@@ -8,6 +8,9 @@
 
 The store is `MLFLOW_TRACKING_URI`, or else SQLite in the root of the repository. DVC names the root
 in `DVC_ROOT`; in a queued experiment that is the parent repository, so its runs outlive it.
+
+Where MLflow is out of reach the stages go on with a warning: the files are the truth, and
+`birnn backfill` makes the runs from them.
 """
 
 from __future__ import annotations
@@ -17,11 +20,12 @@ import logging
 import os
 import re
 import subprocess
+import sys
 import threading
 import time
 import uuid
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -31,6 +35,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from birnn import files, history
+from birnn.errors import RegistryError
 from birnn.history import Epoch
 
 if TYPE_CHECKING:
@@ -42,6 +47,13 @@ METRICS_PER_CALL, NAME_LENGTH = 1000, 250  # MLflow's limits
 NOT_SEARCHED = {"batch_steps", "clip_norm", "device", "max_epochs", "patience"}  # no params of runs
 LONG_TRAINING = 60.0  # seconds from which on it is worth knowing what the machine is doing
 STATE = ".birnn"  # in the root: locks, and the state of trainings that are under way
+SQLITE = "sqlite:///"
+SETTINGS = {  # of MLflow, which would ask a server that is out of reach for many minutes
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+}
 
 
 def root() -> Path:
@@ -50,23 +62,70 @@ def root() -> Path:
 
 
 def store_uri() -> str:
-    """Where runs are kept."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root() / 'mlflow.db'}"
+    """Where runs are kept; a relative place is one in the root, also for a stage in a copy."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}mlflow.db"
+    if uri.startswith(SQLITE):
+        return f"{SQLITE}{root() / uri.removeprefix(SQLITE)}"
+    return uri if ":" in uri or uri == "databricks" else str(root() / uri)
+
+
+def has_store() -> bool:
+    """Say whether there is a store already; a server is asked when it is connected to."""
+    place = store_uri().removeprefix(SQLITE)
+    return not place.startswith("/") or Path(place).exists()
 
 
 def connect() -> MlflowClient:
-    """Open the store; on the first time, make it."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    """Open the store; on the first time, make it. What the environment sets for MLflow holds."""
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
     from mlflow import MlflowClient, set_tracking_uri  # takes a second to import
 
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    for name, level in {"mlflow": "WARNING", "alembic": "WARNING", "urllib3": "ERROR"}.items():
+        logging.getLogger(name).setLevel(level)
     set_tracking_uri(store_uri())
     with _lock("store"):  # two processes that make the tables at one time would both fail
         client = MlflowClient()
         client.search_experiments(max_results=1)
     return client
+
+
+@contextmanager
+def reached() -> Iterator[None]:
+    """Turn what MLflow raises, such as when it is out of reach, into one line.
+
+    Raises:
+        RegistryError: MLflow did not answer, or refused.
+    """
+    from mlflow.exceptions import MlflowException
+    from requests.exceptions import RequestException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, RequestException, SQLAlchemyError) as error:
+        said = " ".join(str(error).split())
+        expected = f"{without_secrets(store_uri())}: expected an answer from MLflow, found"
+        raise RegistryError(f"{expected}: {without_secrets(said)[:300]}") from error
+
+
+def without_secrets(text: str) -> str:
+    """Take user and password out of addresses; messages go to logs, records and people."""
+    return re.sub(r"(?<=://)[^/\s]*@", "", text)
+
+
+@contextmanager
+def mirrored() -> Iterator[None]:
+    """Let a stage go on without MLflow where it is out of reach, with one warning."""
+    try:
+        with reached():
+            yield
+    except RegistryError as error:
+        _warn(error)
+
+
+def _warn(error: RegistryError) -> None:
+    print(f"warning: {error}; once it answers, run `birnn backfill`", file=sys.stderr)
 
 
 def experiment(client: MlflowClient, problem: str) -> str:
@@ -90,16 +149,18 @@ class Run:
     def log_epoch(self, epoch: Epoch) -> None:
         """Add one point to each curve."""
         figures = asdict(epoch)
+        del figures["kept"]  # which epoch that is shows only at the end
         self._log_metrics(figures, step=figures.pop("epoch"))
 
     def log_model(self, folder: str | Path) -> None:
         """Attach the model: its files, its hash, the kept epoch's figures, and a servable form."""
         folder = Path(folder)
-        kept = asdict(history.best(history.read(folder / "history.csv")))
-        del kept["learning_rate"]
+        kept = asdict(history.kept(history.read(folder / "history.csv")))
+        del kept["learning_rate"], kept["kept"]
         self._log_metrics({f"best_{name}": value for name, value in kept.items()})
-        self.client.set_tag(self.id, "model_sha256", model_sha256(folder))
         _log_servable(self.id, folder)
+        # Last, since by it a run is found: one that was cut off before is made anew.
+        self.client.set_tag(self.id, "model_sha256", model_sha256(folder))
 
     def log_evaluation(self, folder: str | Path) -> None:
         """Attach what `evaluate` wrote: the test metrics that are new, and all its files.
@@ -147,42 +208,81 @@ class Run:
             self.client.log_batch(self.id, metrics=points[start : start + METRICS_PER_CALL])
 
 
+class TrainingRun:
+    """What a training tells a run, for as long as MLflow answers.
+
+    Attributes:
+        run: None from the moment on at which MLflow is out of reach.
+    """
+
+    def __init__(self) -> None:
+        self.run: Run | None = None
+
+    def log_epoch(self, epoch: Epoch) -> None:
+        """Add one point to each curve."""
+        self._tell(lambda run: run.log_epoch(epoch))
+
+    def log_model(self, folder: str | Path) -> None:
+        """Attach the model."""
+        self._tell(lambda run: run.log_model(folder))
+
+    def end(self, status: str) -> None:
+        """Close the run."""
+        self._tell(lambda run: run.client.set_terminated(run.id, status))
+
+    def _tell(self, say: Callable[[Run], None]) -> None:
+        if self.run is None:
+            return
+        try:
+            with reached():
+                say(self.run)
+        except RegistryError as error:
+            self.run = None
+            _warn(error)
+
+
 @contextmanager
 def training_run(
     problem: str, model: str, *, params: Mapping[str, Any], data: Path
-) -> Iterator[Run]:
+) -> Iterator[TrainingRun]:
     """Open a run for a training and close it with the state in which the training ended.
 
     It ends as FINISHED, as KILLED if the training is interrupted, as FAILED if it fails. A run
-    whose process dies before it can say so is closed as KILLED by the next one.
+    that could not be closed, since its process died or MLflow was out of reach, is closed as
+    KILLED by the next one.
     """
-    client = connect()
-    close_orphans(client)
-    process = uuid.uuid4().hex
+    training, process = TrainingRun(), uuid.uuid4().hex
     with _lock(f"runs/{process}"):
-        run = _create(client, problem, model, params, data, {"process": process})
+        with mirrored():
+            client = connect()
+            close_orphans(client)
+            training.run = _create(client, problem, model, params, data, {"process": process})
         try:
-            with _system_metrics(run.id):
-                yield run
+            with _system_metrics(training.run):
+                yield training
         except KeyboardInterrupt:
-            client.set_terminated(run.id, "KILLED")
+            training.end("KILLED")
             raise
         except BaseException:
-            client.set_terminated(run.id, "FAILED")
+            training.end("FAILED")
             raise
-        client.set_terminated(run.id, "FINISHED")
-    _lock_path(f"runs/{process}").unlink(missing_ok=True)
+        training.end("FINISHED")
+    if training.run:
+        _lock_path(f"runs/{process}").unlink(missing_ok=True)
 
 
 @contextmanager
-def _system_metrics(run_id: str) -> Iterator[None]:
+def _system_metrics(run: Run | None) -> Iterator[None]:
     """Record what processor, memory, disk and GPU do, from the first minute of a training on."""
+    if run is None:
+        yield
+        return
     started: list[Any] = []  # MLflow's monitor has no types
 
     def start() -> None:
         from mlflow.system_metrics import system_metrics_monitor
 
-        started.append(system_metrics_monitor.SystemMetricsMonitor(run_id))  # type: ignore[no-untyped-call]
+        started.append(system_metrics_monitor.SystemMetricsMonitor(run.id))  # type: ignore[no-untyped-call]
         started[0].start()
 
     timer = threading.Timer(LONG_TRAINING, start)
@@ -217,12 +317,15 @@ def run_of_model(
         )
         if found:
             return Run(client, found[0].info.run_id)
-        epochs = history.read(Path(folder) / "history.csv")
-        run = _create(client, problem, model, params, data, {"backfilled": "true"})
-        for epoch in epochs:
-            run.log_epoch(epoch)
-        run.log_model(folder)
-        client.set_terminated(run.id, "FINISHED")
+        epochs, process = history.read(Path(folder) / "history.csv"), uuid.uuid4().hex
+        with _lock(f"runs/{process}"):
+            tags = {"backfilled": "true", "process": process}
+            run = _create(client, problem, model, params, data, tags)
+            for epoch in epochs:
+                run.log_epoch(epoch)
+            run.log_model(folder)
+            client.set_terminated(run.id, "FINISHED")
+        _lock_path(f"runs/{process}").unlink(missing_ok=True)
         return run
 
 

@@ -16,7 +16,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 import psutil
@@ -78,13 +78,12 @@ def stages(root: Path) -> list[str]:
     return listed.split()
 
 
-def reproduce(folder: Path, *targets: str, store: str | None = None) -> None:
+def reproduce(folder: Path, *targets: str) -> None:
     """Run the pipeline of a copy, or what leads to some stages of it, and show what it prints.
 
     Args:
         folder: the copy.
         targets: stages; without any, all are run.
-        store: where MLflow keeps the runs, if not where it always does.
 
     Raises:
         RetrainingError: a stage failed; the message is the stage's own.
@@ -94,7 +93,7 @@ def reproduce(folder: Path, *targets: str, store: str | None = None) -> None:
     with subprocess.Popen(
         command,
         cwd=folder,
-        env=environment({"MLFLOW_TRACKING_URI": store} if store else {}),
+        env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -118,14 +117,14 @@ def _reason(printed: Iterable[str]) -> str:
     return said[0] if said else lines[-1] if lines else "it printed nothing"
 
 
-def environment(extra: Mapping[str, str]) -> dict[str, str]:
+def environment() -> dict[str, str]:
     """The environment for processes of a retraining, which find this Python first.
 
     Runs and locks are kept in the repository, as for a queued experiment.
     """
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     root = str(tracking.root())
-    return {**os.environ, "PATH": path, "DVC_ROOT": root, MARK: root, **extra}
+    return {**os.environ, "PATH": path, "DVC_ROOT": root, MARK: root}
 
 
 def adopt(folder: Path, root: Path) -> None:
@@ -173,7 +172,7 @@ def dvc(root: Path, *arguments: str) -> str:
     """
     command = [sys.executable, "-m", "dvc", *arguments]
     done = subprocess.run(
-        command, cwd=root, env=environment({}), capture_output=True, text=True, check=False
+        command, cwd=root, env=environment(), capture_output=True, text=True, check=False
     )
     if done.returncode:
         raise RetrainingError(f"`dvc {' '.join(arguments)}` failed: {_last(done.stderr)}")

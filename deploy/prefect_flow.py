@@ -18,15 +18,15 @@ from birnn.retraining import Outcome
 
 
 @task(retries=2, retry_delay_seconds=10, cache_policy=NO_CACHE)
-def stage(folder: Path, name: str, store: str | None) -> None:
+def stage(folder: Path, name: str) -> None:
     """Run one stage in the copy of the checkout; a training goes on where it stopped."""
-    workspace.reproduce(folder, name, store=store)
+    workspace.reproduce(folder, name)
 
 
-def stage_by_stage(folder: Path, *targets: str, store: str | None = None) -> None:
+def stage_by_stage(folder: Path, *targets: str) -> None:
     """Do what `birnn.workspace.reproduce` does, each stage as a task."""
     for name in targets or workspace.stages(folder):
-        stage.with_options(name=name)(folder, name, store)
+        stage.with_options(name=name)(folder, name)
 
 
 @flow(name="birnn-retrain")

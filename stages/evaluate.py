@@ -45,8 +45,11 @@ def main(name: str) -> None:
     evaluation.write_operating_points(EVALUATION / name, validation, test, wanted)
     evaluation.write_trace(EVALUATION / name, model.load(MODELS / name)[0], test)
     knobs = params.of_run(chosen, name)
-    run = tracking.run_of_model(chosen.problem, name, MODELS / name, params=knobs, data=PREPARED)
-    run.log_evaluation(EVALUATION / name)
+    with tracking.mirrored():
+        run = tracking.run_of_model(
+            chosen.problem, name, MODELS / name, params=knobs, data=PREPARED
+        )
+        run.log_evaluation(EVALUATION / name)
 
 
 def predict(folder: Path, split: str, device: torch.device) -> Predicted:

@@ -68,12 +68,13 @@ def main() -> None:
     files.write_text(REPORT / "report.html", report.render("report.html.j2", **content))
     files.write_text(REPORT / "report.md", report.render("report.md.j2", **content))
     print(concluded["sentence"])
-    for result in results:
-        knobs = params.of_run(chosen, result.name)
-        run = tracking.run_of_model(
-            chosen.problem, result.name, MODELS / result.name, params=knobs, data=PREPARED
-        )
-        report.attach(run, REPORT, result, content["pictures"])
+    with tracking.mirrored():
+        for result in results:
+            knobs = params.of_run(chosen, result.name)
+            run = tracking.run_of_model(
+                chosen.problem, result.name, MODELS / result.name, params=knobs, data=PREPARED
+            )
+            report.attach(run, REPORT, result, content["pictures"])
 
 
 def identify(chosen: params.Params, results: Sequence[Result]) -> list[tuple[str, str]]:

@@ -131,10 +131,8 @@ def git(folder: Path, *arguments: str) -> None:
     subprocess.run(["git", *arguments], cwd=folder, env=clean, check=True)
 
 
-def reproduce(folder: Path, *targets: str, store: str | None = None) -> None:
+def reproduce(folder: Path, *targets: str) -> None:
     """Do what `birnn.workspace.reproduce` does, in this process, and skip nothing."""
-    kept = os.environ.get("MLFLOW_TRACKING_URI", "")
-    os.environ["MLFLOW_TRACKING_URI"] = store or kept
     stages = [("generate",), ("prepare",), ("train", MODEL), ("evaluate", MODEL), ("report",)]
     said = io.StringIO()
     try:
@@ -143,8 +141,6 @@ def reproduce(folder: Path, *targets: str, store: str | None = None) -> None:
                 run_stage(*stage)
     except SystemExit:
         raise RetrainingError(f"the pipeline failed: {said.getvalue()}") from None
-    finally:
-        os.environ["MLFLOW_TRACKING_URI"] = kept
     if not targets:
         dvc(folder, "commit", "--force", "dvc.yaml")
 
@@ -231,7 +227,8 @@ def _die(*_: object, **__: object) -> None:
 def processes() -> Any:
     """Where processes come from: a server that has loaded all, and opened nothing."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["checkout", "mlflow.pyfunc", "sklearn.linear_model"])
+    late = ("dvc.lock", "mlflow.pyfunc", "mlflow.store.tracking.sqlalchemy_store", "scmrepo.git")
+    context.set_forkserver_preload(["checkout", "sklearn.linear_model", *late])
     return context
 
 

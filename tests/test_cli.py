@@ -4,18 +4,24 @@ import io
 import json
 import math
 import shutil
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
+from unittest import mock
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
 import torch
+from conftest import ROOT
 
-from birnn import cli, files, model, prediction, report
+from birnn import cli, files, model, params, prediction, report, retraining, schedule
+from birnn.retraining import Outcome
+
+COMMANDS = ("predict", "score", "summary", "backfill", "retrain", "rollback", "schedule")
 
 
 class Ended(NamedTuple):
@@ -184,6 +190,81 @@ class TestSummary:
         ]
 
 
+class TestRetraining:
+    @pytest.fixture(autouse=True)
+    def in_order(self, place: Path) -> Iterator[None]:
+        """In the working directory; signals are handled as before at the end."""
+        shutil.copy(ROOT / "params.yaml", place)
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        yield
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+    @pytest.mark.parametrize(
+        ("arguments", "function", "given"),
+        [([], "retrain", []), (["--approve", 4], "approve", [4])],
+    )
+    def test_prints_what_was_decided(
+        self,
+        birnn: Birnn,
+        monkeypatch: pytest.MonkeyPatch,
+        arguments: list[object],
+        function: str,
+        given: list[int],
+    ) -> None:
+        asked = mock.Mock(return_value=Outcome("promoted", "Version 4 serves now.", 4))
+        monkeypatch.setattr(retraining, function, asked)
+        assert birnn("retrain", *arguments) == (0, "promoted: Version 4 serves now.\n", "")
+        asked.assert_called_once_with(params.load(), *given)
+
+    def test_of_which_the_plan_is_shown(
+        self, birnn: Birnn, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(retraining, "plan", lambda _: ["refresh: nothing", "train: now"])
+        assert birnn("retrain", "--dry-run") == (0, "refresh: nothing\ntrain: now\n", "")
+
+    def test_is_ended_by_the_first_signal_and_by_no_other(
+        self, birnn: Birnn, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ended = []
+
+        def work(_: object) -> Outcome:
+            try:
+                signal.raise_signal(signal.SIGTERM)
+            finally:
+                signal.raise_signal(signal.SIGTERM)
+                ended.append("as it should")
+            raise AssertionError("it goes on")
+
+        monkeypatch.setattr(retraining, "retrain", work)
+        assert birnn("retrain").status == 130
+        assert ended == ["as it should"]
+
+    def test_is_rolled_back(self, birnn: Birnn, monkeypatch: pytest.MonkeyPatch) -> None:
+        outcome = Outcome("rolled back", "Version 1 serves again.", 2)
+        monkeypatch.setattr(retraining, "rollback", lambda _: outcome)
+        assert birnn("rollback") == (0, "Version 1 serves again.\n", "")
+
+    def test_is_what_the_clock_runs(self, birnn: Birnn, monkeypatch: pytest.MonkeyPatch) -> None:
+        run = mock.Mock()
+        monkeypatch.setattr(schedule, "run", run)
+        assert birnn("schedule", "--cron", "0 3 * * *") == (0, "", "")
+        cron, (program, *arguments) = run.call_args.args
+        assert (cron, program, arguments[-1]) == ("0 3 * * *", sys.executable, "retrain")
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["retrain"], "expected dvc.yaml, found none; go to the checkout"),
+            (["retrain", "--approve", "1"], "expected dvc.yaml, found none; go to the checkout"),
+            (["rollback"], "expected dvc.yaml, found none; go to the checkout"),
+            (["schedule", "--cron", "soon"], "--cron: expected a cron expression, found 'soon'"),
+        ],
+    )
+    def test_needs(self, birnn: Birnn, arguments: list[str], message: str) -> None:
+        check_one_line(birnn(*arguments), message)
+
+
 class TestMistake:
     """Each ends with status 1 and one line that says what is wrong."""
 
@@ -211,7 +292,7 @@ class TestMistake:
 
     def test_of_a_backfill_before_the_pipeline_ran(self, place: Path, birnn: Birnn) -> None:
         shutil.rmtree(place / "models")
-        shutil.copy(Path(__file__).parents[1] / "params.yaml", place)
+        shutil.copy(ROOT / "params.yaml", place)
         message = "models/bidirectional/weights.safetensors: no such file; run `dvc repro` first"
         check_one_line(birnn("backfill"), message)
 
@@ -242,7 +323,7 @@ class TestUsage:
         assert ended.status == 2
         assert "Usage: birnn" in ended.out + ended.err
 
-    @pytest.mark.parametrize("command", ["predict", "score", "summary", "backfill"])
+    @pytest.mark.parametrize("command", COMMANDS)
     def test_is_explained(self, birnn: Birnn, command: str) -> None:
         assert f" {command} " in birnn("--help").out
         assert f"Usage: birnn {command}" in birnn(command, "--help").out

@@ -133,8 +133,3 @@ class TestOutOfReach:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
         with pytest.raises(RegistryError, match=f"{uri}: expected an answer from MLflow"):
             registry.connect("problem")
-
-    def test_in_the_middle_is_one_line(self, found: Registry) -> None:
-        with pytest.raises(RegistryError) as refused, registry.reached():
-            found.client.get_run("0" * 32)
-        assert "\n" not in str(refused.value)

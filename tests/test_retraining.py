@@ -143,6 +143,7 @@ class TestDecision:
         assert {"headline", "classes", "lengths", "calibration", "latency", "reloaded"} <= {*names}
         assert {finding["name"] for finding in record["drift"]} >= {"labels", "feature x"}
 
+    @pytest.mark.slow
     def test_a_model_that_is_not_better_is_kept_out(self, place: Path) -> None:
         checkout.write_params(place, aim="superior")
         grow(place)
@@ -169,6 +170,7 @@ class TestDecision:
         uses = [record["test_uses"] for record in decisions.read("decisions.jsonl")]
         assert uses == [1, 2, 3]
 
+    @pytest.mark.slow
     def test_leaves_out_what_the_champion_was_trained_on(self, place: Path) -> None:
         seen = {one for split in ("train", "validation") for one in ids(place, split)}
         rows = checkout.table(range(SEQUENCES))
@@ -186,7 +188,7 @@ def ids(place: Path, split: str) -> list[str]:
     return found
 
 
-def must_not_run(folder: Path, *targets: str, store: str | None = None) -> None:
+def must_not_run(folder: Path, *targets: str) -> None:
     raise AssertionError("the pipeline ran")
 
 
@@ -248,6 +250,7 @@ class TestFailure:
             retrain()
         assert snapshot(place) == before
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
     def test_while_it_judges(
         self, place: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
@@ -319,11 +322,9 @@ class TestOutOfReach:
     def test_while_it_trains_goes_on_without(
         self, place: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def cut_off(folder: Path, *targets: str, store: str | None = None) -> None:
-            if store is None:
-                monkeypatch.setenv("MLFLOW_TRACKING_URI", NOBODY)
-                raise RetrainingError("the pipeline failed")
-            checkout.reproduce(folder, *targets, store=store)
+        def cut_off(folder: Path, *targets: str) -> None:
+            monkeypatch.setenv("MLFLOW_TRACKING_URI", NOBODY)
+            checkout.reproduce(folder, *targets)
 
         grow(place)
         with pytest.raises(RegistryError, match="promotion waits"):
@@ -343,6 +344,11 @@ class TestPlan:
             "promote: after approval",
         ]
         assert snapshot(place) == before
+
+    def test_makes_no_store(self, place: Path) -> None:
+        (place / "mlflow.db").unlink()
+        assert "judge: bidirectional against no champion" in retraining.plan(params.load())
+        assert not (place / "mlflow.db").exists()
 
 
 class TestLock:

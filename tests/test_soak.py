@@ -49,10 +49,13 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def week(number: int) -> pd.DataFrame:
     """The data of a week and of those before it; they move slowly, by two deviations in a year."""
-    if number == IDENTICAL:
-        number -= 1
-    rows = pd.concat(delivered(one) for one in range(number, number + KEPT_WEEKS))
+    rows = recent(number - (number == IDENTICAL))
     return checkout.flipped(rows) if number == FLIPPED else rows
+
+
+def recent(number: int) -> pd.DataFrame:
+    """What came in that week and in those before it."""
+    return pd.concat(delivered(one) for one in range(number, number + KEPT_WEEKS))
 
 
 def delivered(number: int) -> pd.DataFrame:
@@ -154,12 +157,12 @@ def test_kills(place: Path, tmp_path: Path) -> None:
     service, context = Service(), checkout.processes()
     rng = np.random.default_rng(0)
     begin = time.monotonic()
-    checkout.write_table(place, week(1))
+    checkout.write_table(place, recent(1))
     assert retrain() in ("promoted", "kept")
     whole = time.monotonic() - begin
     killed = 0
     for number in range(2, KILLS + 2):
-        checkout.write_table(place, week(number % 40))
+        checkout.write_table(place, recent(number))
         checkout.killed(context, place, seconds=float(rng.uniform(0.1, whole)))
         killed += attempts.state().exists()
         rows = list(judging.select(place / "data/raw", "test", params.load().prepare.splitting))

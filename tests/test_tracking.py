@@ -2,24 +2,27 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mlflow.entities import Run as Found
+from mlflow.exceptions import MlflowException
 
-from birnn import files, history, tracking
-from birnn.errors import TrainingError
+from birnn import cli, files, history, params, tracking
+from birnn.errors import RegistryError, TrainingError
 from birnn.history import Epoch
 
-EPOCHS = [Epoch(1, 1.5, 1.25, 0.25, 0.5, 0.01), Epoch(2, 0.75, 0.5, 0.75, 0.625, 0.01)]
+EPOCHS = [Epoch(1, 1.5, 1.25, 0.25, 0.5, 0.01), Epoch(2, 0.75, 0.5, 0.75, 0.625, 0.01, kept=True)]
+NOBODY = "http://127.0.0.1:9"  # a port at which nobody answers
 KNOBS = {"cell": "GRU", "hidden_size": 4, "learning_rate": 0.01, "bidirectional": True}
 PROCESS = """
 import sys
@@ -27,8 +30,8 @@ from pathlib import Path
 from birnn import tracking
 
 name, folder, data = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
-with tracking.training_run("tagging", name, params={}, data=data) as run:
-    print(run.id, flush=True)
+with tracking.training_run("tagging", name, params={}, data=data) as training:
+    print(training.run.id, flush=True)
     sys.stdin.readline()
 print(tracking.run_of_model("tagging", "restored", folder, params={}, data=data).id, flush=True)
 """
@@ -41,6 +44,14 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("encoding.json", "test.arrow", "train.arrow", "validation.arrow"):
         (folder / name).write_text(name)
     return folder
+
+
+@contextmanager
+def opened(*names: str, **described: Any) -> Iterator[tracking.Run]:
+    """The run of a training, in a store that answers."""
+    with tracking.training_run(*names, **described) as training:
+        assert training.run is not None
+        yield training.run
 
 
 def found(run_id: str) -> Found:
@@ -59,15 +70,16 @@ def curve(run_id: str, name: str) -> list[tuple[int, float]]:
 
 class TestTrainingRun:
     def test_has_a_point_on_each_curve_for_each_epoch(self, store: Path, data: Path) -> None:
-        with tracking.training_run("tagging", "forward", params=KNOBS, data=data) as run:
+        with tracking.training_run("tagging", "forward", params=KNOBS, data=data) as training:
             for epoch in EPOCHS:
-                run.log_epoch(epoch)
-        assert curve(run.id, "train_loss") == [(1, 1.5), (2, 0.75)]
-        assert curve(run.id, "validation_accuracy") == [(1, 0.5), (2, 0.625)]
-        assert set(found(run.id).data.metrics) == set(Epoch.__slots__) - {"epoch"}
+                training.log_epoch(epoch)
+        (run,) = runs()
+        assert curve(run.info.run_id, "train_loss") == [(1, 1.5), (2, 0.75)]
+        assert curve(run.info.run_id, "validation_accuracy") == [(1, 0.5), (2, 0.625)]
+        assert set(run.data.metrics) == set(Epoch.__slots__) - {"epoch", "kept"}
 
     def test_is_one_run_with_the_knobs_that_made_the_model(self, store: Path, data: Path) -> None:
-        with tracking.training_run("tagging", "forward", params=KNOBS, data=data) as run:
+        with opened("tagging", "forward", params=KNOBS, data=data) as run:
             assert found(run.id).info.status == "RUNNING"
         (only,) = runs()
         assert only.info.run_id == run.id
@@ -89,7 +101,7 @@ class TestTrainingRun:
         expected = nullcontext() if error is None else pytest.raises(type(error))
         with (
             expected,
-            tracking.training_run("tagging", "forward", params={}, data=data) as run,
+            opened("tagging", "forward", params={}, data=data) as run,
         ):
             if error is not None:
                 raise error
@@ -102,7 +114,7 @@ class TestTrainingRun:
         monkeypatch.setenv("DVC_EXP_NAME", "rosy-tern")
         monkeypatch.chdir(store)
         commit = repository(store)
-        with tracking.training_run("tagging", "forward", params=KNOBS, data=data) as run:
+        with opened("tagging", "forward", params=KNOBS, data=data) as run:
             pass
         tags = found(run.id).data.tags
         names = ("problem", "model", "DVC_EXP_NAME", "mlflow.source.git.commit")
@@ -117,7 +129,7 @@ class TestTrainingRun:
     ) -> None:
         steering = {"patience": 5, "max_epochs": 9, "device": "auto", "clip_norm": 1.0}
         knobs = KNOBS | steering
-        with tracking.training_run("tagging", "forward", params=knobs, data=data) as run:
+        with opened("tagging", "forward", params=knobs, data=data) as run:
             pass
         assert found(run.id).data.params.keys() == KNOBS.keys()
         assert found(run.id).data.tags["params_sha256"] == tracking.params_sha256(knobs)
@@ -128,7 +140,7 @@ class TestTrainingRun:
     ) -> None:
         monkeypatch.setattr(tracking, "LONG_TRAINING", seconds)
         monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.1")
-        with tracking.training_run("tagging", "forward", params={}, data=data) as run:
+        with opened("tagging", "forward", params={}, data=data) as run:
             deadline = time.monotonic() + (10 if seconds == 0 else 0)
             while not found(run.id).data.metrics and time.monotonic() < deadline:
                 time.sleep(0.1)
@@ -141,7 +153,7 @@ class TestTrainingRun:
     ) -> None:
         monkeypatch.delenv("DVC_EXP_NAME", raising=False)
         monkeypatch.chdir(store)  # no git here
-        with tracking.training_run("tagging", "forward", params={}, data=data) as run:
+        with opened("tagging", "forward", params={}, data=data) as run:
             pass
         assert not {"DVC_EXP_NAME", "mlflow.source.git.commit"} & found(run.id).data.tags.keys()
 
@@ -171,9 +183,33 @@ class TestStore:
         monkeypatch.chdir(tmp_path)
         assert tracking.store_uri() == f"sqlite:///{tmp_path}/mlflow.db"
 
-    def test_is_where_the_user_says(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize(
+        ("said", "expected"),
+        [
+            ("https://mlflow.example.org", "https://mlflow.example.org"),
+            ("databricks", "databricks"),
+            ("postgresql://host/runs", "postgresql://host/runs"),
+            ("sqlite:////there/runs.db", "sqlite:////there/runs.db"),
+            ("sqlite:///runs.db", "sqlite:////root/of/runs.db"),
+            ("./mlruns", "/root/of/mlruns"),
+            ("/there/mlruns", "/there/mlruns"),
+        ],
+    )
+    def test_is_where_the_user_says(
+        self, monkeypatch: pytest.MonkeyPatch, said: str, expected: str
+    ) -> None:
+        monkeypatch.setenv("DVC_ROOT", "/root/of")
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", said)
+        assert tracking.store_uri() == expected
+
+    def test_is_there_or_not(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+        assert not tracking.has_store()
+        (tmp_path / "mlflow.db").touch()
+        assert tracking.has_store()
         monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://mlflow.example.org")
-        assert tracking.store_uri() == "https://mlflow.example.org"
+        assert tracking.has_store()
 
     def test_keeps_artifacts_in_an_absolute_place(self, store: Path) -> None:
         client = tracking.connect()
@@ -190,9 +226,10 @@ class TestModel:
     def test_brings_the_kept_epoch_and_its_hash(
         self, store: Path, data: Path, trained: Path
     ) -> None:
-        with tracking.training_run("tagging", "forward", params={}, data=data) as run:
-            run.log_model(trained)
-        kept = {name: v for name, v in found(run.id).data.metrics.items() if "best" in name}
+        with tracking.training_run("tagging", "forward", params={}, data=data) as training:
+            training.log_model(trained)
+        (run,) = runs()
+        kept = {name: v for name, v in run.data.metrics.items() if "best" in name}
         assert kept == {
             "best_epoch": 2,
             "best_train_loss": 0.75,
@@ -200,11 +237,11 @@ class TestModel:
             "best_train_accuracy": 0.5,
             "best_validation_accuracy": 0.625,
         }
-        assert found(run.id).data.tags["model_sha256"] == tracking.model_sha256(trained)
-        assert found(run.id).info.status == "FINISHED"
+        assert run.data.tags["model_sha256"] == tracking.model_sha256(trained)
+        assert run.info.status == "FINISHED"
 
     def test_is_found_again_by_its_hash(self, store: Path, data: Path, trained: Path) -> None:
-        with tracking.training_run("tagging", "forward", params={}, data=data) as run:
+        with opened("tagging", "forward", params={}, data=data) as run:
             run.log_model(trained)
         again = tracking.run_of_model("tagging", "forward", trained, params={}, data=data)
         assert again.id == run.id
@@ -229,6 +266,112 @@ class TestModel:
         names = [("tagging", "forward"), ("tagging", "twin"), ("speech", "forward")]
         filled = [tracking.run_of_model(*name, trained, params={}, data=data) for name in names]
         assert len({run.id for run in filled}) == 3
+
+
+class TestOutOfReach:
+    def test_training_goes_on_without_a_run(
+        self,
+        store: Path,
+        data: Path,
+        trained: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", NOBODY)
+        with tracking.training_run("tagging", "forward", params={}, data=data) as training:
+            training.log_epoch(EPOCHS[0])
+            training.log_model(trained)
+        warned = capsys.readouterr().err
+        assert warned.startswith(f"warning: {NOBODY}: expected an answer from MLflow, found: ")
+        assert warned.endswith("; once it answers, run `birnn backfill`\n")
+        assert warned.count("\n") == 1
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+        assert runs() == []
+
+    def test_from_the_middle_on_leaves_a_run_that_the_next_one_closes(
+        self,
+        store: Path,
+        data: Path,
+        trained: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        with tracking.training_run("tagging", "forward", params={}, data=data) as training:
+            training.log_epoch(EPOCHS[0])
+            with monkeypatch.context() as patch:
+                patch.setattr("mlflow.MlflowClient.log_batch", refuse)
+                training.log_epoch(EPOCHS[1])
+            training.log_model(trained)
+        assert capsys.readouterr().err.count("warning: ") == 1
+        assert [run.info.status for run in runs()] == ["RUNNING"]
+        with opened("tagging", "backward", params={}, data=data):
+            assert {run.info.run_name: run.info.status for run in runs()} == {
+                "forward": "KILLED",
+                "backward": "RUNNING",
+            }
+        filled = tracking.run_of_model("tagging", "forward", trained, params={}, data=data)
+        assert len(curve(filled.id, "train_loss")) == 3
+        assert not [*(store / ".birnn/runs").iterdir()]
+
+    def test_an_interrupted_training_is_closed_all_the_same(
+        self, store: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def interrupt(*_: object, **__: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(tracking.Run, "log_epoch", interrupt)
+        opening = tracking.training_run("tagging", "forward", params={}, data=data)
+        with pytest.raises(KeyboardInterrupt), opening as training:
+            training.log_epoch(EPOCHS[0])
+        assert [run.info.status for run in runs()] == ["KILLED"]
+
+    @pytest.mark.parametrize(
+        ("said", "shown"),
+        [
+            ("postgresql://me:p@ss@host/runs is gone", "postgresql://host/runs is gone"),
+            ("https://host/a@b", "https://host/a@b"),
+            ("sqlite:////there/a@b.db", "sqlite:////there/a@b.db"),
+        ],
+    )
+    def test_is_said_without_secrets(self, said: str, shown: str) -> None:
+        assert tracking.without_secrets(said) == shown
+
+    def test_is_one_line(self, store: Path) -> None:
+        with pytest.raises(RegistryError) as refused, tracking.reached():
+            found("0" * 32)
+        assert "\n" not in str(refused.value)
+
+    def test_pipeline_goes_on_and_backfill_makes_up_for_it(
+        self,
+        store: Path,
+        prepared: Path,
+        stage: Callable[..., None],
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        shutil.copytree(prepared, store, dirs_exist_ok=True)
+        monkeypatch.chdir(store)
+        names = list(params.load().models)
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", NOBODY)
+        for name in names:
+            stage("train", name)
+            stage("evaluate", name)
+        stage("report")
+        assert capsys.readouterr().err.count("warning: ") == 2 * len(names) + 1
+        with pytest.raises(RegistryError, match=f"{NOBODY}: expected an answer"):
+            cli.backfill()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+        cli.backfill()
+        assert {run.info.run_name for run in runs("small")} == {*names}
+        for run in runs("small"):
+            epochs = history.read(f"models/{run.info.run_name}/history.csv")
+            expected = [(epoch.epoch, epoch.validation_loss) for epoch in epochs]
+            assert curve(run.info.run_id, "validation_loss") == expected
+            assert "f1_macro" in run.data.metrics
+
+
+def refuse(*_: object, **__: object) -> None:
+    raise MlflowException("the server is gone")
 
 
 class TestEvaluation:
@@ -300,7 +443,7 @@ def evaluated(
     """Log these metrics to a new run."""
     files.write_json(folder / "metrics.json", metrics)
     files.write_json(folder / "checks.json", checks or [])
-    with tracking.training_run("tagging", "forward", params={}, data=data) as run:
+    with opened("tagging", "forward", params={}, data=data) as run:
         run.log_evaluation(folder)
     return run
 
@@ -347,18 +490,18 @@ def test_three_processes_on_an_empty_store_of_which_one_dies(
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
     with processes(["a", "b", "c"], trained, data) as started:
-        opened = [line(process) for process in started]
-        assert {run.info.run_id for run in runs()} == set(opened)
+        begun = [line(process) for process in started]
+        assert {run.info.run_id for run in runs()} == set(begun)
         assert {run.info.status for run in runs()} == {"RUNNING"}
 
         started[0].send_signal(signal.SIGKILL)
         started[0].wait()
-        assert found(opened[0]).info.status == "RUNNING"
-        with tracking.training_run("tagging", "d", params={}, data=data):
-            assert [found(run).info.status for run in opened] == ["KILLED", "RUNNING", "RUNNING"]
+        assert found(begun[0]).info.status == "RUNNING"
+        with opened("tagging", "d", params={}, data=data):
+            assert [found(run).info.status for run in begun] == ["KILLED", "RUNNING", "RUNNING"]
 
         go_on(started[1], started[2])  # which now miss the run of one model at the same time
         filled = {line(started[1]), line(started[2])}
-        assert [found(run).info.status for run in opened] == ["KILLED", "FINISHED", "FINISHED"]
+        assert [found(run).info.status for run in begun] == ["KILLED", "FINISHED", "FINISHED"]
         (restored,) = [run for run in runs() if run.data.tags["model"] == "restored"]
         assert filled == {restored.info.run_id}
