@@ -14,7 +14,6 @@ import hashlib
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +25,25 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 
-from birnn import baselines, files, model, operating_points, prediction, sequences, splits, tables
+from birnn import (
+    baselines,
+    files,
+    inspection,
+    model,
+    operating_points,
+    prediction,
+    sequences,
+    splits,
+    tables,
+)
 from birnn.encoding import Encoding
 from birnn.errors import DataError
+from birnn.hashing import Hashes
 from birnn.model import SequenceModel
 from birnn.promotion import Answers
 from birnn.sequences import Sequences, steps_of
 
 Chunk = tuple[pa.Table, npt.NDArray[np.int64]]
-Hashes = npt.NDArray[np.uint64]
 Mask = npt.NDArray[np.bool_]
 
 TIMES = 5  # that a model is timed; the shortest counts, which others on the machine disturb least
@@ -77,13 +86,8 @@ def sha256(chunks: Iterable[Chunk]) -> str:
 
 def contents(chunks: Iterable[Chunk]) -> Hashes:
     """Hash what a model may read of each raw sequence, (S,); equal ones have equal hashes."""
-    found = [
-        int.from_bytes(hashlib.blake2b(rows[start:end].tobytes(), digest_size=8).digest())
-        for table, offsets in chunks
-        for rows in [_row_hashes(table, _inputs(table))]
-        for start, end in pairwise(offsets.tolist())
-    ]
-    return np.array(found, dtype=np.uint64)
+    found = [inspection.contents(table.select(_inputs(table)), at) for table, at in chunks]
+    return np.concatenate([np.zeros(0, np.uint64), *found])
 
 
 def _inputs(table: pa.Table) -> list[str]:
