@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -88,19 +88,22 @@ def read(data: Data, skipped: Skipped) -> Iterator[pa.RecordBatch]:
             lengths = data.model_dump(include={"sequences", "min_steps", "max_steps", "seed"})
             return hmm.read(chain(data), mean_steps=data.mean_steps or data.max_steps, **lengths)
         case TableData():
-            return _files(data, lambda path, _: table.read(path))
+            return _files(data.files, lambda path, _: table.read(path))
         case TextData():
             return _texts(data, skipped)
         case ConllData():
-            return _files(data, partial(_sentences, data, Seen(), skipped))
+            return _files(data.files, partial(_sentences, data, Seen(), skipped))
         case FastaData():
             return _records(data, skipped)
         case ArraysData():
             return _files(
-                data, lambda path, prefix: arrays.read(path, task=data.task, prefix=prefix)
+                data.files, lambda path, prefix: arrays.read(path, task=data.task, prefix=prefix)
             )
         case SktimeData():
-            return sktime.read(name=data.name, train=data.train, test=data.test)
+            files = data.files if data.name is None else sktime.shipped(data.name)
+            return _files(
+                files, lambda path, prefix: sktime.read(path, prefix=prefix, skipped=skipped)
+            )
 
 
 def name(data: Data) -> str:
@@ -108,7 +111,9 @@ def name(data: Data) -> str:
     match data:
         case TextData(classes=dict(classes)):
             return ", ".join(classes.values())
-        case FileData(path=path, train=train) | SktimeData(name=path, train=train):
+        case SktimeData(name=str(shipped)):
+            return shipped
+        case FileData(path=path, train=train):
             return path or train or ""
         case _:
             return data.source
@@ -128,7 +133,7 @@ def of_file(path: Path, task: str | None = None) -> Data:
     """
     if path.suffix in (".yaml", ".yml"):
         return params.load(path).data
-    section = {"source": _source(path), ("train" if path.suffix == ".ts" else "path"): str(path)}
+    section = {"source": _source(path), "path": str(path)}
     if section["source"] == "table":
         section["task"] = "tagging"
     elif section["source"] == "arrays":
@@ -167,15 +172,15 @@ def chain(data: HMMData) -> hmm.Chain:
 
 
 def _files(
-    data: FileData, read_file: Callable[[str, str], Iterator[pa.RecordBatch]]
+    files: Mapping[str, str], read_file: Callable[[str, str], Iterator[pa.RecordBatch]]
 ) -> Iterator[pa.RecordBatch]:
     """Read one file after the other, with a `split` column where each is an official split.
 
     Args:
-        data: names the files.
+        files: the path of each split, or of `""`, where there is one path for all.
         read_file: called with a path, and with what to put before ids that are only numbers.
     """
-    for split, path in data.files.items():
+    for split, path in files.items():
         for batch in read_file(path, f"{split}-" if split else ""):
             if split and "split" in batch.schema.names:
                 raise DataError(f"{path}: expected no column `split` beside data.{split}; drop it")
@@ -188,7 +193,7 @@ def _texts(data: TextData, skipped: Skipped) -> Iterator[pa.RecordBatch]:
     knobs = data.model_dump(include={"encoding", "pattern"}) | {"skipped": skipped}
     if data.classes is None:
         knobs |= data.model_dump(include={"text", "label", "quotes"})
-        yield from _files(data, lambda path, prefix: text.read(path, prefix=prefix, **knobs))
+        yield from _files(data.files, lambda path, prefix: text.read(path, prefix=prefix, **knobs))
         return
     for label, path in data.classes.items():
         for batch in text.read_class(path, label, **knobs):
@@ -198,7 +203,9 @@ def _texts(data: TextData, skipped: Skipped) -> Iterator[pa.RecordBatch]:
 def _records(data: FastaData, skipped: Skipped) -> Iterator[pa.RecordBatch]:
     labels = None if data.labels is None else fasta.read_labels(data.labels)
     knobs = data.model_dump(include={"label_pattern", "kmer", "stride"})
-    return _files(data, lambda path, _: fasta.read(path, labels=labels, skipped=skipped, **knobs))
+    return _files(
+        data.files, lambda path, _: fasta.read(path, labels=labels, skipped=skipped, **knobs)
+    )
 
 
 def _sentences(

@@ -201,22 +201,15 @@ class ArraysData(FileData):
     task: Literal["tagging", "classification"]
 
 
-class SktimeData(Bounded):
+class SktimeData(FileData):
     """Labelled series in `.ts` files, or a data set inside sktime; see `birnn.sources.sktime`."""
 
     source: Literal["sktime"]
     task: Literal["classification"] = "classification"
     name: str | None = None
-    train: str | None = None
-    test: str | None = None
 
-    @model_validator(mode="after")
-    def _one_way_in(self) -> SktimeData:
-        if (self.name is None) == (self.train is None):
-            raise ValueError("expected either `name` (a data set in sktime) or `train` (a file)")
-        if self.test is not None and self.train is None:
-            raise ValueError("expected `train` beside `test`")
-        return self
+    def _ways_in(self) -> tuple[str, ...]:
+        return ("name", "path", "train")
 
 
 Data = Annotated[

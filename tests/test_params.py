@@ -303,7 +303,8 @@ SOURCES: dict[str, tuple[dict[str, Any], type]] = {
     "letters": ({"source": "fasta", "path": "a.fa", "label_pattern": "(.)$", "kmer": 3}, FastaData),
     "arrays": ({"source": "arrays", "task": "tagging", "path": "a.npz"}, ArraysData),
     "sktime by name": ({"source": "sktime", "name": "JapaneseVowels"}, SktimeData),
-    "sktime by file": ({"source": "sktime", "train": "a.ts", "test": "b.ts"}, SktimeData),
+    "sktime by file": ({"source": "sktime", "path": "a.ts"}, SktimeData),
+    "sktime by split": ({"source": "sktime", "train": "a.ts", "test": "b.ts"}, SktimeData),
     "classes of chains": (
         {**yaml.safe_load(TEXT)["data"], "task": "classification", "states": 3},
         HMMData,
@@ -360,9 +361,9 @@ NO_SOURCES: dict[str, tuple[dict[str, Any], str]] = {
         {"source": "conll", "path": "a", "longer": "drop"},
         "data.longer: expected 'refuse' or 'cut', found 'drop'",
     ),
-    "nothing to open": ({"source": "sktime"}, "expected either `name`"),
-    "two to open": ({"source": "sktime", "name": "A", "train": "a.ts"}, "expected either `name`"),
-    "a test alone": ({"source": "sktime", "name": "A", "test": "b.ts"}, "`train` beside `test`"),
+    "nothing to open": ({"source": "sktime"}, "expected one of `name`, `path`, `train`"),
+    "two to open": ({"source": "sktime", "name": "A", "train": "a.ts"}, "one of `name`, `path`"),
+    "a test alone": ({"source": "sktime", "name": "A", "test": "b.ts"}, "`train` and `test` toge"),
     "series that are tagged": ({"source": "sktime", "task": "tagging", "name": "A"}, "data.task"),
 }
 

@@ -7,38 +7,39 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from birnn.errors import DataError
+from birnn.reading import Skipped, lines
 
-MISSING = "data.source: sktime needs the package sktime; run `pip install 'birnn[sktime]'`"
+MISSING = "data.name: needs the package sktime; run `pip install 'birnn[sktime]'`"
+BATCH_CHARACTERS = 1 << 22
 
 
-def read(
-    *, name: str | None = None, train: str | None = None, test: str | None = None
-) -> Iterator[pa.RecordBatch]:
-    """Give every series of a data set as one sequence, with its official split where it has one.
+class Series(NamedTuple):
+    """One line of data: the text of each dimension, the label, the id and where it stands."""
 
-    Args:
-        name: a data set that ships inside sktime, such as `JapaneseVowels`.
-        train: a `.ts` file, instead of `name`.
-        test: a second `.ts` file, which is tested on and never trained on.
+    dimensions: list[str]
+    label: str
+    id: str
+    place: str
+
+    @property
+    def steps(self) -> int:
+        """How long it is."""
+        return self.dimensions[0].count(",") + 1
+
+
+def shipped(name: str) -> dict[str, str]:
+    """Find the files of a data set that lies inside sktime, by split.
 
     Raises:
-        DataError: sktime is missing or holds no such data set; a file is missing or broken.
+        DataError: sktime is missing, or holds no such data set.
     """
-    if name is not None:
-        folder = _shipped(name)
-        paths = {"train": folder / f"{name}_TRAIN.ts", "test": folder / f"{name}_TEST.ts"}
-    else:
-        paths = {split: Path(path) for split, path in (("train", train), ("test", test)) if path}
-    for split, path in paths.items():
-        yield _series(path, split, official="test" in paths)
-
-
-def _shipped(name: str) -> Path:
-    """The folder of a data set inside the package."""
     try:
         import sktime.datasets
     except ImportError:
@@ -47,25 +48,146 @@ def _shipped(name: str) -> Path:
     known = sorted(path.name[: -len("_TRAIN.ts")] for path in folder.glob("*/*_TRAIN.ts"))
     if name not in known:
         raise DataError(f"data.name: expected one of {', '.join(known)}, found {name!r}")
-    return folder / name
+    return {split: str(folder / name / f"{name}_{split.upper()}.ts") for split in ("train", "test")}
 
 
-def _series(path: Path, split: str, *, official: bool) -> pa.RecordBatch:
-    """All series of one file."""
+def read(
+    path: str | Path, *, prefix: str = "", skipped: Skipped | None = None
+) -> Iterator[pa.RecordBatch]:
+    """Stream the series of a `.ts` or `.ts.gz` file; its dimensions become `dim_0`, `dim_1`, ...
+
+    Args:
+        path: the file.
+        prefix: put before the numbers that serve as ids.
+        skipped: counts empty lines.
+
+    Raises:
+        DataError: the file is missing or not UTF-8; its header lacks classes, or announces time
+            stamps; a line has too many dimensions or too few, or dimensions of different lengths,
+            a label that the header has not, or something that is no finite number.
+    """
+    held: list[Series] = []
+    characters = 0
+    for series in _series(path, prefix, skipped or Skipped()):
+        held.append(series)
+        characters += sum(map(len, series.dimensions))
+        if characters >= BATCH_CHARACTERS:
+            yield _batch(held)
+            held, characters = [], 0
+    if held:
+        yield _batch(held)
+
+
+def _series(path: str | Path, prefix: str, skipped: Skipped) -> Iterator[Series]:
+    numbered = enumerate(lines(path), 1)
+    classes, dimensions = _header(path, numbered)
+    count = 0
+    for number, line in numbered:
+        place = f"{path}, line {number}"
+        if not line.strip():
+            skipped.add("empty lines", place)
+            continue
+        count += 1
+        *texts, label = (field.strip() for field in line.split(":"))
+        series = Series(texts, label, f"{prefix}{count:06d}", place)
+        dimensions = dimensions or len(texts)
+        _check(series, classes, dimensions)
+        yield series
+
+
+def _header(
+    path: str | Path, numbered: Iterator[tuple[int, str]]
+) -> tuple[frozenset[str], int | None]:
+    """Read up to `@data`; the classes, and the number of dimensions where it is said."""
+    tags: dict[str, list[str]] = {}
+    for number, line in numbered:
+        words = line.split()
+        if not words or words[0][0] in "#%":
+            continue
+        if not words[0].startswith("@"):
+            raise DataError(
+                f"{path}, line {number}: expected a tag such as @classLabel above @data, "
+                f"found {line.strip()[:60]!r}"
+            )
+        tags[words[0][1:].lower()] = words[1:]
+        if "data" in tags:
+            return _classes(path, tags), _dimensions(path, tags)
+    raise DataError(f"{path}: expected a .ts file with a line @data, found none")
+
+
+def _classes(path: str | Path, tags: dict[str, list[str]]) -> frozenset[str]:
+    if _announced("timestamps", tags):
+        raise DataError(f"{path}: expected @timeStamps false, found true; drop the time stamps")
+    _, *names = tags.get("classlabel") or [""]
+    if not _announced("classlabel", tags) or not names:
+        found = " ".join(tags.get("classlabel", [])) or "nothing"
+        raise DataError(f"{path}: expected `@classLabel true` and the classes, found {found[:60]}")
+    return frozenset(names)
+
+
+def _dimensions(path: str | Path, tags: dict[str, list[str]]) -> int | None:
+    if _announced("univariate", tags):
+        return 1
+    said = " ".join(tags.get("dimensions", tags.get("dimension", [])))
+    if said and (not said.isdecimal() or int(said) == 0):
+        raise DataError(f"{path}: expected a number after @dimensions, found {said[:60]!r}")
+    return int(said) if said else None
+
+
+def _announced(tag: str, tags: dict[str, list[str]]) -> bool:
+    """Whether a tag says that something is there."""
+    return [word.lower() for word in tags.get(tag, [])[:1]] == ["true"]
+
+
+def _check(series: Series, classes: frozenset[str], dimensions: int) -> None:
+    """Refuse a line that was cut, or has too much."""
+    found = len(series.dimensions)
+    if found != dimensions or not found:
+        raise DataError(
+            f"{series.place}: expected {dimensions} dimensions and a label, with colons between "
+            f"them, found {found} and {series.label[:60]!r}"
+        )
+    if series.label not in classes:
+        raise DataError(
+            f"{series.place}: expected a label of @classLabel, found {series.label[:60]!r}"
+        )
+    for number, text in enumerate(series.dimensions):
+        if text.count(",") + 1 != series.steps:
+            raise DataError(
+                f"{series.place}, column `dim_{number}`: expected {series.steps} steps as in "
+                f"`dim_0`, found {text.count(',') + 1}"
+            )
+
+
+def _batch(held: list[Series]) -> pa.RecordBatch:
+    rows = pa.array(np.repeat(np.arange(len(held)), [series.steps for series in held]))
+    columns = {
+        "sequence": pa.array([series.id for series in held]).take(rows),
+        "label": pa.array([series.label for series in held]).take(rows),
+    }
+    for number in range(len(held[0].dimensions)):
+        values = _numbers(",".join(series.dimensions[number] for series in held))
+        if values is None:
+            raise DataError(_first_fault(held, number))
+        columns[f"dim_{number}"] = values
+    return pa.RecordBatch.from_pydict(columns)
+
+
+def _numbers(text: str) -> pa.DoubleArray | None:
+    """Finite numbers that stand between commas; None if anything else does."""
+    found = pc.split_pattern(pa.array([text]), ",").flatten()
     try:
-        from sktime.datasets import load_from_tsfile
-    except ImportError:
-        raise DataError(MISSING) from None
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; put it there, or correct data.{split}")
-    try:
-        steps, labels = load_from_tsfile(str(path), return_data_type="pd-multiindex")
-    except (AttributeError, IndexError, OSError, TypeError, ValueError) as error:
-        message = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{path}: expected a .ts file, found: {message}") from None
-    number = steps.index.get_level_values(0).to_numpy()
-    columns = {"sequence": [f"{split}-{n + 1:06d}" for n in number], "label": labels[number]}
-    if official:
-        columns["split"] = [split] * len(number)
-    features = {str(column): steps[column].to_numpy() for column in steps.columns}
-    return pa.RecordBatch.from_pydict({**columns, **features})
+        values = pc.utf8_trim_whitespace(found).cast(pa.float64())
+    except pa.ArrowInvalid:
+        return None
+    return values if pc.all(pc.is_finite(values)).as_py() else None
+
+
+def _first_fault(held: list[Series], dimension: int) -> str:
+    series = next(one for one in held if _numbers(one.dimensions[dimension]) is None)
+    steps = enumerate(series.dimensions[dimension].split(","), 1)
+    step, found = next((step, value) for step, value in steps if _numbers(value) is None)
+    return (
+        f"{series.place}, column `dim_{dimension}`, step {step}: expected a finite number, "
+        f"found {found.strip()[:60]!r}; fill it in or drop the series"
+    )
