@@ -126,29 +126,35 @@ def check(
         print(line)
 
 
+ToPredict = Annotated[Path, typer.Argument(help="A sequence table, or a file as in training.")]
+
+
 @app.command()
 def predict(
-    file: Annotated[Path, typer.Argument(help="A sequence table, .csv or .parquet.")],
+    file: ToPredict,
     output: Annotated[Path, typer.Option(help="Where to, .csv or .parquet.")] = Path("-"),
     model: Annotated[Path, typer.Option(help="The folder of a model.")] = MODELS / "bidirectional",
     device: Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")] = "auto",
 ) -> None:
-    """Predict the labels of a sequence table, one row a label; as CSV on standard output."""
-    from birnn import devices, prediction, tables
+    """Predict the labels of sequences, one row a label; as CSV on standard output."""
+    from birnn import devices, ingestion, prediction, tables
     from birnn import model as models
-    from birnn.sources import table
+    from birnn.reading import Skipped
 
     network, encoding, thresholds = models.load(model)
-    rows = table.read(file, encoding.features)
+    skipped = Skipped()
+    rows = ingestion.unlabelled(file, encoding.reading, encoding.features, skipped)
     predicted = prediction.of_table(
         network, encoding, thresholds, rows, where=str(file), device=devices.choose(device)
     )
     tables.export(predicted, output)
+    for line in skipped.sentences():
+        print(line, file=sys.stderr)
 
 
 @app.command()
 def trace(
-    file: Annotated[Path, typer.Argument(help="A sequence table, .csv or .parquet.")],
+    file: ToPredict,
     sequence: Annotated[str | None, typer.Option(help="Its id; the first if not given.")] = None,
     model: Annotated[Path, typer.Option(help="The folder of a model.")] = MODELS / "bidirectional",
     steps: Annotated[int, typer.Option(min=1, help="At most; each costs those before it.")] = 40,
@@ -156,12 +162,13 @@ def trace(
     """Show what goes through a model for one sequence, and which steps change its mind."""
     from rich.console import Console
 
+    from birnn import ingestion
     from birnn import model as models
     from birnn import trace as tracing
-    from birnn.sources import table
+    from birnn.reading import Skipped
 
     network, encoding, thresholds = models.load(model)
-    rows = table.read(file, encoding.features)
+    rows = ingestion.unlabelled(file, encoding.reading, encoding.features, Skipped())
     one, labelled = tracing.find(rows, encoding, sequence, where=str(file))
     found = tracing.explain(network, encoding, thresholds, one, labelled=labelled, most_steps=steps)
     for shown in tracing.on_terminal(found):

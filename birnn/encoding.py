@@ -7,8 +7,9 @@ is scaled, the vocabulary of tokens and their alphabet, and the names of the cla
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,7 @@ class Encoding:
         lowercase: whether tokens are read in lower case.
         scaling: how features are scaled; see `birnn.scaling`.
         frame: how many steps of features become one.
+        reading: how the files were read; see `birnn.ingestion.reading`.
     """
 
     task: str
@@ -53,6 +55,7 @@ class Encoding:
     lowercase: bool = False
     scaling: scaling.Kind = "global"
     frame: int = 1
+    reading: dict[str, Any] = field(default_factory=dict)
 
     @property
     def tokens(self) -> bool:
@@ -141,6 +144,7 @@ def fit(
     frame: int = 1,
     min_count: int = 1,
     lowercase: bool = False,
+    reading: Mapping[str, Any] = MappingProxyType({}),
 ) -> Encoding:
     """Fit an encoding on the training sequences.
 
@@ -151,6 +155,7 @@ def fit(
         frame: how many steps of features to put side by side into one.
         min_count: tokens that occur less often are treated as unknown.
         lowercase: whether to read tokens in lower case.
+        reading: how the files were read; see `birnn.ingestion.reading`.
 
     Raises:
         DataError: there are no training sequences.
@@ -184,6 +189,7 @@ def fit(
         lowercase=lowercase,
         scaling=scale,
         frame=frame,
+        reading=dict(reading),
     )
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -35,6 +36,11 @@ SOURCES = {
     **dict.fromkeys((".ts",), "sktime"),
 }
 TABLES = (".csv", ".tsv")
+PLACES = {
+    *("path", "train", "validation", "test", "classes", "labels", "name"),
+    *("max_steps", "longer"),
+}
+"""What of a section says where data lie, and which of them to train on."""
 
 
 def rows(data: Data, skipped: Skipped) -> Iterator[pa.RecordBatch]:
@@ -81,8 +87,15 @@ def cut(
             yield batch.filter(pa.array(~beyond))
 
 
-def read(data: Data, skipped: Skipped) -> Iterator[pa.RecordBatch]:
-    """Open the source that `data.source` names."""
+def read(data: Data, skipped: Skipped, *, labelled: bool = True) -> Iterator[pa.RecordBatch]:
+    """Open the source that `data.source` names.
+
+    Args:
+        data: the section of params.yaml.
+        skipped: counts what readers leave out.
+        labelled: whether labels are read; a table is given as it is.
+    """
+    knobs: dict[str, Any] = {"labelled": labelled, "skipped": skipped}
     match data:
         case HMMData():
             lengths = data.model_dump(include={"sequences", "min_steps", "max_steps", "seed"})
@@ -90,20 +103,48 @@ def read(data: Data, skipped: Skipped) -> Iterator[pa.RecordBatch]:
         case TableData():
             return _files(data.files, lambda path, _: table.read(path))
         case TextData():
-            return _texts(data, skipped)
+            return _texts(data, **knobs)
         case ConllData():
-            return _files(data.files, partial(_sentences, data, Seen(), skipped))
+            return _files(data.files, partial(_sentences, data, Seen(), **knobs))
         case FastaData():
-            return _records(data, skipped)
+            return _records(data, **knobs)
         case ArraysData():
-            return _files(
-                data.files, lambda path, prefix: arrays.read(path, task=data.task, prefix=prefix)
-            )
+            read_file = partial(arrays.read, task=data.task, labelled=labelled)
+            return _files(data.files, lambda path, prefix: read_file(path, prefix=prefix))
         case SktimeData():
             files = data.files if data.name is None else sktime.shipped(data.name)
-            return _files(
-                files, lambda path, prefix: sktime.read(path, prefix=prefix, skipped=skipped)
-            )
+            return _files(files, lambda path, prefix: sktime.read(path, prefix=prefix, **knobs))
+
+
+def reading(data: Data) -> dict[str, Any]:
+    """Say how files are read, whatever their names: the part of the section that a model keeps."""
+    return {} if isinstance(data, HMMData) else data.model_dump(exclude=PLACES)
+
+
+def unlabelled(
+    path: Path, known: Mapping[str, Any], features: Collection[str], skipped: Skipped
+) -> Iterator[pa.RecordBatch]:
+    """Stream the rows of a file that is to be predicted.
+
+    Args:
+        path: a sequence table, or a file of the kind that the model was trained on.
+        known: how those were read; see `reading`.
+        features: the columns of a table to read as numbers.
+        skipped: counts what readers leave out.
+
+    Raises:
+        DataError: the file is missing or broken, or of another kind.
+    """
+    if known.get("source", "table") == "table" or _is_table(path):
+        return table.read(path, features)
+    return read(params.data({**known, "path": str(path)}), skipped, labelled=False)
+
+
+def _is_table(path: Path) -> bool:
+    suffix = Path(path.name.removesuffix(".gz")).suffix
+    if suffix in TABLES and path.is_file():
+        return "sequence" in _header(path)
+    return path.is_dir() or suffix == ".parquet"
 
 
 def name(data: Data) -> str:
@@ -152,7 +193,7 @@ def _source(path: Path) -> str:
 
 
 def _source_of_header(path: Path) -> str:
-    _, header = next(fields(path, skipped=Skipped()), (0, []))
+    header = _header(path)
     for column, source in (("sequence", "table"), ("text", "text")):
         if column in header:
             return source
@@ -161,6 +202,12 @@ def _source_of_header(path: Path) -> str:
         f"{path}: expected a column `sequence` (a table of steps) or `text`, found {found}; "
         "for other names write them into a file of params and check that"
     )
+
+
+def _header(path: Path) -> list[str]:
+    """The names of the columns of a CSV or TSV file."""
+    _, header = next(fields(path, skipped=Skipped()), (0, []))
+    return header
 
 
 def chain(data: HMMData) -> hmm.Chain:
@@ -189,34 +236,43 @@ def _files(
             yield tables.from_file(batch, path)
 
 
-def _texts(data: TextData, skipped: Skipped) -> Iterator[pa.RecordBatch]:
+def _texts(data: TextData, *, labelled: bool, skipped: Skipped) -> Iterator[pa.RecordBatch]:
     knobs = data.model_dump(include={"encoding", "pattern"}) | {"skipped": skipped}
     if data.classes is None:
-        knobs |= data.model_dump(include={"text", "label", "quotes"})
-        yield from _files(data.files, lambda path, prefix: text.read(path, prefix=prefix, **knobs))
+        known = data.model_dump(include={"text", "quotes"})
+        known["label"] = data.label if labelled else None
+        yield from _files(data.files, lambda path, prefix: _text(path, prefix, known, knobs))
         return
     for label, path in data.classes.items():
-        for batch in text.read_class(path, label, **knobs):
+        for batch in text.read_lines(path, label, **knobs):
             yield tables.from_file(batch, path)
 
 
-def _records(data: FastaData, skipped: Skipped) -> Iterator[pa.RecordBatch]:
-    labels = None if data.labels is None else fasta.read_labels(data.labels)
-    knobs = data.model_dump(include={"label_pattern", "kmer", "stride"})
-    return _files(
-        data.files, lambda path, _: fasta.read(path, labels=labels, skipped=skipped, **knobs)
-    )
+def _text(
+    path: str, prefix: str, columns: Mapping[str, Any], knobs: Mapping[str, Any]
+) -> Iterator[pa.RecordBatch]:
+    """Read a file with columns, or, where labels are of no interest, one text a line."""
+    if columns["label"] is None and not text.has_columns(path):
+        return text.read_lines(path, None, prefix=prefix, **knobs)
+    return text.read(path, prefix=prefix, **columns, **knobs)
+
+
+def _records(data: FastaData, **knobs: Any) -> Iterator[pa.RecordBatch]:
+    knobs |= data.model_dump(include={"label_pattern", "kmer", "stride"})
+    knobs["labels"] = None if data.labels is None else fasta.read_labels(data.labels)
+    return _files(data.files, lambda path, _: fasta.read(path, **knobs))
 
 
 def _sentences(
-    data: ConllData, seen: Seen, skipped: Skipped, path: str, prefix: str
+    data: ConllData, seen: Seen, path: str, prefix: str, *, labelled: bool, skipped: Skipped
 ) -> Iterator[pa.RecordBatch]:
     form = conll.chosen_format(
         path,
         conllu=None if data.format is None else data.format == "conllu",
+        labelled=labelled,
         **data.model_dump(include={"token", "label", "separator", "comments"}),
     )
-    documents = data.group == "document"
+    documents = data.group == "document" and labelled
     return conll.read(
         path,
         form,

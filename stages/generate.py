@@ -30,7 +30,8 @@ def main() -> None:
         summary = inspection.summary(written(), written, task=data.task, where=where)
         if isinstance(data, HMMData):
             summary["limits"] = limits(params, data, path)
-    files.write_json(RAW / "summary.json", summary | {"left_out": dict(skipped.counts)})
+    summary |= {"left_out": dict(skipped.counts), "reading": ingestion.reading(data)}
+    files.write_json(RAW / "summary.json", summary)
     for line in (*skipped.sentences(), *inspection.notes(summary)):
         print(line, file=sys.stderr)
 

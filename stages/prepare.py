@@ -39,6 +39,7 @@ def main() -> None:
         frame=params.prepare.frame or 1,
         min_count=params.prepare.min_count,
         lowercase=params.prepare.lowercase,
+        reading=summary["reading"],
     )
     pretrained = vectors_of(params.prepare.vectors, encoded)
     for split in tables.SPLITS:

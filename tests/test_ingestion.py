@@ -1,10 +1,15 @@
 """From a `data` section to checked rows: official splits, long sequences, and files by name."""
 
+import gzip
+import io
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
+from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -125,3 +130,114 @@ def test_a_file_is_known_by_its_name(
     data = ingestion.of_file(tmp_path / name)
     assert (data.source, data.task) == (source, task)
     assert ingestion.name(data) == str(tmp_path / name)
+
+
+def npz(**arrays: Any) -> bytes:
+    whole = io.BytesIO()
+    np.savez(whole, **arrays)
+    return whole.getvalue()
+
+
+STEPS = {"values": np.arange(10.0).reshape(5, 2), "lengths": np.array([2, 3])}
+HEAD = b"@dimensions 2\n@classLabel true p q\n@data\n"
+TEXTS = {"source": "text", "tokens": "pattern", "pattern": "[a-z]+"}
+UNLABELLED: dict[str, tuple[dict[str, Any], str, bytes, bytes]] = {
+    "CSV": (TEXTS, "t.csv", b"label,text\np,A bc\nq,d\n", b"text\nA bc\nd\n"),
+    "columns of other names": (
+        {**TEXTS, "text": "review", "label": "stars"},
+        "t.tsv.gz",
+        gzip.compress(b"stars\treview\n5\tA bc\n1\td\n"),
+        gzip.compress(b"review\nA bc\nd\n"),
+    ),
+    "JSONL": (
+        {"source": "text"},
+        "t.jsonl",
+        b'{"text": "a b", "label": 1}\n{"text": "c", "label": 2}\n',
+        b'{"text": "a b"}\n{"text": "c"}\n',
+    ),
+    "CoNLL-U": (
+        {"source": "conll"},
+        "t.conllu",
+        b"# sent_id = s\n1\ta\t_\tX\n2\tb\t_\tY\n\n1\tc\t_\tX\n",
+        b"# sent_id = s\n1\ta\n2\tb\n\n1\tc\n",
+    ),
+    "columns": (
+        {"source": "conll", "group": "document", "encoding": "latin-1"},
+        "t.bio",
+        b"-DOCSTART-\n\n\xe9 X\nb Y\n",
+        b"\xe9\nb\n",
+    ),
+    "FASTA": (
+        {"source": "fasta", "kmer": 2, "label_pattern": r"\|(\w+)$"},
+        "t.fa",
+        b">s|p\nACGT\n>t|q\nGG\n",
+        b">s\nACGT\n>t\nGG\n",
+    ),
+    "series": (
+        {"source": "sktime"},
+        "t.ts",
+        HEAD + b"1,2:3,4:p\n5:6:q\n",
+        HEAD.replace(b"true p q", b"false") + b"1,2:3,4\n5:6\n",
+    ),
+    "arrays of tags": (
+        {"source": "arrays", "task": "tagging"},
+        "t.npz",
+        npz(**STEPS, labels=np.arange(5)),
+        npz(**STEPS),
+    ),
+    "arrays of classes": (
+        {"source": "arrays", "task": "classification"},
+        "t.npz",
+        npz(**STEPS, labels=np.arange(2)),
+        npz(**STEPS),
+    ),
+}
+
+
+class TestToPredict:
+    @pytest.mark.parametrize("case", UNLABELLED)
+    def test_files_are_read_as_in_training(self, tmp_path: Path, case: str) -> None:
+        section, name, labelled, unlabelled = UNLABELLED[case]
+        path = tmp_path / name
+        path.write_bytes(labelled)
+        known = rows(**section, path=str(path)).drop_columns(["label"])
+        read_as = ingestion.reading(params.data({**section, "train": "a", "test": "b"}))
+        path.write_bytes(unlabelled)
+        found = pa.Table.from_batches(ingestion.unlabelled(path, read_as, [], Skipped()))
+        columns = [column for column in known.column_names if column != "group"]
+        assert found.to_pydict() == known.select(columns).to_pydict()
+        path.write_bytes(labelled)
+        again = pa.Table.from_batches(ingestion.unlabelled(path, read_as, [], Skipped()))
+        ids = [] if section["source"] != "fasta" else ["sequence"]  # which the class is part of
+        assert again.drop_columns(ids).to_pydict() == found.drop_columns(ids).to_pydict()
+
+    def test_a_text_a_line(self, tmp_path: Path) -> None:
+        (tmp_path / "t.txt").write_text("a, b\n!\nc\n")
+        skipped = Skipped()
+        read_as = ingestion.reading(params.data({**TEXTS, "classes": {"p": "a", "q": "b"}}))
+        (found,) = ingestion.unlabelled(tmp_path / "t.txt", read_as, [], skipped)
+        assert found.to_pydict() == {
+            "sequence": ["000001", "000001", "000003"],
+            "token": ["a", "b", "c"],
+        }
+        assert skipped.counts == {"texts without a token": 1}
+
+    @pytest.mark.parametrize("source", ["text", "table", None])
+    @pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.parquet", "parts"])
+    def test_a_table_is_read_whatever_the_model_knows(
+        self, tmp_path: Path, source: str | None, name: str
+    ) -> None:
+        path, frame = tmp_path / name, pd.DataFrame({"sequence": ["a", "b"], "token": ["t", "u"]})
+        if name == "parts":
+            path.mkdir()
+            frame.to_parquet(path / "1.parquet", index=False)
+        elif name.endswith("parquet"):
+            frame.to_parquet(path, index=False)
+        else:
+            frame.to_csv(path, index=False, sep="\t" if name.endswith("tsv") else ",")
+        known = {"source": source} if source else {}
+        found = pa.Table.from_batches(ingestion.unlabelled(path, known, [], Skipped()))
+        assert found.to_pydict() == frame.to_dict("list")
+
+    def test_made_data_have_no_files(self) -> None:
+        assert ingestion.reading(params.load(ROOT / "params.yaml").data) == {}

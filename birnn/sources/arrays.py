@@ -39,7 +39,9 @@ class Header(NamedTuple):
     dtype: np.dtype[Any]
 
 
-def read(path: str | Path, *, task: str, prefix: str = "") -> Iterator[pa.RecordBatch]:
+def read(
+    path: str | Path, *, task: str, prefix: str = "", labelled: bool = True
+) -> Iterator[pa.RecordBatch]:
     """Stream the sequences of one file.
 
     It holds `values`, (N, T, F) with padding or (S, F) one sequence after the other; `lengths`,
@@ -50,13 +52,14 @@ def read(path: str | Path, *, task: str, prefix: str = "") -> Iterator[pa.Record
         path: the file.
         task: `tagging` or `classification`.
         prefix: put before the numbers that serve as ids where there are none.
+        labelled: whether there are `labels`.
 
     Raises:
         DataError: names the array that is missing, has a wrong shape or type, or is cut.
     """
     try:
         with zipfile.ZipFile(path) as file:
-            yield from _Arrays(file, path, task).batches(prefix)
+            yield from _Arrays(file, path, task, labelled).batches(prefix)
     except FileNotFoundError:
         raise DataError(missing(path)) from None
     except BROKEN as error:
@@ -77,10 +80,11 @@ def task_of(path: str | Path) -> str:
 class _Arrays:
     """The arrays of one file, their shapes checked."""
 
-    def __init__(self, file: zipfile.ZipFile, path: str | Path, task: str) -> None:
+    def __init__(self, file: zipfile.ZipFile, path: str | Path, task: str, labelled: bool) -> None:
         self.file, self.path, self.task = file, path, task
         self.names = {name.removesuffix(".npy") for name in file.namelist()}
-        self.values, self.labels = self._checked("values", NUMBERS), self._checked("labels", TEXTS)
+        self.values = self._checked("values", NUMBERS)
+        self.labels = self._checked("labels", TEXTS) if labelled else None
         self.padded = len(self.values.shape) == 3
         if len(self.values.shape) not in (2, 3) or 0 in self.values.shape:
             self._refuse("values", "the shape (N, T, F) or (S, F)", self.values.shape)
@@ -95,12 +99,14 @@ class _Arrays:
             double = int((ids[1:] == ids[:-1]).argmax()) + 1
             self._refuse(f"ids[{double}]", "an id of its own", ids[double])
         groups = self._of_sequences("groups") if "groups" in self.names else None
-        labels = None if self.task == "tagging" else self._of_sequences("labels")
+        of_sequences = self.labels is not None and self.task == "classification"
+        labels = self._of_sequences("labels") if of_sequences else None
         for rows, values, tags in self._padded() if self.padded else self._flat():
             columns = {"sequence": pa.array(ids[rows])}
             if groups is not None:
                 columns["group"] = pa.array(groups[rows])
-            columns["label"] = pa.array(tags if labels is None else labels[rows])
+            if labels is not None or tags is not None:
+                columns["label"] = pa.array(tags if labels is None else labels[rows])
             for number, feature in enumerate(values.astype(np.float64).T, 1):
                 columns[f"feature_{number}"] = pa.array(feature)
             yield pa.RecordBatch.from_pydict(columns)
@@ -126,7 +132,7 @@ class _Arrays:
     def _blocks(self, size: int) -> Iterator[tuple[Array, Array | None]]:
         """Read values, and labels for tagging, in step."""
         values = self._rows("values", self.values, size)
-        if self.task != "tagging":
+        if self.labels is None or self.task == "classification":
             yield from ((block, None) for block in values)
             return
         yield from zip(values, self._rows("labels", self.labels, size), strict=True)
@@ -190,7 +196,7 @@ class _Arrays:
             what = "rows of `values`" if self.padded else "steps in `lengths`"
             raise DataError(f"{self.path}: expected {expected} {what}, found {found}")
         shape = steps if self.task == "tagging" else sequences
-        if self.labels.shape != shape:
+        if self.labels is not None and self.labels.shape != shape:
             self._refuse("labels", f"the shape {shape} for {self.task}", self.labels.shape)
 
     def _refuse(self, name: str, expected: str, found: object) -> None:

@@ -32,7 +32,7 @@ class Format(NamedTuple):
     Attributes:
         conllu: whether column 1 holds the numbers of CoNLL-U, and `#` always begins a comment.
         token: the token's column, from 1.
-        label: the label's column, from 1; -1 is the last.
+        label: the label's column, from 1; -1 is the last, and None means that there is none.
         tabs: whether tabs alone separate columns, not any blanks.
         comments: whether each line that begins with `#` is a comment. If not, only those are that
             do not have the file's number of columns.
@@ -40,7 +40,7 @@ class Format(NamedTuple):
 
     conllu: bool
     token: int
-    label: int
+    label: int | None
     tabs: bool
     comments: bool
 
@@ -64,6 +64,7 @@ def chosen_format(
     label: int | None = None,
     separator: str | None = None,
     comments: bool | None = None,
+    labelled: bool = True,
 ) -> Format:
     """Fill in what is not said: by the name, a file is CoNLL-U or has the label in the last column.
 
@@ -74,13 +75,14 @@ def chosen_format(
         label: the label's column, from 1; by default 4 in CoNLL-U and the last elsewhere.
         separator: `tab` or `whitespace`; by default tabs in CoNLL-U and any blanks elsewhere.
         comments: whether `#` always begins a comment; by default in CoNLL-U.
+        labelled: whether labels are read.
     """
     if conllu is None:
         conllu = str(path).removesuffix(".gz").endswith(".conllu")
     return Format(
         conllu=conllu,
         token=token or (2 if conllu else 1),
-        label=label or (4 if conllu else -1),
+        label=(label or (4 if conllu else -1)) if labelled else None,
         tabs=conllu if separator is None else separator == "tab",
         comments=conllu if comments is None else comments,
     )
@@ -204,7 +206,9 @@ class _Reader:
 
     def _token(self, columns: list[str]) -> None:
         self.width = self.width or len(columns)
-        least = max(self.form.token, self.form.label, 2)
+        least = self.form.token
+        if self.form.label is not None:
+            least = max(least, self.form.label, 2)
         if len(columns) != self.width or self.width < least:
             expected = f"{self.width}" if self.width >= least else f"at least {least}"
             kind = "tabs" if self.form.tabs else "blanks"
@@ -215,7 +219,8 @@ class _Reader:
         if self.documents:
             self.sentence.document = self._current_document()
         self.sentence.tokens.append(self._field(columns, self.form.token, "token"))
-        self.sentence.labels.append(self._field(columns, self.form.label, "label"))
+        if self.form.label is not None:
+            self.sentence.labels.append(self._field(columns, self.form.label, "label"))
 
     def _field(self, columns: list[str], column: int, name: str) -> str:
         text = columns[column - 1 if column > 0 else column].strip()
@@ -241,5 +246,6 @@ def _batch(sentences: list[Sentence], prefix: str, before: int, seen: Seen) -> p
     if sentences[0].document:
         columns["group"] = pa.array([sentence.document for sentence in sentences]).take(rows)
     columns["token"] = pa.array([token for s in sentences for token in s.tokens])
-    columns["label"] = pa.array([label for s in sentences for label in s.labels])
+    if sentences[0].labels:
+        columns["label"] = pa.array([label for s in sentences for label in s.labels])
     return pa.RecordBatch.from_pydict(columns)

@@ -26,7 +26,7 @@ class Piece(NamedTuple):
     """Some letters of a record, which begin and end with one of its k-mers."""
 
     id: str
-    label: str
+    label: str | None
     letters: bytes
 
 
@@ -37,6 +37,7 @@ def read(
     label_pattern: str | None = None,
     kmer: int = 1,
     stride: int = 1,
+    labelled: bool = True,
     skipped: Skipped | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Stream the records of one file, in capitals.
@@ -50,13 +51,15 @@ def read(
         kmer: how many letters make a token.
         stride: how many letters lie between the beginnings of two tokens. Letters at the end that
             are too few for a token are left out.
+        labelled: whether there are classes. If not, what they would be is part of the id.
         skipped: counts comments.
 
     Raises:
         DataError: names the line that is no header and holds something else than letters, the
             header without a class, or the record without enough letters or with another's id.
     """
-    reader = _Reader(path, labels, re.compile(label_pattern or LAST_FIELD), kmer, stride)
+    pattern = re.compile(label_pattern or LAST_FIELD) if labelled else None
+    reader = _Reader(path, labels, pattern, kmer, stride)
     held: list[Piece] = []
     letters = 0
     for piece in reader.pieces(skipped or Skipped()):
@@ -98,13 +101,14 @@ class _Reader:
         self,
         path: str | Path,
         labels: Mapping[str, str] | None,
-        pattern: re.Pattern[str],
+        pattern: re.Pattern[str] | None,
         kmer: int,
         stride: int,
     ) -> None:
         self.path, self.labels, self.pattern = path, labels, pattern
         self.kmer, self.stride = kmer, stride
-        self.id, self.label, self.place = "", "", ""
+        self.id, self.place = "", ""
+        self.label: str | None = None
         self.letters = bytearray()
         self.begun = False  # whether a piece of the record was given
         self.skip = 0  # letters between the last token of that piece and the next
@@ -132,11 +136,13 @@ class _Reader:
         self.place, self.begun, self.skip = place, False, 0
         self.letters.clear()
 
-    def _names(self, header: str, place: str) -> tuple[str, str]:
+    def _names(self, header: str, place: str) -> tuple[str, str | None]:
         """The id and the class."""
         words = header.split()
         if not words:
             raise DataError(f"{place}: expected an id after `>`, found nothing")
+        if self.pattern is None:
+            return words[0], None
         if self.labels is not None:
             if words[0] not in self.labels:
                 raise DataError(f"{place}: expected a label of {words[0]!r} in data.labels")
@@ -191,11 +197,10 @@ def _batch(pieces: list[Piece], kmer: int, stride: int) -> pa.RecordBatch:
     tokens = letters[starts[:, None] + np.arange(kmer)]
     offsets = np.arange(len(rows) + 1, dtype=np.int32) * kmer
     buffers = [None, pa.py_buffer(offsets), pa.py_buffer(np.ascontiguousarray(tokens))]
-    ids, labels = pa.array([p.id for p in pieces]), pa.array([p.label for p in pieces])
-    return pa.RecordBatch.from_pydict(
-        {
-            "sequence": ids.take(pa.array(rows)),
-            "token": pa.Array.from_buffers(pa.string(), len(rows), buffers),
-            "label": labels.take(pa.array(rows)),
-        }
-    )
+    columns = {
+        "sequence": pa.array([piece.id for piece in pieces]).take(pa.array(rows)),
+        "token": pa.Array.from_buffers(pa.string(), len(rows), buffers),
+    }
+    if pieces[0].label is not None:
+        columns["label"] = pa.array([piece.label for piece in pieces]).take(pa.array(rows))
+    return pa.RecordBatch.from_pydict(columns)

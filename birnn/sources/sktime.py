@@ -24,7 +24,7 @@ class Series(NamedTuple):
     """One line of data: the text of each dimension, the label, the id and where it stands."""
 
     dimensions: list[str]
-    label: str
+    label: str | None
     id: str
     place: str
 
@@ -52,13 +52,18 @@ def shipped(name: str) -> dict[str, str]:
 
 
 def read(
-    path: str | Path, *, prefix: str = "", skipped: Skipped | None = None
+    path: str | Path,
+    *,
+    prefix: str = "",
+    labelled: bool = True,
+    skipped: Skipped | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Stream the series of a `.ts` or `.ts.gz` file; its dimensions become `dim_0`, `dim_1`, ...
 
     Args:
         path: the file.
         prefix: put before the numbers that serve as ids.
+        labelled: whether labels are read; if not, there need be none.
         skipped: counts empty lines.
 
     Raises:
@@ -68,7 +73,7 @@ def read(
     """
     held: list[Series] = []
     characters = 0
-    for series in _series(path, prefix, skipped or Skipped()):
+    for series in _series(path, prefix, labelled, skipped or Skipped()):
         held.append(series)
         characters += sum(map(len, series.dimensions))
         if characters >= BATCH_CHARACTERS:
@@ -78,9 +83,10 @@ def read(
         yield _batch(held)
 
 
-def _series(path: str | Path, prefix: str, skipped: Skipped) -> Iterator[Series]:
+def _series(path: str | Path, prefix: str, labelled: bool, skipped: Skipped) -> Iterator[Series]:
     numbered = enumerate(lines(path), 1)
-    classes, dimensions = _header(path, numbered)
+    tags = _tags(path, numbered)
+    classes, dimensions = _classes(path, tags, labelled), _dimensions(path, tags)
     count = 0
     for number, line in numbered:
         place = f"{path}, line {number}"
@@ -88,17 +94,16 @@ def _series(path: str | Path, prefix: str, skipped: Skipped) -> Iterator[Series]
             skipped.add("empty lines", place)
             continue
         count += 1
-        *texts, label = (field.strip() for field in line.split(":"))
-        series = Series(texts, label, f"{prefix}{count:06d}", place)
+        texts = [field.strip() for field in line.split(":")]
+        label = texts.pop() if classes else None
         dimensions = dimensions or len(texts)
+        series = Series(texts, label if labelled else None, f"{prefix}{count:06d}", place)
         _check(series, classes, dimensions)
         yield series
 
 
-def _header(
-    path: str | Path, numbered: Iterator[tuple[int, str]]
-) -> tuple[frozenset[str], int | None]:
-    """Read up to `@data`; the classes, and the number of dimensions where it is said."""
+def _tags(path: str | Path, numbered: Iterator[tuple[int, str]]) -> dict[str, list[str]]:
+    """Read the header, up to `@data`: the words that follow each tag."""
     tags: dict[str, list[str]] = {}
     for number, line in numbered:
         words = line.split()
@@ -111,17 +116,18 @@ def _header(
             )
         tags[words[0][1:].lower()] = words[1:]
         if "data" in tags:
-            return _classes(path, tags), _dimensions(path, tags)
+            return tags
     raise DataError(f"{path}: expected a .ts file with a line @data, found none")
 
 
-def _classes(path: str | Path, tags: dict[str, list[str]]) -> frozenset[str]:
-    if _announced("timestamps", tags):
-        raise DataError(f"{path}: expected @timeStamps false, found true; drop the time stamps")
-    _, *names = tags.get("classlabel") or [""]
-    if not _announced("classlabel", tags) or not names:
+def _classes(path: str | Path, tags: dict[str, list[str]], labelled: bool) -> frozenset[str]:
+    """The classes that may end a line; none where lines have no labels."""
+    names = tags.get("classlabel", [])[1:] if _announced("classlabel", tags) else []
+    if labelled and not names:
         found = " ".join(tags.get("classlabel", [])) or "nothing"
         raise DataError(f"{path}: expected `@classLabel true` and the classes, found {found[:60]}")
+    if _announced("timestamps", tags):
+        raise DataError(f"{path}: expected @timeStamps false, found true; drop the time stamps")
     return frozenset(names)
 
 
@@ -143,11 +149,12 @@ def _check(series: Series, classes: frozenset[str], dimensions: int) -> None:
     """Refuse a line that was cut, or has too much."""
     found = len(series.dimensions)
     if found != dimensions or not found:
+        kind = "dimensions and a label" if classes else "dimensions"
         raise DataError(
-            f"{series.place}: expected {dimensions} dimensions and a label, with colons between "
-            f"them, found {found} and {series.label[:60]!r}"
+            f"{series.place}: expected {dimensions} {kind}, with colons between them, "
+            f"found {found} dimensions"
         )
-    if series.label not in classes:
+    if series.label is not None and series.label not in classes:
         raise DataError(
             f"{series.place}: expected a label of @classLabel, found {series.label[:60]!r}"
         )
@@ -161,10 +168,9 @@ def _check(series: Series, classes: frozenset[str], dimensions: int) -> None:
 
 def _batch(held: list[Series]) -> pa.RecordBatch:
     rows = pa.array(np.repeat(np.arange(len(held)), [series.steps for series in held]))
-    columns = {
-        "sequence": pa.array([series.id for series in held]).take(rows),
-        "label": pa.array([series.label for series in held]).take(rows),
-    }
+    columns = {"sequence": pa.array([series.id for series in held]).take(rows)}
+    if held[0].label is not None:
+        columns["label"] = pa.array([series.label for series in held]).take(rows)
     for number in range(len(held[0].dimensions)):
         values = _numbers(",".join(series.dimensions[number] for series in held))
         if values is None:

@@ -23,13 +23,15 @@ SUFFIXES = (".csv", ".tsv", ".jsonl")
 BATCH_CHARACTERS = 1 << 20
 
 Tokenise = Callable[[pa.StringArray], pa.ListArray]
+Row = tuple[str, str | None, int]
+"""A text, its label and its line."""
 
 
 class Text(NamedTuple):
-    """A text, its label and id, and the line on which it ends."""
+    """A text, its label and id, and the line on which it ends; no label where it is to be found."""
 
     text: str
-    label: str
+    label: str | None
     id: str
     line: int
 
@@ -38,7 +40,7 @@ def read(
     path: str | Path,
     *,
     text: str = "text",
-    label: str = "label",
+    label: str | None = "label",
     encoding: str = "utf-8",
     pattern: str | None = None,
     quotes: bool = True,
@@ -52,7 +54,7 @@ def read(
     Args:
         path: the file.
         text: name of the column of texts.
-        label: name of the column of labels.
+        label: name of the column of labels; None for texts without.
         encoding: of the file.
         pattern: a regular expression that finds tokens; by default they lie between blanks.
         quotes: whether quotes may enclose a field; if not, they are characters like others.
@@ -64,10 +66,9 @@ def read(
             too many fields or too few, a label is missing, or a text is not in the encoding.
     """
     skipped = skipped or Skipped()
-    kind = Path(str(path).removesuffix(".gz")).suffix
-    if kind not in SUFFIXES:
+    if not has_columns(path):
         raise DataError(f"{path}: expected a name that ends in {', '.join(SUFFIXES)}, or with .gz")
-    if kind == ".jsonl":
+    if _kind(path) == ".jsonl":
         rows = _jsonl(path, text, label, encoding, skipped)
     else:
         rows = _csv(path, text, label, fields(path, encoding, quotes=quotes, skipped=skipped))
@@ -78,9 +79,18 @@ def read(
     yield from _batches(texts, path, tokeniser(pattern), skipped)
 
 
-def read_class(
+def has_columns(path: str | Path) -> bool:
+    """Whether a file has columns by its name, and not one text a line."""
+    return _kind(path) in SUFFIXES
+
+
+def _kind(path: str | Path) -> str:
+    return Path(str(path).removesuffix(".gz")).suffix
+
+
+def read_lines(
     path: str | Path,
-    label: str,
+    label: str | None,
     *,
     encoding: str = "utf-8",
     pattern: str | None = None,
@@ -88,8 +98,9 @@ def read_class(
     skipped: Skipped | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Stream the texts of one class, one a line; see `read`."""
+    prefix = prefix if label is None else f"{prefix}{label}-"
     texts = (
-        Text(line, label, f"{prefix}{label}-{number:06d}", number)
+        Text(line, label, f"{prefix}{number:06d}", number)
         for number, line in enumerate(lines(path, encoding), 1)
     )
     yield from _batches(texts, path, tokeniser(pattern), skipped or Skipped())
@@ -141,26 +152,26 @@ def _batch(
     for number in np.flatnonzero(lengths == 0).tolist():
         skipped.add("texts without a token", f"{path}, line {texts[number].line}")
     rows = pa.array(np.repeat(np.arange(len(texts)), lengths))
-    return pa.RecordBatch.from_pydict(
-        {
-            "sequence": pa.array([text.id for text in texts]).take(rows),
-            "token": tokens.flatten(),
-            "label": pa.array([text.label for text in texts]).take(rows),
-        }
-    )
+    columns = {
+        "sequence": pa.array([text.id for text in texts]).take(rows),
+        "token": tokens.flatten(),
+    }
+    if texts[0].label is not None:
+        columns["label"] = pa.array([text.label for text in texts]).take(rows)
+    return pa.RecordBatch.from_pydict(columns)
 
 
 def _csv(
-    path: str | Path, text: str, label: str, rows: Iterator[tuple[int, list[str]]]
-) -> Iterator[tuple[str, str, int]]:
-    """Texts, labels and lines of a file with a header."""
+    path: str | Path, text: str, label: str | None, rows: Iterator[tuple[int, list[str]]]
+) -> Iterator[Row]:
     _, header = next(rows, (0, []))
-    columns = [_column(header, name, path) for name in (text, label)]
+    texts = _column(header, text, path)
+    labels = None if label is None else _column(header, label, path)
     for line, row in rows:
-        content, name = (row[column] for column in columns)
-        if not name:
+        name = None if labels is None else row[labels]
+        if name == "":
             raise DataError(f"{path}, line {line}, column `{label}`: value missing")
-        yield content, name, line
+        yield row[texts], name, line
 
 
 def _column(header: list[str], name: str, path: str | Path) -> int:
@@ -171,16 +182,17 @@ def _column(header: list[str], name: str, path: str | Path) -> int:
 
 
 def _jsonl(
-    path: str | Path, text: str, label: str, encoding: str, skipped: Skipped
-) -> Iterator[tuple[str, str, int]]:
+    path: str | Path, text: str, label: str | None, encoding: str, skipped: Skipped
+) -> Iterator[Row]:
     for number, line in enumerate(lines(path, encoding), 1):
         place = f"{path}, line {number}"
         if not line.strip():
             skipped.add("empty lines", place)
             continue
         tree = _json(line, place)
-        content, name = (_string(tree, key, place) for key in (text, label))
-        if not name:
+        content = _string(tree, text, place)
+        name = None if label is None else _string(tree, label, place)
+        if name == "":
             raise DataError(f"{place}, key `{label}`: value missing")
         yield content, name, number
 

@@ -61,7 +61,7 @@ class TestFormats:
     def test_a_file_for_each_class(self, tmp_path: Path) -> None:
         path, skipped = tmp_path / "rt.neg", Skipped()
         path.write_bytes(b'd\xe9j\xe0 vu\x85 . \n\n , "so\nbad\r\n \n')
-        batches = text.read_class(path, "neg", encoding="latin-1", skipped=skipped)
+        batches = text.read_lines(path, "neg", encoding="latin-1", skipped=skipped)
         assert texts(pa.Table.from_batches(batches)) == {
             "neg-000001": ("neg", ["déjà", "vu", "."]),
             "neg-000003": ("neg", [",", '"so']),

@@ -80,6 +80,36 @@ def test_from_words_to_predictions(
     assert ended.value.code == 0
 
 
+def test_texts_are_predicted_as_they_were_trained_on(
+    tree: Tree, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = pd.DataFrame({"review": ["Good, good!", "bad... so bad"] * 30, "stars": [5, 1] * 30})
+    texts.to_csv(TABLE, index=False)
+    knobs = {"text": "review", "label": "stars", "tokens": "pattern", "pattern": r"\w+"}
+    tree["data"] = {"source": "text", "path": TABLE, **knobs}
+    Path("params.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
+    for arguments in (("generate",), ("prepare",), ("train", "forward")):
+        stage(*arguments)
+    Path("new.txt").write_text("so good?\nbad!\n", encoding="utf-8")
+    Path("new.csv").write_text("review\nso good?\nbad!\n", encoding="utf-8")
+    words = pd.DataFrame({"sequence": ["000001"] * 2 + ["000002"], "token": ["so", "good", "bad"]})
+    words.to_parquet("new.parquet", index=False)
+    Path("params.yaml").unlink()
+    predicted = []
+    for name in ("new.txt", "new.csv", "new.parquet"):
+        monkeypatch.setattr(
+            sys,
+            "argv",
+            ["birnn", "predict", name, "--model", "models/forward", "--output", "p.csv"],
+        )
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert ended.value.code == 0
+        predicted.append(Path("p.csv").read_text(encoding="utf-8"))
+    assert len(set(predicted)) == 1
+    assert predicted[0].startswith('"sequence","predicted","probability_1","probability_5"\n')
+
+
 def test_vectors_start_the_embedding(tree: Tree, stage: Stage) -> None:
     Path(VECTORS).write_text("bank 1 2 3\nabsent 4 5 6\nZürich 7 8 9\n", encoding="utf-8")
     tree["prepare"]["vectors"] = VECTORS
