@@ -14,7 +14,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from birnn import attempts, devices, drift, files, judging, metrics, params, promotion, tracking
+from birnn import (
+    attempts,
+    devices,
+    drift,
+    files,
+    judging,
+    metrics,
+    params,
+    promotion,
+    splits,
+    tracking,
+)
 from birnn import verdict as verdicts
 from birnn.attempts import Attempt
 from birnn.drift import Finding, Reference
@@ -174,7 +185,7 @@ def _nothing_fresh(number: int) -> Check:
 
 
 def _raw(attempt: Attempt, split: str) -> Iterator[Chunk]:
-    return judging.select(attempt.copy / RAW, split, attempt.chosen.prepare.splitting)
+    return splits.read(attempt.copy / RAW, split, **attempt.chosen.prepare.splitting)
 
 
 def _encoding(attempt: Attempt) -> Encoding:

@@ -3,7 +3,7 @@
 A model knows how to read raw sequences: its encoding is kept with it. So the champion answers anew
 for the sequences of today, and its figures of the past count for nothing.
 
-    rows = list(select(Path("data/raw"), "test", splitting))
+    rows = list(splits.read(Path("data/raw"), "test", **splitting))
     said = ask(Path("models/bidirectional"), rows, ["a", "b"], cpu, where="the champion")
     compared = take(said.answers, ~np.isin(contents(rows), trained_on))
 """
@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,13 +26,11 @@ import torch
 
 from birnn import (
     baselines,
-    files,
     inspection,
     model,
     operating_points,
     prediction,
     sequences,
-    splits,
     tables,
 )
 from birnn.encoding import Encoding
@@ -62,18 +59,6 @@ class Asked:
     answers: Answers
     encoded: list[Sequences]
     network: SequenceModel
-
-
-def select(raw: Path, split: str, splitting: Mapping[str, Any]) -> Iterator[Chunk]:
-    """Read the sequences of a split from `data/raw/`, chunk by chunk, as `prepare` chooses them.
-
-    Args:
-        raw: the folder.
-        split: `train`, `validation` or `test`.
-        splitting: what decides which they are; see `birnn.splits.assign`.
-    """
-    named = list(files.read_json(raw / "summary.json")["splits"])
-    return splits.select(tables.chunks(raw / "sequences.parquet"), split, named=named, **splitting)
 
 
 def sha256(chunks: Iterable[Chunk]) -> str:

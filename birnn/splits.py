@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from birnn import files, tables
 from birnn.errors import ParamsError
 
 
@@ -114,6 +117,20 @@ def select(
             lengths = np.diff(offsets)
             rows = table.filter(pa.array(np.repeat(kept, lengths))).combine_chunks()
             yield rows, np.concatenate([[0], np.cumsum(lengths[kept])])
+
+
+def read(
+    raw: Path, split: str, **splitting: Any
+) -> Iterator[tuple[pa.Table, npt.NDArray[np.int64]]]:
+    """Read the sequences of one split from `data/raw/`, chunk by chunk.
+
+    Args:
+        raw: the folder.
+        split: `train`, `validation` or `test`.
+        splitting: what decides which they are; see `assign`.
+    """
+    named = list(files.read_json(raw / "summary.json")["splits"])
+    return select(tables.chunks(raw / "sequences.parquet"), split, named=named, **splitting)
 
 
 def _position(name: str) -> float:

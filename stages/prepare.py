@@ -10,13 +10,9 @@ packing.json.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
 
 from birnn import buckets, encoding, errors, files, sequences, splits, tables, vectors
 from birnn.encoding import Encoding
@@ -31,9 +27,9 @@ def main() -> None:
     """Run the stage."""
     params = load()
     summary = files.read_json(RAW / "summary.json")
-    chosen = partial(rows_of, params, named=list(summary["splits"]))
+    splitting = params.prepare.splitting
     encoded = encoding.fit(
-        chosen("train"),
+        splits.read(RAW, "train", **splitting),
         task=summary["task"],
         scale=params.prepare.scale,
         frame=params.prepare.frame or 1,
@@ -43,7 +39,8 @@ def main() -> None:
     )
     pretrained = vectors_of(params.prepare.vectors, encoded)
     for split in tables.SPLITS:
-        flat = (encoded.encode(rows, offsets) for rows, offsets in chosen(split))
+        rows = splits.read(RAW, split, **splitting)
+        flat = (encoded.encode(table, offsets) for table, offsets in rows)
         sequences.write(flat, PREPARED / f"{split}.arrow")
     files.write_json(PREPARED / "encoding.json", encoded.to_json())
     vectors.write(pretrained, PREPARED / "vectors.safetensors")
@@ -62,14 +59,6 @@ def vectors_of(path: str | None, encoded: Encoding) -> Vectors:
     if encoded.vocabulary is None:
         raise ParamsError(f"prepare.vectors: expected null without tokens, found {path!r}")
     return vectors.of_vocabulary(path, encoded.vocabulary)
-
-
-def rows_of(
-    params: Params, split: str, *, named: list[str]
-) -> Iterator[tuple[pa.Table, npt.NDArray[np.int64]]]:
-    """Read the sequences of one split, chunk by chunk."""
-    chunks = tables.chunks(RAW / "sequences.parquet")
-    return splits.select(chunks, split, named=named, **params.prepare.splitting)
 
 
 def packing(params: Params) -> dict[str, object]:

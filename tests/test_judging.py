@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from birnn import files, judging, model, prediction, sequences
+from birnn import files, judging, model, prediction, sequences, splits
 from birnn.encoding import Encoding
 from birnn.errors import DataError
 from birnn.judging import Chunk
@@ -25,7 +25,7 @@ def encoding(prepared: Path) -> Encoding:
 
 @pytest.fixture
 def rows(prepared: Path) -> list[Chunk]:
-    return list(judging.select(prepared / "data/raw", "test", SPLITTING))
+    return list(splits.read(prepared / "data/raw", "test", **SPLITTING))
 
 
 def saved(encoding: Encoding, folder: Path, labels: list[str], seed: int = 0) -> Path:

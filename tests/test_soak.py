@@ -21,6 +21,7 @@ from birnn import (
     params,
     registry,
     retraining,
+    splits,
     workspace,
 )
 from birnn.errors import RetrainingError
@@ -146,7 +147,7 @@ def check_no_worse(service: Service, before: int, place: Path, tmp_path: Path) -
     """By the margin and what chance makes of a hundred sequences."""
     now = service.champion
     splitting = params.load().prepare.splitting
-    rows = list(judging.select(place / "data/raw", "test", splitting))
+    rows = list(splits.read(place / "data/raw", "test", **splitting))
     old, new = (service.accuracy(version, rows, tmp_path) for version in (before, now))
     assert new > old - MARGIN
 
@@ -165,7 +166,7 @@ def test_kills(place: Path, tmp_path: Path) -> None:
         checkout.write_table(place, recent(number))
         checkout.killed(context, place, seconds=float(rng.uniform(0.1, whole)))
         killed += attempts.state().exists()
-        rows = list(judging.select(place / "data/raw", "test", params.load().prepare.splitting))
+        rows = list(splits.read(place / "data/raw", "test", **params.load().prepare.splitting))
         assert service.accuracy(service.champion, rows, tmp_path) > 0.5
         decisions.read("decisions.jsonl")
         assert retrain() in ("promoted", "kept", "unchanged")

@@ -10,10 +10,10 @@ import yaml
 ROOT = Path(__file__).parents[1]
 FLOORS = [  # from the ground up; a file imports only from floors below its own
     "adam buckets checks console distributed errors losses notifications recurrent verdict",
-    "decisions devices files hashing metrics operating_points params reading schedule"
-    " significance splits",
+    "decisions devices files hashing metrics operating_points params reading schedule significance",
     "fingerprints history promotion scaling sequences spelling tables vectors",
-    "baselines batching checkpoint data_checks drift encoding figures inspection scoring sources",
+    "baselines batching checkpoint data_checks drift encoding figures inspection scoring sources"
+    " splits",
     "comparison ingestion model",
     "prediction tracking training",
     "trace",
