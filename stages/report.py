@@ -57,6 +57,7 @@ def main() -> None:
         "average": chosen.evaluate.average,
         "results": results,
         "summary": summary,
+        "frame": encoding.frame,
         "packing": files.read_json(PREPARED / "packing.json"),
         "verdict": concluded,
         "accents": {result.name: number % figures.ACCENTS for number, result in enumerate(results)},

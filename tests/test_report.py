@@ -161,6 +161,7 @@ def render(template: str, **changes: Any) -> str:
         "results": results,
         "accents": {one.name: number for number, one in enumerate(results)},
         "summary": {"sequences": 99, "steps": 321, "lengths": lengths, "labels": NAMES},
+        "frame": 1,
         "packing": {
             "sequences": {"train": 70, "validation": 14, "test": 15},
             "padding_at_random": 0.8125,
@@ -176,6 +177,12 @@ def render(template: str, **changes: Any) -> str:
         "knobs": [("train.learning_rate", "0.012")],
     }
     return report.render(template, **(content | changes))
+
+
+@pytest.mark.parametrize("frame", [1, 10])
+def test_lengths_of_framed_sequences_are_called_so(frame: int) -> None:
+    page = render("report.html.j2", frame=frame)
+    assert ("Lengths are in frames of 10 steps." in page) == (frame == 10)
 
 
 class Page(HTMLParser):
