@@ -369,11 +369,8 @@ def _by_place(results: Sequence[Result]) -> dict[str, str]:
         )
     }
     for end in results[0].by_position["counted_from"].unique():
-        tables = (
-            (one.name, one.by_position[one.by_position["counted_from"] == end]) for one in results
-        )
         drawn[f"from_{end}"] = figures.lines(
-            _dotted((name, _columns(table, "first", "accuracy")) for name, table in tables),
+            _dotted((one.name, _from(one.by_position, end)) for one in results),
             title=f"Accuracy by step, counted from the {end}",
             x=f"step, counted from the {end} of the sequence",
             y="accuracy",
