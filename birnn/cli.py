@@ -114,12 +114,13 @@ def check(
     from birnn.tables import whole_sequences
 
     data, skipped = ingestion.of_file(file, task), Skipped()
-    found = inspection.summary(
-        whole_sequences(ingestion.rows(data, skipped)),
-        lambda: whole_sequences(ingestion.rows(data, Skipped())),
-        task=data.task,
-        where=ingestion.name(data),
-    )
+    with skipped.told():
+        found = inspection.summary(
+            whole_sequences(ingestion.rows(data, skipped)),
+            lambda: whole_sequences(ingestion.rows(data, Skipped())),
+            task=data.task,
+            where=ingestion.name(data),
+        )
     for table in inspection.tables(found):
         Console().print(table)
     for line in (*skipped.sentences(), *inspection.notes(found)):
@@ -147,7 +148,8 @@ def predict(
     predicted = prediction.of_table(
         network, encoding, thresholds, rows, where=str(file), device=devices.choose(device)
     )
-    tables.export(predicted, output)
+    with skipped.told():
+        tables.export(predicted, output)
     for line in skipped.sentences():
         print(line, file=sys.stderr)
 

@@ -50,11 +50,20 @@ class RetrainingError(BirnnError):
 
 @contextmanager
 def reported() -> Iterator[None]:
-    """Turn a user's mistake into one line on standard error and exit status 1."""
+    """Turn a user's mistake into one line on standard error and exit status 1.
+
+    A path that the system refuses is one too: a folder in a file's place, a full disk, a name that
+    is too long.
+    """
     try:
         yield
     except BirnnError as error:
         print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None

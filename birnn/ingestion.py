@@ -24,18 +24,19 @@ from birnn.params import (
     TableData,
     TextData,
 )
-from birnn.reading import Skipped, fields, one_line
+from birnn.reading import Skipped, fields, kind, one_line
 from birnn.sources import arrays, conll, fasta, hmm, sktime, table, text
 
 SOURCES = {
     **dict.fromkeys((".parquet",), "table"),
-    **dict.fromkeys((".jsonl",), "text"),
+    **dict.fromkeys((".jsonl", ".ndjson"), "text"),
     **dict.fromkeys((".conllu", ".conll", ".bio", ".iob", ".iob2"), "conll"),
     **dict.fromkeys((".fasta", ".fa", ".fna", ".faa"), "fasta"),
     **dict.fromkeys((".npz",), "arrays"),
     **dict.fromkeys((".ts",), "sktime"),
 }
 TABLES = (".csv", ".tsv")
+POSITIONS = ("arrays", "sktime")  # where the features of a file have numbers for names
 PLACES = {
     *("path", "train", "validation", "test", "classes", "labels", "name"),
     *("max_steps", "longer"),
@@ -135,16 +136,36 @@ def unlabelled(
     Raises:
         DataError: the file is missing or broken, or of another kind.
     """
-    if known.get("source", "table") == "table" or _is_table(path):
+    source = known.get("source", "table")
+    if source == "table" or _is_table(path):
         return table.read(path, features)
-    return read(params.data({**known, "path": str(path)}), skipped, labelled=False)
+    kinds = {**SOURCES, **dict.fromkeys(TABLES, "text"), ".json": ""}
+    if kinds.get(kind(path), source) != source:
+        raise DataError(
+            f"{path}: expected a sequence table, or a file as in training (source {source}), "
+            f"found a name in {kind(path)}"
+        )
+    rows = read(params.data({**known, "path": str(path)}), skipped, labelled=False)
+    return _alike(rows, features, path) if source in POSITIONS else rows
 
 
 def _is_table(path: Path) -> bool:
-    suffix = Path(path.name.removesuffix(".gz")).suffix
-    if suffix in TABLES and path.is_file():
+    if kind(path) in TABLES and path.is_file():
         return "sequence" in _header(path)
-    return path.is_dir() or suffix == ".parquet"
+    return path.is_dir() or kind(path) == ".parquet"
+
+
+def _alike(
+    batches: Iterable[pa.RecordBatch], features: Collection[str], path: Path
+) -> Iterator[pa.RecordBatch]:
+    """Refuse other features than in training, where they have no names of their own."""
+    for batch in batches:
+        found = len(tables.feature_names(batch.schema))
+        if found != len(features):
+            raise DataError(
+                f"{path}: expected {len(features)} features as in training, found {found}"
+            )
+        yield batch
 
 
 def name(data: Data) -> str:
@@ -154,8 +175,8 @@ def name(data: Data) -> str:
             return ", ".join(classes.values())
         case SktimeData(name=str(shipped)):
             return shipped
-        case FileData(path=path, train=train):
-            return path or train or ""
+        case FileData():
+            return ", ".join(data.files.values())
         case _:
             return data.source
 
@@ -183,7 +204,7 @@ def of_file(path: Path, task: str | None = None) -> Data:
 
 
 def _source(path: Path) -> str:
-    suffix = Path(path.name.removesuffix(".gz")).suffix
+    suffix = kind(path)
     if suffix in TABLES and not path.is_dir():
         return _source_of_header(path)
     if not path.is_dir() and suffix not in SOURCES:
@@ -228,12 +249,16 @@ def _files(
         read_file: called with a path, and with what to put before ids that are only numbers.
     """
     for split, path in files.items():
+        empty = True
         for batch in read_file(path, f"{split}-" if split else ""):
+            empty = empty and not batch.num_rows
             if split and "split" in batch.schema.names:
                 raise DataError(f"{path}: expected no column `split` beside data.{split}; drop it")
             if split:
                 batch = batch.append_column("split", pa.array([split] * batch.num_rows))
-            yield tables.from_file(batch, path)
+            yield tables.from_file(batch, path, "step")
+        if empty and split:
+            raise DataError(f"{path}: expected sequences for data.{split}, found none")
 
 
 def _texts(data: TextData, *, labelled: bool, skipped: Skipped) -> Iterator[pa.RecordBatch]:
@@ -244,8 +269,12 @@ def _texts(data: TextData, *, labelled: bool, skipped: Skipped) -> Iterator[pa.R
         yield from _files(data.files, lambda path, prefix: _text(path, prefix, known, knobs))
         return
     for label, path in data.classes.items():
+        empty = True
         for batch in text.read_lines(path, label, **knobs):
-            yield tables.from_file(batch, path)
+            empty = empty and not batch.num_rows
+            yield tables.from_file(batch, path, "step")
+        if empty:
+            raise DataError(f"{path}: expected texts of the class {label!r}, found none")
 
 
 def _text(

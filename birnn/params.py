@@ -33,6 +33,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Name = Annotated[str, Field(min_length=1)]
 
 
 class Section(BaseModel):
@@ -82,10 +83,10 @@ class Bounded(Section):
 class FileData(Bounded):
     """One file, whose sequences `prepare` splits, or one for each official split."""
 
-    path: str | None = None
-    train: str | None = None
-    validation: str | None = None
-    test: str | None = None
+    path: Name | None = None
+    train: Name | None = None
+    validation: Name | None = None
+    test: Name | None = None
 
     @property
     def files(self) -> dict[str, str]:
@@ -103,6 +104,8 @@ class FileData(Bounded):
             raise ValueError("expected `train` and `test` together; one file alone is `path`")
         if self.validation is not None and self.train is None:
             raise ValueError("expected `train` and `test` beside `validation`")
+        if len(set(self.files.values())) < len(self.files):
+            raise ValueError("expected a file of its own for each split")
         return self
 
     def _ways_in(self) -> tuple[str, ...]:
@@ -143,9 +146,9 @@ class TextData(FileData):
 
     source: Literal["text"]
     task: Literal["classification"] = "classification"
-    classes: Annotated[dict[str, str], Field(min_length=1)] | None = None
-    text: str = "text"
-    label: str = "label"
+    classes: Annotated[dict[Name, Name], Field(min_length=1)] | None = None
+    text: Name = "text"
+    label: Name = "label"
     quotes: bool = True
     encoding: Encoding = "utf-8"
     tokens: Literal["whitespace", "pattern"] = "whitespace"
@@ -181,7 +184,7 @@ class FastaData(FileData):
     source: Literal["fasta"]
     task: Literal["classification"] = "classification"
     label_pattern: Pattern | None = None
-    labels: str | None = None
+    labels: Name | None = None
     kmer: Count = 1
     stride: Count = 1
 
@@ -206,7 +209,7 @@ class SktimeData(FileData):
 
     source: Literal["sktime"]
     task: Literal["classification"] = "classification"
-    name: str | None = None
+    name: Name | None = None
 
     def _ways_in(self) -> tuple[str, ...]:
         return ("name", "path", "train")
@@ -241,7 +244,7 @@ class Prepare(Section):
     frame: Count | None = None
     min_count: Count = 1
     lowercase: bool = False
-    vectors: str | None = None
+    vectors: Name | None = None
 
     @model_validator(mode="after")
     def _one_fold_of_several(self) -> Prepare:
@@ -362,7 +365,7 @@ class Retrain(Section):
     """
 
     when: Literal["schedule", "data", "drift"] = "schedule"
-    refresh: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)] | None = None
+    refresh: Annotated[list[Name], Field(min_length=1)] | None = None
     aim: Literal["superior", "not_inferior"] = "superior"
     margin: Share = 0.01
     class_margin: Share = 0.05
@@ -411,6 +414,8 @@ def load(path: str | Path = "params.yaml") -> Params:
         return Params.model_validate(tree)
     except FileNotFoundError:
         raise ParamsError(f"{path}: no such file; copy one from examples/") from None
+    except OSError as error:
+        raise ParamsError(f"{path}: expected a file of params, found: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ParamsError(f"{path}: expected YAML, found {_one_line(error)}") from None
     except ValidationError as error:

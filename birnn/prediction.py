@@ -120,7 +120,7 @@ def of_table(
     Raises:
         DataError: a column is missing, or the table is not in order; see `birnn.tables.checked`.
     """
-    chosen = (_columns(batch, encoding.columns, where) for batch in batches)
+    chosen = (columns(batch, encoding.columns, where) for batch in batches)
     rows = tables.checked(chosen, task=encoding.task, where=where, labelled=False)
     for chunk, offsets in tables.whole_sequences(rows):
         sequences = encoding.encode(chunk, offsets)
@@ -128,9 +128,17 @@ def of_table(
         yield table(sequences, encoding, thresholds, shares, labelled=False)
 
 
-def _columns(batch: pa.RecordBatch, needed: list[str], where: str) -> pa.RecordBatch:
+def columns(
+    batch: pa.RecordBatch, needed: list[str], where: str, *, also: str = ""
+) -> pa.RecordBatch:
+    """Keep the columns that a model reads, and `also` another one where it is there.
+
+    Raises:
+        DataError: one is missing, or there twice.
+    """
+    tables.check_doubled(batch.schema.names, where)
     for name in needed:
         if name not in batch.schema.names:
             found = ", ".join(batch.schema.names)
             raise DataError(f"{where}: expected a column `{name}` as in training, found {found}")
-    return batch.select(needed)
+    return batch.select([*needed, *({also} & set(batch.schema.names))])

@@ -8,14 +8,16 @@ from __future__ import annotations
 import csv
 import gzip
 import re
+import sys
 import zlib
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from birnn.errors import DataError
+from birnn.errors import BirnnError, DataError
 
 LONGEST_FIELD = 1 << 26  # characters; what an opening quote without its end may swallow
 SURROGATES = re.compile("[\ud800-\udfff]")
@@ -33,6 +35,16 @@ class Skipped:
         self.counts[what] += count
         self.first.setdefault(what, place)
 
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """Where the block fails, say on standard error what was left out: it may be the cause."""
+        try:
+            yield
+        except BirnnError:
+            for line in self.sentences():
+                print(line, file=sys.stderr)
+            raise
+
     def sentences(self) -> list[str]:
         """One line for each kind of thing."""
         return [
@@ -41,42 +53,60 @@ class Skipped:
         ]
 
 
-def lines(path: str | Path, encoding: str = "utf-8") -> Iterator[str]:
+def lines(path: str | Path, encoding: str | None = None) -> Iterator[str]:
     """Read a text file line by line, line ends included; a name in `.gz` is decompressed.
 
-    Only a line feed ends a line, so that their number is that of `wc -l`.
+    Only a line feed ends a line, so that their number is that of `wc -l`. A byte order mark is
+    passed over.
+
+    Args:
+        path: the file.
+        encoding: what `data.encoding` says; UTF-8 where None, and params have no such key.
 
     Raises:
-        DataError: the file is missing, cut or not gzip, or a line is not in the encoding.
+        DataError: the file is missing, cut or not gzip, or a line is not in the encoding or holds
+            the line ends of an old Mac, which would make one line of many.
     """
     try:
-        with opened(path, encoding) as file:
-            yield from file
+        with opened(path, encoding or "utf-8") as file:
+            for number, line in enumerate(file, 1):
+                if "\r" in line and "\r" in line.rstrip("\r\n"):
+                    raise DataError(
+                        f"{path}, line {number}: expected a line feed at the end of each line, "
+                        "found a carriage return within; save it with the line ends of Unix"
+                    )
+                yield line.removeprefix("\ufeff") if number == 1 else line
     except UnicodeError as error:
-        line = _undecodable(path, encoding)
-        place = f", line {line}" if line else ""
+        line_number = _undecodable(path, encoding or "utf-8")
+        place = f", line {line_number}" if line_number else ""
+        hint = "save it as UTF-8" + ("" if encoding is None else ", or name its data.encoding")
         raise DataError(
-            f"{path}{place}: expected text in {encoding}, found {error.args[-1]}; "
-            "name its encoding, or save it as UTF-8"
+            f"{path}{place}: expected text in {encoding or 'utf-8'}, found {error.args[-1]}; {hint}"
         ) from None
     except FileNotFoundError:
         raise DataError(missing(path)) from None
     except (EOFError, OSError, zlib.error) as error:
-        kind = "gzip" if str(path).endswith(".gz") else "a text file"
-        raise DataError(f"{path}: expected {kind}, found: {one_line(error)}") from None
+        expected = "gzip" if str(path).lower().endswith(".gz") else "a text file"
+        raise DataError(f"{path}: expected {expected}, found: {one_line(error)}") from None
 
 
 def fields(
-    path: str | Path, encoding: str = "utf-8", *, quotes: bool = True, skipped: Skipped
+    path: str | Path,
+    encoding: str | None = None,
+    *,
+    quotes: bool = True,
+    hint: str = "",
+    skipped: Skipped,
 ) -> Iterator[tuple[int, list[str]]]:
     """Read a CSV or TSV file row by row, its header first.
 
     Args:
         path: a name in `.tsv` or `.tsv.gz` stands for tabs, any other for commas.
-        encoding: of the file.
+        encoding: see `lines`.
         quotes: whether quotes may enclose a field; if not, they are characters like others. In a
             TSV file they may not enclose the end of a line: such a quote is more likely a plain
             character, and would swallow rows.
+        hint: what else may be done about quotes that do not close.
         skipped: counts empty lines.
 
     Yields:
@@ -86,7 +116,7 @@ def fields(
         DataError: names the line whose quotes do not close, or which has too few or many fields.
     """
     csv.field_size_limit(LONGEST_FIELD)
-    delimiter = "\t" if str(path).removesuffix(".gz").endswith(".tsv") else ","
+    delimiter = "\t" if kind(path) == ".tsv" else ","
     reader = csv.reader(
         lines(path, encoding),
         delimiter=delimiter,
@@ -107,7 +137,6 @@ def fields(
             else:
                 yield last, row
     except csv.Error as error:
-        hint = "; if quotes are plain characters, set data.quotes: false" if quotes else ""
         raise DataError(
             f"{path}, line {reader.line_num}: expected fields, found: {one_line(error)}{hint}"
         ) from None
@@ -115,7 +144,12 @@ def fields(
 
 def missing(path: str | Path) -> str:
     """What is said of a file that is not there."""
-    return f"{path}: no such file; put it there, or correct data.path"
+    return f"{path}: no such file; put it there, or correct the path"
+
+
+def kind(path: str | Path) -> str:
+    """The ending of a name that says what is in the file, in small letters and without `.gz`."""
+    return Path(Path(path).name.lower().removesuffix(".gz")).suffix
 
 
 def one_line(found: object) -> str:
@@ -124,11 +158,10 @@ def one_line(found: object) -> str:
 
 
 def opened(path: str | Path, encoding: str, errors: str = "strict") -> IO[str]:
-    """Open a text file, compressed or not; a byte order mark is passed over."""
-    with_mark = "utf-8-sig" if encoding.lower().replace("_", "-") in ("utf-8", "utf8") else encoding
-    if str(path).endswith(".gz"):
-        return gzip.open(path, "rt", encoding=with_mark, errors=errors, newline="\n")
-    return Path(path).open(encoding=with_mark, errors=errors, newline="\n")
+    """Open a text file, compressed or not."""
+    if str(path).lower().endswith(".gz"):
+        return gzip.open(path, "rt", encoding=encoding, errors=errors, newline="\n")
+    return Path(path).open(encoding=encoding, errors=errors, newline="\n")
 
 
 def _undecodable(path: str | Path, encoding: str) -> int | None:

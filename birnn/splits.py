@@ -16,7 +16,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from birnn import files, tables
-from birnn.errors import ParamsError
+from birnn.errors import DataError, ParamsError
+
+VERBS = {"train": "train on", "validation": "validate on", "test": "test on"}
 
 
 def assign(
@@ -128,9 +130,22 @@ def read(
         raw: the folder.
         split: `train`, `validation` or `test`.
         splitting: what decides which they are; see `assign`.
+
+    Raises:
+        DataError: there are none.
     """
-    named = list(files.read_json(raw / "summary.json")["splits"])
-    return select(tables.chunks(raw / "sequences.parquet"), split, named=named, **splitting)
+    summary = files.read_json(raw / "summary.json")
+    chunks = tables.chunks(raw / "sequences.parquet")
+    empty = True
+    for chunk in select(chunks, split, named=list(summary["splits"]), **splitting):
+        empty = False
+        yield chunk
+    if empty:
+        mend = "add some" if split in summary["splits"] else "add sequences, or raise its share"
+        raise DataError(
+            f"prepare.split: expected sequences to {VERBS[split]}, found none of "
+            f"{summary['sequences']} in the {split} split; {mend}"
+        )
 
 
 def _position(name: str) -> float:

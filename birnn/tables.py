@@ -12,8 +12,10 @@ Everything streams: what is held is a chunk of rows and the ids that were seen.
 
 from __future__ import annotations
 
+import math
+import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -33,10 +35,13 @@ Mask = npt.NDArray[np.bool_]
 
 SPLITS = ("train", "validation", "test")
 TEXT_COLUMNS = ("sequence", "group", "split", "token", "label")
+ROW_NUMBERS = re.compile(r"__index_level_\d+__")
 CHUNK_ROWS = 1 << 17
 MOST_STEPS = 2**31
-FILE = b"birnn.file"
-"""Where a batch's schema metadata may name the file that its rows come from."""
+EXACT = 2**24  # up to which float32 holds each whole number
+MOST_ROUNDED = 0.01  # of its span in a batch, by which a feature may change as it becomes float32
+FILE, UNIT = b"birnn.file", b"birnn.unit"
+"""Where a batch's schema metadata may name the file that its rows come from, and what they are."""
 
 
 def feature_names(schema: pa.Schema) -> list[str]:
@@ -90,11 +95,13 @@ class _Place:
     """Where a batch lies: its file, and how many rows of the file come before it."""
 
     def __init__(self, where: str) -> None:
-        self.where, self.rows, self.total = where, 0, 0
+        self.where, self.unit, self.rows, self.total = where, "row", 0, 0
 
     def enter(self, batch: pa.RecordBatch) -> None:
         """Take up the batch's file, if it names one."""
-        where = (batch.schema.metadata or {}).get(FILE, self.where.encode()).decode()
+        noted = batch.schema.metadata or {}
+        where = noted.get(FILE, self.where.encode()).decode()
+        self.unit = noted.get(UNIT, self.unit.encode()).decode()
         if where != self.where:
             self.where, self.rows = where, 0
 
@@ -107,7 +114,7 @@ class _Place:
 
     def row(self, row: int | np.integer[Any]) -> str:
         """Name a row of the batch."""
-        return f"{self.where}, row {self.rows + int(row) + 1}"
+        return f"{self.where}, {self.unit} {self.rows + int(row) + 1}"
 
 
 def _unlike(batch: pa.RecordBatch, names: list[str], place: _Place) -> bool:
@@ -122,11 +129,17 @@ def _unlike(batch: pa.RecordBatch, names: list[str], place: _Place) -> bool:
     return bool(found != names)
 
 
-def from_file(batch: pa.RecordBatch, path: str | Path) -> pa.RecordBatch:
-    """Note the file that rows come from, for messages, unless that is known already."""
+def from_file(batch: pa.RecordBatch, path: str | Path, unit: str = "row") -> pa.RecordBatch:
+    """Note for messages where rows come from, unless that is known already.
+
+    Args:
+        batch: the rows.
+        path: their file.
+        unit: what to call them: `row` where they are the file's own, `step` where it has none.
+    """
     if FILE in (batch.schema.metadata or {}):
         return batch
-    return batch.replace_schema_metadata({FILE: str(path)})
+    return batch.replace_schema_metadata({FILE: str(path), UNIT: unit})
 
 
 def check_columns(schema: pa.Schema, where: str, *, labelled: bool = True) -> None:
@@ -136,27 +149,42 @@ def check_columns(schema: pa.Schema, where: str, *, labelled: bool = True) -> No
         DataError: names the column that is missing, doubled, or one too many.
     """
     names = schema.names
+    check_doubled(names, where)
     for name in names:
         if set(name) & {"\n", "\r"}:
             raise DataError(f"{where}: expected names of columns in one line, found {name!r}")
+        if not name or ROW_NUMBERS.fullmatch(name):
+            raise DataError(
+                f"{where}: expected a name for each column, found {name!r}; if these are the row "
+                "numbers of pandas, save with index=False"
+            )
     found = "found " + ", ".join(names)
     for name in ("sequence", "label") if labelled else ("sequence",):
         if name not in names:
             raise DataError(f"{where}: expected a column `{name}`, {found}")
-    doubled = sorted({name for name in names if names.count(name) > 1})
-    if doubled:
-        raise DataError(f"{where}: expected each column once, found `{doubled[0]}` twice")
     if "token" not in names and not feature_names(schema):
         raise DataError(f"{where}: expected `token` or at least one feature column, {found}")
 
 
+def check_doubled(names: Sequence[str], where: str) -> None:
+    """Refuse columns that have one name.
+
+    Raises:
+        DataError: names the first of them.
+    """
+    for name in names:
+        if names.count(name) > 1:
+            raise DataError(f"{where}: expected each column once, found `{name}` twice")
+
+
 def _typed(batch: pa.RecordBatch, place: _Place) -> pa.RecordBatch:
     """The columns that the table has, in its order and types."""
-    where, rows = place.where, place.rows
     text = [name for name in TEXT_COLUMNS if name in batch.schema.names]
-    columns = {name: text_column(batch[name], f"column `{name}`", where, rows) for name in text}
+    columns = {
+        name: text_column(batch[name], f"column `{name}`", place.where, place.rows) for name in text
+    }
     for name in feature_names(batch.schema):
-        columns[name] = _numbers(batch[name], f"column `{name}`", where, rows)
+        columns[name] = _numbers(batch[name], f"column `{name}`", place)
     return pa.RecordBatch.from_pydict(columns)
 
 
@@ -188,20 +216,43 @@ def text_column(column: pa.Array, name: str, where: str, rows: int) -> pa.Array:
     return column
 
 
-def _numbers(column: pa.Array, name: str, where: str, rows: int) -> pa.Array:
+def _numbers(column: pa.Array, name: str, place: _Place) -> pa.Array:
+    where = place.where
     kind = column.type
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
         raise DataError(f"{where}, {name}: expected numbers, found {kind}; drop or encode it")
-    column = column.cast(pa.float32(), safe=False)
-    bad = ~np.isfinite(column.to_numpy(zero_copy_only=False))
+    stored = column.cast(pa.float32(), safe=False)
+    values = stored.to_numpy(zero_copy_only=False)
+    bad = ~np.isfinite(values)
     if bad.any():
         row = int(bad.argmax())
         found = column[row].as_py()
+        shown = "nothing" if found is None else f"{found}"
+        if found is not None and math.isfinite(found):
+            shown += ", too large for float32"
         raise DataError(
-            f"{where}, row {rows + row + 1}, {name}: expected a finite number, "
-            f"found {'nothing' if found is None else found}; fill it in or drop the sequence"
+            f"{place.row(row)}, {name}: expected a finite number, found {shown}; fill it in or "
+            "drop the sequence"
         )
-    return column
+    if np.abs(values).max() > EXACT:
+        _check_rounding(
+            column.to_numpy(zero_copy_only=False).astype(np.float64), values, name, place
+        )
+    return stored
+
+
+def _check_rounding(
+    exact: npt.NDArray[np.float64], stored: npt.NDArray[np.float32], name: str, place: _Place
+) -> None:
+    """Refuse times and the like, whose digits that tell them apart float32 does not hold."""
+    error = np.abs(exact - stored)
+    if error.max() > MOST_ROUNDED * np.ptp(exact):
+        row = int(error.argmax())
+        raise DataError(
+            f"{place.row(row)}, {name}: expected numbers that float32 tells apart, found "
+            f"{exact[row]:.0f}, which it holds as {stored[row]:.0f}; subtract a constant, such as "
+            "the first one"
+        )
 
 
 class _Order:
@@ -248,7 +299,7 @@ class _Order:
             first = int(again.argmax())
             raise DataError(
                 f"{place.row(starts[first])}: sequence {ids[first].as_py()!r} goes on after "
-                "another one began; give each sequence its own id and keep its rows together"
+                f"another one began; give each its own id and keep its {place.unit}s together"
             )
 
     def _check_splits(self, batch: pa.RecordBatch, starts: Rows, place: _Place) -> None:
@@ -374,7 +425,14 @@ def value_counts(column: pa.ChunkedArray) -> dict[str, int]:
 def natural_order(names: Iterable[str]) -> list[str]:
     """Sort names as a person would: as numbers where all are numbers, else by the alphabet."""
     ordered = sorted(names)
-    return sorted(ordered, key=int) if all(name.isdecimal() for name in ordered) else ordered
+    numbers = all(name.isdecimal() for name in ordered)
+    return sorted(ordered, key=_size) if numbers else ordered
+
+
+def _size(number: str) -> tuple[int, str]:
+    """What orders numbers as `int` does, which refuses more than 4300 digits."""
+    digits = number.lstrip("0")
+    return len(digits), digits
 
 
 def export(batches: Iterable[pa.Table], path: Path) -> None:

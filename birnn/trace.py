@@ -401,7 +401,7 @@ def find(
     Raises:
         DataError: there is no such sequence, or the table is not one that the model can read.
     """
-    chosen = (_columns(batch, encoding, where) for batch in batches)
+    chosen = (prediction.columns(batch, encoding.columns, where, also="label") for batch in batches)
     rows = tables.checked(chosen, task=encoding.task, where=where, labelled=False)
     for chunk, offsets in tables.whole_sequences(rows):
         heads = chunk["sequence"].take(pa.array(offsets[:-1])).to_pylist()
@@ -411,15 +411,6 @@ def find(
             found = encoding.encode(chunk.slice(start, end - start), np.array([0, end - start]))
             return found, "label" in chunk.schema.names
     raise DataError(f"{where}, column `sequence`: expected {sequence!r}, found no row with it")
-
-
-def _columns(batch: pa.RecordBatch, encoding: Encoding, where: str) -> pa.RecordBatch:
-    names = batch.schema.names
-    if missing := [name for name in encoding.columns if name not in names]:
-        raise DataError(
-            f"{where}: expected a column `{missing[0]}` as in training, found {', '.join(names)}"
-        )
-    return batch.select([*encoding.columns, *(["label"] if "label" in names else [])])
 
 
 def on_terminal(found: Trace) -> list[Table]:

@@ -24,7 +24,7 @@ def main() -> None:
     """Run the stage."""
     params, skipped = load(), Skipped()
     data, where = params.data, ingestion.name(params.data)
-    with files.replacing(RAW / "sequences.parquet") as path:
+    with skipped.told(), files.replacing(RAW / "sequences.parquet") as path:
         tables.write(ingestion.rows(data, skipped), path)
         written = partial(tables.chunks, path)
         summary = inspection.summary(written(), written, task=data.task, where=where)

@@ -100,6 +100,32 @@ class TestPredict:
         shutil.move(place / "models/bidirectional", place / "other")
         assert birnn("predict", "new.csv", "--model", "other").status == 0
 
+    def test_says_what_was_left_out_where_nothing_is_left(self, place: Path, birnn: Birnn) -> None:
+        (place / "t.csv").write_text("text,label\n,p\nhi,q\n,p\n")
+        ended = birnn("check", "t.csv")
+        assert ended.status == 1
+        first, last = ended.err.splitlines()
+        assert first == "left out: texts without a token, 2 in all, the first in t.csv, line 2"
+        assert last.startswith("error: t.csv, column `label`: expected two classes or more")
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ("check", "folder.yaml"),
+            ("check", "x" * 300),
+            ("predict", "new.csv", "--output", "new.csv/out.csv"),
+            ("predict", "new.csv", "--model", "new.csv"),
+        ],
+    )
+    def test_a_path_that_cannot_be(
+        self, place: Path, birnn: Birnn, arguments: tuple[str, ...]
+    ) -> None:
+        (place / "folder.yaml").mkdir()
+        ended = birnn(*arguments)
+        assert (ended.status, ended.out) == (1, "")
+        assert ended.err.startswith("error: ")
+        assert ended.err.count("\n") == 1
+
 
 class TestScore:
     @pytest.fixture

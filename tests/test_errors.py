@@ -1,5 +1,7 @@
 """A user's mistake is one line and status 1; everything else keeps its traceback."""
 
+from pathlib import Path
+
 import pytest
 
 from birnn.errors import (
@@ -20,6 +22,18 @@ def test_a_mistake_ends_in_one_line(
         raise error("x.csv, row 3: expected a number, found 'a'")
     assert stopped.value.code == 1
     assert capsys.readouterr() == ("", "error: x.csv, row 3: expected a number, found 'a'\n")
+
+
+def test_a_path_that_the_system_refuses_is_one_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit) as stopped, reported():
+        (tmp_path / "file" / "below").mkdir()
+    assert stopped.value.code == 1
+    assert capsys.readouterr() == ("", f"error: {tmp_path}/file/below: Not a directory\n")
+    with pytest.raises(ConnectionError), reported():
+        raise ConnectionError("of a library, without a path")
 
 
 def test_an_interrupt_has_its_usual_status(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from birnn import ingestion, params
+from birnn import ingestion, params, tables
 from birnn.errors import DataError
 from birnn.reading import Skipped
 
@@ -66,6 +66,18 @@ class TestOfficialSplits:
         with pytest.raises(DataError, match=r"a\.csv: expected no column `split` beside data\.tra"):
             rows(source="table", task="tagging", train="a.csv", test="b.csv")
 
+    @pytest.mark.parametrize("empty", ["train", "test"])
+    def test_a_file_without_sequences(self, empty: str) -> None:
+        Path(f"{empty}.csv").write_text("text,label\n")
+        with pytest.raises(DataError, match=rf"{empty}\.csv: expected sequences for data\.{empty}"):
+            rows(source="text", train="train.csv", test="test.csv")
+
+    def test_a_class_without_texts(self) -> None:
+        Path("a.txt").write_text("good\n")
+        Path("b.txt").touch()
+        with pytest.raises(DataError, match=r"b\.txt: expected texts of the class 'b', found none"):
+            rows(source="text", classes={"a": "a.txt", "b": "b.txt"})
+
     def test_an_id_in_two_files_is_refused(self) -> None:
         for name in ("a.csv", "b.csv"):
             Path(name).write_text("sequence,x,label\ns,1,a\nt,2,b\n")
@@ -99,7 +111,7 @@ class TestLongSequences:
         path = tmp_path / "t.csv"
         path.write_text(TEXT)
         section: dict[str, Any] = {"source": "text", "path": str(path), "max_steps": 1}
-        with pytest.raises(DataError, match=r"row 2: expected up to 1 steps \(data.max_steps\)"):
+        with pytest.raises(DataError, match=r"step 2: expected up to 1 steps \(data.max_steps\)"):
             rows(**section)
         skipped = Skipped()
         assert rows(skipped, **section, longer="cut")["token"].to_pylist() == ["a", "b"]
@@ -201,13 +213,14 @@ class TestToPredict:
         path = tmp_path / name
         path.write_bytes(labelled)
         known = rows(**section, path=str(path)).drop_columns(["label"])
+        features = tables.feature_names(known.schema)
         read_as = ingestion.reading(params.data({**section, "train": "a", "test": "b"}))
         path.write_bytes(unlabelled)
-        found = pa.Table.from_batches(ingestion.unlabelled(path, read_as, [], Skipped()))
+        found = pa.Table.from_batches(ingestion.unlabelled(path, read_as, features, Skipped()))
         columns = [column for column in known.column_names if column != "group"]
         assert found.to_pydict() == known.select(columns).to_pydict()
         path.write_bytes(labelled)
-        again = pa.Table.from_batches(ingestion.unlabelled(path, read_as, [], Skipped()))
+        again = pa.Table.from_batches(ingestion.unlabelled(path, read_as, features, Skipped()))
         ids = [] if section["source"] != "fasta" else ["sequence"]  # which the class is part of
         assert again.drop_columns(ids).to_pydict() == found.drop_columns(ids).to_pydict()
 
@@ -238,6 +251,21 @@ class TestToPredict:
         known = {"source": source} if source else {}
         found = pa.Table.from_batches(ingestion.unlabelled(path, known, [], Skipped()))
         assert found.to_pydict() == frame.to_dict("list")
+
+    @pytest.mark.parametrize(
+        ("source", "name"),
+        [("text", "t.conllu"), ("text", "t.json"), ("conll", "t.csv"), ("fasta", "t.JSONL")],
+    )
+    def test_a_file_of_another_kind(self, tmp_path: Path, source: str, name: str) -> None:
+        (tmp_path / name).write_text("a,b\n")
+        with pytest.raises(DataError, match="expected a sequence table, or a file as in training"):
+            list(ingestion.unlabelled(tmp_path / name, {"source": source}, [], Skipped()))
+
+    @pytest.mark.parametrize("features", [["dim_0"], ["dim_0", "dim_1", "dim_2"]])
+    def test_another_number_of_dimensions(self, tmp_path: Path, features: list[str]) -> None:
+        (tmp_path / "t.ts").write_bytes(HEAD + b"1,2:3,4:p\n")
+        with pytest.raises(DataError, match=rf"t\.ts: expected {len(features)} features as in tr"):
+            list(ingestion.unlabelled(tmp_path / "t.ts", {"source": "sktime"}, features, Skipped()))
 
     def test_made_data_have_no_files(self) -> None:
         assert ingestion.reading(params.load(ROOT / "params.yaml").data) == {}

@@ -364,6 +364,11 @@ NO_SOURCES: dict[str, tuple[dict[str, Any], str]] = {
     "nothing to open": ({"source": "sktime"}, "expected one of `name`, `path`, `train`"),
     "two to open": ({"source": "sktime", "name": "A", "train": "a.ts"}, "one of `name`, `path`"),
     "a test alone": ({"source": "sktime", "name": "A", "test": "b.ts"}, "`train` and `test` toge"),
+    "a file for two splits": (
+        {"source": "text", "train": "a.csv", "test": "a.csv"},
+        "expected a file of its own for each split",
+    ),
+    "no name": ({"source": "text", "path": ""}, "data.path"),
     "series that are tagged": ({"source": "sktime", "task": "tagging", "name": "A"}, "data.task"),
 }
 

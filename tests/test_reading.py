@@ -44,9 +44,21 @@ class TestLines:
         assert list(reading.lines(path, encoding)) == ["é\n", "b\n", "\n", "c"]
 
     def test_only_a_line_feed_ends_one(self, tmp_path: Path) -> None:
-        content = "a\x85b\rc\u2028d\x0ce\r\nf"
+        content = "a\x85b\u2028c\x0cd\r\ne"
         path = write(tmp_path, content.encode())
-        assert list(reading.lines(path)) == ["a\x85b\rc\u2028d\x0ce\r\n", "f"]
+        assert list(reading.lines(path)) == ["a\x85b\u2028c\x0cd\r\n", "e"]
+
+    @pytest.mark.parametrize("content", [b"a\rb\rc\r", b"a\rb\n", b"a\rb"])
+    def test_those_of_an_old_mac_are_refused(self, tmp_path: Path, content: bytes) -> None:
+        path = write(tmp_path, b"x\r\n" + content)
+        expected = ", line 2: expected a line feed at the end of each line, found a carriage return"
+        assert complaint(path).startswith(expected)
+
+    @pytest.mark.parametrize("encoding", [None, "utf-8", "U8", "cp65001", "utf_16_le", "utf-16"])
+    def test_a_byte_order_mark_is_no_text(self, tmp_path: Path, encoding: str | None) -> None:
+        mark = "" if encoding == "utf-16" else "\ufeff"
+        path = write(tmp_path, f"{mark}a\nb\n".encode(encoding or "utf-8"))
+        assert list(reading.lines(path, encoding)) == ["a\n", "b\n"]
 
     @pytest.mark.parametrize("name", ["t.txt", "t.txt.gz"])
     def test_the_first_that_is_not_in_the_encoding_is_named(
@@ -71,7 +83,7 @@ class TestLines:
         assert complaint(tmp_path / "t.gz").startswith(": expected gzip, found: Not a gzipped file")
 
     def test_a_missing_file(self, tmp_path: Path) -> None:
-        expected = ": no such file; put it there, or correct data.path"
+        expected = ": no such file; put it there, or correct the path"
         assert complaint(tmp_path / "t.txt") == expected
 
     def test_a_folder(self, tmp_path: Path) -> None:
@@ -98,7 +110,7 @@ class TestFields:
             (b"a\tb\n1\t2\t3\n", "line 2: expected 2 fields, found 3: "),
             (b'a\tb\n"x\ty\nz"\t2\n', "line 3: expected fields, found: a quote that encloses"),
             (b'a\tb\n"x" y\t2\n', "line 2: expected fields, found: ' ' expected after"),
-            (b'a\tb\n"x\t2\n', "line 2: expected fields, found: unexpected end of data; if"),
+            (b'a\tb\n"x\t2\n', "line 2: expected fields, found: unexpected end of data"),
         ],
     )
     def test_that_are_wrong(self, tmp_path: Path, content: bytes, message: str) -> None:

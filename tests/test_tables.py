@@ -99,6 +99,15 @@ MISTAKES = {
         changed(label=[b"p", b"\xff", b"p", b"p"]),
         "t.csv, column `label`, after row 0: expected UTF-8 text, found",
     ),
+    "times that float32 cannot tell apart": (
+        changed(x=[1_700_000_000, 1_700_000_001, 1_700_000_002, 1_700_000_003]),
+        "t.csv, row 4, column `x`: expected numbers that float32 tells apart, found 1700000003, "
+        "which it holds as 1700000000; subtract a constant",
+    ),
+    "a number that float32 does not hold": (
+        changed(x=[1.0, 1e39, 2.0, 3.0]),
+        "t.csv, row 2, column `x`: expected a finite number, found 1e+39, too large for float32",
+    ),
     "interleaved": (
         changed(sequence=["a", "b", "a", "c"]),
         "t.csv, row 3: sequence 'a' goes on after another one began; give each",
@@ -162,6 +171,10 @@ class TestTypes:
         assert table.schema == pa.schema(text | features)
         assert table["sequence"].to_pylist() == ["7", "7", "8", "9"]
         assert table["z"].to_pylist() == np.array([0.1, 0.2, 0.3, 0.4], np.float32).tolist()
+
+    @pytest.mark.parametrize("x", [[1e30, 2e30, 3e30, 9e30], [2**30] * 4, [2**24, 2**25, 0, 1]])
+    def test_large_numbers(self, x: list[float]) -> None:
+        assert check(changed(x=x))["x"].to_pylist() == [np.float32(one) for one in x]
 
     def test_tokens(self) -> None:
         tokens = ["NA", "1", "null", " "]
@@ -385,6 +398,7 @@ class TestChunks:
     [
         (["10", "9", "1"], ["1", "9", "10"]),
         (["c10", "c9"], ["c10", "c9"]),
+        (["1" * 5000, "2"], ["2", "1" * 5000]),
         (["10", "9", "NA"], ["10", "9", "NA"]),
         (["b", "B", "é"], ["B", "b", "é"]),
     ],

@@ -69,12 +69,18 @@ def read(
 def task_of(path: str | Path) -> str:
     """Tell the task by the shape of `labels`, if it can be told; see `read`."""
     try:
-        with zipfile.ZipFile(path) as file, file.open("labels.npy") as labels:
-            shape = _header(labels).shape
-        with zipfile.ZipFile(path) as file, file.open("lengths.npy") as lengths:
-            return "classification" if shape == _header(lengths).shape else "tagging"
+        with zipfile.ZipFile(path) as file:
+            labels = _shape(file, "labels")
+            alone = "lengths.npy" not in file.namelist()
+            sequences = _shape(file, "values")[:1] if alone else _shape(file, "lengths")
     except BROKEN:
         return "classification"
+    return "classification" if labels == sequences else "tagging"
+
+
+def _shape(file: zipfile.ZipFile, name: str) -> tuple[int, ...]:
+    with file.open(f"{name}.npy") as member:
+        return _header(member).shape
 
 
 class _Arrays:
@@ -166,7 +172,8 @@ class _Arrays:
         if header.dtype.kind not in kinds:
             known = {NUMBERS: "numbers", TEXTS: "text or whole numbers"}
             expected = known.get(kinds, "whole numbers")
-            hint = "; join lists of different lengths" if header.dtype.hasobject else ""
+            mend = "join lists of different lengths" if kinds == NUMBERS else "save .astype(str)"
+            hint = f"; {mend}" if header.dtype.hasobject else ""
             self._refuse(name, expected + hint, header.dtype)
         size = int(np.prod(header.shape, dtype=object)) * header.dtype.itemsize
         rest = self.file.getinfo(f"{name}.npy").file_size - start

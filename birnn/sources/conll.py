@@ -10,9 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain, count
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 
 from birnn import hashing
@@ -22,7 +24,8 @@ from birnn.reading import Skipped, lines
 
 BATCH_TOKENS = 1 << 16
 NAMED = re.compile(r"#\s*(sent_id|newdoc|newdoc id)\s*(?:=\s*(.*\S))?\s*$")
-NODE = re.compile(r"(\d+)(?:([-.])\d+)?")
+KNOWN = re.compile(r"#\s*(?:(?:sent_id|text|newpar|newdoc id)\s*=|newdoc\s*$|newpar\s*$)")
+NODE = re.compile(r"(\d{1,9})(?:([-.])\d{1,9})?")
 DOCUMENT = "-DOCSTART-"
 
 
@@ -35,7 +38,7 @@ class Format(NamedTuple):
         label: the label's column, from 1; -1 is the last, and None means that there is none.
         tabs: whether tabs alone separate columns, not any blanks.
         comments: whether each line that begins with `#` is a comment. If not, only those are that
-            do not have the file's number of columns.
+            do not have the file's number of columns, or say what comments of CoNLL-U say.
     """
 
     conllu: bool
@@ -159,13 +162,16 @@ class _Reader:
 
     def _line(self, line: str) -> None:
         columns = line.split("\t") if self.form.tabs else line.split()
-        if line.startswith("#") and (self.form.comments or len(columns) != self.width):
+        if line.startswith("#") and self._is_comment(line, len(columns)):
             self._comment(line)
         elif columns[0] == DOCUMENT:
             self.skipped.add(f"{DOCUMENT} lines", self._place())
             self._new_document(None)
         elif not (self.form.conllu and self._is_no_word(columns[0])):
-            self._token(columns)
+            self._token(columns, tabs="\t" in line and not self.form.tabs)
+
+    def _is_comment(self, line: str, width: int) -> bool:
+        return self.form.comments or width != self.width or KNOWN.match(line) is not None
 
     def _comment(self, line: str) -> None:
         self.skipped.add("comments", self._place())
@@ -191,7 +197,7 @@ class _Reader:
         """Whether a node of CoNLL-U is no word: a range of several, or an empty node."""
         node = NODE.fullmatch(number)
         if node is None:
-            raise DataError(f"{self._place()}, column 1: expected a number, found {number!r}")
+            raise DataError(f"{self._place()}, column 1: expected a number, found {number[:60]!r}")
         if node[2] is not None:
             what = "multiword tokens" if node[2] == "-" else "empty nodes"
             self.skipped.add(what, self._place())
@@ -204,7 +210,7 @@ class _Reader:
             )
         return False
 
-    def _token(self, columns: list[str]) -> None:
+    def _token(self, columns: list[str], *, tabs: bool) -> None:
         self.width = self.width or len(columns)
         least = self.form.token
         if self.form.label is not None:
@@ -212,9 +218,10 @@ class _Reader:
         if len(columns) != self.width or self.width < least:
             expected = f"{self.width}" if self.width >= least else f"at least {least}"
             kind = "tabs" if self.form.tabs else "blanks"
+            hint = "; if tabs alone separate them, set data.separator: tab" if tabs else ""
             raise DataError(
                 f"{self._place()}: expected {expected} columns between {kind}, "
-                f"found {len(columns)}: {' '.join(columns)[:60]!r}"
+                f"found {len(columns)}: {' '.join(columns)[:60]!r}{hint}"
             )
         if self.documents:
             self.sentence.document = self._current_document()
@@ -233,13 +240,18 @@ class _Reader:
         return f"{self.path}, line {self.number}"
 
 
+def _free(name: str, seen: Seen) -> str:
+    """The name, or if that has come by, the first that has not: `7-2`, `7-3`, ..."""
+    names = chain([name], (f"{name}-{number}" for number in count(2)))
+    return next(one for one in names if not seen.add(hashing.of_text(pa.array([one])))[0][0])
+
+
 def _batch(sentences: list[Sentence], prefix: str, before: int, seen: Seen) -> pa.RecordBatch:
     numbered = [f"{prefix}{before + n:06d}" for n in range(1, len(sentences) + 1)]
     ids = [sentence.id or number for sentence, number in zip(sentences, numbered, strict=True)]
     again, _ = seen.add(hashing.of_text(pa.array(ids)))
-    ids = [
-        number if twice else name for name, number, twice in zip(ids, numbered, again, strict=True)
-    ]
+    for place in np.flatnonzero(again).tolist():
+        ids[place] = _free(numbered[place], seen)
     lengths = [len(sentence.tokens) for sentence in sentences]
     rows = pa.array([n for n, length in enumerate(lengths) for _ in range(length)])
     columns = {"sequence": pa.array(ids).take(rows)}

@@ -80,12 +80,14 @@ def read_labels(path: str | Path) -> dict[str, str]:
     """
     rows = fields(path, skipped=Skipped())
     _, header = next(rows, (0, []))
-    if not {"sequence", "label"} <= set(header):
+    if header.count("sequence") != 1 or header.count("label") != 1:
         found = one_line(", ".join(header)) if header else "nothing"
-        raise DataError(f"{path}: expected the columns `sequence` and `label`, found {found}")
+        raise DataError(f"{path}: expected one column `sequence` and one `label`, found {found}")
     labels: dict[str, str] = {}
     for line, row in rows:
         name, label = row[header.index("sequence")], row[header.index("label")]
+        if not label:
+            raise DataError(f"{path}, line {line}, column `label`: value missing")
         if labels.setdefault(name, label) != label:
             raise DataError(
                 f"{path}, line {line}, column `label`: expected {labels[name]!r} again for "

@@ -5,6 +5,7 @@ The format: https://www.sktime.net/en/stable/api_reference/file_specifications/t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -135,7 +136,7 @@ def _dimensions(path: str | Path, tags: dict[str, list[str]]) -> int | None:
     if _announced("univariate", tags):
         return 1
     said = " ".join(tags.get("dimensions", tags.get("dimension", [])))
-    if said and (not said.isdecimal() or int(said) == 0):
+    if said and not re.fullmatch(r"[1-9][0-9]{0,5}", said):
         raise DataError(f"{path}: expected a number after @dimensions, found {said[:60]!r}")
     return int(said) if said else None
 
@@ -149,10 +150,10 @@ def _check(series: Series, classes: frozenset[str], dimensions: int) -> None:
     """Refuse a line that was cut, or has too much."""
     found = len(series.dimensions)
     if found != dimensions or not found:
-        kind = "dimensions and a label" if classes else "dimensions"
+        label = " and a label" if classes else ""
         raise DataError(
-            f"{series.place}: expected {dimensions} {kind}, with colons between them, "
-            f"found {found} dimensions"
+            f"{series.place}: expected {dimensions} dimensions{label}, with colons between them, "
+            f"found {found} dimensions{label}"
         )
     if series.label is not None and series.label not in classes:
         raise DataError(

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import re
 from collections.abc import Collection, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import csv as arrow_csv
 
 from birnn.errors import DataError
-from birnn.reading import missing, one_line
-from birnn.tables import TEXT_COLUMNS, from_file
+from birnn.reading import kind, missing, one_line
+from birnn.tables import TEXT_COLUMNS, check_columns, check_doubled, from_file
 
 SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
 BUFFER_BYTES = 1 << 22
+PLACE = re.compile(r"(?:In CSV column #(?P<column>\d+): )?Row #(?P<row>\d+)")
 
 
 def read(path: str | Path, features: Collection[str] | None = None) -> Iterator[pa.RecordBatch]:
@@ -56,21 +58,23 @@ def _parts(path: Path) -> list[Path]:
 
 def _suffix(path: Path) -> str:
     for suffix in SUFFIXES:
-        if path.name.endswith(suffix):
+        if path.name.lower().endswith(suffix) and not path.is_dir():
             return suffix
-    raise DataError(f"{path}: expected a name that ends in {', '.join(SUFFIXES)}")
+    found = ", found a folder" if path.is_dir() else ""
+    raise DataError(f"{path}: expected a name that ends in {', '.join(SUFFIXES)}{found}")
 
 
 def _file(path: Path, features: Collection[str] | None) -> Iterator[pa.RecordBatch]:
+    suffix = _suffix(path)
     try:
-        yield from _parquet(path) if path.suffix == ".parquet" else _csv(path, features)
+        yield from _parquet(path) if suffix == ".parquet" else _csv(path, features)
     except FileNotFoundError:
         raise DataError(missing(path)) from None
-    except UnicodeEncodeError as error:  # what is not UTF-8 comes as surrogates; see `_opened`
+    except UnicodeEncodeError as error:  # what is not UTF-8 comes as surrogates; see `_text`
         found = f"found the column name {error.object!r}; save it as UTF-8"
         raise DataError(f"{path}: expected UTF-8, {found}") from None
     except (pa.ArrowException, csv.Error, EOFError, OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: expected {path.suffix[1:]}, found: {one_line(error)}") from None
+        raise DataError(f"{path}: expected {suffix[1:]}, found: {one_line(error)}") from None
 
 
 def _parquet(path: Path) -> Iterator[pa.RecordBatch]:
@@ -89,17 +93,19 @@ def _parquet(path: Path) -> Iterator[pa.RecordBatch]:
 
 
 def _csv(path: Path, features: Collection[str] | None) -> Iterator[pa.RecordBatch]:
-    delimiter = "\t" if ".tsv" in path.suffixes[-2:] else ","
-    with _opened(path) as file:
+    delimiter = "\t" if kind(path) == ".tsv" else ","
+    with _text(path) as file:
         header = next(filter(None, csv.reader(file, delimiter=delimiter)), [])
+    if not header:
+        raise DataError(f"{path}: expected a header and rows, found nothing")
+    check_doubled(header, str(path))
+    if features is None:
+        check_columns(pa.schema([(name, pa.string()) for name in header]), str(path))
+    _check_quotes(path, delimiter)
     types = {name: pa.float64() for name in (header if features is None else features)}
     types |= dict.fromkeys(TEXT_COLUMNS, pa.string())
-    rows = 0
     try:
-        for batch in _csv_batches(path, types, delimiter, threads=True):
-            _check_quotes(batch, delimiter, path, rows)
-            rows += batch.num_rows
-            yield batch
+        yield from _csv_batches(path, types, delimiter, threads=True)
     except pa.ArrowInvalid:
         _raise_with_line(path, header, types, delimiter)
         raise
@@ -108,44 +114,90 @@ def _csv(path: Path, features: Collection[str] | None) -> Iterator[pa.RecordBatc
 def _csv_batches(
     path: Path, types: Mapping[str, pa.DataType], delimiter: str, *, threads: bool
 ) -> Iterator[pa.RecordBatch]:
-    convert = arrow_csv.ConvertOptions(column_types=types, strings_can_be_null=False)
+    convert = arrow_csv.ConvertOptions(
+        column_types=types, null_values=[""], strings_can_be_null=False
+    )
     parse = arrow_csv.ParseOptions(delimiter=delimiter)
     read_options = arrow_csv.ReadOptions(use_threads=threads)
-    with arrow_csv.open_csv(path, read_options, parse, convert) as reader:
+    compressed = "gzip" if path.name.lower().endswith(".gz") else None
+    with (
+        pa.input_stream(path, compression=compressed) as file,
+        arrow_csv.open_csv(file, read_options, parse, convert) as reader,
+    ):
         yield from (batch for batch in reader if batch.num_rows)
 
 
-def _check_quotes(batch: pa.RecordBatch, delimiter: str, path: Path, rows: int) -> None:
-    """Refuse a field with a line in it: its quote is a plain character that swallowed rows."""
-    for name in set(TEXT_COLUMNS) & set(batch.schema.names):
-        if b"\n" not in (batch[name].buffers()[2] or pa.py_buffer(b"")).to_pybytes():
-            continue
-        swallowed = pc.match_substring_regex(batch[name], f"(?s)\n.*{delimiter}|{delimiter}.*\n")
-        if pc.any(swallowed).as_py():
-            row = rows + pc.index(swallowed, value=True).as_py() + 1
-            raise DataError(
-                f"{path}, row {row}, column `{name}`: found the end of a line between quotes; "
-                'write a quote that is a plain character as """"'
-            )
+def _check_quotes(path: Path, delimiter: str) -> None:
+    """Refuse quotes that enclose the end of a line, or a part of a field only.
+
+    pyarrow would take all rows up to the next quote for one field, or leave the quotes out.
+    """
+    well = _well_quoted(delimiter)
+    number = 0
+    with _bytes(path) as file:
+        while block := b"".join(file.readlines(BUFFER_BYTES)):
+            if b'"' in block:
+                matched = well.match(b"\n" + block)
+                end = matched.end() - 1 if matched else 0
+                if end < len(block):
+                    line = number + block.count(b"\n", 0, end) + 1
+                    found = block[end : end + 60].split(b"\n")[0].decode(errors="replace")
+                    raise DataError(
+                        f"{path}, line {line}: expected a quoted field to end before the next "
+                        f"{delimiter!r} or the line's end, found {found!r}; "
+                        'write a quote that is a plain character as """"'
+                    )
+            number += block.count(b"\n")
+
+
+def _well_quoted(delimiter: str) -> re.Pattern[bytes]:
+    """A pattern that matches lines up to the first quoted field that does not end as it should."""
+    begin, end = f"(?<=[{delimiter}\n])", f"(?=[{delimiter}\r\n]|\\Z)"
+    field = f'{begin}"(?:[^"\n]|"")*+"{end}'
+    return re.compile(f'(?:[^"]++|(?<![{delimiter}\n])"|{field})*+'.encode())
 
 
 def _raise_with_line(
     path: Path, header: list[str], types: Mapping[str, pa.DataType], delimiter: str
 ) -> None:
-    """Read once more in one thread, since only then pyarrow knows the line that is wrong."""
+    """Read once more in one thread, since only then pyarrow knows the row that is wrong."""
     try:
         for _ in _csv_batches(path, types, delimiter, threads=False):
             pass
     except pa.ArrowInvalid as error:
-        message = re.sub(r"Row #(\d+)", r"line \1", one_line(error))
-        names = dict(enumerate(header))
-        message = re.sub(
-            r"In CSV column #(\d+)", lambda m: f"column `{names.get(int(m[1]))}`", message
-        )
-        raise DataError(f"{path}: {one_line(message)}") from None
+        message = one_line(error)
+        found = PLACE.search(message)
+        if found is None:
+            raise DataError(f"{path}: expected CSV, found: {message}") from None
+        place = f"{path}, line {_line_of_row(path, int(found['row']))}"
+        if found["column"]:
+            place += f", column `{header[int(found['column'])]}`"
+        raise DataError(f"{place}: {_plainly(message)}") from None
 
 
-def _opened(path: Path) -> IO[str]:
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8-sig", errors="surrogateescape", newline="")
-    return path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
+def _plainly(message: str) -> str:
+    """What pyarrow says of a row, in the words that other readers use."""
+    if value := re.search(r"invalid value '(.*)'", message):
+        return f"expected a number, found {value[1][:60]!r}; drop the column or encode it"
+    if widths := re.search(r"Expected (\d+) columns, got (\d+): (.*)", message):
+        return f"expected {widths[1]} fields, found {widths[2]}: {widths[3][:60]!r}"
+    if "UTF8" in message:
+        return "expected text in UTF-8, found other bytes; save it as UTF-8"
+    return f"expected CSV, found: {message}"
+
+
+def _line_of_row(path: Path, row: int) -> int:
+    """The line of a row, of which the first is the header; pyarrow does not count empty ones."""
+    with _text(path) as file:
+        filled = (number for number, line in enumerate(file, 1) if line.strip("\r\n"))
+        return next(islice(filled, row - 1, None), row)
+
+
+def _bytes(path: Path) -> IO[bytes]:
+    packed = path.name.lower().endswith(".gz")
+    return cast("IO[bytes]", gzip.open(path)) if packed else path.open("rb")
+
+
+def _text(path: Path) -> io.TextIOWrapper:
+    raw = _bytes(path)
+    return io.TextIOWrapper(raw, encoding="utf-8-sig", errors="surrogateescape", newline="")

@@ -17,9 +17,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from birnn.errors import DataError
-from birnn.reading import Skipped, fields, lines, one_line
+from birnn.reading import Skipped, fields, kind, lines, one_line
 
-SUFFIXES = (".csv", ".tsv", ".jsonl")
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson")
+QUOTES = "; if quotes are plain characters, set data.quotes: false"
 BATCH_CHARACTERS = 1 << 20
 
 Tokenise = Callable[[pa.StringArray], pa.ListArray]
@@ -68,10 +69,12 @@ def read(
     skipped = skipped or Skipped()
     if not has_columns(path):
         raise DataError(f"{path}: expected a name that ends in {', '.join(SUFFIXES)}, or with .gz")
-    if _kind(path) == ".jsonl":
+    if kind(path) in (".jsonl", ".ndjson"):
         rows = _jsonl(path, text, label, encoding, skipped)
     else:
-        rows = _csv(path, text, label, fields(path, encoding, quotes=quotes, skipped=skipped))
+        hint = QUOTES if quotes else ""
+        found = fields(path, encoding, quotes=quotes, hint=hint, skipped=skipped)
+        rows = _csv(path, text, label, found)
     texts = (
         Text(content, name, f"{prefix}{number:06d}", line)
         for number, (content, name, line) in enumerate(rows, 1)
@@ -81,11 +84,7 @@ def read(
 
 def has_columns(path: str | Path) -> bool:
     """Whether a file has columns by its name, and not one text a line."""
-    return _kind(path) in SUFFIXES
-
-
-def _kind(path: str | Path) -> str:
-    return Path(str(path).removesuffix(".gz")).suffix
+    return kind(path) in SUFFIXES
 
 
 def read_lines(
@@ -176,7 +175,7 @@ def _csv(
 
 def _column(header: list[str], name: str, path: str | Path) -> int:
     if header.count(name) != 1:
-        found = one_line(", ".join(header))[:200] if header else "nothing"
+        found = ", ".join(map(repr, header))[:200] if header else "nothing"
         raise DataError(f"{path}: expected one column `{name}`, found {found}")
     return header.index(name)
 
@@ -199,11 +198,23 @@ def _jsonl(
 
 def _json(line: str, place: str) -> dict[str, Any]:
     try:
-        tree = json.loads(line)
+        tree = json.loads(line, object_pairs_hook=_once)
+    except json.JSONDecodeError as error:
+        found = f"{error.msg} at character {error.pos + 1}"
+        raise DataError(f"{place}: expected JSON, found: {found}") from None
     except (RecursionError, ValueError) as error:
         raise DataError(f"{place}: expected JSON, found: {one_line(error)}") from None
     if not isinstance(tree, dict):
         raise DataError(f"{place}: expected an object, found {line.strip()[:60]!r}")
+    return tree
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    tree = dict(pairs)
+    if len(tree) < len(pairs):
+        names = [name for name, _ in pairs]
+        doubled = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {doubled[:60]!r} twice")
     return tree
 
 

@@ -99,6 +99,10 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
         {"values": np.array([[1], [1, 2]], dtype=object)},
         ", array values: expected numbers; join lists of different lengths, found object",
     ),
+    "strings as objects": (
+        {"labels": CLASSES.astype(object)},
+        ", array labels: expected text or whole numbers; save .astype(str), found object",
+    ),
     "text for values": ({"values": CLASSES}, ", array values: expected numbers, found <U1"),
     "one dimension": (
         {"values": np.ones(3)},

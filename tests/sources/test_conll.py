@@ -80,6 +80,11 @@ class TestCoNLLU:
         table = read(tmp_path / "b.conllu", CONLLU, prefix="b-", seen=seen)
         assert list(sentences(table)) == ["b-000001", "b-000002", "b-000003"]
 
+    def test_an_id_may_be_the_number_of_another_sentence(self, tmp_path: Path) -> None:
+        text = "# sent_id = 000002\n1\ta\t_\tD\n\n1\tb\t_\tN\n\n# sent_id = 000002-2\n1\tc\t_\tN\n"
+        found = read(tmp_path / "t.conllu", text)["sequence"].to_pylist()
+        assert found == ["000002", "000002-3", "000002-2"]
+
     def test_other_columns(self, tmp_path: Path) -> None:
         table = read(tmp_path / "t.txt", CONLLU, conllu=True, token=3, label=1)
         assert sentences(table)["news-1"] == [("de", "1"), ("le", "2"), ("pain", "3")]
@@ -112,6 +117,16 @@ class TestColumns:
         assert read(tmp_path / "t.txt", text, skipped=skipped).num_rows == 3
         assert skipped.counts["comments"] == 1
         assert read(tmp_path / "t.txt", text, comments=True).num_rows == 2
+
+    @pytest.mark.parametrize("head", ["# sent_id = 1", "# newdoc", "# text = a"])
+    def test_comments_of_conllu_are_known_whatever_their_width(
+        self, tmp_path: Path, head: str
+    ) -> None:
+        width = len(head.split())
+        words = "".join(f"w{n} {'x ' * (width - 2)}D\n" for n in range(2))
+        found = read(tmp_path / "t.bio", f"{words}\n{head}\n{words}")
+        assert found["token"].to_pylist() == ["w0", "w1"] * 2
+        assert set(found["label"].to_pylist()) == {"D"}
 
     def test_a_token_of_several_words(self, tmp_path: Path) -> None:
         table = read(tmp_path / "t.tsv", "New York\tLOC\nis\tO\n", separator="tab")

@@ -131,7 +131,7 @@ class TestMistakes:
     @pytest.mark.parametrize(
         ("content", "message"),
         [
-            ("id,label\n", "labels.csv: expected the columns `sequence` and `label`, found id, la"),
+            ("id,label\n", "labels.csv: expected one column `sequence` and one `label`, found id"),
             (
                 "sequence,label\ns,a\ns,b\n",
                 "labels.csv, line 3, column `label`: expected 'a' again",

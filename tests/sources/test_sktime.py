@@ -83,7 +83,7 @@ class TestFiles:
         assert pa.Table.from_batches(parts).to_pydict() == whole
 
     def test_a_missing_file(self, path: Path) -> None:
-        assert complaint(path) == ": no such file; put it there, or correct data.path"
+        assert complaint(path) == ": no such file; put it there, or correct the path"
 
     @pytest.mark.parametrize(
         ("content", "expected"),

@@ -2,6 +2,7 @@
 
 import gzip
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -92,19 +93,19 @@ class TestFormats:
 
 
 MISTAKES = {
-    "empty": (b"", ": Empty CSV file"),
+    "empty": (b"", ": expected a header and rows, found nothing"),
     "a header alone": (HEADER.encode(), ": expected rows, found none"),
     "a short line": (
         CSV.replace("007,1.0,-2,2,NA", "007,1.0,-2,2").encode(),
-        ": CSV parse error: line 3: Expected 5 columns, got 4: 007,1.0,-2,2",
+        ", line 3: expected 5 fields, found 4: '007,1.0,-2,2'",
     ),
     "text for a number": (
         CSV.replace("-2", "low").encode(),
-        ": column `x`: line 3: CSV conversion error to double: invalid value 'low'",
+        ", line 3, column `x`: expected a number, found 'low'; drop the column or encode it",
     ),
     "a decimal comma": (
         CSV.replace("-2", '"-2,5"').encode(),
-        ": column `x`: line 3: CSV conversion error to double: invalid value '-2,5'",
+        ", line 3, column `x`: expected a number, found '-2,5'",
     ),
     "an empty field": (
         CSV.replace("-2", "").encode(),
@@ -129,7 +130,7 @@ MISTAKES = {
     ),
     "Latin-1": (
         CSV.replace("NA", "né").encode("latin-1"),
-        ": column `label`: line 3: CSV conversion error to string: invalid UTF8 data",
+        ", line 3, column `label`: expected text in UTF-8, found other bytes; save it",
     ),
     "Latin-1 in the header": (
         CSV.replace("y", "é").encode("latin-1"),
@@ -151,7 +152,7 @@ class TestMistakes:
         text = "sequence,x,label\n" + "".join(f"a,{number!r},b\n" for number in numbers)
         whole = gzip.compress(text.encode(), mtime=0)
         found = complaint(tmp_path / "t.csv.gz", whole[: int(share * len(whole))])
-        assert any(word in found for word in ("Truncated", "ended before", "Empty"))
+        assert any(word in found for word in ("Truncated", "ended before", "found nothing"))
 
     def test_not_gzip(self, tmp_path: Path) -> None:
         assert "Not a gzipped file" in complaint(tmp_path / "t.csv.gz", CSV.encode())
@@ -182,7 +183,7 @@ class TestMistakes:
 
     @pytest.mark.parametrize("name", ["t.csv", "t.csv.gz", "t.parquet"])
     def test_a_missing_file(self, tmp_path: Path, name: str) -> None:
-        expected = ": no such file; put it there, or correct data.path"
+        expected = ": no such file; put it there, or correct the path"
         assert complaint(tmp_path / name) == expected
 
     @pytest.mark.parametrize("name", ["t.xlsx", "t", "t.gz", "t.json"])
@@ -192,11 +193,80 @@ class TestMistakes:
 
     @pytest.mark.parametrize("name", ["t.csv", "t.tsv"])
     def test_a_quote_that_is_a_plain_character(self, tmp_path: Path, name: str) -> None:
-        """It would swallow the rows up to the next one."""
-        text = 'sequence,token,label\na,w,p\na,",q\nb,w,p\nb,",q\nc,w,p\n'
+        """It would swallow the rows up to the next one, also where nobody reads its column."""
+        text = 'sequence,x,note,label\na,1,w,p\na,1,",q\nb,1,w,p\nb,1,",q\nc,1,w,p\n'
         text = text if name == "t.csv" else text.replace(",", "\t")
-        expected = ", row 2, column `token`: found the end of a line between quotes; write a quote"
-        assert complaint(tmp_path / name, text.encode()).startswith(expected)
+        path = tmp_path / name
+        path.write_text(text)
+        for features in (None, ["x"]):
+            with pytest.raises(DataError) as refused:
+                list(table.read(path, features))
+            expected = f"{path}, line 3: expected a quoted field to end before the next "
+            assert str(refused.value).startswith(expected)
+
+    @pytest.mark.parametrize(
+        ("line", "good"),
+        [
+            ('a,"w",p', True),
+            ('a,"w, ""w""",p', True),
+            ('a,"""",p\r', True),
+            ('a,5",p', True),
+            ('a,w"w",p', True),
+            ('"a","","p"', True),
+            ('a,"w,p', False),
+            ('a,w,"p', False),
+            ('a,"w"w,p', False),
+            ('a,"w" ,p', False),
+            ('a,"""w",p"', True),
+            ('a,"""w","p"', True),
+            ('a,"""w"",p', False),
+            ('a,"w\nw",p', False),
+            ('"', False),
+        ],
+    )
+    @pytest.mark.parametrize("end", ["", "\n", "\na,w,p\n"])
+    @pytest.mark.parametrize("block", [1, 1 << 22])
+    def test_quotes_enclose_whole_fields_of_a_line(
+        self,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        line: str,
+        good: bool,
+        end: str,
+        block: int,
+    ) -> None:
+        monkeypatch.setattr(table, "BUFFER_BYTES", block)
+        path = tmp_path / "t.csv"
+        path.write_bytes(f'sequence,token,label\n"a",w,p\n{line}{end}'.encode())
+        refused = pytest.raises(DataError, match=r"t\.csv, line 3: expected a quoted field to end")
+        with nullcontext() if good else refused:
+            table._check_quotes(path, ",")
+
+    def test_the_line_of_a_fault_is_counted_with_empty_ones(self, tmp_path: Path) -> None:
+        for end in ("\n", "\r\n"):
+            text = f"{end}{end}sequence,x,label{end}a,1,p{end}{end}b,z,q{end}"
+            found = complaint(tmp_path / "t.csv", text.encode())
+            assert found.startswith(", line 6, column `x`: expected a number, found 'z'")
+
+    @pytest.mark.parametrize("text", ["NaN", "NULL", "N/A", "1e400", "1e39"])
+    def test_what_is_no_number_is_shown_as_it_is(self, tmp_path: Path, text: str) -> None:
+        found = complaint(tmp_path / "t.csv", f"sequence,x,label\na,{text},p\n".encode())
+        shown = {"NaN": "nan", "1e400": "inf", "1e39": "1e+39, too large for float32"}
+        assert f"found {shown.get(text, repr(text))}; " in found
+
+    @pytest.mark.parametrize("header", [",sequence,x,label", "sequence,x,label,"])
+    def test_a_column_without_a_name(self, tmp_path: Path, header: str) -> None:
+        found = complaint(tmp_path / "t.csv", f"{header}\na,1,p,1\n".encode())
+        assert found.startswith(": expected a name for each column, found ''; if these are the row")
+
+    def test_row_numbers_of_pandas(self, tmp_path: Path) -> None:
+        columns = {"sequence": ["a"], "x": [1.0], "label": ["p"], "__index_level_0__": [3]}
+        pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+        assert "save with index=False" in complaint(tmp_path / "t.parquet")
+
+    def test_a_folder_within(self, tmp_path: Path) -> None:
+        (tmp_path / "parts" / "more.csv").mkdir(parents=True)
+        assert complaint(tmp_path / "parts").endswith("found a folder")
 
     def test_parquet_whose_footer_promises_more_rows(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -105,9 +105,13 @@ class TestTokens:
 
 
 MISTAKES: dict[str, tuple[str, bytes | str, str]] = {
-    "no text": ("t.csv", "review,label\n", ": expected one column `text`, found review, label"),
-    "no label": ("t.csv", "text,stars\n", ": expected one column `label`, found text, stars"),
-    "a column twice": ("t.csv", "text,label,text\n", ": expected one column `text`, found text, l"),
+    "no text": ("t.csv", "review,label\n", ": expected one column `text`, found 'review', 'label'"),
+    "no label": ("t.csv", "text,stars\n", ": expected one column `label`, found 'text', 'stars'"),
+    "a column twice": (
+        "t.csv",
+        "text,label,text\n",
+        ": expected one column `text`, found 'text', 'l",
+    ),
     "nothing": ("t.csv", "", ": expected one column `text`, found nothing"),
     "too many fields": (
         "t.csv",
@@ -128,7 +132,7 @@ MISTAKES: dict[str, tuple[str, bytes | str, str]] = {
     "Latin-1": (
         "t.csv",
         b"text,label\na,p\ncaf\xe9,p\n",
-        ", line 3: expected text in utf-8, found invalid continuation byte; name its encoding",
+        ", line 3: expected text in utf-8, found invalid continuation byte; save it as UTF-8, or",
     ),
     "no JSON": ("t.jsonl", JSONL + "{text", ", line 3: expected JSON, found: Expecting property"),
     "deep JSON": ("t.jsonl", "[" * 100_000, ", line 1: expected JSON, found: "),
@@ -145,7 +149,21 @@ MISTAKES: dict[str, tuple[str, bytes | str, str]] = {
         '{"text": "\\ud800", "label": "p"}',
         ", line 1, key `text`: expected text, found half a character",
     ),
-    "another ending": ("t.txt", "", ": expected a name that ends in .csv, .tsv, .jsonl, or"),
+    "a key twice": (
+        "t.jsonl",
+        '{"text": "a", "label": "p", "label": "q"}\n',
+        ", line 1: expected JSON, found: the key 'label' twice",
+    ),
+    "half a line": (
+        "t.ndjson",
+        '{"text": "a", "label": "p"}\n{"text": "a"\n',
+        ", line 2: expected JSON, found: Expecting ',' delimiter at character 14",
+    ),
+    "another ending": (
+        "t.txt",
+        "",
+        ": expected a name that ends in .csv, .tsv, .jsonl, .ndjson, or",
+    ),
 }
 
 

@@ -151,8 +151,14 @@ class TestTable:
     @pytest.mark.parametrize(
         ("frame", "message"),
         [
-            (table().query("split != 'train'"), "the training split is empty"),
-            (table().query("split != 'test'"), "test.arrow: expected at least one sequence"),
+            (
+                table().query("split != 'train'"),
+                "prepare.split: expected sequences to train on, found none of",
+            ),
+            (
+                table().query("split != 'test'"),
+                "prepare.split: expected sequences to test on, found none of",
+            ),
         ],
     )
     def test_that_cannot_be_split(
@@ -172,7 +178,7 @@ class TestTable:
     def test_that_is_missing(self, tree: Tree, refused: Refused) -> None:
         write(tree, table())
         Path(TABLE).unlink()
-        refused(f"{TABLE}: no such file; put it there, or correct data.path", "generate")
+        refused(f"{TABLE}: no such file; put it there, or correct the path", "generate")
         assert not written()
 
 
@@ -215,12 +221,12 @@ class TestSources:
             (
                 {"source": "conll", "path": "x.conll", "max_steps": 2},
                 b"a X\nb Y\nc X\n",
-                "x.conll, row 3: expected up to 2 steps (data.max_steps) in sequence '000001'",
+                "x.conll, step 3: expected up to 2 steps (data.max_steps) in sequence '000001'",
             ),
             (
                 {"source": "text", "train": "x.csv", "test": "y.csv"},
                 b"text,label\na,p\nb,n\n",
-                "y.csv: no such file; put it there, or correct data.path",
+                "y.csv: no such file; put it there, or correct the path",
             ),
         ],
     )
