@@ -136,7 +136,7 @@ def one_week(number: int, place: Path) -> str:
             retrain()
         return "failed"
     if number == KILLED:
-        checkout.killed(checkout.processes(), place, seconds=2)
+        checkout.killed(checkout.processes(), place, kill_at="birnn.challenge.checks")
     found = retrain()
     if number == FLIPPED:
         assert "The verdict is bad" in decisions.read("decisions.jsonl")[-1]["reason"]
