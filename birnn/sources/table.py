@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, cast
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import csv as arrow_csv
 
@@ -21,6 +22,7 @@ from birnn.tables import TEXT_COLUMNS, check_columns, check_doubled, from_file
 
 SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
 BUFFER_BYTES = 1 << 22
+PLAIN_QUOTE = 'write a quote that is a plain character as """"'
 PLACE = re.compile(r"(?:In CSV column #(?P<column>\d+): )?Row #(?P<row>\d+)")
 
 
@@ -104,8 +106,12 @@ def _csv(path: Path, features: Collection[str] | None) -> Iterator[pa.RecordBatc
     _check_quotes(path, delimiter)
     types = {name: pa.float64() for name in (header if features is None else features)}
     types |= dict.fromkeys(TEXT_COLUMNS, pa.string())
+    rows = 0
     try:
-        yield from _csv_batches(path, types, delimiter, threads=True)
+        for batch in _csv_batches(path, types, delimiter, threads=True):
+            _check_lines(batch, path, rows)
+            rows += batch.num_rows
+            yield batch
     except pa.ArrowInvalid:
         _raise_with_line(path, header, types, delimiter)
         raise
@@ -128,32 +134,54 @@ def _csv_batches(
 
 
 def _check_quotes(path: Path, delimiter: str) -> None:
-    """Refuse quotes that enclose the end of a line, or a part of a field only.
+    """Refuse quotes that enclose a part of a field only, or never close, at both ends of a file.
 
-    pyarrow would take all rows up to the next quote for one field, or leave the quotes out.
+    pyarrow leaves them out. What they swallow between the ends is seen by `_check_lines`.
     """
     well = _well_quoted(delimiter)
-    number = 0
+    for start, lines in _ends(path):
+        matched = well.match(b"\n" + lines)
+        end = matched.end() - 1 if matched else 0
+        if end < len(lines):
+            with _bytes(path) as file:
+                line = file.read(start + end).count(b"\n") + 1
+            found = lines[end : end + 60].split(b"\n")[0].decode(errors="replace")
+            raise DataError(
+                f"{path}, line {line}: expected a quoted field to end before the next "
+                f"{delimiter!r} or the line's end, found {found!r}; {PLAIN_QUOTE}"
+            )
+
+
+def _ends(path: Path) -> Iterator[tuple[int, bytes]]:
+    """The first lines of a file and its last ones, each with its place; only the first of gzip."""
     with _bytes(path) as file:
-        while block := b"".join(file.readlines(BUFFER_BYTES)):
-            if b'"' in block:
-                matched = well.match(b"\n" + block)
-                end = matched.end() - 1 if matched else 0
-                if end < len(block):
-                    line = number + block.count(b"\n", 0, end) + 1
-                    found = block[end : end + 60].split(b"\n")[0].decode(errors="replace")
-                    raise DataError(
-                        f"{path}, line {line}: expected a quoted field to end before the next "
-                        f"{delimiter!r} or the line's end, found {found!r}; "
-                        'write a quote that is a plain character as """"'
-                    )
-            number += block.count(b"\n")
+        head = file.read(BUFFER_BYTES) + file.readline()
+        yield 0, head
+        if not isinstance(file, gzip.GzipFile) and file.read(1):
+            file.seek(max(len(head) - 1, path.stat().st_size - BUFFER_BYTES))
+            file.readline()
+            yield file.tell(), file.read()
+
+
+def _check_lines(batch: pa.RecordBatch, path: Path, rows: int) -> None:
+    """Refuse a field that holds the end of a line: a quote in it is plain, and swallowed rows."""
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        if not pa.types.is_string(column.type) or column.buffers()[2] is None:
+            continue
+        if b"\n" in column.buffers()[2].to_pybytes():
+            found = pc.match_substring(column, "\n")
+            if pc.any(found).as_py():
+                line = _line_of_row(path, rows + pc.index(found, value=True).as_py() + 2)
+                raise DataError(
+                    f"{path}, line {line}, column `{name}`: expected a row in one line, found the "
+                    f"end of a line between quotes; {PLAIN_QUOTE}"
+                )
 
 
 def _well_quoted(delimiter: str) -> re.Pattern[bytes]:
     """A pattern that matches lines up to the first quoted field that does not end as it should."""
     begin, end = f"(?<=[{delimiter}\n])", f"(?=[{delimiter}\r\n]|\\Z)"
-    field = f'{begin}"(?:[^"\n]|"")*+"{end}'
+    field = f'{begin}"[^"\n]*+(?:""[^"\n]*+)*+"{end}'
     return re.compile(f'(?:[^"]++|(?<![{delimiter}\n])"|{field})*+'.encode())
 
 

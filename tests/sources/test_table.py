@@ -225,7 +225,8 @@ class TestMistakes:
         ],
     )
     @pytest.mark.parametrize("end", ["", "\n", "\na,w,p\n"])
-    @pytest.mark.parametrize("block", [1, 1 << 22])
+    @pytest.mark.parametrize("head", [1, 5000])
+    @pytest.mark.parametrize("name", ["t.csv", "t.csv.gz"])
     def test_quotes_enclose_whole_fields_of_a_line(
         self,
         tmp_path: Path,
@@ -233,14 +234,30 @@ class TestMistakes:
         line: str,
         good: bool,
         end: str,
-        block: int,
+        head: int,
+        name: str,
     ) -> None:
-        monkeypatch.setattr(table, "BUFFER_BYTES", block)
-        path = tmp_path / "t.csv"
-        path.write_bytes(f'sequence,token,label\n"a",w,p\n{line}{end}'.encode())
-        refused = pytest.raises(DataError, match=r"t\.csv, line 3: expected a quoted field to end")
+        """At both ends of a file that is larger than a buffer; gzip is read once."""
+        if head > 1 and name.endswith("gz"):
+            return
+        monkeypatch.setattr(table, "BUFFER_BYTES", 1000)
+        content = ("sequence,token,label\n" + '"a",w,p\n' * head + f"{line}{end}").encode()
+        path = tmp_path / name
+        path.write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+        refused = pytest.raises(
+            DataError, match=rf"line {head + 2}: expected a quoted field to end"
+        )
         with nullcontext() if good else refused:
             table._check_quotes(path, ",")
+
+    def test_a_line_end_between_quotes_is_found_wherever_it_is(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(table, "BUFFER_BYTES", 1000)
+        rows = [f'a,"w{n}",1,p' for n in range(5000)]
+        rows[2500] = 'a,"w\nw",1,p'
+        found = complaint(tmp_path / "t.csv", "\n".join(["sequence,token,x,label", *rows]).encode())
+        assert found.startswith(", line 2502, column `token`: expected a row in one line, found")
 
     def test_the_line_of_a_fault_is_counted_with_empty_ones(self, tmp_path: Path) -> None:
         for end in ("\n", "\r\n"):
