@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Literal
 
 from birnn import files
+
+Keep = Literal["loss", "accuracy", "last"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +31,16 @@ class Epoch:
     kept: bool = False
 
 
-def marked(history: Sequence[Epoch], by: Literal["loss", "accuracy"] = "loss") -> list[Epoch]:
-    """Mark the epoch to keep: the first with the lowest validation loss, or highest accuracy."""
-
-    def fault(epoch: Epoch) -> float:
-        return epoch.validation_loss if by == "loss" else -epoch.validation_accuracy
-
-    best = min(history, key=fault).epoch
+def marked(history: Sequence[Epoch], by: Keep = "loss") -> list[Epoch]:
+    """Mark the epoch to keep: the first with the lowest validation loss or highest accuracy, or the
+    last one.
+    """
+    faults: dict[Keep, Callable[[Epoch], float]] = {
+        "loss": lambda epoch: epoch.validation_loss,
+        "accuracy": lambda epoch: -epoch.validation_accuracy,
+        "last": lambda epoch: -epoch.epoch,
+    }
+    best = min(history, key=faults[by]).epoch
     return [replace(epoch, kept=epoch.epoch == best) for epoch in history]
 
 

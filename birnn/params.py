@@ -289,7 +289,7 @@ class Train(Section):
     patience: Count = 5
     learning_rate: Positive = 0.001
     schedule: Literal["constant", "linear"] = "constant"
-    keep: Literal["loss", "accuracy"] = "loss"
+    keep: Literal["loss", "accuracy", "last"] = "loss"
     weight_decay: NotNegative = 0.0
     clip_norm: Positive = 1.0
     class_weights: Literal["none", "balanced"] = "none"

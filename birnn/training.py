@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import Literal, TypedDict
+from typing import TypedDict
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ from birnn.batching import Batch
 from birnn.checkpoint import Progress
 from birnn.distributed import ALONE, Group
 from birnn.errors import TrainingError
-from birnn.history import Epoch
+from birnn.history import Epoch, Keep
 from birnn.losses import IGNORED
 from birnn.model import SequenceModel
 from birnn.sequences import Sequences
@@ -51,7 +51,7 @@ def fit(
     on_epoch: Callable[[Epoch], None],
     batch_steps: int | None = None,
     schedule: str = "constant",
-    keep: Literal["loss", "accuracy"] = "loss",
+    keep: Keep = "loss",
     precision: str = "fp32",
     class_weights: str = "none",
     focal_gamma: float = 0.0,
@@ -79,7 +79,8 @@ def fit(
         schedule: how the learning rate goes on: `constant`, or `linear`, which lowers it with every
             epoch so that it would be 0 after `max_epochs`.
         keep: which epoch is the best: that of the lowest validation `loss`, or of the highest
-            `accuracy`, which may rise when a model is already too sure of itself.
+            `accuracy`, which may rise when a model is already too sure of itself, or the `last`,
+            where a schedule ends by itself and validation is too small to choose by.
         precision: `fp32`, or `bf16` for products in bfloat16 (weights and sums stay float32).
         class_weights: `none`, or `balanced` for rare classes to count as much as frequent ones.
         focal_gamma: exponent of the focal loss; see `birnn.losses.cross_entropy`.

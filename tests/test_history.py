@@ -46,6 +46,7 @@ class TestKept:
         lowest_last = [*epochs, epoch(len(losses) + 1, 0.5, 0.1)]
         assert history.kept(history.marked(lowest_last, "accuracy")).epoch == kept
         assert history.kept(history.marked(lowest_last, "loss")).epoch == len(losses) + 1
+        assert history.kept(history.marked(epochs, "last")).epoch == len(losses)
 
     def test_is_marked_anew(self, losses: list[float], kept: int) -> None:
         epochs = history.marked([epoch(n, loss) for n, loss in enumerate(losses, start=1)])

@@ -257,6 +257,13 @@ class TestEarlyStopping:
         assert found.best_epoch == int(np.argmax(accuracies)) + 1
         assert found.best_epoch != int(np.argmin(losses)) + 1
 
+    def test_the_last_one_is_kept_however_bad(self, tmp_path: Path, ragged: Ragged) -> None:
+        split = ragged([3] * 40, features=4)
+        found = fit(build(), split, tmp_path, keep="last", patience=1, max_epochs=12)
+        losses = [epoch.validation_loss for epoch in found.history]
+        assert found.best_epoch == len(losses) == 12
+        assert min(losses) < losses[-1]
+
     def test_patience_starts_anew_with_every_better_epoch(
         self, tmp_path: Path, ragged: Ragged
     ) -> None:
