@@ -196,7 +196,8 @@ def _raise_with_line(
         message = one_line(error)
         found = PLACE.search(message)
         if found is None:
-            raise DataError(f"{path}: expected CSV, found: {message}") from None
+            what = "rows, found none" if "Empty CSV" in message else f"CSV, found: {message}"
+            raise DataError(f"{path}: expected {what}") from None
         place = f"{path}, line {_line_of_row(path, int(found['row']))}"
         if found["column"]:
             place += f", column `{header[int(found['column'])]}`"

@@ -95,6 +95,7 @@ class TestFormats:
 MISTAKES = {
     "empty": (b"", ": expected a header and rows, found nothing"),
     "a header alone": (HEADER.encode(), ": expected rows, found none"),
+    "a header without an end": (HEADER.strip().encode(), ": expected rows, found none"),
     "a short line": (
         CSV.replace("007,1.0,-2,2,NA", "007,1.0,-2,2").encode(),
         ", line 3: expected 5 fields, found 4: '007,1.0,-2,2'",
