@@ -249,16 +249,23 @@ def _files(
         read_file: called with a path, and with what to put before ids that are only numbers.
     """
     for split, path in files.items():
-        empty = True
-        for batch in read_file(path, f"{split}-" if split else ""):
-            empty = empty and not batch.num_rows
+        batches = read_file(path, f"{split}-" if split else "")
+        for batch in _some(batches, path, f"sequences for data.{split}") if split else batches:
             if split and "split" in batch.schema.names:
                 raise DataError(f"{path}: expected no column `split` beside data.{split}; drop it")
             if split:
                 batch = batch.append_column("split", pa.array([split] * batch.num_rows))
             yield tables.from_file(batch, path, "step")
-        if empty and split:
-            raise DataError(f"{path}: expected sequences for data.{split}, found none")
+
+
+def _some(batches: Iterable[pa.RecordBatch], path: str, what: str) -> Iterator[pa.RecordBatch]:
+    """Pass rows on, and refuse a file without any: what is left would be taken for the whole."""
+    found = 0
+    for batch in batches:
+        found += batch.num_rows
+        yield batch
+    if not found:
+        raise DataError(f"{path}: expected {what}, found none")
 
 
 def _texts(data: TextData, *, labelled: bool, skipped: Skipped) -> Iterator[pa.RecordBatch]:
@@ -269,12 +276,9 @@ def _texts(data: TextData, *, labelled: bool, skipped: Skipped) -> Iterator[pa.R
         yield from _files(data.files, lambda path, prefix: _text(path, prefix, known, knobs))
         return
     for label, path in data.classes.items():
-        empty = True
-        for batch in text.read_lines(path, label, **knobs):
-            empty = empty and not batch.num_rows
+        batches = text.read_lines(path, label, **knobs)
+        for batch in _some(batches, path, f"texts of the class {label!r}"):
             yield tables.from_file(batch, path, "step")
-        if empty:
-            raise DataError(f"{path}: expected texts of the class {label!r}, found none")
 
 
 def _text(
