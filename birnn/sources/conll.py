@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import chain, count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -240,18 +239,22 @@ class _Reader:
         return f"{self.path}, line {self.number}"
 
 
-def _free(name: str, seen: Seen) -> str:
-    """The name, or if that has come by, the first that has not: `7-2`, `7-3`, ..."""
-    names = chain([name], (f"{name}-{number}" for number in count(2)))
-    return next(one for one in names if not seen.add(hashing.of_text(pa.array([one])))[0][0])
+def _distinct(names: list[str], numbers: list[str], seen: Seen) -> list[str]:
+    """Names that have not come by; for those that have, the number, or `number-2` and so on."""
+    names, places, attempt = [*names], np.arange(len(names)), 1
+    while len(places):
+        again, _ = seen.add(hashing.of_text(pa.array([names[place] for place in places])))
+        places = places[again]
+        for place in places:
+            names[place] = numbers[place] + ("" if attempt == 1 else f"-{attempt}")
+        attempt += 1
+    return names
 
 
 def _batch(sentences: list[Sentence], prefix: str, before: int, seen: Seen) -> pa.RecordBatch:
     numbered = [f"{prefix}{before + n:06d}" for n in range(1, len(sentences) + 1)]
     ids = [sentence.id or number for sentence, number in zip(sentences, numbered, strict=True)]
-    again, _ = seen.add(hashing.of_text(pa.array(ids)))
-    for place in np.flatnonzero(again).tolist():
-        ids[place] = _free(numbered[place], seen)
+    ids = _distinct(ids, numbered, seen)
     lengths = [len(sentence.tokens) for sentence in sentences]
     rows = pa.array([n for n, length in enumerate(lengths) for _ in range(length)])
     columns = {"sequence": pa.array(ids).take(rows)}

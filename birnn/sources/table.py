@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import re
+import zlib
 from collections.abc import Collection, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -22,6 +23,8 @@ from birnn.tables import TEXT_COLUMNS, check_columns, check_doubled, from_file
 
 SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
 BUFFER_BYTES = 1 << 22
+BROKEN = (pa.ArrowException, csv.Error, EOFError, OSError, UnicodeDecodeError, zlib.error)
+"""What pyarrow, csv and gzip raise for files that are not theirs."""
 PLAIN_QUOTE = 'write a quote that is a plain character as """"'
 PLACE = re.compile(r"(?:In CSV column #(?P<column>\d+): )?Row #(?P<row>\d+)")
 
@@ -75,7 +78,7 @@ def _file(path: Path, features: Collection[str] | None) -> Iterator[pa.RecordBat
     except UnicodeEncodeError as error:  # what is not UTF-8 comes as surrogates; see `_text`
         found = f"found the column name {error.object!r}; save it as UTF-8"
         raise DataError(f"{path}: expected UTF-8, {found}") from None
-    except (pa.ArrowException, csv.Error, EOFError, OSError, UnicodeDecodeError) as error:
+    except BROKEN as error:
         raise DataError(f"{path}: expected {suffix[1:]}, found: {one_line(error)}") from None
 
 

@@ -155,6 +155,12 @@ class TestMistakes:
         found = complaint(tmp_path / "t.csv.gz", whole[: int(share * len(whole))])
         assert any(word in found for word in ("Truncated", "ended before", "found nothing"))
 
+    def test_gzip_that_was_damaged(self, tmp_path: Path) -> None:
+        whole = gzip.compress(CSV.encode(), mtime=0)
+        broken = whole[:10] + b"\x07" + whole[11:]  # a kind of block that there is not
+        expected = ": expected csv.gz, found: Error -3 while decompressing data: invalid block type"
+        assert complaint(tmp_path / "t.csv.gz", broken) == expected
+
     def test_not_gzip(self, tmp_path: Path) -> None:
         assert "Not a gzipped file" in complaint(tmp_path / "t.csv.gz", CSV.encode())
 
