@@ -137,7 +137,7 @@ def unlabelled(
         DataError: the file is missing or broken, or of another kind.
     """
     source = known.get("source", "table")
-    if source == "table" or _is_table(path):
+    if source == "table" or _is_table(path, known.get("encoding")):
         return table.read(path, features)
     kinds = {**SOURCES, **dict.fromkeys(TABLES, "text"), ".json": ""}
     if kinds.get(kind(path), source) != source:
@@ -149,9 +149,9 @@ def unlabelled(
     return _alike(rows, features, path) if source in POSITIONS else rows
 
 
-def _is_table(path: Path) -> bool:
+def _is_table(path: Path, encoding: str | None) -> bool:
     if kind(path) in TABLES and path.is_file():
-        return "sequence" in _header(path)
+        return "sequence" in _header(path, encoding)
     return path.is_dir() or kind(path) == ".parquet"
 
 
@@ -225,9 +225,9 @@ def _source_of_header(path: Path) -> str:
     )
 
 
-def _header(path: Path) -> list[str]:
+def _header(path: Path, encoding: str | None = None) -> list[str]:
     """The names of the columns of a CSV or TSV file."""
-    _, header = next(fields(path, skipped=Skipped()), (0, []))
+    _, header = next(fields(path, encoding, skipped=Skipped()), (0, []))
     return header
 
 

@@ -155,6 +155,12 @@ HEAD = b"@dimensions 2\n@classLabel true p q\n@data\n"
 TEXTS = {"source": "text", "tokens": "pattern", "pattern": "[a-z]+"}
 UNLABELLED: dict[str, tuple[dict[str, Any], str, bytes, bytes]] = {
     "CSV": (TEXTS, "t.csv", b"label,text\np,A bc\nq,d\n", b"text\nA bc\nd\n"),
+    "another encoding": (
+        {"source": "text", "encoding": "latin-1"},
+        "t.csv",
+        b"label,text\np,caf\xe9 noir\nq,d\n",
+        b"text\ncaf\xe9 noir\nd\n",
+    ),
     "columns of other names": (
         {**TEXTS, "text": "review", "label": "stars"},
         "t.tsv.gz",

@@ -103,9 +103,10 @@ def _csv(path: Path, features: Collection[str] | None) -> Iterator[pa.RecordBatc
         header = next(filter(None, csv.reader(file, delimiter=delimiter)), [])
     if not header:
         raise DataError(f"{path}: expected a header and rows, found nothing")
-    check_doubled(header, str(path))
     if features is None:
         check_columns(pa.schema([(name, pa.string()) for name in header]), str(path))
+    else:
+        check_doubled(header, str(path))
     _check_quotes(path, delimiter)
     types = {name: pa.float64() for name in (header if features is None else features)}
     types |= dict.fromkeys(TEXT_COLUMNS, pa.string())
