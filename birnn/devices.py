@@ -6,6 +6,7 @@ import os
 
 import torch
 
+from birnn import recurrent
 from birnn.errors import DeviceError
 
 SUMS_WORTH_SHARING = 4096
@@ -27,17 +28,28 @@ def choose(name: str) -> torch.device:
     return torch.device(name)
 
 
-def check_precision(precision: str, device: torch.device) -> None:
-    """Refuse `bf16` where the hardware does not have it.
+def precision(wanted: str, device: torch.device) -> str:
+    """Turn `auto`, `fp32` or `bf16` into one of the last two; `auto` takes bf16 where it is there.
 
     Raises:
-        DeviceError: the device has no bfloat16.
+        DeviceError: bf16 was asked for, and the device has none.
     """
-    able = {"cuda": device.type == "cuda" and torch.cuda.is_bf16_supported(), "cpu": True}
-    if precision == "bf16" and not able.get(device.type, False):
+    if wanted == "fp32":
+        return wanted
+    if _has_bf16(device):
+        return "bf16"
+    if wanted == "bf16":
         raise DeviceError(
-            f"train.precision: expected a device with bf16, found {device.type} without; use fp32"
+            f"train.precision: expected a device with bf16, found {device.type} without; "
+            "use auto or fp32"
         )
+    return "fp32"
+
+
+def _has_bf16(device: torch.device) -> bool:
+    if device.type == "cpu":
+        return recurrent.cpu_has_bf16()
+    return device.type == "cuda" and torch.cuda.is_bf16_supported()
 
 
 def make_deterministic(seed: int, device: torch.device) -> None:

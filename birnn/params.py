@@ -282,7 +282,7 @@ class Train(Section):
 
     device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
     seed: Seed = 1
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["auto", "fp32", "bf16"] = "fp32"
     batch_size: Count = 32
     batch_steps: Count | None = None
     max_epochs: Count = 50

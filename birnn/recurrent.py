@@ -10,7 +10,7 @@ F features, H hidden units of one direction, G gates x H.
 
 import math
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from typing import Any, Final, Literal, NamedTuple, cast
 
 import torch
@@ -119,7 +119,8 @@ class VariableLengthRNN(nn.Module):
         if loops(self.cell, lengths.device):
             order = packed_order(lengths, steps, 1 + self.bidirectional)
             return order, partial(_looped, self.cell)
-        return padded_order(lengths, steps, 1 + self.bidirectional), partial(_dense, self.cell)
+        dense = _dense_on_cpu if lengths.device.type == "cpu" else _dense
+        return padded_order(lengths, steps, 1 + self.bidirectional), partial(dense, self.cell)
 
     def _suffixes(self, layer: int) -> list[str]:
         return [f"_l{layer}", f"_l{layer}_reverse"][: 1 + self.bidirectional]
@@ -139,6 +140,25 @@ def loops(cell: Cell, device: torch.device) -> bool:
     oneDNN. On a GPU a loop's many small kernels would cost more than what they compute.
     """
     return device.type == "cpu" and cell != "LSTM"
+
+
+@cache
+def cpu_has_bf16() -> bool:
+    """Whether this CPU trains an LSTM in bfloat16, found out by trying, once.
+
+    oneDNN has no such LSTM for a CPU without AVX-512, or where it is told to act as an older one,
+    and torch says so only when it is called.
+    """
+    inputs, weight, bias = torch.ones(1, 1, 1), torch.ones(4, 1, requires_grad=True), torch.ones(4)
+    parameters, start = [weight, weight, bias, bias], [torch.zeros(1, 1, 1)] * 2
+    try:
+        with torch.autocast("cpu", torch.bfloat16), torch.enable_grad():
+            torch.lstm(inputs, start, parameters, True, 1, 0.0, True, False, False)[
+                0
+            ].sum().backward()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _check(lengths: Tensor, steps: int) -> None:
@@ -256,6 +276,38 @@ def _dense(cell: str, rows: Tensor, sizes: list[int], weights: list[Weights]) ->
             states, *carried = call(piece, start, flat, True, 1, 0.0, train, False, False)
             parts.append(states.flatten(0, 1))
     return parts
+
+
+def _dense_on_cpu(
+    cell: str, rows: Tensor, sizes: list[int], weights: list[Weights]
+) -> list[Tensor]:
+    """The same dense calls in every mode and on every CPU.
+
+    Where gradients are off, oneDNN takes other kernels, whose last digits differ by CPU and by
+    size; where they are on, it takes those of training, whether or not anything needs a gradient.
+    A CPU without bfloat16 computes in float32.
+    """
+    if _in_bf16(rows) and not cpu_has_bf16():
+        wider = [Weights(*(parameter.float() for parameter in one)) for one in weights]
+        with torch.autocast("cpu", enabled=False):
+            parts = _dense_on_cpu(cell, rows.float(), sizes, wider)
+        return [states.bfloat16() for states in parts]
+    if torch.is_grad_enabled():
+        return _dense(cell, rows, sizes, weights)
+    with torch.inference_mode(mode=False), torch.enable_grad():
+        plain = [Weights(*(_without_history(parameter) for parameter in one)) for one in weights]
+        return _dense(cell, _without_history(rows), sizes, plain)
+
+
+def _without_history(tensor: Tensor) -> Tensor:
+    """The same numbers, for calls that record what they read; of inference, only copies may."""
+    return tensor.clone() if tensor.is_inference() else tensor.detach()
+
+
+def _in_bf16(rows: Tensor) -> bool:
+    """Whether a dense call on a CPU would compute in bfloat16."""
+    autocast = torch.is_autocast_enabled("cpu")
+    return (torch.get_autocast_dtype("cpu") if autocast else rows.dtype) == torch.bfloat16
 
 
 def _in_one_chunk(parameters: Weights) -> list[Tensor]:

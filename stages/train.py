@@ -52,7 +52,10 @@ def main(name: str) -> None:
     chosen = params.load()
     architecture = params.architecture(chosen, name)
     device = devices.choose(chosen.train.device)
-    devices.check_precision(chosen.train.precision, device)
+    precision = devices.precision(chosen.train.precision, device)
+    chosen = chosen.model_copy(
+        update={"train": chosen.train.model_copy(update={"precision": precision})}
+    )
     encoding = Encoding(**files.read_json(PREPARED / "encoding.json"))
     check_critical(chosen.evaluate.critical, encoding)
     devices.make_deterministic(chosen.train.seed, device)

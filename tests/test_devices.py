@@ -5,7 +5,7 @@ import os
 import pytest
 import torch
 
-from birnn import devices
+from birnn import devices, recurrent
 from birnn.errors import DeviceError
 
 
@@ -42,15 +42,26 @@ class TestChoose:
 
 
 class TestPrecision:
-    @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-    def test_cpu_has_both(self, precision: str) -> None:
-        devices.check_precision(precision, torch.device("cpu"))
+    @pytest.mark.parametrize("there", [True, False])
+    @pytest.mark.parametrize("kind", ["cpu", "cuda"])
+    def test_is_what_the_device_has(
+        self, monkeypatch: pytest.MonkeyPatch, kind: str, there: bool
+    ) -> None:
+        monkeypatch.setattr(recurrent, "cpu_has_bf16", lambda: there)
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: there)
+        device = torch.device(kind)
+        assert devices.precision("fp32", device) == "fp32"
+        assert devices.precision("auto", device) == ("bf16" if there else "fp32")
+        if there:
+            assert devices.precision("bf16", device) == "bf16"
+            return
+        with pytest.raises(
+            DeviceError, match=f"a device with bf16, found {kind} without; use auto"
+        ):
+            devices.precision("bf16", device)
 
-    def test_a_gpu_without_bf16(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
-        devices.check_precision("fp32", torch.device("cuda"))
-        with pytest.raises(DeviceError, match="a device with bf16, found cuda without; use fp32"):
-            devices.check_precision("bf16", torch.device("cuda"))
+    def test_another_device_has_none(self) -> None:
+        assert devices.precision("auto", torch.device("mps")) == "fp32"
 
 
 class TestDeterminism:

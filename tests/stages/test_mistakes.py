@@ -14,6 +14,8 @@ import pytest
 import torch
 import yaml
 
+from birnn import recurrent
+
 ROOT = Path(__file__).parents[2]
 TABLE = "data/external/table.csv"
 Refused = Callable[..., None]
@@ -265,6 +267,19 @@ class TestTraining:
         message = f"train.device: expected a machine with {absent}, found none here; use auto or"
         refused(message, "train", "forward")
         assert not written()
+
+    def test_in_a_precision_that_is_not_there(
+        self, tree: Tree, refused: Refused, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(recurrent, "cpu_has_bf16", lambda: False)
+        tree["train"] |= {"device": "cpu", "precision": "bf16"}
+        write(tree)
+        refused(
+            "train.precision: expected a device with bf16, found cpu without; use auto or fp32",
+            "train",
+            "forward",
+        )
+        assert not Path("models").exists()
 
     def test_of_a_model_that_is_not_described(self, tree: Tree, refused: Refused) -> None:
         write(tree)
