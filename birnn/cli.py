@@ -1,6 +1,7 @@
 """The command `birnn`.
 
     birnn summary                         # the models of the last `dvc repro`, in a table
+    birnn verify                          # is this the result that the last commit recorded?
     birnn check data.csv                  # read and validate data, and say what is in them
     birnn predict new.csv --output out.parquet
     birnn trace new.csv --sequence s1     # what the model makes of a sequence, step by step
@@ -56,27 +57,49 @@ def summary() -> None:
     for check in verdict["checks"]:
         if check["status"] != "pass":
             print(f"{check['status']}: {check['name']}: {check['sentence']}")
-    print(_with_changes(report.changes(*_differences())))
+    print(_with_changes(_changes()))
+    _compare_with_commit()
 
 
-def _differences() -> tuple[dict[str, Any], dict[str, Any]]:
-    """What DVC says is different from the last commit: metrics, and params; none on the first run.
+def _changes() -> list[tuple[str, str, str]]:
+    """What is different from the last commit; nothing where it holds no result, or this one."""
+    from birnn import lock, report
 
-    It finds metrics of the commit in its cache, params in the commit itself.
-    """
-    import json
-    import subprocess
-
-    moved = ["git", "diff", "--quiet", "HEAD", "--", "dvc.lock"]
-    if subprocess.run(moved, capture_output=True, check=False).returncode != 1:
-        return {}, {}  # it takes DVC a second and a half to say that nothing is different
-    command = [sys.executable, "-m", "dvc"]
-    asked = [
-        subprocess.run([*command, what, "diff", "--json"], capture_output=True, check=False)
-        for what in ("metrics", "params")
+    text, path = lock.committed(lock.PATH), Path(lock.PATH)
+    if text is None or not path.exists() or path.read_text(encoding="utf-8") == text:
+        return []
+    before, now = lock.read(text), lock.read(path.read_text(encoding="utf-8"))
+    params = [
+        {key: value for stage in one.values() for key, value in stage.params.items()}
+        for one in (before, now)
     ]
-    metrics, params = (json.loads(one.stdout) if one.returncode == 0 else {} for one in asked)
-    return metrics, params
+    models = [name.partition("@")[2] for name in now if name.startswith("evaluate@")]
+    metrics = {model: _metrics(EVALUATION / model / "metrics.json") for model in models}
+    return report.changes((params[0], params[1]), metrics)
+
+
+def _metrics(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """In the last commit, if it holds them, and now."""
+    import json
+
+    from birnn import lock
+
+    text = lock.committed(path.as_posix())
+    return json.loads(text) if text else {}, files.read_json(path)
+
+
+def _compare_with_commit() -> None:
+    """Say whether this is the result of the last commit; of another one, note who made it."""
+    from birnn import lock, provenance, verification
+
+    if lock.committed(lock.PATH) is None or not Path(lock.PATH).exists():
+        return
+    found = verification.verify()
+    if found.status == "identical":
+        provenance.restore()
+    else:
+        provenance.record(Path.cwd(), verification.here())
+    print(found.sentence)
 
 
 def _with_changes(rows: Sequence[Sequence[str]]) -> Path:
@@ -99,6 +122,22 @@ def _with_changes(rows: Sequence[Sequence[str]]) -> Path:
     text = page.read_text(encoding="utf-8")
     files.write_text(copy, report.with_section(text, title, rows))
     return copy
+
+
+@app.command()
+def verify() -> None:
+    """Say whether the result that is here is the one that the last commit recorded.
+
+    The status is 1 where it is a different one. Run it after `make repro`.
+    """
+    from birnn import provenance, verification
+
+    found = verification.verify()
+    then = provenance.of_commit(verification.committed())
+    print(provenance.sentence(then, None if found.status == "identical" else provenance.machine()))
+    print(found.sentence)
+    if found.status == "different":
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -21,7 +21,7 @@ from birnn.sequences import Sequences
 
 METRICS, INTERVALS = "metrics.json", "intervals.json"
 CHECKS, OPERATING_POINTS = "checks.json", "operating_points.json"
-PREDICTIONS = "predictions.parquet"
+PREDICTIONS, ANSWERS = "predictions.parquet", "answers.csv"
 CONFUSION, CONFUSION_COUNTS = "confusion.csv", "confusion_counts.csv"
 PER_CLASS, BY_LENGTH, BY_POSITION = "per_class.csv", "by_length.csv", "by_position.csv"
 PRECISION_RECALL, CALIBRATION = "precision_recall.csv", "calibration.csv"
@@ -29,6 +29,7 @@ CONFUSIONS, TRACE = "confusions.json", "trace.json"
 
 POSITION_COLUMNS = ("counted_from", "first", "last", "rows", "accuracy")
 SINGLE_POSITIONS, WIDER_POSITIONS = 10, 10  # steps that are counted singly, then ever wider groups
+MOST_ANSWERS = 1000  # that are kept in git, to compare other results with
 MOST_CONFUSIONS, EXAMPLES, CONTEXT = 6, 2, 3  # pairs; examples of each; steps around a mistake
 
 Shares = npt.NDArray[np.float32]
@@ -103,12 +104,27 @@ def _write_tables(folder: Path, test: Predicted, predicted: Classes) -> None:
     _write_csv(pd.DataFrame(counts, index=labels, columns=labels), folder / CONFUSION, "actual")
     _write_csv(_long(counts, labels), folder / CONFUSION_COUNTS)
     _write_csv(metrics.per_class(counts, labels), folder / PER_CLASS)
+    _write_csv(answers(test, predicted), folder / ANSWERS)
     _write_csv(by_length, folder / BY_LENGTH)
     _write_csv(by_position(test.split, predicted), folder / BY_POSITION)
     files.write_json(folder / CONFUSIONS, confusions(test, predicted, counts))
     _write_csv(metrics.calibration(actual, test.shares), folder / CALIBRATION)
     curves = metrics.precision_recall(actual, test.shares, labels=labels)
     _write_csv(curves, folder / PRECISION_RECALL)
+
+
+def answers(test: Predicted, predicted: Classes) -> metrics.Table:
+    """Return evenly spread predictions, few enough for git, without the ids of sequences.
+
+    Args:
+        test: the test split and what the model says of it.
+        predicted: its `classes`.
+
+    Returns:
+        Columns row (of `predictions.parquet`, from 0) and predicted.
+    """
+    rows = np.unique(np.linspace(0, len(predicted) - 1, MOST_ANSWERS).astype(np.int64))
+    return {"row": rows, "predicted": np.take(test.encoding.labels, predicted[rows])}
 
 
 def by_position(test: Sequences, predicted: Classes) -> metrics.Table:

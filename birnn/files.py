@@ -66,6 +66,19 @@ def sha256(*paths: str | Path) -> str:
     return digest.hexdigest()
 
 
+def md5(path: str | Path) -> str | None:
+    """The hash by which DVC names a file; None where there is no file."""
+    path = Path(path)
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, _md5).hexdigest()
+
+
+def _md5() -> Any:
+    return hashlib.md5(usedforsecurity=False)
+
+
 def sha256_of_text(text: str) -> str:
     """Hash a text."""
     return hashlib.sha256(text.encode()).hexdigest()

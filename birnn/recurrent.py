@@ -153,9 +153,8 @@ def cpu_has_bf16() -> bool:
     parameters, start = [weight, weight, bias, bias], [torch.zeros(1, 1, 1)] * 2
     try:
         with torch.autocast("cpu", torch.bfloat16), torch.enable_grad():
-            torch.lstm(inputs, start, parameters, True, 1, 0.0, True, False, False)[
-                0
-            ].sum().backward()
+            states = torch.lstm(inputs, start, parameters, True, 1, 0.0, True, False, False)[0]
+            torch.autograd.grad(states.sum(), weight)
     except RuntimeError:
         return False
     return True

@@ -11,16 +11,14 @@ is committed, nothing has changed. So it is no part of the page, but of a copy; 
 
 from __future__ import annotations
 
-import json
 import math
 import shlex
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from itertools import pairwise
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +27,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from rich.markup import escape
 from rich.table import Table
 
-from birnn import figures, files, history, tracking
+from birnn import figures, files, history, lock, tracking
 from birnn.comparison import Rung
 from birnn.errors import DataError
 from birnn.history import Epoch
@@ -51,6 +49,7 @@ SHOWN = ("accuracy", "f1", "log_loss")  # on a terminal
 CHANGES = ("accuracy", "f1_macro", "f1_weighted", "log_loss", "calibration_error")
 VERDICT_FIGURES = ("accuracy", "precision", "recall", "f1")
 PACKAGES = ("numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "torch")
+BeforeAndNow = tuple[Mapping[str, Any], Mapping[str, Any]]
 AFTER_VERDICT = "<!-- A section that depends on more than this run is put here. -->"
 
 FLAT = 0.01  # a change of the loss by less than this share is none
@@ -512,19 +511,9 @@ def knobs(tree: Mapping[str, Any]) -> list[tuple[str, str]]:
         name: {knob: value for knob, value in own.items() if value != shared[knob]}
         for name, own in tree["models"].items()
     }
-    return [(name, value) for name, value in flat({**tree, "models": models}) if value != "null"]
-
-
-def flat(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Line up nested params as `train.learning_rate` and so on, with their values as text."""
-    rows: list[tuple[str, str]] = []
-    for name, value in tree.items():
-        rows += (
-            flat(value, f"{prefix}{name}.")
-            if isinstance(value, dict)
-            else [(f"{prefix}{name}", value if isinstance(value, str) else json.dumps(value))]
-        )
-    return rows
+    return [
+        (name, value) for name, value in lock.flat({**tree, "models": models}) if value != "null"
+    ]
 
 
 def versions() -> list[tuple[str, str]]:
@@ -546,37 +535,36 @@ def with_section(page: str, title: str, table: Sequence[Sequence[str]]) -> str:
     return page.replace(AFTER_VERDICT, section, 1)
 
 
-def changes(metrics: Mapping[str, Any], params: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+def changes(
+    params: BeforeAndNow, metrics: Mapping[str, BeforeAndNow]
+) -> list[tuple[str, str, str]]:
     """Line up what is different from the last committed result.
 
     Args:
-        metrics: the tree of `dvc metrics diff --json`.
-        params: the tree of `dvc params diff --json`.
+        params: by name, as text.
+        metrics: of each model.
 
     Returns:
         Rows of name, before and now, the first a header: params, then the metrics of `CHANGES`;
         none where nothing was committed before, or nothing is different.
     """
-    knobs = sorted(_differences(params, ""), key=itemgetter(0))
-    rows = [(name, *_before_and_now(entry, str)) for name, entry in knobs if "old" in entry]
-    figures_of = dict(_differences(metrics, "evaluation/"))
-    models = sorted({name.partition(": ")[0] for name in figures_of})
-    for name in (f"{model}: {measure}" for model in models for measure in CHANGES):
-        if "old" in figures_of.get(name, {}):
-            before, now = _before_and_now(figures_of[name], _plain)
-            rows += [(name, before, now)] * (before != now)  # not beyond the digits that are shown
+    rows = [(name, *pair) for name, pair in _different(*params)]
+    for model, (before, now) in sorted(metrics.items()):
+        # no difference beyond the digits that are shown
+        shown = [
+            {name: _plain(tree.get(name)) for name in CHANGES if name in before}
+            for tree in (before, now)
+        ]
+        rows += [(f"{model}: {name}", *pair) for name, pair in _different(*shown)]
     return [("", "last commit", "now"), *rows] if rows else []
 
 
-def _before_and_now(entry: Mapping[str, Any], text: Callable[[Any], str]) -> tuple[str, str]:
-    return text(entry["old"]), text(entry.get("new"))
-
-
-def _differences(tree: Mapping[str, Any], folder: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for path, entries in tree.items():
-        if path.startswith(folder):
-            prefix = f"{path.removeprefix(folder).split('/')[0]}: " if folder else ""
-            yield from ((f"{prefix}{name}", entry) for name, entry in entries.items())
+def _different(
+    before: Mapping[str, str], now: Mapping[str, str]
+) -> Iterator[tuple[str, tuple[str, str]]]:
+    for name, value in before.items():
+        if now.get(name) != value:
+            yield name, (value, now.get(name, "not set"))
 
 
 def _plain(value: object) -> str:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import psutil
 
-from birnn import files, tracking
+from birnn import files, lock, provenance, tracking
 from birnn.errors import RetrainingError
 
 EXTERNAL = Path("data/external")
@@ -129,9 +129,16 @@ def environment() -> dict[str, str]:
 
 def adopt(folder: Path, root: Path) -> None:
     """Make the copy's result that of the checkout. To do it again changes nothing."""
-    with files.replacing(root / "dvc.lock") as partial:
-        shutil.copyfile(folder / "dvc.lock", partial)
+    with files.replacing(root / lock.PATH) as partial:
+        shutil.copyfile(folder / lock.PATH, partial)
     dvc(root, "checkout", "--force", "dvc.yaml")
+    recorded = lock.read((root / lock.PATH).read_text(encoding="utf-8"))
+    for stage in recorded.values():
+        for path, md5 in stage.outs.items():
+            if files.md5(root / path) != md5:  # one that is kept in git, not in DVC's cache
+                with files.replacing(root / path) as partial:
+                    shutil.copyfile(folder / path, partial)
+    provenance.record(root, recorded)
 
 
 def end_orphans() -> None:

@@ -181,14 +181,14 @@ class TestSummary:
         files.write_json(place / "report/comparison.json", {"ladder": [], "second_direction": ""})
         verdict = {"model": "m", "sentence": "good", "checks": []}
         files.write_json(place / "report/verdict.json", verdict)
-        changes = {"params.yaml": {"train.seed": {"old": 1, "new": 2}}}
-        monkeypatch.setattr(cli, "_differences", lambda: ({}, changes))
+        changes = [("", "last commit", "now"), ("train.seed", "1", "2")]
+        monkeypatch.setattr(cli, "_changes", lambda: changes)
         ended = birnn("summary")
         assert ended.out.splitlines()[-1] == "report/changes.html"
         assert "train.seed" in ended.out
         assert "train.seed" in (place / "report/changes.html").read_text()
         assert (place / "report/report.html").read_text() == page
-        monkeypatch.setattr(cli, "_differences", lambda: ({}, {}))
+        monkeypatch.setattr(cli, "_changes", list)
         assert birnn("summary").out.splitlines()[-1] == "report/report.html"
         assert not (place / "report/changes.html").exists()
 

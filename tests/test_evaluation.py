@@ -245,6 +245,7 @@ def test_the_same_bytes_twice(tmp_path: Path, ragged: Ragged) -> None:
     found = sorted(path.name for path in (tmp_path / "a").iterdir())
     assert found == sorted(
         [
+            evaluation.ANSWERS,
             evaluation.METRICS,
             evaluation.PREDICTIONS,
             evaluation.CONFUSION,
@@ -461,3 +462,27 @@ evaluation.write(sys.argv[1], predicted, epochs, resamples=1000, seed=1)
 seconds = time.process_time() - start
 print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
 """
+
+
+class TestAnswers:
+    """Those that are kept in git."""
+
+    def test_are_all_of_a_few(self, ragged: Ragged) -> None:
+        test, shares = case(ragged, tagging=True)
+        predicted = shares.argmax(axis=1)
+        found = evaluation.answers(
+            Predicted(test, encoding(list("abc"), tagging=True), {}, shares), predicted
+        )
+        assert found["row"].tolist() == list(range(len(predicted)))
+        assert found["predicted"].tolist() == [list("abc")[place] for place in predicted]
+
+    def test_are_evenly_spread_over_many(self, ragged: Ragged) -> None:
+        test = ragged([5] * 1000)
+        shares = np.eye(3, dtype=np.float32)[test.labels]
+        found = evaluation.answers(
+            Predicted(test, encoding(list("abc"), tagging=True), {}, shares),
+            test.labels.astype(np.int64),
+        )
+        assert len(found["row"]) == 1000
+        assert found["row"][[0, -1]].tolist() == [0, 4999]
+        assert set(np.diff(found["row"])) == {5, 6}

@@ -323,32 +323,27 @@ def test_turning_points() -> None:
 
 
 class TestChanges:
-    """What DVC says, as a reader wants it."""
+    """Since the last commit, as a reader wants it."""
 
-    PARAMS: ClassVar[dict[str, Any]] = {
-        "params.yaml": {"train.learning_rate": {"old": 0.00001, "new": 0.02}}
-    }
-    METRICS: ClassVar[dict[str, Any]] = {
-        "data/prepared/packing.json": {"steps.test": {"old": 1, "new": 2}},
-        "evaluation/forward/metrics.json": {
-            "accuracy": {"old": 0.5, "new": 0.512345},
-            "f1_<b>": {"old": 0.5, "new": 0.6},
-            "f1_macro": {"old": 0.123451, "new": 0.123452},
-            "log_loss": {"new": 0.6},
-        },
+    PARAMS = ({"train.learning_rate": "1e-05", "train.seed": "1"}, {"train.learning_rate": "0.02"})
+    METRICS: ClassVar[dict[str, report.BeforeAndNow]] = {
+        "forward": (
+            {"accuracy": 0.5, "f1_<b>": 0.5, "f1_macro": 0.123451},
+            {"accuracy": 0.512345, "f1_<b>": 0.6, "f1_macro": 0.123452, "log_loss": 0.6},
+        )
     }
 
     def test_params_and_the_metrics_that_matter(self) -> None:
-        assert report.changes(self.METRICS, self.PARAMS) == [
+        assert report.changes(self.PARAMS, self.METRICS) == [
             ("", "last commit", "now"),
             ("train.learning_rate", "1e-05", "0.02"),
+            ("train.seed", "1", "not set"),
             ("forward: accuracy", "0.5", "0.5123"),
         ]
 
     def test_none(self) -> None:
-        assert report.changes({}, {}) == []
-        new = {"evaluation/forward/metrics.json": {"accuracy": {"new": 0.5}}}
-        assert report.changes(new, {}) == []
+        assert report.changes(({}, {"a": "1"}), {}) == []
+        assert report.changes(({}, {}), {"forward": ({}, {"accuracy": 0.5})}) == []
 
     def test_are_a_section_behind_the_verdict(self) -> None:
         page = render("report.html.j2")
@@ -368,12 +363,6 @@ class TestKnobs:
             ("model.cell", "GRU"),
             ("model.dropout", "0.0"),
             ("models.b.cell", "RNN"),
-        ]
-
-    def test_deep_trees_are_flat(self) -> None:
-        assert report.flat({"a": {"b": {"c": [1, 2]}, "d": True}}) == [
-            ("a.b.c", "[1, 2]"),
-            ("a.d", "true"),
         ]
 
 
