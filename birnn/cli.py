@@ -95,9 +95,7 @@ def _compare_with_commit() -> None:
     if lock.committed(lock.PATH) is None or not Path(lock.PATH).exists():
         return
     found = verification.verify()
-    if found.status == "identical":
-        provenance.restore()
-    else:
+    if found.status != "identical" or not provenance.restore():
         provenance.record(Path.cwd(), verification.here())
     print(found.sentence)
 

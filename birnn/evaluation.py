@@ -21,7 +21,7 @@ from birnn.sequences import Sequences
 
 METRICS, INTERVALS = "metrics.json", "intervals.json"
 CHECKS, OPERATING_POINTS = "checks.json", "operating_points.json"
-PREDICTIONS, ANSWERS = "predictions.parquet", "answers.csv"
+PREDICTIONS, ANSWERS = "predictions.parquet", "answers.json"
 CONFUSION, CONFUSION_COUNTS = "confusion.csv", "confusion_counts.csv"
 PER_CLASS, BY_LENGTH, BY_POSITION = "per_class.csv", "by_length.csv", "by_position.csv"
 PRECISION_RECALL, CALIBRATION = "precision_recall.csv", "calibration.csv"
@@ -29,7 +29,7 @@ CONFUSIONS, TRACE = "confusions.json", "trace.json"
 
 POSITION_COLUMNS = ("counted_from", "first", "last", "rows", "accuracy")
 SINGLE_POSITIONS, WIDER_POSITIONS = 10, 10  # steps that are counted singly, then ever wider groups
-MOST_ANSWERS = 1000  # that are kept in git, to compare other results with
+MOST_ANSWERS, ANSWERS_A_LINE = 1000, 25  # that are kept in git, to compare other results with
 MOST_CONFUSIONS, EXAMPLES, CONTEXT = 6, 2, 3  # pairs; examples of each; steps around a mistake
 
 Shares = npt.NDArray[np.float32]
@@ -104,7 +104,7 @@ def _write_tables(folder: Path, test: Predicted, predicted: Classes) -> None:
     _write_csv(pd.DataFrame(counts, index=labels, columns=labels), folder / CONFUSION, "actual")
     _write_csv(_long(counts, labels), folder / CONFUSION_COUNTS)
     _write_csv(metrics.per_class(counts, labels), folder / PER_CLASS)
-    _write_csv(answers(test, predicted), folder / ANSWERS)
+    files.write_json(folder / ANSWERS, answers(predicted))
     _write_csv(by_length, folder / BY_LENGTH)
     _write_csv(by_position(test.split, predicted), folder / BY_POSITION)
     files.write_json(folder / CONFUSIONS, confusions(test, predicted, counts))
@@ -113,18 +113,15 @@ def _write_tables(folder: Path, test: Predicted, predicted: Classes) -> None:
     _write_csv(curves, folder / PRECISION_RECALL)
 
 
-def answers(test: Predicted, predicted: Classes) -> metrics.Table:
-    """Return evenly spread predictions, few enough for git, without the ids of sequences.
-
-    Args:
-        test: the test split and what the model says of it.
-        predicted: its `classes`.
+def answers(predicted: Classes) -> dict[str, Any]:
+    """Give the tree of `answers.json`: evenly spread predictions, few enough to be kept in git.
 
     Returns:
-        Columns row (of `predictions.parquet`, from 0) and predicted.
+        `labels`, how many were predicted, and `sample`, lines of the numbers of the classes.
     """
     rows = np.unique(np.linspace(0, len(predicted) - 1, MOST_ANSWERS).astype(np.int64))
-    return {"row": rows, "predicted": np.take(test.encoding.labels, predicted[rows])}
+    lines = np.array_split(predicted[rows], -(-len(rows) // ANSWERS_A_LINE))
+    return {"labels": len(predicted), "sample": [" ".join(map(str, line)) for line in lines]}
 
 
 def by_position(test: Sequences, predicted: Classes) -> metrics.Table:

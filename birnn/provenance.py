@@ -65,11 +65,12 @@ def record(root: Path, recorded: Mapping[str, Recorded]) -> None:
         files.write_json(path, {"outs_sha256": name, "machine": machine()})
 
 
-def restore() -> None:
-    """Put back what the last commit says, where its result is the one that is here."""
+def restore() -> bool:
+    """Put back what the last commit says, if it says anything, where its result is here."""
     text = lock.committed(PATH)
     if text is not None and (not Path(PATH).exists() or Path(PATH).read_text() != text):
         files.write_text(PATH, text)
+    return text is not None
 
 
 def of_commit(recorded: Mapping[str, Recorded]) -> dict[str, str] | None:

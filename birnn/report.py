@@ -271,6 +271,22 @@ def worst_first(checks: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return sorted(checks, key=lambda check: ("fail", "warn", "pass").index(check["status"]))
 
 
+def headlines(results: Sequence[Result], average: str) -> list[dict[str, Any]]:
+    """Line up the figures of all models that have an interval, with its ends."""
+    return [
+        {
+            "model": result.name,
+            "metric": name,
+            "value": result.metrics[name],
+            "low": low,
+            "high": high,
+        }
+        for result in results
+        for name, (low, high) in result.intervals.items()
+        if name in _names(average).values()
+    ]
+
+
 def conclusion(
     result: Result, verdict: Verdict, checks: Sequence[Mapping[str, Any]], average: str
 ) -> dict[str, Any]:

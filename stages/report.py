@@ -50,6 +50,7 @@ def main() -> None:
     limits = summary.get("limits", {})
     compared = compare(results, answers, train, test, encoding.labels, limits, chosen.evaluate)
     concluded = conclude(results[0], answers, train, test, encoding, chosen.evaluate)
+    concluded["headlines"] = report.headlines(results, chosen.evaluate.average)
     files.write_json(REPORT / "comparison.json", compared)
     files.write_json(REPORT / "verdict.json", concluded)
     content = {

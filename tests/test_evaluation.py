@@ -467,22 +467,16 @@ print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
 class TestAnswers:
     """Those that are kept in git."""
 
-    def test_are_all_of_a_few(self, ragged: Ragged) -> None:
-        test, shares = case(ragged, tagging=True)
-        predicted = shares.argmax(axis=1)
-        found = evaluation.answers(
-            Predicted(test, encoding(list("abc"), tagging=True), {}, shares), predicted
-        )
-        assert found["row"].tolist() == list(range(len(predicted)))
-        assert found["predicted"].tolist() == [list("abc")[place] for place in predicted]
+    def test_are_all_of_a_few(self) -> None:
+        predicted = np.array([2, 0, 1] * 10)
+        found = evaluation.answers(predicted)
+        assert found["labels"] == 30
+        assert [int(one) for line in found["sample"] for one in line.split()] == predicted.tolist()
+        assert len(found["sample"]) == 2
 
-    def test_are_evenly_spread_over_many(self, ragged: Ragged) -> None:
-        test = ragged([5] * 1000)
-        shares = np.eye(3, dtype=np.float32)[test.labels]
-        found = evaluation.answers(
-            Predicted(test, encoding(list("abc"), tagging=True), {}, shares),
-            test.labels.astype(np.int64),
-        )
-        assert len(found["row"]) == 1000
-        assert found["row"][[0, -1]].tolist() == [0, 4999]
-        assert set(np.diff(found["row"])) == {5, 6}
+    def test_are_evenly_spread_over_many(self) -> None:
+        found = evaluation.answers(np.arange(5000))
+        sample = [int(one) for line in found["sample"] for one in line.split()]
+        assert found["labels"] == 5000
+        assert (len(sample), sample[0], sample[-1]) == (1000, 0, 4999)
+        assert set(np.diff(sample)) == {5, 6}

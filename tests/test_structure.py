@@ -133,7 +133,7 @@ class TestStages:
         assert STAGES[stage]["cmd"].split()[:3] == ["python", "-m", f"stages.{stage}"]
         assert f"stages/{stage}.py" in STAGES[stage]["deps"]
 
-    @pytest.mark.parametrize("key", ["deps", "params", "outs"])
+    @pytest.mark.parametrize("key", ["deps", "params", "outs", "metrics", "plots"])
     def test_lists_are_sorted(self, stage: str, key: str) -> None:
         listed = [name(one) for one in STAGES[stage].get(key, [])]
         assert listed == sorted(set(listed))

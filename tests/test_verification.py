@@ -11,19 +11,30 @@ import yaml
 from birnn import files, lock, provenance, verification
 from birnn.errors import DataError
 
-METRICS = dict.fromkeys(verification.HEADLINES, 0.8)
-INTERVALS = {name: {"low": 0.7, "high": 0.9} for name in METRICS}
-CHECKS = [{"name": "leakage", "status": "pass"}, {"name": "calibration", "status": "warn"}]
+HEADLINES = {"accuracy": 0.8, "f1_macro": 0.8}
+
+
+def verdict(
+    grade: str = "good", half: float = 0.1, leakage: str = "pass", **headlines: float
+) -> Any:
+    """The tree of `verdict.json`."""
+    rows = [
+        {"model": "forward", "metric": name, "value": value, "low": 0.8 - half, "high": 0.8 + half}
+        for name, value in (HEADLINES | headlines).items()
+    ]
+    checks = [{"name": "leakage", "status": leakage}, {"name": "calibration", "status": "warn"}]
+    return {"grade": grade, "checks": checks, "headlines": rows}
+
+
 OUTS: dict[str, dict[str, Any]] = {
     "generate": {"data/raw/sequences.parquet": "data"},
     "prepare": {"data/prepared/train.arrow": "train"},
     "train@forward": {"models/forward/weights.safetensors": "weights"},
     "evaluate@forward": {
-        "evaluation/forward/answers.csv": "row,predicted\n0,a\n1,b\n2,b\n3,a\n",
-        "evaluation/forward/intervals.json": INTERVALS,
-        "evaluation/forward/metrics.json": METRICS,
+        "evaluation/forward/answers.json": {"labels": 4, "sample": ["0 1", "1 0"]},
+        "evaluation/forward/metrics.json": HEADLINES,
     },
-    "report": {"report/verdict.json": {"grade": "good", "checks": CHECKS}},
+    "report": {"report/verdict.json": verdict()},
 }
 
 
@@ -80,17 +91,17 @@ def change(path: str, content: Any, **params: Any) -> None:
 class TestVerify:
     def test_the_same_bytes(self) -> None:
         found = verification.verify()
-        assert found.sentence == "identical: all 7 outs have the bytes of the last commit"
+        assert found.sentence == "identical: all 6 outs have the bytes of the last commit"
 
     def test_other_weights_and_as_good(self) -> None:
         write("models/forward/weights.safetensors", "others")
-        write("evaluation/forward/answers.csv", "row,predicted\n0,a\n1,b\n2,a\n3,a\n")
-        change("evaluation/forward/metrics.json", METRICS | {"f1_macro": 0.79})
+        write("evaluation/forward/answers.json", {"labels": 4, "sample": ["0 1", "0 0"]})
+        change("report/verdict.json", verdict(f1_macro=0.79))
         found = verification.verify()
         assert found.status == "equivalent"
         for part in (
             "the f1_macro of forward, 0.8000 in the last commit, 0.7900 here",
-            "(0.10 of half of its interval, 0.25 allowed)",
+            "(0.10 of half of its interval, 0.5 allowed)",
             "75.0 % of the answers are equal",
         ):
             assert part in found.reason
@@ -123,21 +134,21 @@ class TestVerify:
                 "prepare: data/prepared/train.arrow: MD5 61b3a8faa9c1091806675c230a9abe64 in the",
             ),
             (
-                "evaluation/forward/metrics.json",
-                METRICS | {"accuracy": 0.83, "recall_macro": 0.1},
+                "report/verdict.json",
+                verdict(accuracy=0.86, f1_macro=0.1),
                 {},
                 "evaluate@forward: evaluation/forward/metrics.json: accuracy: 0.8000 in the last "
-                "commit, 0.8300 here, 0.30 of half of its interval and at most 0.25 allowed",
+                "commit, 0.8600 here, 0.60 of half of its interval and at most 0.5 allowed",
             ),
             (
                 "report/verdict.json",
-                {"grade": "fair", "checks": CHECKS},
+                verdict("fair"),
                 {},
                 "report: report/verdict.json: grade: good in the last commit, fair here",
             ),
             (
                 "report/verdict.json",
-                {"grade": "good", "checks": [CHECKS[0] | {"status": "fail"}, CHECKS[1]]},
+                verdict(leakage="fail"),
                 {},
                 "report: report/verdict.json: leakage: pass in the last commit, fail here",
             ),
@@ -152,9 +163,9 @@ class TestVerify:
         assert found.reason.startswith(reason)
 
     def test_a_metric_without_an_interval_must_be_the_same(self, commit: Any) -> None:
-        change("evaluation/forward/intervals.json", {})
+        change("report/verdict.json", verdict(half=0.0))
         commit()
-        change("evaluation/forward/metrics.json", METRICS | {"accuracy": 0.8001})
+        change("report/verdict.json", verdict(half=0.0, accuracy=0.8001))
         assert verification.verify().status == "different"
 
     def test_an_out_that_is_gone(self) -> None:
@@ -185,10 +196,10 @@ class TestNothingToCompare:
             verification.verify()
 
     def test_small_outs_that_are_not_in_git(self, commit: Callable[[], None]) -> None:
-        Path(".gitignore").write_text("/evaluation/\n")
+        Path(".gitignore").write_text("/report/\n")
         commit()
         change("models/forward/weights.safetensors", "others")
-        with pytest.raises(DataError, match=r"metrics\.json: expected it in the last commit"):
+        with pytest.raises(DataError, match=r"verdict\.json: expected it in the last commit"):
             verification.verify()
 
 
@@ -228,10 +239,11 @@ class TestProvenance:
         assert found.endswith("Here: instructions AVX512, OMP_NUM_THREADS 1.")
 
     def test_comes_back_with_the_result_of_the_commit(self, commit: Callable[[], None]) -> None:
+        assert not provenance.restore()
         files.write_json(provenance.PATH, {"machine": {}})
         commit()
         files.write_json(provenance.PATH, {"machine": {"processor": "another"}})
-        provenance.restore()
+        assert provenance.restore()
         assert files.read_json(provenance.PATH) == {"machine": {}}
 
     def test_settings_that_change_numbers_are_part_of_it(
