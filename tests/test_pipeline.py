@@ -19,6 +19,11 @@ from birnn import history
 
 ROOT = Path(__file__).parents[1]
 MODELS = ("bidirectional", "forward")
+OLD_CPU = {
+    "ATEN_CPU_CAPABILITY": "default",
+    "ONEDNN_MAX_CPU_ISA": "SSE41",
+    "MKL_CBWR": "COMPATIBLE",
+}
 STAGES = 7  # with one `train` and one `evaluate` a model
 pytestmark = pytest.mark.slow
 
@@ -35,13 +40,14 @@ def environment() -> dict[str, str]:
     }
 
 
-def start(folder: Path, *command: str) -> "subprocess.Popen[str]":
+def start(folder: Path, *command: str, **settings: str) -> "subprocess.Popen[str]":
     """Start a command in a clone, with its code; DVC's files outside of it go beside it."""
     beside = folder.parent / f"{folder.name}-dvc"
+    own = {"PYTHONPATH": str(folder), "DVC_SITE_CACHE_DIR": str(beside)}
     return subprocess.Popen(
         command,
         cwd=folder,
-        env=environment() | {"PYTHONPATH": str(folder), "DVC_SITE_CACHE_DIR": str(beside)},
+        env=environment() | own | settings,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -55,8 +61,8 @@ def finish(process: "subprocess.Popen[str]") -> str:
     return output
 
 
-def run(folder: Path, *command: str) -> str:
-    return finish(start(folder, *command))
+def run(folder: Path, *command: str, **settings: str) -> str:
+    return finish(start(folder, *command, **settings))
 
 
 def clone(folder: Path, params: dict[str, Any]) -> None:
@@ -102,6 +108,7 @@ def clones(
                 run(second, "dvc", "exp", "apply", "again")
             finally:
                 finish(repro)
+            run(first, "birnn", "summary")
             commit(first)
             done.touch()
     return first, second
@@ -224,6 +231,54 @@ class TestDVC:
         for _ in range(2):
             run(copy, "birnn", "backfill")
             check_runs(copy)
+
+
+class TestVerify:
+    def test_what_an_older_cpu_makes_is_identical_or_equivalent(self, copy: Path) -> None:
+        run(copy, "dvc", "repro", "--force", "--single-item", "train@forward", **OLD_CPU)
+        run(copy, "dvc", "repro", **OLD_CPU)
+        made, found = run(copy, "birnn", "verify", **OLD_CPU).splitlines()
+        assert made.startswith("The result of the last commit was made on processor ")
+        assert found.startswith(("identical: ", "equivalent: "))
+        assert run(copy, "birnn", "summary").splitlines()[-1] == found
+
+    def test_what_another_seed_makes_is_different(self, copy: Path) -> None:
+        params = yaml.safe_load((copy / "params.yaml").read_text())
+        params["train"]["patience"] = 1
+        params["train"]["seed"] += 1
+        (copy / "params.yaml").write_text(yaml.safe_dump(params))
+        run(copy, "dvc", "repro", "train@forward")
+        verified = start(copy, "birnn", "verify")
+        output, _ = verified.communicate()
+        assert verified.returncode == 1
+        assert output.splitlines()[-1] == (
+            "different: prepare: params.yaml: train.seed: 2 in the last commit, 3 here"
+        )
+
+
+class TestBareClone:
+    """What git alone brings along."""
+
+    @pytest.fixture
+    def bare(self, first: Path, tmp_path: Path) -> Path:
+        run(first, "git", "clone", "--quiet", ".", str(tmp_path / "bare"))
+        return tmp_path / "bare"
+
+    def test_has_the_figures_of_the_last_commit(self, bare: Path, tmp_path: Path) -> None:
+        shown = json.loads(run(bare, "dvc", "metrics", "show", "--json"))[""]["data"]
+        for name in MODELS:
+            assert shown[f"evaluation/{name}/metrics.json"]["data"]["accuracy"] > 0
+        assert json.loads(run(bare, "dvc", "metrics", "diff", "--all", "--json", "HEAD"))
+        run(bare, "dvc", "plots", "show", "--out", str(tmp_path / "plots"))
+        page = (tmp_path / "plots/index.html").read_text(encoding="utf-8")
+        for title in ("Loss by epoch", "F1 by sequence length", "Confusion, forward"):
+            assert title in page
+
+    def test_has_no_result_to_verify(self, bare: Path) -> None:
+        verified = start(bare, "birnn", "verify")
+        output, _ = verified.communicate()
+        assert verified.returncode == 1
+        assert "data/raw/sequences.parquet: no such file here; run `dvc repro`" in output
 
 
 class TestExperiment:
