@@ -52,7 +52,7 @@ def main() -> None:
     arguments = parser.parse_args()
     table = Table("example", "seed", "setting", "model", "data", "verdict", "answers")
     table.add_column("largest difference", justify="right")
-    table.add_column("of half an interval", justify="right")
+    table.add_column("of its interval", justify="right")
     for example in arguments.examples:
         for seed in arguments.seeds:
             for row in compared(example, seed):
@@ -106,14 +106,14 @@ def _verdict(folder: Path) -> Any:
 
 
 def difference(first: Path, other: Path) -> list[str]:
-    """Share of equal answers; the largest difference of a headline, as it is and in intervals."""
+    """Share of equal answers; the largest difference of a headline, plain and in interval widths."""
     answers, others = (pd.read_parquet(path / "predictions.parquet") for path in (first, other))
     equal = float(np.mean(answers["predicted"] == others["predicted"]))
     metrics, changed = (json.loads((path / "metrics.json").read_text()) for path in (first, other))
     ends = json.loads((first / "intervals.json").read_text())
     gaps = {name: abs(metrics[name] - changed[name]) for name in HEADLINES}
-    halves = {name: (ends[name]["high"] - ends[name]["low"]) / 2 for name in HEADLINES}
-    shares = [gaps[name] / half for name, half in halves.items() if half]
+    widths = {name: ends[name]["high"] - ends[name]["low"] for name in HEADLINES}
+    shares = [gaps[name] / width for name, width in widths.items() if width]
     return [f"{equal:.4f}", f"{max(gaps.values()):.4f}", f"{max(shares, default=0.0):.3f}"]
 
 

@@ -22,8 +22,8 @@ from birnn.lock import Recorded
 
 DATA_STAGES = ("generate", "prepare")
 VERDICT = "report/verdict.json"
-TOLERANCE = 0.5
-"""Of half of a metric's 95 % interval: twice what was measured; see docs/reproducibility.md."""
+TOLERANCE = 0.25
+"""Of the width of a metric's 95 % interval: twice what was measured; docs/reproducibility.md."""
 
 Lock = Mapping[str, Recorded]
 
@@ -128,11 +128,11 @@ def _other_data(stage: str, outs: Mapping[str, str]) -> Iterator[str]:
 
 def _other_metrics() -> Iterator[str]:
     for gap in _gaps():
-        if gap.halves > TOLERANCE:
+        if gap.share > TOLERANCE:
             yield (
                 f"evaluate@{gap.model}: evaluation/{gap.model}/metrics.json: {gap.metric}: "
-                f"{gap.both}, {gap.halves:.2f} of half of its interval and at most {TOLERANCE} "
-                "allowed"
+                f"{gap.both}, {gap.share:.2f} of the width of its interval and at most "
+                f"{TOLERANCE} allowed"
             )
 
 
@@ -152,7 +152,7 @@ class _Gap(NamedTuple):
     model: str
     metric: str
     both: str
-    halves: float  # of its interval there
+    share: float  # of the width of its interval there
 
 
 def _gaps() -> list[_Gap]:
@@ -160,19 +160,19 @@ def _gaps() -> list[_Gap]:
     gaps = []
     for one in _json_then(VERDICT)["headlines"]:
         model, metric, value = one["model"], one["metric"], one["value"]
-        other, half = now[model, metric], (one["high"] - one["low"]) / 2
-        halves = abs(other - value) / half if half else math.inf if other != value else 0.0
-        gaps.append(_Gap(model, metric, _both(f"{value:.4f}", f"{other:.4f}"), halves))
+        other, width = now[model, metric], one["high"] - one["low"]
+        share = abs(other - value) / width if width else math.inf if other != value else 0.0
+        gaps.append(_Gap(model, metric, _both(f"{value:.4f}", f"{other:.4f}"), share))
     return gaps
 
 
 def _how_close(models: list[str]) -> str:
-    most = max(_gaps(), key=lambda gap: gap.halves)
+    most = max(_gaps(), key=lambda gap: gap.share)
     equal = min(_equal_answers(model) for model in models)
     return (
         "data, splits and verdict are those of the last commit; the headline metric that differs "
-        f"most is the {most.metric} of {most.model}, {most.both} ({most.halves:.2f} of half of its "
-        f"interval, {TOLERANCE} allowed); {100 * equal:.1f} % of the answers are equal"
+        f"most is the {most.metric} of {most.model}, {most.both} ({most.share:.2f} of the width of "
+        f"its interval, {TOLERANCE} allowed); {100 * equal:.1f} % of the answers are equal"
     )
 
 

@@ -101,7 +101,7 @@ class TestVerify:
         assert found.status == "equivalent"
         for part in (
             "the f1_macro of forward, 0.8000 in the last commit, 0.7900 here",
-            "(0.10 of half of its interval, 0.5 allowed)",
+            "(0.05 of the width of its interval, 0.25 allowed)",
             "75.0 % of the answers are equal",
         ):
             assert part in found.reason
@@ -138,7 +138,7 @@ class TestVerify:
                 verdict(accuracy=0.86, f1_macro=0.1),
                 {},
                 "evaluate@forward: evaluation/forward/metrics.json: accuracy: 0.8000 in the last "
-                "commit, 0.8600 here, 0.60 of half of its interval and at most 0.5 allowed",
+                "commit, 0.8600 here, 0.30 of the width of its interval and at most 0.25 allowed",
             ),
             (
                 "report/verdict.json",
