@@ -106,7 +106,7 @@ def _verdict(folder: Path) -> Any:
 
 
 def difference(first: Path, other: Path) -> list[str]:
-    """Share of equal answers; the largest difference of a headline, plain and in interval widths."""
+    """Share of equal answers; the largest difference of a headline, plain and in widths."""
     answers, others = (pd.read_parquet(path / "predictions.parquet") for path in (first, other))
     equal = float(np.mean(answers["predicted"] == others["predicted"]))
     metrics, changed = (json.loads((path / "metrics.json").read_text()) for path in (first, other))
