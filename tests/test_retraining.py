@@ -1,6 +1,7 @@
 """One retraining after the other in a checkout of its own: what serves, and what is left behind."""
 
 import hashlib
+import shutil
 import signal
 import sys
 import time
@@ -12,6 +13,7 @@ import checkout
 import pandas as pd
 import psutil
 import pytest
+from conftest import Once
 
 from birnn import (
     attempts,
@@ -24,6 +26,7 @@ from birnn import (
     sequences,
     workspace,
 )
+from birnn.attempts import Reproduce
 from birnn.errors import RegistryError, RetrainingError
 from birnn.registry import Registry
 from birnn.retraining import Outcome
@@ -34,20 +37,29 @@ DEPENDENT = ("dvc.lock", "data/raw", "data/prepared", "models", "evaluation", "r
 
 
 @pytest.fixture(scope="session")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def served(once: Once) -> Path:
     """A checkout whose first model serves."""
-    place = tmp_path_factory.mktemp("served") / "checkout"
-    checkout.make(place, checkout.table(range(SEQUENCES)))
-    with pytest.MonkeyPatch.context() as patch:
-        enter(place, patch)
-        assert retrain().decision == "promoted"
-    return place
+
+    def make(folder: Path) -> None:
+        checkout.make(folder / "checkout", checkout.table(range(SEQUENCES)))
+        with pytest.MonkeyPatch.context() as patch:
+            enter(folder / "checkout", patch)
+            assert retrain().decision == "promoted"
+
+    return once("served", make) / "checkout"
+
+
+@pytest.fixture(scope="session")
+def finished(once: Once, empty_store: Path) -> Path:
+    """Where all tests find results of the pipeline, so that each is made once."""
+    return once("finished", lambda folder: shutil.copy(empty_store, folder))
 
 
 @pytest.fixture
-def place(served: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(served: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of it as the working directory."""
     copy = checkout.copy(served, tmp_path / "checkout")
+    (tmp_path / checkout.FINISHED).symlink_to(finished)
     enter(copy, monkeypatch)
     return copy
 
@@ -59,8 +71,8 @@ def enter(place: Path, patch: pytest.MonkeyPatch) -> None:
         patch.setenv(name, value)
 
 
-def retrain() -> Outcome:
-    return retraining.retrain(params.load(), reproduce=checkout.reproduce)
+def retrain(reproduce: Reproduce = checkout.repeat) -> Outcome:
+    return retraining.retrain(params.load(), reproduce=reproduce)
 
 
 def aliases(problem: str = "small") -> tuple[int | None, int | None, int | None]:
@@ -127,7 +139,7 @@ class TestDecision:
 
     def test_of_unchanged_data_trains_nothing(self, place: Path) -> None:
         before = snapshot(place)
-        outcome = retraining.retrain(params.load(), reproduce=must_not_run)
+        outcome = retrain(must_not_run)
         assert (outcome.decision, outcome.version) == ("unchanged", 1)
         assert "nothing to train" in outcome.sentence
         assert snapshot(place) == before
@@ -135,7 +147,8 @@ class TestDecision:
 
     def test_a_model_that_is_no_worse_is_promoted(self, place: Path) -> None:
         grow(place)
-        assert retrain() == Outcome("promoted", "Version 2 serves now: it passed all checks.", 2)
+        outcome = retrain(checkout.reproduce)
+        assert outcome == Outcome("promoted", "Version 2 serves now: it passed all checks.", 2)
         assert aliases() == (2, 1, None)
         assert not workspace.changed(place)
         record = decisions.read("decisions.jsonl")[-1]
@@ -328,7 +341,7 @@ class TestOutOfReach:
 
         grow(place)
         with pytest.raises(RegistryError, match="promotion waits"):
-            retraining.retrain(params.load(), reproduce=cut_off)
+            retrain(cut_off)
         monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
         assert aliases() == (1, None, None)
 
@@ -366,9 +379,10 @@ class TestLock:
             retraining.retrain(params.Params.model_validate(checkout.params()))
 
     @pytest.mark.slow
-    def test_lets_one_of_two_work(self, place: Path) -> None:
+    @pytest.mark.parametrize("times", [2, pytest.param(20, marks=pytest.mark.long)])
+    def test_lets_one_of_two_work(self, place: Path, times: int) -> None:
         context = checkout.processes()
-        for _ in range(10):
+        for _ in range(times):
             begin = context.Barrier(2)
             both = [
                 context.Process(target=checkout.retrain, args=(place, "", begin)) for _ in range(2)
