@@ -23,6 +23,7 @@ from unittest import mock
 
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 import yaml
 from conftest import ROOT, run_stage
@@ -34,6 +35,7 @@ from birnn import errors, retraining, tracking, workspace
 from birnn.errors import RetrainingError
 from birnn.params import load
 
+SEQUENCES = 300  # in the table of a first model
 TABLE = Path("data/external/steps.csv")
 MODEL = "bidirectional"
 CLASSES = ("a", "b", "c")
@@ -229,8 +231,16 @@ def python(folder: Path, program: str, *arguments: str) -> "subprocess.Popen[str
     )
 
 
-def copy(folder: Path, place: Path) -> Path:
-    """Copy a checkout with its MLflow store, whose artifacts have absolute places."""
+def copy(folder: Path, place: Path, finished: Path | None = None) -> Path:
+    """Copy a checkout with its MLflow store, whose artifacts have absolute places.
+
+    Args:
+        folder: the checkout.
+        place: where to.
+        finished: what `repeat` is to find beside it.
+    """
+    if finished:
+        (place.parent / FINISHED).symlink_to(finished)
     shutil.copytree(folder, place)
     with sqlite3.connect(place / "mlflow.db") as store:
         for name, column in PLACES.items():
@@ -238,6 +248,22 @@ def copy(folder: Path, place: Path) -> Path:
             store.execute(change, (str(folder), str(place)))
     store.close()
     return place
+
+
+def first(folder: Path) -> None:
+    """Make a checkout in a folder, and let its first model serve."""
+    place = make(folder / "checkout", table(range(SEQUENCES)))
+    with pytest.MonkeyPatch.context() as patch:
+        enter(place, patch)
+        assert retraining.retrain(load(), reproduce=reproduce).decision == "promoted"
+
+
+def enter(place: Path, patch: pytest.MonkeyPatch) -> None:
+    """Make a checkout the working directory and the place of runs."""
+    patch.chdir(place)
+    patch.setattr(workspace, "dvc", dvc)
+    for name, value in environment(place).items():
+        patch.setenv(name, value)
 
 
 def environment(folder: Path) -> dict[str, str]:

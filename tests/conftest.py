@@ -3,6 +3,7 @@
 A run of tests has a temporary folder of its own, and fails if anything is left in it.
 """
 
+import multiprocessing.util
 import os
 import runpy
 import shutil
@@ -34,7 +35,6 @@ Once = Callable[[str, Callable[[Path], object]], Path]
 
 LEFT_BY_LIBRARIES = (
     "db_init_lock-",  # MLflow locks a store with it, and never removes it
-    "pymp-",  # multiprocessing removes it when Python ends, which is later than the check
     "torchinductor_",  # torch keeps what it compiled
 )
 LEFT = pytest.StashKey[list[str]]()
@@ -53,6 +53,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(trylast=True)  # when all workers have ended
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail if a test has left something in the temporary folder."""
+    multiprocessing.util._run_finalizers()  # type: ignore[attr-defined]  # its folder goes now
     if hasattr(session.config, "workerinput"):
         return
     found = sorted(path.name for path in Path(os.environ["TMPDIR"]).iterdir())
@@ -225,3 +226,17 @@ def prepared(once: Once) -> Path:
             run_stage("prepare")
 
     return once("prepared", make)
+
+
+@pytest.fixture(scope="session")
+def served(once: Once) -> Path:
+    """A checkout whose first model serves."""
+    import checkout  # which imports this file
+
+    return once("served", checkout.first) / "checkout"
+
+
+@pytest.fixture(scope="session")
+def finished(once: Once, empty_store: Path) -> Path:
+    """Where retrainings find results of the pipeline, so that each is made once."""
+    return once("finished", lambda folder: shutil.copy(empty_store, folder))

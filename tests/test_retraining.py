@@ -1,7 +1,6 @@
 """One retraining after the other in a checkout of its own: what serves, and what is left behind."""
 
 import hashlib
-import shutil
 import signal
 import sys
 import time
@@ -13,7 +12,7 @@ import checkout
 import pandas as pd
 import psutil
 import pytest
-from conftest import Once
+from checkout import SEQUENCES
 
 from birnn import (
     attempts,
@@ -31,44 +30,16 @@ from birnn.errors import RegistryError, RetrainingError
 from birnn.registry import Registry
 from birnn.retraining import Outcome
 
-SEQUENCES = 300
 NOBODY = "http://127.0.0.1:9"  # a port at which nobody answers
 DEPENDENT = ("dvc.lock", "data/raw", "data/prepared", "models", "evaluation", "report/report.html")
-
-
-@pytest.fixture(scope="session")
-def served(once: Once) -> Path:
-    """A checkout whose first model serves."""
-
-    def make(folder: Path) -> None:
-        checkout.make(folder / "checkout", checkout.table(range(SEQUENCES)))
-        with pytest.MonkeyPatch.context() as patch:
-            enter(folder / "checkout", patch)
-            assert retrain().decision == "promoted"
-
-    return once("served", make) / "checkout"
-
-
-@pytest.fixture(scope="session")
-def finished(once: Once, empty_store: Path) -> Path:
-    """Where all tests find results of the pipeline, so that each is made once."""
-    return once("finished", lambda folder: shutil.copy(empty_store, folder))
 
 
 @pytest.fixture
 def place(served: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of it as the working directory."""
-    copy = checkout.copy(served, tmp_path / "checkout")
-    (tmp_path / checkout.FINISHED).symlink_to(finished)
-    enter(copy, monkeypatch)
+    copy = checkout.copy(served, tmp_path / "checkout", finished)
+    checkout.enter(copy, monkeypatch)
     return copy
-
-
-def enter(place: Path, patch: pytest.MonkeyPatch) -> None:
-    patch.chdir(place)
-    patch.setattr(workspace, "dvc", checkout.dvc)
-    for name, value in checkout.environment(place).items():
-        patch.setenv(name, value)
 
 
 def retrain(reproduce: Reproduce = checkout.repeat) -> Outcome:
