@@ -3,16 +3,21 @@ SHELL := bash
 PYTHON ?= python3
 VENV := .venv/bin
 FIGURES := Experiment|Created|.*metrics.json:(accuracy|f1_macro|log_loss)$$|(data|model|models|train)\.
+# A worker gets one test after the other, in the order of tests/conftest.py.
+SPREAD := --numprocesses auto --maxschedchunk 1
 export PATH := $(CURDIR)/$(VENV):$(PATH)
 
-.PHONY: repro test check ui bench soak picture experiments clean
+.PHONY: repro test test-long check ui bench picture experiments clean
 
 repro: .venv/installed  ## run the pipeline, or what has changed of it, and show the result
 	@dvc repro
 	@birnn summary
 
-test: .venv/installed  ## run all tests
-	@pytest --numprocesses 2 --dist worksteal
+test: .venv/installed  ## run the tests
+	@pytest $(SPREAD)
+
+test-long: .venv/installed  ## what takes too long for every day: a year of retrainings, fifty kills, hundreds of draws
+	@pytest $(SPREAD) -m long
 
 check: .venv/installed  ## lint and type-check
 	@ruff check
@@ -24,9 +29,6 @@ ui: .venv/installed  ## open the MLflow UI on localhost
 
 bench: .venv/installed  ## print the benchmarks
 	@python -m benchmarks
-
-soak: .venv/installed  ## a year of weekly retrainings, and fifty kills
-	@BIRNN_SOAK_WEEKS=52 BIRNN_SOAK_KILLS=50 pytest tests/test_soak.py
 
 picture: .venv/installed  ## take the README's pictures of the last `make repro`; needs chromium
 	@python docs/pictures.py

@@ -1,9 +1,11 @@
 """A checkout of its own for tests that retrain: git, DVC, a small table and one model.
 
 Stages can run in the process of the test, which has torch and MLflow loaded: what `dvc repro` does
-in a quarter of a minute takes a few seconds then. `dvc commit` writes the same dvc.lock.
+in a quarter of a minute takes a few seconds then. `dvc commit` writes the same dvc.lock. What was
+done once on the same data and params can be repeated by copying its results.
 """
 
+import hashlib
 import io
 import json
 import multiprocessing
@@ -13,6 +15,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -20,19 +23,23 @@ from unittest import mock
 
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 import yaml
 from conftest import ROOT, run_stage
 from dvc import cli as dvc_command
 from dvc.repo import Repo
+from filelock import FileLock
 
-from birnn import errors, retraining, workspace
+from birnn import errors, retraining, tracking, workspace
 from birnn.errors import RetrainingError
 from birnn.params import load
 
+SEQUENCES = 300  # in the table of a first model
 TABLE = Path("data/external/steps.csv")
 MODEL = "bidirectional"
 CLASSES = ("a", "b", "c")
+FINISHED = "finished"
 PLACES = {  # the columns of MLflow's tables that hold absolute places
     "experiments": "artifact_location",
     "runs": "artifact_uri",
@@ -145,6 +152,46 @@ def reproduce(folder: Path, *targets: str) -> None:
         dvc(folder, "commit", "--force", "dvc.yaml")
 
 
+def repeat(folder: Path, *targets: str) -> None:
+    """Do what `reproduce` does, and copy what another test has made of the same data and params.
+
+    Results are kept in the folder FINISHED beside the checkout, where there is one. Their runs are
+    not in the checkout's MLflow: a retraining makes up for the one that it needs.
+    """
+    kept = tracking.root().parent / FINISHED
+    if not kept.exists():
+        return reproduce(folder, *targets)
+    asked = [(folder / name).read_bytes() for name in ("params.yaml", TABLE)]
+    done = kept / "-".join([hashlib.md5(b"\n".join(asked)).hexdigest(), *targets])
+    with FileLock(f"{done}.lock"):
+        if not done.exists():
+            with tempfile.TemporaryDirectory(dir=kept) as place:
+                _apart(folder, kept, Path(place) / "checkout", *targets)
+                (Path(place) / "checkout").rename(done)
+    for name in ("data", "models", "evaluation", "report", "dvc.lock"):
+        _copy_new(done / name, folder / name)
+    _copy_new(done / ".dvc/cache", Path(dvc(folder, "cache", "dir").strip()))
+    return None
+
+
+def _apart(folder: Path, kept: Path, place: Path, *targets: str) -> None:
+    """Run the pipeline in a copy that shares neither cache nor MLflow store."""
+    shutil.copytree(folder, place)
+    (place / ".dvc/config.local").write_text("[core]\nno_scm = true\n")
+    shutil.copy(kept / "mlflow.db", place)
+    with mock.patch.dict(os.environ, environment(place)):
+        reproduce(place, *targets)
+
+
+def _copy_new(source: Path, target: Path) -> None:
+    """Copy what there is and what is not yet there; dvc.lock is replaced."""
+    for path in [source] if source.is_file() else source.rglob("*"):
+        place = target / path.relative_to(source)
+        if path.is_file() and (source == path or not place.exists()):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, place)
+
+
 def dvc(root: Path, *arguments: str) -> str:
     """Do what `birnn.workspace.dvc` does, in this process, which has loaded DVC."""
     if arguments[:2] == ("status", "--json"):  # which DVC writes past `sys.stdout`
@@ -168,6 +215,7 @@ def python(folder: Path, program: str, *arguments: str) -> "subprocess.Popen[str
     outside = ("DVC", "GIT", "MLFLOW", "BIRNN", "PREFECT")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(outside)}
     own = {
+        "TMPDIR": str(folder.parent),  # where a kill may leave something
         "PYTHONPATH": f"{folder}{os.pathsep}{ROOT / 'deploy'}",
         "OMP_NUM_THREADS": "1",
         "DVC_NO_ANALYTICS": "1",
@@ -183,8 +231,16 @@ def python(folder: Path, program: str, *arguments: str) -> "subprocess.Popen[str
     )
 
 
-def copy(folder: Path, place: Path) -> Path:
-    """Copy a checkout with its MLflow store, whose artifacts have absolute places."""
+def copy(folder: Path, place: Path, finished: Path | None = None) -> Path:
+    """Copy a checkout with its MLflow store, whose artifacts have absolute places.
+
+    Args:
+        folder: the checkout.
+        place: where to.
+        finished: what `repeat` is to find beside it.
+    """
+    if finished:
+        (place.parent / FINISHED).symlink_to(finished)
     shutil.copytree(folder, place)
     with sqlite3.connect(place / "mlflow.db") as store:
         for name, column in PLACES.items():
@@ -192,6 +248,22 @@ def copy(folder: Path, place: Path) -> Path:
             store.execute(change, (str(folder), str(place)))
     store.close()
     return place
+
+
+def first(folder: Path) -> None:
+    """Make a checkout in a folder, and let its first model serve."""
+    place = make(folder / "checkout", table(range(SEQUENCES)))
+    with pytest.MonkeyPatch.context() as patch:
+        enter(place, patch)
+        assert retraining.retrain(load(), reproduce=reproduce).decision == "promoted"
+
+
+def enter(place: Path, patch: pytest.MonkeyPatch) -> None:
+    """Make a checkout the working directory and the place of runs."""
+    patch.chdir(place)
+    patch.setattr(workspace, "dvc", dvc)
+    for name, value in environment(place).items():
+        patch.setenv(name, value)
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -210,6 +282,7 @@ def retrain(folder: Path, kill_at: str = "", begin: Any = None) -> None:
     """
     os.chdir(folder)
     os.environ.update(environment(folder))
+    tempfile.tempdir = str(folder.parent)  # where a kill may leave something
     torch.set_num_threads(1)
     mock.patch.object(workspace, "dvc", dvc).start()
     if kill_at:
@@ -217,7 +290,7 @@ def retrain(folder: Path, kill_at: str = "", begin: Any = None) -> None:
     if begin is not None:
         begin.wait()
     with errors.reported():
-        retraining.retrain(load(), reproduce=reproduce)
+        retraining.retrain(load(), reproduce=repeat)
 
 
 def _die(*_: object, **__: object) -> None:

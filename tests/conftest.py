@@ -1,9 +1,15 @@
-"""What several test files share: one thread, sequences and a model by chance, a place for runs."""
+"""What several test files share: one thread, sequences and a model by chance, a place for runs.
 
+A run of tests has a temporary folder of its own, and fails if anything is left in it.
+"""
+
+import multiprocessing.util
+import os
 import runpy
 import shutil
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +19,7 @@ import pyarrow as pa
 import pytest
 import torch
 import yaml
+from filelock import FileLock
 
 from birnn import history, model, tracking
 from birnn.encoding import Encoding
@@ -24,6 +31,66 @@ torch.set_num_threads(1)
 
 ROOT = Path(__file__).parents[1]
 CLASSES = 3
+Once = Callable[[str, Callable[[Path], object]], Path]
+
+LEFT_BY_LIBRARIES = (
+    "db_init_lock-",  # MLflow locks a store with it, and never removes it
+    "torchinductor_",  # torch keeps what it compiled
+)
+LEFT = pytest.StashKey[list[str]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give the run a temporary folder, which workers and all other processes inherit."""
+    if hasattr(config, "workerinput"):
+        return
+    os.environ["DVC_NO_ANALYTICS"] = "1"  # a report is a file, and a process that sends it
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())  # for `tmp_path`
+    tempfile.tempdir = os.environ["TMPDIR"] = tempfile.mkdtemp(prefix="birnn-tests-")
+    config.add_cleanup(lambda: shutil.rmtree(os.environ["TMPDIR"], ignore_errors=True))
+
+
+@pytest.hookimpl(trylast=True)  # when all workers have ended
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail if a test has left something in the temporary folder."""
+    multiprocessing.util._run_finalizers()  # type: ignore[attr-defined]  # its folder goes now
+    if hasattr(session.config, "workerinput"):
+        return
+    found = sorted(path.name for path in Path(os.environ["TMPDIR"]).iterdir())
+    left = [name for name in found if not name.startswith(LEFT_BY_LIBRARIES)]
+    session.config.stash[LEFT] = left
+    if left and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if left := terminalreporter.config.stash.get(LEFT, None):
+        terminalreporter.section("left in the temporary folder", red=True)
+        terminalreporter.write_line("\n".join(left))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let slow tests start first: the others fill what time is left on either worker."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Once:
+    """The function that makes a folder once for all workers: `once(name, make)`."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base if worker_id == "master" else base.parent
+
+    def made(name: str, make: Callable[[Path], object]) -> Path:
+        folder, done = shared / name, shared / f"{name}.done"
+        with FileLock(f"{folder}.lock"):
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # of one that failed
+                folder.mkdir()
+                make(folder)
+                done.touch()
+        return folder
+
+    return made
 
 
 TOKENS = ["", "the", "NA", "é", "Zürich", "1", "a b", "null", "<i>", "x" * 70]
@@ -79,13 +146,15 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def empty_store(once: Once) -> Path:
     """An MLflow database without runs; to make one takes a second, to copy it no time."""
-    root = tmp_path_factory.mktemp("store")
-    with pytest.MonkeyPatch.context() as patch:
-        _root_is(root, patch)
-        tracking.connect()
-    return root / "mlflow.db"
+
+    def make(root: Path) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            _root_is(root, patch)
+            tracking.connect()
+
+    return once("store", make) / "mlflow.db"
 
 
 @pytest.fixture
@@ -146,12 +215,28 @@ def stage() -> Callable[..., None]:
 
 
 @pytest.fixture(scope="session")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def prepared(once: Once) -> Path:
     """A working directory with params.yaml, data/raw/ and data/prepared/."""
-    folder = tmp_path_factory.mktemp("prepared")
-    (folder / "params.yaml").write_text(yaml.safe_dump(small_params()), encoding="utf-8")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        run_stage("generate")
-        run_stage("prepare")
-    return folder
+
+    def make(folder: Path) -> None:
+        (folder / "params.yaml").write_text(yaml.safe_dump(small_params()), encoding="utf-8")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            run_stage("generate")
+            run_stage("prepare")
+
+    return once("prepared", make)
+
+
+@pytest.fixture(scope="session")
+def served(once: Once) -> Path:
+    """A checkout whose first model serves."""
+    import checkout  # which imports this file
+
+    return once("served", checkout.first) / "checkout"
+
+
+@pytest.fixture(scope="session")
+def finished(once: Once, empty_store: Path) -> Path:
+    """Where retrainings find results of the pipeline, so that each is made once."""
+    return once("finished", lambda folder: shutil.copy(empty_store, folder))

@@ -6,6 +6,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import typer
 import yaml
 from conftest import ROOT
 
-from birnn import cli, decisions
+from birnn import cli, decisions, params, retraining
 
 DEPLOY = ROOT / "deploy"
 
@@ -56,9 +57,10 @@ class TestSystemd:
             text = path.read_text().replace("%h/birnn/.venv/bin/birnn", sys.executable)
             (tmp_path / path.name).write_text(text)
         files = sorted(map(str, tmp_path.iterdir()))
-        place = {**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)}
         verify = ["systemd-analyze", "verify", "--user", *files]
-        done = subprocess.run(verify, env=place, capture_output=True, text=True, check=False)
+        with tempfile.TemporaryDirectory() as short:  # the name of a socket has a limit
+            place = {**os.environ, "XDG_RUNTIME_DIR": short}
+            done = subprocess.run(verify, env=place, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -117,28 +119,22 @@ with prefect_test_harness(server_startup_timeout=120):
 """
 
 
-def retrain(place: Path) -> None:
-    """Do what the command does, without a process for each stage."""
-    process = checkout.processes().Process(target=checkout.retrain, args=(place,))
-    process.start()
-    process.join()
-    assert process.exitcode == 0
-
-
 @pytest.mark.slow
-def test_prefect_flow_decides_as_the_command_does(tmp_path: Path) -> None:
+def test_prefect_flow_decides_as_the_command_does(
+    served: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Both in a checkout of the same data, in which a first model serves.
 
     Prefect runs in processes of its own: it changes how SQLAlchemy works, which MLflow uses too.
     """
     pytest.importorskip("prefect")
-    first = checkout.make(tmp_path / "flow", checkout.table(range(200)))
-    retrain(first)
-    second = checkout.copy(first, tmp_path / "plain")
+    first = checkout.copy(served, tmp_path / "flow")
+    second = checkout.copy(served, tmp_path / "plain", finished)
     for place in (first, second):
-        checkout.write_table(place, checkout.table(range(240)))
+        checkout.write_table(place, checkout.table(range(checkout.SEQUENCES + 60)))
     by_flow = checkout.python(first, FLOW, str(first))
-    retrain(second)
+    checkout.enter(second, monkeypatch)
+    retraining.retrain(params.load(), reproduce=checkout.repeat)
     output, _ = by_flow.communicate()
     assert by_flow.returncode == 0, output
     one, other = (decisions.read(place / "decisions.jsonl")[1] for place in (first, second))

@@ -39,7 +39,7 @@ def test_the_same_weights_as_one_process(
     monkeypatch.chdir(folders[0])
     stage("train", "bidirectional")
     finished = subprocess.run(
-        [*TORCHRUN, "-m", "stages.train", "bidirectional"],
+        [*TORCHRUN, "--log-dir", str(store / "log"), "-m", "stages.train", "bidirectional"],
         cwd=folders[1],
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         capture_output=True,

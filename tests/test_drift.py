@@ -270,16 +270,15 @@ class TestLevel:
     def test_equal_data_raise_no_alarm(self) -> None:
         assert share_of(40, lambda finding: finding.drifted, groups=300) == 0
 
-    @pytest.mark.slow
+    @pytest.mark.long
     @pytest.mark.parametrize("groups", [60, 500])
     def test_equal_data_raise_an_alarm_once_in_a_hundred(self, groups: int) -> None:
         assert share_of(400, lambda finding: finding.drifted, groups=groups) <= 0.01
 
-    @pytest.mark.slow
-    def test_the_tests_keep_their_level_by_themselves(self) -> None:
-        assert share_of(400, lambda finding: finding.p < 0.05, groups=300) <= 0.05
+    @pytest.mark.parametrize("trials", [40, pytest.param(400, marks=pytest.mark.long)])
+    def test_the_tests_keep_their_level_by_themselves(self, trials: int) -> None:
+        assert share_of(trials, lambda finding: finding.p < 0.05, groups=300) <= 0.05
 
-    @pytest.mark.slow
     def test_steps_of_one_sequence_would_not(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Draw from all sequences of each group, and ten steps from each, as if independent."""
         monkeypatch.setattr(

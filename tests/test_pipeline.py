@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from filelock import FileLock
+from conftest import Once
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
@@ -85,33 +85,28 @@ def commit(folder: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def clones(
-    tmp_path_factory: pytest.TempPathFactory,
-    worker_id: str,
-    small_params: Callable[[], dict[str, Any]],
-) -> tuple[Path, Path]:
+def clones(once: Once, small_params: Callable[[], dict[str, Any]]) -> tuple[Path, Path]:
     """Two clones, one after `dvc repro` and one after a queued experiment without a change.
 
-    Both run at the same time, and all pytest workers share them.
+    Both run at the same time.
     """
-    shared = tmp_path_factory.getbasetemp()
-    shared = (shared if worker_id == "master" else shared.parent) / "clones"
-    first, second, done = shared / "first", shared / "second", shared / "done"
-    with FileLock(f"{shared}.lock"):
-        if not done.exists():
-            for folder in (first, second):
-                clone(folder, small_params())
-            repro = start(first, "dvc", "repro")
-            try:
-                run(second, "dvc", "exp", "run", "--queue", "--name", "again")
-                run(second, "dvc", "exp", "run", "--run-all")
-                run(second, "dvc", "exp", "apply", "again")
-            finally:
-                finish(repro)
-            run(first, "birnn", "summary")
-            commit(first)
-            done.touch()
-    return first, second
+
+    def make(shared: Path) -> None:
+        first, second = shared / "first", shared / "second"
+        for folder in (first, second):
+            clone(folder, small_params())
+        repro = start(first, "dvc", "repro")
+        try:
+            run(second, "dvc", "exp", "run", "--queue", "--name", "again")
+            run(second, "dvc", "exp", "run", "--run-all")
+            run(second, "dvc", "exp", "apply", "again")
+        finally:
+            finish(repro)
+        run(first, "birnn", "summary")
+        commit(first)
+
+    shared = once("clones", make)
+    return shared / "first", shared / "second"
 
 
 @pytest.fixture

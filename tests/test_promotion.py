@@ -361,40 +361,40 @@ ONE_LABEL = (1, 2)
 """Lengths of sequences with one label, as classification has."""
 
 
+def long(*values: Any) -> Any:
+    return pytest.param(*values, marks=pytest.mark.long)
+
+
 class TestChance:
-    def test_few_models_of_equal_quality_get_through(self) -> None:
-        assert level_of(60, sequences=150) <= 0.05
-
-    def test_better_models_get_through(self) -> None:
-        assert power_of(40, steps=ONE_LABEL) >= 0.8
-
-    def test_few_models_are_held_up(self) -> None:
-        assert held_up(60) <= 0.05
-
-    @pytest.mark.slow
     @pytest.mark.parametrize(
-        "drawn",
+        ("trials", "drawn"),
         [
-            {"sequences": 2000, "steps": ONE_LABEL},
-            {"sequences": 200},
-            {"sequences": 30},
-            {"sequences": 150, "steps": ONE_LABEL, "accuracies": (0.95, 0.95)},
+            (60, {"sequences": 150}),
+            (20, {"sequences": 150, "steps": ONE_LABEL, "accuracies": (0.95, 0.95)}),
+            long(400, {"sequences": 2000, "steps": ONE_LABEL}),
+            long(400, {"sequences": 200}),
+            long(400, {"sequences": 30}),
+            long(400, {"sequences": 150, "steps": ONE_LABEL, "accuracies": (0.95, 0.95)}),
         ],
     )
-    def test_at_most_one_in_twenty_of_equal_quality(self, drawn: dict[str, Any]) -> None:
-        assert level_of(400, **drawn) <= 0.05
+    def test_at_most_one_in_twenty_of_equal_quality_gets_through(
+        self, trials: int, drawn: dict[str, Any]
+    ) -> None:
+        assert level_of(trials, **drawn) <= 0.05
 
-    @pytest.mark.slow
-    @pytest.mark.parametrize("steps", [ONE_LABEL, (1, 10)])
-    def test_at_least_four_in_five_that_are_better(self, steps: tuple[int, int]) -> None:
-        assert power_of(200, steps=steps) >= 0.8
+    @pytest.mark.parametrize(
+        ("trials", "steps"), [(40, ONE_LABEL), long(200, ONE_LABEL), long(200, (1, 10))]
+    )
+    def test_at_least_four_in_five_that_are_better_get_through(
+        self, trials: int, steps: tuple[int, int]
+    ) -> None:
+        assert power_of(trials, steps=steps) >= 0.8
 
-    @pytest.mark.slow
-    @pytest.mark.parametrize("sequences", [60, 400])
-    def test_at_most_one_in_twenty_is_held_up(self, sequences: int) -> None:
-        assert held_up(400, sequences=sequences) <= 0.05
+    @pytest.mark.parametrize(("trials", "sequences"), [(60, 300), long(400, 60), long(400, 400)])
+    def test_at_most_one_in_twenty_is_held_up(self, trials: int, sequences: int) -> None:
+        assert held_up(trials, sequences=sequences) <= 0.05
 
-    @pytest.mark.slow
-    def test_a_fall_on_long_sequences_alone_is_seen(self) -> None:
+    @pytest.mark.parametrize("trials", [10, long(200)])
+    def test_a_fall_on_long_sequences_alone_is_seen(self, trials: int) -> None:
         falls = np.where(np.arange(20) >= 16, 0.7, 0.85)
-        assert held_up(200, accuracies=(falls, 0.85)) >= 0.8
+        assert held_up(trials, accuracies=(falls, 0.85)) >= 0.8

@@ -12,6 +12,7 @@ import checkout
 import pandas as pd
 import psutil
 import pytest
+from checkout import SEQUENCES
 
 from birnn import (
     attempts,
@@ -24,43 +25,25 @@ from birnn import (
     sequences,
     workspace,
 )
+from birnn.attempts import Reproduce
 from birnn.errors import RegistryError, RetrainingError
 from birnn.registry import Registry
 from birnn.retraining import Outcome
 
-SEQUENCES = 300
 NOBODY = "http://127.0.0.1:9"  # a port at which nobody answers
 DEPENDENT = ("dvc.lock", "data/raw", "data/prepared", "models", "evaluation", "report/report.html")
 
 
-@pytest.fixture(scope="session")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkout whose first model serves."""
-    place = tmp_path_factory.mktemp("served") / "checkout"
-    checkout.make(place, checkout.table(range(SEQUENCES)))
-    with pytest.MonkeyPatch.context() as patch:
-        enter(place, patch)
-        assert retrain().decision == "promoted"
-    return place
-
-
 @pytest.fixture
-def place(served: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(served: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of it as the working directory."""
-    copy = checkout.copy(served, tmp_path / "checkout")
-    enter(copy, monkeypatch)
+    copy = checkout.copy(served, tmp_path / "checkout", finished)
+    checkout.enter(copy, monkeypatch)
     return copy
 
 
-def enter(place: Path, patch: pytest.MonkeyPatch) -> None:
-    patch.chdir(place)
-    patch.setattr(workspace, "dvc", checkout.dvc)
-    for name, value in checkout.environment(place).items():
-        patch.setenv(name, value)
-
-
-def retrain() -> Outcome:
-    return retraining.retrain(params.load(), reproduce=checkout.reproduce)
+def retrain(reproduce: Reproduce = checkout.repeat) -> Outcome:
+    return retraining.retrain(params.load(), reproduce=reproduce)
 
 
 def aliases(problem: str = "small") -> tuple[int | None, int | None, int | None]:
@@ -127,7 +110,7 @@ class TestDecision:
 
     def test_of_unchanged_data_trains_nothing(self, place: Path) -> None:
         before = snapshot(place)
-        outcome = retraining.retrain(params.load(), reproduce=must_not_run)
+        outcome = retrain(must_not_run)
         assert (outcome.decision, outcome.version) == ("unchanged", 1)
         assert "nothing to train" in outcome.sentence
         assert snapshot(place) == before
@@ -135,7 +118,8 @@ class TestDecision:
 
     def test_a_model_that_is_no_worse_is_promoted(self, place: Path) -> None:
         grow(place)
-        assert retrain() == Outcome("promoted", "Version 2 serves now: it passed all checks.", 2)
+        outcome = retrain(checkout.reproduce)
+        assert outcome == Outcome("promoted", "Version 2 serves now: it passed all checks.", 2)
         assert aliases() == (2, 1, None)
         assert not workspace.changed(place)
         record = decisions.read("decisions.jsonl")[-1]
@@ -328,7 +312,7 @@ class TestOutOfReach:
 
         grow(place)
         with pytest.raises(RegistryError, match="promotion waits"):
-            retraining.retrain(params.load(), reproduce=cut_off)
+            retrain(cut_off)
         monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
         assert aliases() == (1, None, None)
 
@@ -366,9 +350,10 @@ class TestLock:
             retraining.retrain(params.Params.model_validate(checkout.params()))
 
     @pytest.mark.slow
-    def test_lets_one_of_two_work(self, place: Path) -> None:
+    @pytest.mark.parametrize("times", [2, pytest.param(20, marks=pytest.mark.long)])
+    def test_lets_one_of_two_work(self, place: Path, times: int) -> None:
         context = checkout.processes()
-        for _ in range(10):
+        for _ in range(times):
             begin = context.Barrier(2)
             both = [
                 context.Process(target=checkout.retrain, args=(place, "", begin)) for _ in range(2)

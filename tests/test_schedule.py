@@ -15,7 +15,7 @@ from birnn import schedule
 from birnn.errors import ParamsError
 
 SLOW = "import pathlib, time; pathlib.Path('begun').touch(); time.sleep(60)"
-CLOCK = """
+EVERY_SECOND = """
 import sys
 
 from apscheduler.triggers.cron import CronTrigger
@@ -23,6 +23,8 @@ from apscheduler.triggers.cron import CronTrigger
 from birnn import schedule
 
 CronTrigger.from_crontab = lambda _: CronTrigger(second="*")  # not to wait for a minute
+"""
+CLOCK = f"""{EVERY_SECOND}
 schedule.run("* * * * *", sys.argv[1:])
 """
 
@@ -85,21 +87,35 @@ def test_a_signal_ends_the_command_and_the_clock(tmp_path: Path, number: signal.
     assert process.wait(timeout=10) == 0
 
 
-@pytest.mark.slow
-def test_retrains_at_two_ticks(tmp_path: Path) -> None:
+def two_ticks(place: Path, program: str) -> tuple[float, str]:
+    """Let a clock retrain twice; give the seconds between both, and what it printed."""
     count = "import pathlib, time; pathlib.Path(f'tick-{time.time_ns()}').touch()"
-    place = checkout.make(
-        tmp_path / "checkout", checkout.table(range(200)), refresh=[sys.executable, "-c", count]
-    )
-    clock = checkout.command(place, "schedule", "--cron", "* * * * *")
+    checkout.write_params(place, refresh=[sys.executable, "-c", count])
+    process = checkout.python(place, program, "schedule", "--cron", "* * * * *")
     end = datetime.now() + timedelta(seconds=180)
     while len([*place.glob("tick-*")]) < 2:
-        assert clock.poll() is None
+        assert process.poll() is None
         assert datetime.now() < end
         time.sleep(0.2)
-    clock.terminate()
-    output, _ = clock.communicate()
-    assert clock.returncode == 0
-    first, second = sorted(int(path.name.split("-")[1]) for path in place.glob("tick-*"))
-    assert second - first > 30e9
+    process.terminate()
+    output, _ = process.communicate()
+    assert process.returncode == 0
+    first, second, *_ = sorted(int(path.name.split("-")[1]) for path in place.glob("tick-*"))
+    return (second - first) / 1e9, output
+
+
+@pytest.mark.slow
+def test_retrains_at_two_ticks(served: Path, tmp_path: Path) -> None:
+    """Of a clock that runs faster, in a checkout in which nothing is new."""
+    place = checkout.copy(served, tmp_path / "checkout")
+    program = f"{EVERY_SECOND}\nfrom birnn.cli import main; main()"
+    _, output = two_ticks(place, program)
+    assert "unchanged: Data and code are unchanged: nothing to train." in output
+
+
+@pytest.mark.long
+def test_trains_and_retrains_a_minute_apart(tmp_path: Path) -> None:
+    place = checkout.make(tmp_path / "checkout", checkout.table(range(200)))
+    seconds, output = two_ticks(place, "from birnn.cli import main; main()")
+    assert seconds > 30
     assert "promoted: Version 1 serves now" in output

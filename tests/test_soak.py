@@ -1,10 +1,10 @@
-"""A season of weekly retrainings, and kills at random moments; `make soak` makes it a year."""
+"""Weeks of retrainings, and kills at random moments; a year and fifty with `make test-long`."""
 
-import os
 import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import checkout
 import numpy as np
@@ -22,47 +22,51 @@ from birnn import (
     registry,
     retraining,
     splits,
-    workspace,
 )
 from birnn.errors import RetrainingError
 from birnn.judging import Chunk
 from birnn.registry import Registry
 
-WEEKS = int(os.environ.get("BIRNN_SOAK_WEEKS", "13"))
-KILLS = int(os.environ.get("BIRNN_SOAK_KILLS", "10"))
 MARGIN = 0.05
 KEPT_WEEKS, A_WEEK = 5, 80  # of data, and sequences of each
-FLIPPED, BROKEN, SHRUNKEN, IDENTICAL, KILLED = (WEEKS * part // 13 for part in (3, 5, 7, 9, 11))
+NEVER = -KEPT_WEEKS
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A checkout with the data of the first week."""
-    found = checkout.make(tmp_path / "checkout", week(0), margin=MARGIN)
-    monkeypatch.chdir(found)
-    monkeypatch.setattr(workspace, "dvc", checkout.dvc)
-    for name, value in checkout.environment(found).items():
-        monkeypatch.setenv(name, value)
+    found = checkout.make(tmp_path / "checkout", recent(0), margin=MARGIN)
+    checkout.enter(found, monkeypatch)
     yield found
     shutil.rmtree(tmp_path)
 
 
-def week(number: int) -> pd.DataFrame:
-    """The data of a week and of those before it; they move slowly, by two deviations in a year."""
-    rows = recent(number - (number == IDENTICAL))
-    return checkout.flipped(rows) if number == FLIPPED else rows
+class Season(NamedTuple):
+    """How many weeks there are, and in which of them something happens."""
+
+    weeks: int
+    flipped: int
+    broken: int
+    shrunken: int
+    identical: int
+    killed: int
+
+    def week(self, number: int) -> pd.DataFrame:
+        """The data of a week and of those before it, which move by two deviations in a year."""
+        rows = recent(number - (number == self.identical), self.shrunken)
+        return checkout.flipped(rows) if number == self.flipped else rows
 
 
-def recent(number: int) -> pd.DataFrame:
+def recent(number: int, shrunken: int = NEVER) -> pd.DataFrame:
     """What came in that week and in those before it."""
-    return pd.concat(delivered(one) for one in range(number, number + KEPT_WEEKS))
+    return pd.concat(delivered(one, shrunken) for one in range(number, number + KEPT_WEEKS))
 
 
-def delivered(number: int) -> pd.DataFrame:
+def delivered(number: int, shrunken: int) -> pd.DataFrame:
     """What came in one week."""
     sequences = range(A_WEEK * number, A_WEEK * (number + 1))
-    few = (0.48, 0.48, 0.04) if number == SHRUNKEN + KEPT_WEEKS - 1 else ()
+    few = (0.48, 0.48, 0.04) if number == shrunken + KEPT_WEEKS - 1 else ()
     return checkout.table(sequences, shift=number / 26, shares=few)
 
 
@@ -107,38 +111,45 @@ class Service:
         assert not attempts.state().exists()
 
 
-def test_a_season(place: Path, tmp_path: Path) -> None:
+SEASONS = [
+    Season(7, flipped=1, broken=2, shrunken=3, identical=5, killed=6),
+    Season(52, flipped=12, broken=20, shrunken=28, identical=36, killed=44),
+]
+
+
+@pytest.mark.parametrize("season", [SEASONS[0], pytest.param(SEASONS[1], marks=pytest.mark.long)])
+def test_a_season(place: Path, tmp_path: Path, season: Season) -> None:
     """Week after week there is a valid champion, never worse than the one before it."""
     assert retrain() == "promoted"
     service = Service()
     ended = {}
-    for number in range(1, WEEKS):
+    for number in range(1, season.weeks):
         before = service.champion
-        ended[number] = one_week(number, place)
+        ended[number] = one_week(season, number, place)
         service.check_in_order()
-        if number != BROKEN:
+        if number != season.broken:
             check_no_worse(service, before, place, tmp_path)
-    assert ended[FLIPPED] == "kept"
-    assert ended[BROKEN] == "failed"
-    assert ended[IDENTICAL] == "unchanged"
-    normal = {*range(1, WEEKS)} - {FLIPPED, BROKEN, IDENTICAL, SHRUNKEN}
+    assert ended[season.flipped] == "kept"
+    assert ended[season.broken] == "failed"
+    assert ended[season.identical] == "unchanged"
+    normal = ended.keys() - {season.flipped, season.broken, season.identical, season.shrunken}
     assert {ended[number] for number in normal} <= {"promoted", "kept"}
     assert [ended[number] for number in normal].count("promoted") >= len(normal) // 2
     reasons = {record["decision"]: record["reason"] for record in decisions.read("decisions.jsonl")}
     assert "steps.csv" in reasons["failed"]
 
 
-def one_week(number: int, place: Path) -> str:
-    checkout.write_table(place, week(number))
-    if number == BROKEN:
+def one_week(season: Season, number: int, place: Path) -> str:
+    checkout.write_table(place, season.week(number))
+    if number == season.broken:
         (place / checkout.TABLE).write_text("sequence,x,y,label\ns1,1.0,oops,a\n")
         with pytest.raises(RetrainingError, match=r"steps\.csv"):
             retrain()
         return "failed"
-    if number == KILLED:
+    if number == season.killed:
         checkout.killed(checkout.processes(), place, kill_at="birnn.challenge.checks")
     found = retrain()
-    if number == FLIPPED:
+    if number == season.flipped:
         assert "The verdict is bad" in decisions.read("decisions.jsonl")[-1]["reason"]
     return found
 
@@ -152,7 +163,8 @@ def check_no_worse(service: Service, before: int, place: Path, tmp_path: Path) -
     assert new > old - MARGIN
 
 
-def test_kills(place: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kills", [2, pytest.param(50, marks=pytest.mark.long)])
+def test_kills(place: Path, tmp_path: Path, kills: int) -> None:
     """Killed at any moment, users have a champion, and the next retraining succeeds."""
     assert retrain() == "promoted"
     service, context = Service(), checkout.processes()
@@ -162,7 +174,7 @@ def test_kills(place: Path, tmp_path: Path) -> None:
     assert retrain() in ("promoted", "kept")
     whole = time.monotonic() - begin
     killed = 0
-    for number in range(2, KILLS + 2):
+    for number in range(2, kills + 2):
         checkout.write_table(place, recent(number))
         checkout.killed(context, place, seconds=float(rng.uniform(0.1, whole)))
         killed += attempts.state().exists()
@@ -171,4 +183,4 @@ def test_kills(place: Path, tmp_path: Path) -> None:
         decisions.read("decisions.jsonl")
         assert retrain() in ("promoted", "kept", "unchanged")
         service.check_in_order()
-    assert killed > KILLS // 3
+    assert killed > kills // 3

@@ -1,10 +1,10 @@
 """What holds the code together: who may import whom, and what dvc.yaml says that a stage reads."""
 
 import ast
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
@@ -52,6 +52,7 @@ def floor(module: str) -> int:
     return len(FLOORS) if package == "stages" else FLOOR_OF[name]
 
 
+@cache
 def imports(module: str) -> set[str]:
     """All that a file imports, also inside functions and for type checking only."""
     found = set()
@@ -69,6 +70,14 @@ def imports(module: str) -> set[str]:
 def ours(module: str) -> set[str]:
     """The modules of this repository among a file's imports."""
     return (imports(module) & MODULES.keys()) - {"birnn", "birnn.sources", "stages"}
+
+
+def packages(module: str) -> set[str]:
+    return {name.split(".")[0] for name in imports(module)}
+
+
+def non_empty(found: dict[str, set[str]]) -> dict[str, set[str]]:
+    return {name: names for name, names in found.items() if names}
 
 
 def calls(module: str) -> set[str]:
@@ -93,20 +102,26 @@ class TestImports:
         names = {module.split(".")[1] for module in MODULES if module.startswith("birnn.")}
         assert sorted(" ".join(FLOORS).split()) == sorted(names)
 
-    @pytest.mark.parametrize("module", MODULES)
-    def test_come_from_the_floors_below(self, module: str) -> None:
-        upward = {found for found in ours(module) if floor(found) >= floor(module)}
-        assert not upward, f"{module} may not import {upward}"
+    def test_come_from_the_floors_below(self) -> None:
+        upward = [
+            f"{module} imports {found}"
+            for module in MODULES
+            for found in ours(module)
+            if floor(found) >= floor(module)
+        ]
+        assert upward == []
 
-    @pytest.mark.parametrize("module", MODULES)
-    def test_yaml_is_read_by_params_alone_and_nothing_is_pickled(self, module: str) -> None:
-        packages = {name.split(".")[0] for name in imports(module)}
-        assert not packages & PICKLING
-        assert "yaml" not in packages or module in ("birnn.lock", "birnn.params")
+    def test_nothing_is_pickled(self) -> None:
+        found = {module: packages(module) & PICKLING for module in MODULES}
+        assert non_empty(found) == {}
 
-    @pytest.mark.parametrize("module", MODULES)
-    def test_no_code_comes_from_text(self, module: str) -> None:
-        assert not calls(module) & FORBIDDEN_CALLS
+    def test_yaml_is_read_by_params_alone(self) -> None:
+        readers = [module for module in MODULES if "yaml" in packages(module)]
+        assert readers == ["birnn.lock", "birnn.params"]
+
+    def test_no_code_comes_from_text(self) -> None:
+        found = {module: calls(module) & FORBIDDEN_CALLS for module in MODULES}
+        assert non_empty(found) == {}
 
     def test_nothing_imports_the_servable_model(self) -> None:
         """It acts when it is imported, which is for MLflow alone to do."""
@@ -118,25 +133,31 @@ def name(entry: str | dict[str, Any]) -> str:
     return entry if isinstance(entry, str) else next(iter(entry))
 
 
-@pytest.mark.parametrize("stage", STAGES)
 class TestStages:
-    def test_depends_on_the_modules_that_it_runs_and_no_others(self, stage: str) -> None:
-        deps = [ROOT / dep for dep in STAGES[stage]["deps"] if dep.startswith("birnn/")]
-        listed = {module for module, path in MODULES.items() if {path, *path.parents} & set(deps)}
-        assert listed - {"birnn.sources"} == closure(f"stages.{stage}")
+    def test_depend_on_the_modules_that_they_run_and_no_others(self) -> None:
+        for stage, keys in STAGES.items():
+            deps = [ROOT / dep for dep in keys["deps"] if dep.startswith("birnn/")]
+            listed = {name for name, path in MODULES.items() if {path, *path.parents} & set(deps)}
+            assert listed - {"birnn.sources"} == closure(f"stages.{stage}"), stage
 
-    def test_depends_on_the_templates_where_it_renders(self, stage: str) -> None:
-        renders = "birnn.report" in closure(f"stages.{stage}")
-        assert renders == ("birnn/templates" in STAGES[stage]["deps"])
+    def test_depend_on_the_templates_where_they_render(self) -> None:
+        renders = {stage: "birnn.report" in closure(f"stages.{stage}") for stage in STAGES}
+        listed = {stage: "birnn/templates" in keys["deps"] for stage, keys in STAGES.items()}
+        assert listed == renders
 
-    def test_runs_and_depends_on_its_own_module(self, stage: str) -> None:
-        assert STAGES[stage]["cmd"].split()[:3] == ["python", "-m", f"stages.{stage}"]
-        assert f"stages/{stage}.py" in STAGES[stage]["deps"]
+    def test_run_and_depend_on_their_own_module(self) -> None:
+        run = {stage: keys["cmd"].split()[:3] for stage, keys in STAGES.items()}
+        assert run == {stage: ["python", "-m", f"stages.{stage}"] for stage in STAGES}
+        without = [name for name, keys in STAGES.items() if f"stages/{name}.py" not in keys["deps"]]
+        assert without == []
 
-    @pytest.mark.parametrize("key", ["deps", "params", "outs", "metrics", "plots"])
-    def test_lists_are_sorted(self, stage: str, key: str) -> None:
-        listed = [name(one) for one in STAGES[stage].get(key, [])]
-        assert listed == sorted(set(listed))
+    def test_lists_are_sorted(self) -> None:
+        listed = {
+            (stage, key): [name(one) for one in keys.get(key, [])]
+            for stage, keys in STAGES.items()
+            for key in ("deps", "params", "outs", "metrics", "plots")
+        }
+        assert listed == {where: sorted(set(found)) for where, found in listed.items()}
 
 
 def test_every_stage_is_in_the_pipeline() -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import checkout
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
+from conftest import Once
 from sklearn.metrics import precision_recall_curve
 
 from birnn import files, model, prediction, sequences, tracking
@@ -48,6 +50,41 @@ def judge(stage: Stage, *names: str) -> Tree:
     return found
 
 
+@pytest.fixture(scope="session")
+def judged(
+    once: Once,
+    empty_store: Path,
+    prepared: Path,
+    stage: Stage,
+    small_params: Callable[[], Tree],
+) -> Path:
+    """A working directory in which both models are trained, tested and reported."""
+
+    def make(folder: Path) -> None:
+        shutil.copytree(prepared, folder, dirs_exist_ok=True)
+        shutil.copy(empty_store, folder)
+        with pytest.MonkeyPatch.context() as patch:
+            enter(folder, patch)
+            write(small_params(), {})
+            judge(stage, *MODELS)
+
+    return once("judged", make)
+
+
+@pytest.fixture
+def reported(judged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it as the working directory."""
+    place = checkout.copy(judged, tmp_path / "place")
+    enter(place, monkeypatch)
+    return place
+
+
+def enter(place: Path, patch: pytest.MonkeyPatch) -> None:
+    patch.chdir(place)
+    patch.setenv("DVC_ROOT", str(place))
+    patch.setenv("MLFLOW_TRACKING_URI", "")
+
+
 def shares(name: str, split: str) -> Any:
     network, *_ = model.load(f"models/{name}")
     held_out = sequences.read(f"data/prepared/{split}.arrow")
@@ -55,8 +92,8 @@ def shares(name: str, split: str) -> Any:
 
 
 class TestWithoutCriticalClasses:
-    def test_the_most_probable_class_is_called(self, place: Path, stage: Stage) -> None:
-        verdict = judge(stage, *MODELS)
+    def test_the_most_probable_class_is_called(self, reported: Path) -> None:
+        verdict = files.read_json("report/verdict.json")
         assert files.read_json("models/forward/model.json")["thresholds"] == {}
         assert files.read_json("evaluation/forward/operating_points.json") == {}
         predicted = pq.read_table("evaluation/forward/predictions.parquet")["predicted"]
@@ -66,9 +103,10 @@ class TestWithoutCriticalClasses:
         assert len(verdict["checks"]) == 7
 
     def test_the_report_holds_the_ladder(
-        self, place: Path, stage: Stage, capsys: pytest.CaptureFixture[str]
+        self, reported: Path, stage: Stage, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        verdict = judge(stage, *MODELS)
+        stage("report")
+        verdict = files.read_json("report/verdict.json")
         assert verdict["sentence"] in capsys.readouterr().out.splitlines()
         compared = files.read_json("report/comparison.json")
         train = sequences.read("data/prepared/train.arrow")
@@ -82,15 +120,13 @@ class TestWithoutCriticalClasses:
 
 
 class TestReport:
-    def test_is_the_same_bytes_when_it_is_written_again(self, place: Path, stage: Stage) -> None:
-        judge(stage, *MODELS)
+    def test_is_the_same_bytes_when_it_is_written_again(self, reported: Path, stage: Stage) -> None:
         before = {path.name: path.read_bytes() for path in Path("report").iterdir()}
         stage("report")
         assert {path.name: path.read_bytes() for path in Path("report").iterdir()} == before
         assert len(before["report.html"]) < 3_000_000
 
-    def test_shows_what_goes_through_the_judged_model(self, place: Path, stage: Stage) -> None:
-        judge(stage, *MODELS)
+    def test_shows_what_goes_through_the_judged_model(self, reported: Path) -> None:
         page = Path("report/report.html").read_text()
         for shape in ("150 x 9 x 3", "150 x 9 x 10", "150 x 9 x 20"):
             assert f"<code>{shape}</code>" in page
@@ -101,10 +137,7 @@ class TestReport:
         both = [f"c{column}" for column in shares("bidirectional", "test")[rows].argmax(axis=1)]
         assert [answer["both"]["label"] for answer in trace["answers"]] == both
 
-    def test_tells_the_hashes_that_its_runs_are_tagged_with(
-        self, place: Path, stage: Stage
-    ) -> None:
-        judge(stage, *MODELS)
+    def test_tells_the_hashes_that_its_runs_are_tagged_with(self, reported: Path) -> None:
         page = Path("report/report.html").read_text()
         client = tracking.connect()
         runs = client.search_runs([tracking.experiment(client, "small")])
