@@ -168,9 +168,9 @@ def repeat(folder: Path, *targets: str) -> None:
             with tempfile.TemporaryDirectory(dir=kept) as place:
                 _apart(folder, kept, Path(place) / "checkout", *targets)
                 (Path(place) / "checkout").rename(done)
-    for name in ("data", "models", "evaluation", "report", "dvc.lock"):
-        _copy_new(done / name, folder / name)
-    _copy_new(done / ".dvc/cache", Path(dvc(folder, "cache", "dir").strip()))
+    for name in ("data/raw", "data/prepared", "models", "evaluation", "report", "dvc.lock"):
+        _replace(folder / name, done / name)
+    _replace(Path(dvc(folder, "cache", "dir").strip()), done / ".dvc/cache")
     return None
 
 
@@ -183,12 +183,13 @@ def _apart(folder: Path, kept: Path, place: Path, *targets: str) -> None:
         reproduce(place, *targets)
 
 
-def _copy_new(source: Path, target: Path) -> None:
-    """Copy what there is and what is not yet there; dvc.lock is replaced."""
+def _replace(target: Path, source: Path) -> None:
+    """Put copies of a file, or of all files in a folder, into the place of those that are there."""
     for path in [source] if source.is_file() else source.rglob("*"):
-        place = target / path.relative_to(source)
-        if path.is_file() and (source == path or not place.exists()):
+        if path.is_file():
+            place = target / path.relative_to(source)
             place.parent.mkdir(parents=True, exist_ok=True)
+            place.unlink(missing_ok=True)  # it may be a link into the cache
             shutil.copy(path, place)
 
 
