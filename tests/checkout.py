@@ -10,7 +10,6 @@ import multiprocessing
 import os
 import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 from contextlib import chdir, redirect_stderr, redirect_stdout
@@ -33,12 +32,6 @@ from birnn.params import load
 TABLE = Path("data/external/steps.csv")
 MODEL = "bidirectional"
 CLASSES = ("a", "b", "c")
-PLACES = {  # the columns of MLflow's tables that hold absolute places
-    "experiments": "artifact_location",
-    "runs": "artifact_uri",
-    "logged_models": "artifact_location",
-    "model_versions": "storage_location",
-}
 
 
 def table(
@@ -181,17 +174,6 @@ def python(folder: Path, program: str, *arguments: str) -> "subprocess.Popen[str
         stderr=subprocess.STDOUT,
         text=True,
     )
-
-
-def copy(folder: Path, place: Path) -> Path:
-    """Copy a checkout with its MLflow store, whose artifacts have absolute places."""
-    shutil.copytree(folder, place)
-    with sqlite3.connect(place / "mlflow.db") as store:
-        for name, column in PLACES.items():
-            change = f"UPDATE {name} SET {column} = replace({column}, ?, ?)"
-            store.execute(change, (str(folder), str(place)))
-    store.close()
-    return place
 
 
 def environment(folder: Path) -> dict[str, str]:

@@ -134,7 +134,7 @@ def test_prefect_flow_decides_as_the_command_does(tmp_path: Path) -> None:
     pytest.importorskip("prefect")
     first = checkout.make(tmp_path / "flow", checkout.table(range(200)))
     retrain(first)
-    second = checkout.copy(first, tmp_path / "plain")
+    second = Path(shutil.copytree(first, tmp_path / "plain"))
     for place in (first, second):
         checkout.write_table(place, checkout.table(range(240)))
     by_flow = checkout.python(first, FLOW, str(first))

@@ -1,6 +1,7 @@
 """One retraining after the other in a checkout of its own: what serves, and what is left behind."""
 
 import hashlib
+import shutil
 import signal
 import sys
 import time
@@ -47,7 +48,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def place(served: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of it as the working directory."""
-    copy = checkout.copy(served, tmp_path / "checkout")
+    copy = Path(shutil.copytree(served, tmp_path / "checkout"))
     enter(copy, monkeypatch)
     return copy
 
