@@ -20,19 +20,21 @@ from dataclasses import dataclass
 from importlib import metadata
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from rich.markup import escape
 from rich.table import Table
 
 from birnn import figures, files, history, lock, tracking
-from birnn.comparison import Rung
 from birnn.errors import DataError
 from birnn.history import Epoch
-from birnn.metrics import Difference
-from birnn.verdict import Verdict
+
+if TYPE_CHECKING:  # `birnn summary` draws a table, and should not wait for these
+    import pandas as pd
+
+    from birnn.comparison import Rung
+    from birnn.metrics import Difference
+    from birnn.verdict import Verdict
 
 LIMITS = {
     "per_step": "limit: one step",
@@ -120,6 +122,8 @@ class Result:
     @property
     def rung(self) -> Rung:
         """Its place on the ladder."""
+        from birnn.comparison import Rung
+
         return Rung(self.name, self.metrics, self.intervals)
 
 
@@ -159,6 +163,8 @@ def _intervals(path: Path) -> dict[str, tuple[float, float]]:
 
 def _csv(path: Path) -> pd.DataFrame:
     """Read a table; names of classes stay text, be they `1`, `NA` or `null`."""
+    import pandas as pd
+
     return pd.read_csv(
         path,
         dtype={"label": str},
@@ -169,6 +175,8 @@ def _csv(path: Path) -> pd.DataFrame:
 
 def _confusion(path: Path) -> pd.DataFrame:
     """Read counts whose rows and columns bear names of classes, be they `actual` or `label`."""
+    import pandas as pd
+
     table = pd.read_csv(path, header=None, index_col=0, dtype=str, keep_default_na=False)
     return table[1:].astype(int).set_axis(table.iloc[0], axis="columns")
 
@@ -492,6 +500,8 @@ def console_table(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 def render(template: str, **content: Any) -> str:
     """Fill in one of the templates; all text from the data is escaped."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
     environment = Environment(
         loader=PackageLoader("birnn"),
         autoescape=select_autoescape(["html.j2"]),
@@ -599,7 +609,7 @@ def _cell(text: str) -> str:
 
 
 def _figure(value: float | None) -> str:
-    return "" if value is None or pd.isna(value) else f"{value:.4f}"
+    return "" if value is None or math.isnan(value) else f"{value:.4f}"
 
 
 def _with_interval(figure: Mapping[str, float] | None) -> str:

@@ -31,6 +31,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote
 
 from filelock import FileLock, Timeout
 
@@ -46,6 +47,15 @@ if TYPE_CHECKING:
 METRICS_PER_CALL, NAME_LENGTH = 1000, 250  # MLflow's limits
 NOT_SEARCHED = {"batch_steps", "clip_norm", "device", "max_epochs", "patience"}  # no params of runs
 LONG_TRAINING = 60.0  # seconds from which on it is worth knowing what the machine is doing
+ARTIFACTS = "mlartifacts"  # in the root
+PLACES = (  # the columns of MLflow's tables that hold places of artifacts
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+    ("trace_tags", "value"),
+)
 STATE = ".birnn"  # in the root: locks, and the state of trainings that are under way
 SQLITE = "sqlite:///"
 SETTINGS = {  # of MLflow, which would ask a server that is out of reach for many minutes
@@ -64,15 +74,22 @@ def root() -> Path:
 def store_uri() -> str:
     """Where runs are kept; a relative place is one in the root, also for a stage in a copy."""
     uri = os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}mlflow.db"
-    if uri.startswith(SQLITE):
-        return f"{SQLITE}{root() / uri.removeprefix(SQLITE)}"
+    if uri.startswith(SQLITE):  # in which SQLAlchemy takes %20 for a space
+        return f"{SQLITE}{Path(str(root()).replace('%', '%25'), uri.removeprefix(SQLITE))}"
     return uri if ":" in uri or uri == "databricks" else str(root() / uri)
 
 
 def has_store() -> bool:
     """Say whether there is a store already; a server is asked when it is connected to."""
-    place = store_uri().removeprefix(SQLITE)
-    return not place.startswith("/") or Path(place).exists()
+    place = _store_path()
+    return place is None or place.exists()
+
+
+def _store_path() -> Path | None:
+    """The file or folder of a store that is none of a server's."""
+    uri = store_uri()
+    place = Path(unquote(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) else uri)
+    return place if place.is_absolute() else None
 
 
 def connect() -> MlflowClient:
@@ -87,7 +104,35 @@ def connect() -> MlflowClient:
     with _lock("store"):  # two processes that make the tables at one time would both fail
         client = MlflowClient()
         client.search_experiments(max_results=1)
+        place = _store_path()
+        if place and root() in place.parents:  # what lies elsewhere does not move along
+            _follow_move()
     return client
+
+
+def _follow_move() -> None:
+    """Give artifacts their new places where the repository was moved, or is a copy of another.
+
+    Places have to be absolute: a queued experiment runs elsewhere than where its runs are kept.
+    """
+    from sqlalchemy import column, create_engine, func, table, text, update
+    from sqlalchemy.pool import NullPool
+
+    present = _artifacts().as_uri()
+    engine = create_engine(store_uri(), poolclass=NullPool)
+    with engine.begin() as store:
+        stored = store.execute(text("SELECT name, artifact_location FROM experiments"))
+        places = {place.removesuffix(f"/{quote(name)}") for name, place in stored if place}
+        for old in places - {present}:
+            if not old.endswith(f"/{ARTIFACTS}"):
+                continue
+            for name, place in PLACES:
+                moved = func.replace(column(place), f"{old}/", f"{present}/")
+                store.execute(update(table(name, column(place))).values({place: moved}))
+
+
+def _artifacts() -> Path:
+    return root() / ARTIFACTS
 
 
 @contextmanager
@@ -135,7 +180,7 @@ def experiment(client: MlflowClient, problem: str) -> str:
         if found is not None:
             return str(found.experiment_id)
         remote = store_uri().startswith(("http", "databricks"))
-        place = None if remote else (root() / "mlartifacts" / problem).as_uri()
+        place = None if remote else (_artifacts() / problem).as_uri()
         return str(client.create_experiment(problem, artifact_location=place))
 
 

@@ -12,7 +12,6 @@ import multiprocessing
 import os
 import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -40,12 +39,6 @@ TABLE = Path("data/external/steps.csv")
 MODEL = "bidirectional"
 CLASSES = ("a", "b", "c")
 FINISHED = "finished"
-PLACES = {  # the columns of MLflow's tables that hold absolute places
-    "experiments": "artifact_location",
-    "runs": "artifact_uri",
-    "logged_models": "artifact_location",
-    "model_versions": "storage_location",
-}
 
 
 def table(
@@ -233,7 +226,7 @@ def python(folder: Path, program: str, *arguments: str) -> "subprocess.Popen[str
 
 
 def copy(folder: Path, place: Path, finished: Path | None = None) -> Path:
-    """Copy a checkout with its MLflow store, whose artifacts have absolute places.
+    """Copy a checkout with its MLflow store, whose places follow when it is connected to.
 
     Args:
         folder: the checkout.
@@ -243,11 +236,6 @@ def copy(folder: Path, place: Path, finished: Path | None = None) -> Path:
     if finished:
         (place.parent / FINISHED).symlink_to(finished)
     shutil.copytree(folder, place)
-    with sqlite3.connect(place / "mlflow.db") as store:
-        for name, column in PLACES.items():
-            change = f"UPDATE {name} SET {column} = replace({column}, ?, ?)"
-            store.execute(change, (str(folder), str(place)))
-    store.close()
     return place
 
 

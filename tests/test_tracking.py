@@ -4,25 +4,29 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from mlflow.entities import Run as Found
 from mlflow.exceptions import MlflowException
 
-from birnn import cli, files, history, params, tracking
+from birnn import cli, files, history, params, registry, tracking
 from birnn.errors import RegistryError, TrainingError
 from birnn.history import Epoch
 
 EPOCHS = [Epoch(1, 1.5, 1.25, 0.25, 0.5, 0.01), Epoch(2, 0.75, 0.5, 0.75, 0.625, 0.01, kept=True)]
 NOBODY = "http://127.0.0.1:9"  # a port at which nobody answers
+ARTIFACT_CACHE = "mlflow.tracking._tracking_service.utils._artifact_repos_cache"  # a process's
 KNOBS = {"cell": "GRU", "hidden_size": 4, "learning_rate": 0.01, "bidirectional": True}
 PROCESS = """
 import sys
@@ -220,6 +224,131 @@ class TestStore:
         client = tracking.connect()
         ids = [tracking.experiment(client, name) for name in ("speech", "dna", "speech")]
         assert ids[0] == ids[2] != ids[1]
+
+
+@pytest.fixture
+def move_to(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+    """Makes a folder the root, as a new process finds it."""
+
+    def enter(folder: Path) -> None:
+        monkeypatch.setenv("DVC_ROOT", str(folder))
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+        monkeypatch.setattr(ARTIFACT_CACHE, OrderedDict())
+
+    return enter
+
+
+@pytest.fixture
+def old(
+    store: Path, data: Path, trained: Path, tmp_path: Path, move_to: Callable[[Path], None]
+) -> Path:
+    """A root whose name URIs quote, with a run, and a champion that it has trained."""
+    folder = tmp_path / "old é%20 place"
+    folder.mkdir()
+    shutil.move(store / "mlflow.db", folder)
+    move_to(folder)
+    files.write_json(tmp_path / "evaluation/metrics.json", {"accuracy": 0.75})
+    files.write_json(tmp_path / "evaluation/checks.json", [])
+    run = tracking.run_of_model("tagging", "forward", trained, params={}, data=data)
+    run.log_evaluation(tmp_path / "evaluation")
+    known = registry.connect("tagging")
+    version = known.register(run.id, {}).number
+    known.point({"champion": version, "previous": None, "challenger": None})
+    return folder
+
+
+def trace_of(folder: Path) -> None:
+    """Keep what else holds a place, which birnn itself does not write."""
+    with closing(sqlite3.connect(folder / "mlflow.db")) as store, store:
+        place = (folder / "mlartifacts/tagging").as_uri()
+        store.execute("PRAGMA foreign_keys = OFF")
+        store.execute(
+            "INSERT INTO trace_tags (key, value, request_id) VALUES (?, ?, ?)",
+            ("mlflow.artifactLocation", f"{place}/traces/t", "t"),
+        )
+
+
+def everything(folder: Path) -> str:
+    """All that a store holds, as text."""
+    with closing(sqlite3.connect(folder / "mlflow.db")) as store:
+        return "\n".join(store.iterdump())
+
+
+class TestMove:
+    @pytest.mark.parametrize("name", ["new", "new place", "new%20place", "né"])
+    def test_takes_artifacts_along(
+        self, old: Path, trained: Path, tmp_path: Path, move_to: Callable[[Path], None], name: str
+    ) -> None:
+        trace_of(old)
+        new = tmp_path / name
+        shutil.move(old, new)
+        move_to(new)
+        (run,) = runs()
+        loaded = run.info.run_id, "evaluation/metrics.json", str(tmp_path)
+        written = tracking.connect().download_artifacts(*loaded)
+        assert files.read_json(written) == {"accuracy": 0.75}
+        known = registry.connect("tagging")
+        champion = known.aliased("champion")
+        assert champion is not None
+        fetched = known.fetch(champion.number, tmp_path / "fetched")
+        assert tracking.model_sha256(fetched) == tracking.model_sha256(trained)
+        assert (old / "mlartifacts").as_uri() not in everything(new)
+        assert everything(new).count((new / "mlartifacts").as_uri()) == 4 + 1
+        assert not old.exists()
+
+    def test_is_where_new_runs_write(
+        self,
+        old: Path,
+        data: Path,
+        trained: Path,
+        tmp_path: Path,
+        move_to: Callable[[Path], None],
+    ) -> None:
+        new = tmp_path / "new place"
+        shutil.move(old, new)
+        move_to(new)
+        with opened("tagging", "second", params={}, data=data) as run:
+            run.log_model(trained)
+            run.log_evaluation(tmp_path / "evaluation")
+        assert (new / "mlartifacts/tagging" / run.id / "artifacts/evaluation").is_dir()
+        assert not old.exists()
+
+    def test_of_a_copy_leaves_the_first_alone(
+        self, old: Path, data: Path, tmp_path: Path, move_to: Callable[[Path], None]
+    ) -> None:
+        new = tmp_path / "copy"
+        shutil.copytree(old, new)
+        for folder in (new, old):
+            move_to(folder)
+            with opened("tagging", "second", params={}, data=data) as run:
+                run.log_evaluation(tmp_path / "evaluation")
+            assert (folder / "mlartifacts/tagging" / run.id).is_dir()
+            assert len(runs()) == 2
+        assert new.as_uri() not in everything(old)
+        assert old.as_uri() not in everything(new)
+
+
+def test_a_store_outside_of_the_root_does_not_move(
+    old: Path, tmp_path: Path, move_to: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = everything(old)
+    (tmp_path / "other").mkdir()
+    move_to(tmp_path / "other")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{quote(str(old))}/mlflow.db")
+    tracking.connect()
+    assert everything(old) == before
+
+
+def test_places_that_the_user_chose_stay(
+    old: Path, tmp_path: Path, move_to: Callable[[Path], None]
+) -> None:
+    place = "file:///shared/mlartifacts/elsewhere"
+    tracking.connect().create_experiment("speech", artifact_location=place)
+    shutil.move(old, tmp_path / "new")
+    move_to(tmp_path / "new")
+    found = tracking.connect().get_experiment_by_name("speech")
+    assert found is not None
+    assert found.artifact_location == place
 
 
 class TestModel:
