@@ -16,10 +16,8 @@ import numpy.typing as npt
 Kind = Literal["none", "global", "per_sequence", "asinh"]
 Floats = npt.NDArray[np.floating[Any]]
 Offsets = npt.NDArray[np.int64]
-Moments = tuple[int, Floats, Floats]  # how many, mean, variance
 
 SAMPLE = 4_000_000  # numbers, of steps chosen at random, from which medians are taken
-EPSILON = np.finfo(np.float64).eps
 FLAT = 1e-6  # a sequence that varies less, as a share of its mean, is rounding noise of float32
 
 
@@ -32,7 +30,7 @@ class Fitting:
 
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
-        self._moments: Moments | None = None
+        self._moments: Any = None
         self._logs: Floats | float = 0.0  # how many log scales, their sums, the sums of squares
         self._sample: Floats | None = None
         self._generator = np.random.default_rng(0)
@@ -46,14 +44,16 @@ class Fitting:
             known = np.nan_to_num(logs)
             self._logs += np.stack([(~np.isnan(logs)).sum(0), known.sum(0), (known**2).sum(0)])
         elif self.kind == "global":
-            self._moments = _joined(self._moments, raw)
+            from sklearn.preprocessing import StandardScaler  # takes a second to import
+
+            self._moments = (self._moments or StandardScaler()).partial_fit(raw)
 
     def result(self, features: int) -> tuple[list[float], list[float]]:
         """Give a mean and a scale for each feature; by `per_sequence`, of its log scale."""
         if self.kind == "none":
             return [0.0] * features, [1.0] * features
         if self.kind == "asinh":
-            from sklearn.preprocessing import RobustScaler  # takes a second to import
+            from sklearn.preprocessing import RobustScaler
 
             assert self._sample is not None
             found = RobustScaler().fit(self._sample[:, 1:])
@@ -63,10 +63,7 @@ class Fitting:
             mean = total / np.maximum(count, 1)  # of none, where no sequence varies
             variance = squares / np.maximum(count, 1) - mean**2
             return mean.tolist(), np.sqrt(np.where(variance > FLAT**2, variance, 1)).tolist()
-        assert self._moments is not None
-        count, mean, variance = self._moments
-        bound = count * EPSILON * variance + (count * mean * EPSILON) ** 2  # of rounding
-        return mean.tolist(), np.sqrt(np.where(variance <= bound, 1, variance)).tolist()
+        return self._moments.mean_.tolist(), self._moments.scale_.tolist()
 
     def _draw(self, raw: Floats) -> None:
         """Keep the steps with the lowest of numbers drawn for all, however they are chunked."""
@@ -76,22 +73,6 @@ class Fitting:
         if len(joined) > most:
             joined = joined[np.argpartition(joined[:, 0], most)[:most]]
         self._sample = joined
-
-
-def _joined(known: Moments | None, raw: Floats) -> Moments:
-    """Add a chunk by the formula of Chan, Golub and LeVeque, which does not cancel.
-
-    The same bits as scikit-learn's StandardScaler, which takes a second to import.
-    """
-    total, count = raw.sum(axis=0, dtype=np.float64), len(raw)
-    centred = raw - total / count
-    squares = (centred**2).sum(axis=0) - centred.sum(axis=0) ** 2 / count
-    if known is None:
-        return count, total / count, squares / count
-    seen, mean, variance = known
-    ratio, joined = seen / count, seen + count
-    between = ratio / joined * (mean * seen / ratio - total) ** 2
-    return joined, (mean * seen + total) / joined, (variance * seen + squares + between) / joined
 
 
 def scaled(

@@ -38,17 +38,6 @@ class TestKinds:
     def test_none(self) -> None:
         assert np.array_equal(scale("none", draw(), OFFSETS), draw())
 
-    def test_global_gives_the_bits_of_scikit_learn_however_it_is_chunked(self) -> None:
-        fitting, scaler = scaling.Fitting("global"), StandardScaler()
-        for number in range(4):
-            rng = np.random.default_rng(number)
-            values = rng.normal(1000, 10.0 ** rng.integers(-3, 6), (1 + 700 * number, 4))
-            values[:, 1] = 7.3  # does not vary
-            chunk = values.astype(np.float32) if number == 2 else values
-            fitting.add(chunk, np.array([0, len(chunk)]))
-            scaler.partial_fit(chunk)
-            assert fitting.result(4) == (scaler.mean_.tolist(), scaler.scale_.tolist())
-
     def test_global(self) -> None:
         expected = StandardScaler().fit(np.concatenate([draw(), draw(1)])).transform(draw())
         found = scale("global", draw(), OFFSETS, (draw(1), OFFSETS))
