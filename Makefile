@@ -5,9 +5,14 @@ VENV := .venv/bin
 FIGURES := Experiment|Created|.*metrics.json:(accuracy|f1_macro|log_loss)$$|(data|model|models|train)\.
 # A worker gets one test after the other, in the order of tests/conftest.py.
 SPREAD := --numprocesses auto --maxschedchunk 1
+# A CPU without AVX, as far as the numeric libraries can be told to act as one.
+OLD_CPU := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_CBWR=COMPATIBLE
+AVX2_CPU := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_CBWR=AVX2
+NUMERIC := $(patsubst %,tests/test_%.py,adam batching checkpoint comparison devices distributed losses\
+	metrics model operating_points prediction recurrent scaling serving trace training)
 export PATH := $(CURDIR)/$(VENV):$(PATH)
 
-.PHONY: repro test test-long check ui bench picture experiments clean
+.PHONY: repro test test-everywhere test-long check ui bench picture experiments clean
 
 repro: .venv/installed  ## run the pipeline, or what has changed of it, and show the result
 	@dvc repro
@@ -15,6 +20,10 @@ repro: .venv/installed  ## run the pipeline, or what has changed of it, and show
 
 test: .venv/installed  ## run the tests
 	@pytest $(SPREAD)
+
+test-everywhere: .venv/installed  ## the same as older CPUs would run them; TESTS='$(NUMERIC)' for few
+	@$(OLD_CPU) pytest $(SPREAD) $(TESTS)
+	@$(AVX2_CPU) pytest $(SPREAD) $(TESTS)
 
 test-long: .venv/installed  ## what takes too long for every day: a year of retrainings, fifty kills, hundreds of draws
 	@pytest $(SPREAD) -m long
