@@ -154,8 +154,10 @@ def repeat(folder: Path, *targets: str) -> None:
     kept = tracking.root().parent / FINISHED
     if not kept.exists():
         return reproduce(folder, *targets)
-    asked = [(folder / name).read_bytes() for name in ("params.yaml", TABLE)]
-    done = kept / "-".join([hashlib.md5(b"\n".join(asked)).hexdigest(), *targets])
+    asked = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
+    del asked["retrain"]  # which no stage reads
+    given = json.dumps(asked, sort_keys=True).encode() + (folder / TABLE).read_bytes()
+    done = kept / "-".join([hashlib.md5(given).hexdigest(), *targets])
     with FileLock(f"{done}.lock"):
         if not done.exists():
             with tempfile.TemporaryDirectory(dir=kept) as place:

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from conftest import Once
 from playwright.sync_api import Browser, Page, sync_playwright
 
 ROOT = Path(__file__).parents[1]
@@ -44,32 +45,34 @@ def write_table(path: Path) -> None:
     frame.to_csv(path, index=False)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def place(
-    tmp_path_factory: pytest.TempPathFactory,
+    once: Once,
     empty_store: Path,
     stage: Callable[..., None],
     small_params: Callable[[], dict[str, Any]],
 ) -> Path:
     """Where the pipeline has run on hostile names."""
-    folder = tmp_path_factory.mktemp("browser")
-    shutil.copy(empty_store, folder)
-    write_table(folder / "data/external/t.csv")
-    tree = small_params()
-    tree["data"] = {"source": "table", "task": "tagging", "path": "data/external/t.csv"}
-    tree["evaluate"] |= {"critical": {LABELS[0]: {"min_recall": 0.5}}, "resamples": 100}
-    (folder / "params.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setenv("DVC_ROOT", str(folder))
-        patch.setenv("MLFLOW_TRACKING_URI", "")
-        stage("generate")
-        stage("prepare")
-        for name in ("bidirectional", "forward"):
-            stage("train", name)
-            stage("evaluate", name)
-        stage("report")
-    return folder
+
+    def make(folder: Path) -> None:
+        shutil.copy(empty_store, folder)
+        write_table(folder / "data/external/t.csv")
+        tree = small_params()
+        tree["data"] = {"source": "table", "task": "tagging", "path": "data/external/t.csv"}
+        tree["evaluate"] |= {"critical": {LABELS[0]: {"min_recall": 0.5}}, "resamples": 100}
+        (folder / "params.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            patch.setenv("DVC_ROOT", str(folder))
+            patch.setenv("MLFLOW_TRACKING_URI", "")
+            stage("generate")
+            stage("prepare")
+            for name in ("bidirectional", "forward"):
+                stage("train", name)
+                stage("evaluate", name)
+            stage("report")
+
+    return once("browser", make)
 
 
 @pytest.fixture(scope="module")

@@ -276,6 +276,9 @@ class TestMistakes:
         shown = {"NaN": "nan", "1e400": "inf", "1e39": "1e+39, too large for float32"}
         assert f"found {shown.get(text, repr(text))}; " in found
 
+    def test_what_pyarrow_says_in_other_words_is_passed_on(self) -> None:
+        assert table._plainly("Row #2: odd") == "expected CSV, found: Row #2: odd"
+
     @pytest.mark.parametrize("header", [",sequence,x,label", "sequence,x,label,"])
     def test_a_column_without_a_name(self, tmp_path: Path, header: str) -> None:
         found = complaint(tmp_path / "t.csv", f"{header}\na,1,p,1\n".encode())
