@@ -25,10 +25,10 @@ from torch.utils.data import DataLoader
 from benchmarks import keras_peer
 from benchmarks.peers import dense, packed
 from benchmarks.timing import in_turn
-from birnn import batching
-from birnn.model import Architecture, SequenceModel
-from birnn.recurrent import GATES, Cell
-from birnn.sequences import Sequences
+from birnn.data.sequences import Sequences
+from birnn.model import batching
+from birnn.model.networks import Architecture, SequenceModel
+from birnn.model.recurrent import GATES, Cell
 
 FEATURES, CLASSES = 32, 5
 PEERS = ["tutorial", "packed", "keras", "dense", "birnn"]

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 import numpy as np
 import numpy.typing as npt
 
-from birnn.batching import Batch
+from birnn.model.batching import Batch
 
 COMPILED_STEPS = 32  # JAX compiles for each number of steps, so it is rounded up to these
 

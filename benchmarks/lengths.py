@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from benchmarks.peers import dense, packed
 from benchmarks.timing import in_turn, once
-from birnn.recurrent import Cell, VariableLengthRNN
+from birnn.model.recurrent import Cell, VariableLengthRNN
 
 BATCH, FEATURES = 32, 32
 PEERS = ["packed", "dense", "birnn"]

@@ -24,8 +24,9 @@ from typing import Annotated, Any
 
 import typer
 
-from birnn import errors, files
+from birnn import errors
 from birnn.errors import DataError
+from birnn.files import atomic
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -47,11 +48,11 @@ def summary() -> None:
     """
     from rich.console import Console
 
-    from birnn import report
+    from birnn.report import pages
 
-    compared = files.read_json(REPORT / "comparison.json")
-    verdict = files.read_json(REPORT / "verdict.json")
-    Console().print(report.console_table(compared["ladder"]))
+    compared = atomic.read_json(REPORT / "comparison.json")
+    verdict = atomic.read_json(REPORT / "verdict.json")
+    Console().print(pages.console_table(compared["ladder"]))
     print(compared["second_direction"])
     print(f"{verdict['model']} is {verdict['sentence']}")
     for check in verdict["checks"]:
@@ -63,7 +64,8 @@ def summary() -> None:
 
 def _changes() -> list[tuple[str, str, str]]:
     """What is different from the last commit; nothing where it holds no result, or this one."""
-    from birnn import lock, report
+    from birnn.params import lock
+    from birnn.report import wording
 
     text, path = lock.committed(lock.PATH), Path(lock.PATH)
     if text is None or not path.exists() or path.read_text(encoding="utf-8") == text:
@@ -75,22 +77,23 @@ def _changes() -> list[tuple[str, str, str]]:
     ]
     models = [name.partition("@")[2] for name in now if name.startswith("evaluate@")]
     metrics = {model: _metrics(EVALUATION / model / "metrics.json") for model in models}
-    return report.changes((params[0], params[1]), metrics)
+    return wording.changes((params[0], params[1]), metrics)
 
 
 def _metrics(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """In the last commit, if it holds them, and now."""
     import json
 
-    from birnn import lock
+    from birnn.params import lock
 
     text = lock.committed(path.as_posix())
-    return json.loads(text) if text else {}, files.read_json(path)
+    return json.loads(text) if text else {}, atomic.read_json(path)
 
 
 def _compare_with_commit() -> None:
     """Say whether this is the result of the last commit; of another one, note who made it."""
-    from birnn import lock, provenance, verification
+    from birnn.params import lock
+    from birnn.report import provenance, verification
 
     if not Path(lock.PATH).exists():
         return
@@ -115,7 +118,7 @@ def _with_changes(rows: Sequence[Sequence[str]]) -> Path:
     from rich.markup import escape
     from rich.table import Table
 
-    from birnn import report
+    from birnn.report import pages
 
     title = "What changed since the last commit"
     table = Table(*rows[0], title=title, title_justify="left")
@@ -123,7 +126,7 @@ def _with_changes(rows: Sequence[Sequence[str]]) -> Path:
         table.add_row(*(escape(cell) for cell in row))
     Console().print(table)
     text = page.read_text(encoding="utf-8")
-    files.write_text(copy, report.with_section(text, title, rows))
+    atomic.write_text(copy, pages.with_section(text, title, rows))
     return copy
 
 
@@ -133,7 +136,7 @@ def verify() -> None:
 
     The status is 1 where it is a different one. Run it after `make repro`.
     """
-    from birnn import provenance, verification
+    from birnn.report import provenance, verification
 
     found = verification.verify()
     then = provenance.of_commit(verification.committed())
@@ -151,9 +154,9 @@ def check(
     """Read and validate data, and show what is in them; nothing is written."""
     from rich.console import Console
 
-    from birnn import ingestion, inspection
-    from birnn.reading import Skipped
-    from birnn.tables import whole_sequences
+    from birnn.files.reading import Skipped
+    from birnn.files.tables import whole_sequences
+    from birnn.sources import ingestion, inspection
 
     data, skipped = ingestion.of_file(file, task), Skipped()
     with skipped.told():
@@ -180,11 +183,12 @@ def predict(
     device: Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")] = "auto",
 ) -> None:
     """Predict the labels of sequences, one row a label; as CSV on standard output."""
-    from birnn import devices, ingestion, prediction, tables
-    from birnn import model as models
-    from birnn.reading import Skipped
+    from birnn.files import tables
+    from birnn.files.reading import Skipped
+    from birnn.model import devices, prediction, saved_model
+    from birnn.sources import ingestion
 
-    network, encoding, thresholds = models.load(model)
+    network, encoding, thresholds = saved_model.load(model)
     skipped = Skipped()
     rows = ingestion.unlabelled(file, encoding.reading, encoding.features, skipped)
     predicted = prediction.of_table(
@@ -206,16 +210,16 @@ def trace(
     """Show what goes through a model for one sequence, and which steps change its mind."""
     from rich.console import Console
 
-    from birnn import ingestion
-    from birnn import model as models
-    from birnn import trace as tracing
-    from birnn.reading import Skipped
+    from birnn.evaluation import trace, trace_tables
+    from birnn.files.reading import Skipped
+    from birnn.model import saved_model
+    from birnn.sources import ingestion
 
-    network, encoding, thresholds = models.load(model)
+    network, encoding, thresholds = saved_model.load(model)
     rows = ingestion.unlabelled(file, encoding.reading, encoding.features, Skipped())
-    one, labelled = tracing.find(rows, encoding, sequence, where=str(file))
-    found = tracing.explain(network, encoding, thresholds, one, labelled=labelled, most_steps=steps)
-    for shown in tracing.on_terminal(found):
+    one, labelled = trace.find(rows, encoding, sequence, where=str(file))
+    found = trace.explain(network, encoding, thresholds, one, labelled=labelled, most_steps=steps)
+    for shown in trace_tables.on_terminal(found):
         Console().print(shown)
 
 
@@ -231,7 +235,7 @@ def score(
 
     from rich.console import Console
 
-    from birnn import scoring
+    from birnn.evaluation import scoring
 
     scored = scoring.read(file)
     if as_json:
@@ -245,21 +249,23 @@ def score(
 @app.command()
 def backfill() -> None:
     """Give MLflow the runs that it lacks: of models from DVC's cache, or trained without it."""
-    from birnn import params, report, tracking
+    from birnn import params
+    from birnn.report import drawings, tested
+    from birnn.tracking import runs, store
 
     chosen = params.load()
-    results = [report.read(name, MODELS, EVALUATION) for name in chosen.models]
-    drawn = report.pictures(results, files.read_json(REPORT / "comparison.json")["ladder"])
+    results = [tested.read(name, MODELS, EVALUATION) for name in chosen.models]
+    drawn = drawings.pictures(results, atomic.read_json(REPORT / "comparison.json")["ladder"])
     try:
         for result in results:
             name = result.name
             knobs = params.of_run(chosen, name)
-            with tracking.reached():
-                run = tracking.run_of_model(
+            with store.reached():
+                run = runs.run_of_model(
                     chosen.problem, name, MODELS / name, params=knobs, data=PREPARED
                 )
                 run.log_evaluation(EVALUATION / name)
-                report.attach(run, REPORT, result, drawn)
+                drawings.attach(run, REPORT, result, drawn)
             print(f"{name}: run {run.id}")
     except FileNotFoundError as error:
         raise DataError(f"{error.filename}: no such file; run `dvc repro` first") from None
@@ -273,23 +279,25 @@ def retrain(
     ] = None,
 ) -> None:
     """Train on what is new, and let the model serve if it is better than the one that does."""
-    from birnn import params, retraining
+    from birnn import params
+    from birnn.retraining import steps
 
     _end_once()
     chosen = params.load()
     if dry_run:
-        print("\n".join(retraining.plan(chosen)))
+        print("\n".join(steps.plan(chosen)))
         return
-    outcome = retraining.retrain(chosen) if approve is None else retraining.approve(chosen, approve)
+    outcome = steps.retrain(chosen) if approve is None else steps.approve(chosen, approve)
     print(f"{outcome.decision}: {outcome.sentence}")
 
 
 @app.command()
 def rollback() -> None:
     """Let the model serve again that served before."""
-    from birnn import params, retraining
+    from birnn import params
+    from birnn.retraining import steps
 
-    print(retraining.rollback(params.load()).sentence)
+    print(steps.rollback(params.load()).sentence)
 
 
 @app.command()
@@ -297,9 +305,9 @@ def schedule(
     cron: Annotated[str, typer.Option(help="Minute, hour, day, month, day of the week.")],
 ) -> None:
     """Retrain by the clock, one at a time, until SIGTERM or Ctrl-C."""
-    from birnn import schedule as clock
+    from birnn.retraining import schedule
 
-    clock.run(cron, [sys.executable, "-c", "from birnn.cli import main; main()", "retrain"])
+    schedule.run(cron, [sys.executable, "-c", "from birnn.cli import main; main()", "retrain"])
 
 
 def _end_once() -> None:

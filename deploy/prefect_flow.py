@@ -13,8 +13,9 @@ from pathlib import Path
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
-from birnn import params, retraining, workspace
-from birnn.retraining import Outcome
+from birnn import params
+from birnn.retraining import steps, workspace
+from birnn.retraining.recovery import Outcome
 
 
 @task(retries=2, retry_delay_seconds=10, cache_policy=NO_CACHE)
@@ -24,7 +25,7 @@ def stage(folder: Path, name: str) -> None:
 
 
 def stage_by_stage(folder: Path, *targets: str) -> None:
-    """Do what `birnn.workspace.reproduce` does, each stage as a task."""
+    """Do what `birnn.retraining.workspace.reproduce` does, each stage as a task."""
     for name in targets or workspace.stages(folder):
         stage.with_options(name=name)(folder, name)
 
@@ -33,7 +34,7 @@ def stage_by_stage(folder: Path, *targets: str) -> None:
 def retrain(checkout: str = ".") -> Outcome:
     """Retrain in a checkout on the machine of the worker."""
     with chdir(checkout):
-        return retraining.retrain(params.load(), reproduce=stage_by_stage)
+        return steps.retrain(params.load(), reproduce=stage_by_stage)
 
 
 if __name__ == "__main__":

@@ -14,19 +14,13 @@ from pathlib import Path
 
 import torch
 
-from birnn import (
-    devices,
-    errors,
-    evaluation,
-    history,
-    model,
-    params,
-    prediction,
-    sequences,
-    tracking,
-)
-from birnn.evaluation import Predicted
-from birnn.recurrent import GATES
+from birnn import errors, params
+from birnn.data import sequences
+from birnn.evaluation import outs
+from birnn.evaluation.outs import Predicted
+from birnn.model import devices, history, prediction, saved_model
+from birnn.model.recurrent import GATES
+from birnn.tracking import runs, store
 
 PREPARED, MODELS, EVALUATION = Path("data/prepared"), Path("models"), Path("evaluation")
 
@@ -39,22 +33,20 @@ def main(name: str) -> None:
     test = predict(MODELS / name, "test", device)
     epochs = history.read(MODELS / name / "history.csv")
     judged = chosen.evaluate
-    evaluation.write(EVALUATION / name, test, epochs, resamples=judged.resamples, seed=judged.seed)
+    outs.write(EVALUATION / name, test, epochs, resamples=judged.resamples, seed=judged.seed)
     validation = predict(MODELS / name, "validation", device) if judged.critical else test
     wanted = judged.model_dump()["critical"]
-    evaluation.write_operating_points(EVALUATION / name, validation, test, wanted)
-    evaluation.write_trace(EVALUATION / name, model.load(MODELS / name)[0], test)
+    outs.write_operating_points(EVALUATION / name, validation, test, wanted)
+    outs.write_trace(EVALUATION / name, saved_model.load(MODELS / name)[0], test)
     knobs = params.of_run(chosen, name)
-    with tracking.mirrored():
-        run = tracking.run_of_model(
-            chosen.problem, name, MODELS / name, params=knobs, data=PREPARED
-        )
+    with store.mirrored():
+        run = runs.run_of_model(chosen.problem, name, MODELS / name, params=knobs, data=PREPARED)
         run.log_evaluation(EVALUATION / name)
 
 
 def predict(folder: Path, split: str, device: torch.device) -> Predicted:
     """Ask a model for the probabilities of all labels of a split."""
-    network, encoding, thresholds = model.load(folder)
+    network, encoding, thresholds = saved_model.load(folder)
     described = network.architecture
     devices.limit_threads(prediction.BATCH_SIZE * described.hidden_size * GATES[described.cell])
     held_out = sequences.read(PREPARED / f"{split}.arrow")

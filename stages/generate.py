@@ -12,10 +12,12 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from birnn import errors, files, ingestion, inspection, splits, tables
+from birnn import errors
+from birnn.data import splits
+from birnn.files import atomic, tables
+from birnn.files.reading import Skipped
 from birnn.params import HMMData, Params, load
-from birnn.reading import Skipped
-from birnn.sources import hmm
+from birnn.sources import hmm, ingestion, inspection
 
 RAW = Path("data/raw")
 
@@ -24,14 +26,14 @@ def main() -> None:
     """Run the stage."""
     params, skipped = load(), Skipped()
     data, where = params.data, ingestion.name(params.data)
-    with skipped.told(), files.replacing(RAW / "sequences.parquet") as path:
+    with skipped.told(), atomic.replacing(RAW / "sequences.parquet") as path:
         tables.write(ingestion.rows(data, skipped), path)
         written = partial(tables.chunks, path)
         summary = inspection.summary(written(), written, task=data.task, where=where)
         if isinstance(data, HMMData):
             summary["limits"] = limits(params, data, path)
     summary |= {"left_out": dict(skipped.counts), "reading": ingestion.reading(data)}
-    files.write_json(RAW / "summary.json", summary)
+    atomic.write_json(RAW / "summary.json", summary)
     for line in (*skipped.sentences(), *inspection.notes(summary)):
         print(line, file=sys.stderr)
 

@@ -14,11 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
-from birnn import buckets, encoding, errors, files, sequences, splits, tables, vectors
-from birnn.encoding import Encoding
+from birnn import errors
+from birnn.data import buckets, encoding, sequences, splits, vectors
+from birnn.data.encoding import Encoding
+from birnn.data.vectors import Vectors
 from birnn.errors import ParamsError
+from birnn.files import atomic, tables
 from birnn.params import Params, load
-from birnn.vectors import Vectors
 
 RAW, PREPARED = Path("data/raw"), Path("data/prepared")
 
@@ -26,7 +28,7 @@ RAW, PREPARED = Path("data/raw"), Path("data/prepared")
 def main() -> None:
     """Run the stage."""
     params = load()
-    summary = files.read_json(RAW / "summary.json")
+    summary = atomic.read_json(RAW / "summary.json")
     splitting = params.prepare.splitting
     encoded = encoding.fit(
         splits.read(RAW, "train", **splitting),
@@ -42,10 +44,10 @@ def main() -> None:
         rows = splits.read(RAW, split, **splitting)
         flat = (encoded.encode(table, offsets) for table, offsets in rows)
         sequences.write(flat, PREPARED / f"{split}.arrow")
-    files.write_json(PREPARED / "encoding.json", encoded.to_json())
+    atomic.write_json(PREPARED / "encoding.json", encoded.to_json())
     vectors.write(pretrained, PREPARED / "vectors.safetensors")
     repeated = {name: summary[name] for name in ("duplicates", "conflicts")}
-    files.write_json(PREPARED / "packing.json", {**packing(params), **repeated})
+    atomic.write_json(PREPARED / "packing.json", {**packing(params), **repeated})
 
 
 def vectors_of(path: str | None, encoded: Encoding) -> Vectors:

@@ -14,22 +14,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from birnn import (
-    comparison,
-    data_checks,
-    errors,
-    figures,
-    files,
-    params,
-    report,
-    sequences,
-    tracking,
-    verdict,
-)
-from birnn.comparison import Classes
-from birnn.encoding import Encoding
-from birnn.report import Result
-from birnn.sequences import Sequences
+from birnn import errors, params
+from birnn.data import sequences
+from birnn.data.encoding import Encoding
+from birnn.data.sequences import Sequences
+from birnn.evaluation import comparison, data_checks, verdict
+from birnn.evaluation.comparison import Classes
+from birnn.files import atomic
+from birnn.report import drawings, figures, pages, tested, wording
+from birnn.report.tested import Result
+from birnn.tracking import runs, store
 
 RAW, PREPARED = Path("data/raw"), Path("data/prepared")
 SECTIONS = {"data", "evaluate", "model", "models", "prepare", "problem", "train"}  # as in dvc.yaml
@@ -39,9 +33,9 @@ MODELS, EVALUATION, REPORT = Path("models"), Path("evaluation"), Path("report")
 def main() -> None:
     """Run the stage."""
     chosen = params.load()
-    results = [report.read(name, MODELS, EVALUATION) for name in chosen.models]
-    summary = files.read_json(RAW / "summary.json")
-    encoding = Encoding(**files.read_json(PREPARED / "encoding.json"))
+    results = [tested.read(name, MODELS, EVALUATION) for name in chosen.models]
+    summary = atomic.read_json(RAW / "summary.json")
+    encoding = Encoding(**atomic.read_json(PREPARED / "encoding.json"))
     train, test = (sequences.read(PREPARED / f"{split}.arrow") for split in ("train", "test"))
     answers = {
         name: comparison.predicted(EVALUATION / name / "predictions.parquet", encoding.labels)
@@ -50,40 +44,40 @@ def main() -> None:
     limits = summary.get("limits", {})
     compared = compare(results, answers, train, test, encoding.labels, limits, chosen.evaluate)
     concluded = conclude(results[0], answers, train, test, encoding, chosen.evaluate)
-    concluded["headlines"] = report.headlines(results, chosen.evaluate.average)
-    files.write_json(REPORT / "comparison.json", compared)
-    files.write_json(REPORT / "verdict.json", concluded)
+    concluded["headlines"] = tested.headlines(results, chosen.evaluate.average)
+    atomic.write_json(REPORT / "comparison.json", compared)
+    atomic.write_json(REPORT / "verdict.json", concluded)
     content = {
         "problem": chosen.problem,
         "average": chosen.evaluate.average,
         "results": results,
         "summary": summary,
         "frame": encoding.frame,
-        "packing": files.read_json(PREPARED / "packing.json"),
+        "packing": atomic.read_json(PREPARED / "packing.json"),
         "verdict": concluded,
         "accents": {result.name: number % figures.ACCENTS for number, result in enumerate(results)},
-        "pictures": report.pictures(results, compared["ladder"]),
+        "pictures": drawings.pictures(results, compared["ladder"]),
         "identity": identify(chosen, results),
-        "knobs": report.knobs(chosen.model_dump(include=SECTIONS)),
+        "knobs": wording.knobs(chosen.model_dump(include=SECTIONS)),
         **compared,
     }
-    files.write_text(REPORT / "report.html", report.render("report.html.j2", **content))
-    files.write_text(REPORT / "report.md", report.render("report.md.j2", **content))
+    atomic.write_text(REPORT / "report.html", pages.render("report.html.j2", **content))
+    atomic.write_text(REPORT / "report.md", pages.render("report.md.j2", **content))
     print(concluded["sentence"])
-    with tracking.mirrored():
+    with store.mirrored():
         for result in results:
             knobs = params.of_run(chosen, result.name)
-            run = tracking.run_of_model(
+            run = runs.run_of_model(
                 chosen.problem, result.name, MODELS / result.name, params=knobs, data=PREPARED
             )
-            report.attach(run, REPORT, result, content["pictures"])
+            drawings.attach(run, REPORT, result, content["pictures"])
 
 
 def identify(chosen: params.Params, results: Sequence[Result]) -> list[tuple[str, str]]:
     """Name what a result rests on by the hashes that its MLflow runs are tagged with."""
-    found = [("data_sha256", tracking.data_sha256(PREPARED))]
+    found = [("data_sha256", runs.data_sha256(PREPARED))]
     for result in results:
-        knobs = tracking.params_sha256(params.of_run(chosen, result.name))
+        knobs = runs.params_sha256(params.of_run(chosen, result.name))
         found.append((f"params_sha256 of {result.name}", knobs))
         found.append((f"model_sha256 of {result.name}", result.sha256))
     return found
@@ -103,13 +97,13 @@ def compare(
     models = sorted(results, key=lambda result: result.bidirectional)
     floor = comparison.floor(train, test, labels=labels, **draws)
     rungs = [*floor, *(result.rung for result in models)]
-    pair = report.to_compare(results)
+    pair = tested.to_compare(results)
     gain = pair and comparison.difference(
         test, *(answers[result.name] for result in pair), labels=labels, **draws
     )
     return {
-        "ladder": report.ladder(rungs, limits, judged.average),
-        "second_direction": report.second_direction(gain, judged.average),
+        "ladder": tested.ladder(rungs, limits, judged.average),
+        "second_direction": tested.second_direction(gain, judged.average),
     }
 
 
@@ -141,8 +135,8 @@ def conclude(
             for label, aim in judged.critical.items()
         },
     )
-    checks = report.worst_first([*result.checks, asdict(leakage), asdict(shift)])
-    return report.conclusion(result, found, checks, judged.average)
+    checks = tested.worst_first([*result.checks, asdict(leakage), asdict(shift)])
+    return tested.conclusion(result, found, checks, judged.average)
 
 
 if __name__ == "__main__":

@@ -20,28 +20,26 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from birnn import (
-    console,
+from birnn import errors, params
+from birnn.data import sequences, vectors
+from birnn.data.encoding import Encoding
+from birnn.data.vectors import Vectors
+from birnn.errors import DataError, ParamsError
+from birnn.files import atomic, console, digests
+from birnn.model import (
     devices,
     distributed,
-    errors,
-    files,
     history,
-    model,
+    networks,
     operating_points,
-    params,
     prediction,
-    sequences,
-    tracking,
+    saved_model,
     training,
-    vectors,
 )
-from birnn.distributed import Group
-from birnn.encoding import Encoding
-from birnn.errors import DataError, ParamsError
-from birnn.history import Epoch
-from birnn.recurrent import GATES
-from birnn.vectors import Vectors
+from birnn.model.distributed import Group
+from birnn.model.history import Epoch
+from birnn.model.recurrent import GATES
+from birnn.tracking import runs, store
 
 PREPARED, MODELS = Path("data/prepared"), Path("models")
 
@@ -56,21 +54,21 @@ def main(name: str) -> None:
     chosen = chosen.model_copy(
         update={"train": chosen.train.model_copy(update={"precision": precision})}
     )
-    encoding = Encoding(**files.read_json(PREPARED / "encoding.json"))
+    encoding = Encoding(**atomic.read_json(PREPARED / "encoding.json"))
     check_critical(chosen.evaluate.critical, encoding)
     devices.make_deterministic(chosen.train.seed, device)
     devices.limit_threads(
         chosen.train.batch_size * architecture.hidden_size * GATES[architecture.cell]
     )
     pretrained = vectors.load(PREPARED / "vectors.safetensors")
-    network = model.SequenceModel(describe(architecture, encoding, pretrained))
+    network = networks.SequenceModel(describe(architecture, encoding, pretrained))
     network.start_from(pretrained)
     with distributed.joined() as group:
         if not group.leads:
             fit(network, chosen.train, device, group, on_epoch=lambda _: None)
             return
         knobs = params.of_run(chosen, name)
-        with tracking.training_run(chosen.problem, name, params=knobs, data=PREPARED) as run:
+        with runs.training_run(chosen.problem, name, params=knobs, data=PREPARED) as run:
             train(network, encoding, chosen, device, group, MODELS / name, run)
 
 
@@ -96,7 +94,9 @@ def check_critical(critical: Mapping[str, params.Critical], encoding: Encoding) 
                 )
 
 
-def describe(chosen: params.Model, encoding: Encoding, pretrained: Vectors) -> model.Architecture:
+def describe(
+    chosen: params.Model, encoding: Encoding, pretrained: Vectors
+) -> networks.Architecture:
     """Join what params.yaml chooses with what the data fixes.
 
     Raises:
@@ -109,7 +109,7 @@ def describe(chosen: params.Model, encoding: Encoding, pretrained: Vectors) -> m
     knobs = chosen.model_dump()
     knobs["characters"] = encoding.characters if chosen.characters else ""
     knobs["embedding_size"] = (pretrained.width or chosen.embedding_size) if encoding.tokens else 0
-    return model.Architecture(
+    return networks.Architecture(
         task=encoding.task,
         features=len(encoding.inputs),
         tokens=0 if encoding.vocabulary is None else len(encoding.vocabulary) + 1,
@@ -119,13 +119,13 @@ def describe(chosen: params.Model, encoding: Encoding, pretrained: Vectors) -> m
 
 
 def train(
-    network: model.SequenceModel,
+    network: networks.SequenceModel,
     encoding: Encoding,
     chosen: params.Params,
     device: torch.device,
     group: Group,
     folder: Path,
-    run: tracking.TrainingRun,
+    run: runs.TrainingRun,
 ) -> None:
     """Train, and keep files and run in step with every epoch."""
     epochs: list[Epoch] = []
@@ -137,7 +137,7 @@ def train(
 
     fit(network, chosen.train, device, group, on_epoch=log)
     thresholds = choose_thresholds(network, encoding, chosen.evaluate.critical, device)
-    model.save(network, encoding, thresholds, folder)
+    saved_model.save(network, encoding, thresholds, folder)
     run.log_model(folder)
     # An experiment beside this one may have had the same training, and be done with it.
     resume_path(network.architecture, chosen.train, device).unlink(missing_ok=True)
@@ -149,7 +149,7 @@ def train(
 
 
 def fit(
-    network: model.SequenceModel,
+    network: networks.SequenceModel,
     chosen: params.Train,
     device: torch.device,
     group: Group,
@@ -170,7 +170,7 @@ def fit(
 
 
 def choose_thresholds(
-    network: model.SequenceModel,
+    network: networks.SequenceModel,
     encoding: Encoding,
     critical: Mapping[str, params.Critical],
     device: torch.device,
@@ -194,14 +194,14 @@ def choose_thresholds(
 
 
 def resume_path(
-    architecture: model.Architecture, chosen: params.Train, device: torch.device
+    architecture: networks.Architecture, chosen: params.Train, device: torch.device
 ) -> Path:
     """Where a training keeps its state: named by the hash of all that decides its result."""
     what = [asdict(architecture), chosen.model_dump(), device.type, torch.__version__]
     names = ("train.arrow", "validation.arrow", "vectors.safetensors")
-    data = files.sha256(*(PREPARED / name for name in names))
-    name = files.sha256_of_text(json.dumps([*what, data]))
-    return tracking.root() / tracking.STATE / "resume" / f"{name}.safetensors"
+    data = digests.sha256(*(PREPARED / name for name in names))
+    name = digests.sha256_of_text(json.dumps([*what, data]))
+    return store.root() / store.STATE / "resume" / f"{name}.safetensors"
 
 
 if __name__ == "__main__":

@@ -30,9 +30,11 @@ from dvc import cli as dvc_command
 from dvc.repo import Repo
 from filelock import FileLock
 
-from birnn import errors, retraining, tracking, workspace
+from birnn import errors
 from birnn.errors import RetrainingError
 from birnn.params import load
+from birnn.retraining import steps, workspace
+from birnn.tracking import store
 
 SEQUENCES = 300  # in the table of a first model
 TABLE = Path("data/external/steps.csv")
@@ -132,7 +134,7 @@ def git(folder: Path, *arguments: str) -> None:
 
 
 def reproduce(folder: Path, *targets: str) -> None:
-    """Do what `birnn.workspace.reproduce` does, in this process, and skip nothing."""
+    """Do what `birnn.retraining.workspace.reproduce` does, in this process, and skip nothing."""
     stages = [("generate",), ("prepare",), ("train", MODEL), ("evaluate", MODEL), ("report",)]
     said = io.StringIO()
     try:
@@ -151,7 +153,7 @@ def repeat(folder: Path, *targets: str) -> None:
     Results are kept in the folder FINISHED beside the checkout, where there is one. Their runs are
     not in the checkout's MLflow: a retraining makes up for the one that it needs.
     """
-    kept = tracking.root().parent / FINISHED
+    kept = store.root().parent / FINISHED
     if not kept.exists():
         return reproduce(folder, *targets)
     asked = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
@@ -189,7 +191,7 @@ def _replace(target: Path, source: Path) -> None:
 
 
 def dvc(root: Path, *arguments: str) -> str:
-    """Do what `birnn.workspace.dvc` does, in this process, which has loaded DVC."""
+    """Do what `birnn.retraining.workspace.dvc` does, in this process, which has loaded DVC."""
     if arguments[:2] == ("status", "--json"):  # which DVC writes past `sys.stdout`
         with Repo(root) as repo:
             return json.dumps(repo.status(targets=[*arguments[2:]]))
@@ -246,7 +248,7 @@ def first(folder: Path) -> None:
     place = make(folder / "checkout", table(range(SEQUENCES)))
     with pytest.MonkeyPatch.context() as patch:
         enter(place, patch)
-        assert retraining.retrain(load(), reproduce=reproduce).decision == "promoted"
+        assert steps.retrain(load(), reproduce=reproduce).decision == "promoted"
 
 
 def enter(place: Path, patch: pytest.MonkeyPatch) -> None:
@@ -268,7 +270,7 @@ def retrain(folder: Path, kill_at: str = "", begin: Any = None) -> None:
 
     Args:
         folder: the checkout.
-        kill_at: the function's dotted name, such as `birnn.workspace.adopt`.
+        kill_at: the function's dotted name, such as `birnn.retraining.workspace.adopt`.
         begin: a barrier to wait at.
     """
     os.chdir(folder)
@@ -281,7 +283,7 @@ def retrain(folder: Path, kill_at: str = "", begin: Any = None) -> None:
     if begin is not None:
         begin.wait()
     with errors.reported():
-        retraining.retrain(load(), reproduce=repeat)
+        steps.retrain(load(), reproduce=repeat)
 
 
 def _die(*_: object, **__: object) -> None:

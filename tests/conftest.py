@@ -21,11 +21,12 @@ import torch
 import yaml
 from filelock import FileLock
 
-from birnn import history, model, tracking
-from birnn.encoding import Encoding
-from birnn.history import Epoch, marked
-from birnn.model import Architecture
-from birnn.sequences import Sequences
+from birnn.data.encoding import Encoding
+from birnn.data.sequences import Sequences
+from birnn.model import history, networks, saved_model
+from birnn.model.history import Epoch, marked
+from birnn.model.networks import Architecture
+from birnn.tracking import store
 
 torch.set_num_threads(1)
 
@@ -136,7 +137,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     architecture = Architecture("tagging", "GRU", 2, 0, 4, 1, 0.0, bidirectional=True, classes=3)
     encoding = Encoding("tagging", ["a", "b", "c"], ["x", "y"], [1.0, 2.0], [0.5, 2.0])
-    model.save(model.SequenceModel(architecture), encoding, {}, folder)
+    saved_model.save(networks.SequenceModel(architecture), encoding, {}, folder)
     losses = enumerate([1.25, 0.75, 0.875], start=1)
     history.write(
         marked([Epoch(n, loss, loss, 0.5, 0.625, 0.01) for n, loss in losses]),
@@ -152,13 +153,13 @@ def empty_store(once: Once) -> Path:
     def make(root: Path) -> None:
         with pytest.MonkeyPatch.context() as patch:
             _root_is(root, patch)
-            tracking.connect()
+            store.connect()
 
     return once("store", make) / "mlflow.db"
 
 
 @pytest.fixture
-def store(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def runs_root(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder in which a test's own MLflow runs are kept."""
     shutil.copy(empty_store, tmp_path)
     _root_is(tmp_path, monkeypatch)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from birnn.adam import Adam
+from birnn.model.adam import Adam
 
 
 def network() -> nn.Module:

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from birnn import baselines
-from birnn.sequences import Sequences
+from birnn.data.sequences import Sequences
+from birnn.evaluation import baselines
 
 Ragged = Callable[..., Sequences]
 LENGTHS = [5, 3, 8, 1, 6, 4] * 10

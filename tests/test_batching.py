@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from birnn import batching
-from birnn.batching import Batch
-from birnn.distributed import Group
-from birnn.losses import IGNORED
-from birnn.sequences import Sequences
+from birnn.data.sequences import Sequences
+from birnn.model import batching
+from birnn.model.batching import Batch
+from birnn.model.distributed import Group
+from birnn.model.losses import IGNORED
 
 Ragged = Callable[..., Sequences]
 Ints = npt.NDArray[np.int64]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from birnn import buckets
+from birnn.data import buckets
 
 Ints = npt.NDArray[np.int64]
 

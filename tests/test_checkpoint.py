@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from birnn import checkpoint
-from birnn.adam import Adam
-from birnn.checkpoint import Progress
-from birnn.history import Epoch, marked
+from birnn.model import checkpoint
+from birnn.model.adam import Adam
+from birnn.model.checkpoint import Progress
+from birnn.model.history import Epoch, marked
 
 VALUES = torch.randn(8, 3, generator=torch.Generator().manual_seed(0))
 

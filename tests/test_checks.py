@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from birnn import checks, fingerprints
-from birnn.checks import Check
-from birnn.metrics import confusion, intervals, length_buckets, metrics, per_class
+from birnn.data import fingerprints
+from birnn.evaluation import checks
+from birnn.evaluation.checks import Check
+from birnn.evaluation.metrics import confusion, length_buckets, metrics, per_class
+from birnn.evaluation.resampling import intervals
 
 Array = NDArray[Any]
 LABELS = ["a", "b", "c"]

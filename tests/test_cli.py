@@ -18,8 +18,12 @@ import pytest
 import torch
 from conftest import ROOT
 
-from birnn import cli, files, model, params, prediction, report, retraining, schedule
-from birnn.retraining import Outcome
+from birnn import cli, params
+from birnn.files import atomic
+from birnn.model import prediction, saved_model
+from birnn.report import pages
+from birnn.retraining import schedule
+from birnn.retraining.recovery import Outcome
 
 COMMANDS = ("predict", "score", "summary", "backfill", "retrain", "rollback", "schedule")
 
@@ -48,12 +52,12 @@ def birnn(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
 
 
 @pytest.fixture
-def place(store: Path, trained: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(runs_root: Path, trained: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with a model and a table to predict, `new.csv`."""
-    monkeypatch.chdir(store)
-    shutil.copytree(trained, store / "models/bidirectional")
-    drawn().to_csv(store / "new.csv", index=False)
-    return store
+    monkeypatch.chdir(runs_root)
+    shutil.copytree(trained, runs_root / "models/bidirectional")
+    drawn().to_csv(runs_root / "new.csv", index=False)
+    return runs_root
 
 
 def drawn() -> pd.DataFrame:
@@ -66,7 +70,7 @@ def directly(folder: Path) -> pd.DataFrame:
     """What the library predicts for the table."""
     batches = pa.Table.from_pandas(drawn(), preserve_index=False).to_batches()
     cpu = torch.device("cpu")
-    predicted = prediction.of_table(*model.load(folder), batches, where="here", device=cpu)
+    predicted = prediction.of_table(*saved_model.load(folder), batches, where="here", device=cpu)
     frame: pd.DataFrame = pa.concat_tables(predicted).to_pandas()
     return frame
 
@@ -176,11 +180,11 @@ class TestSummary:
     def test_puts_what_changed_into_a_copy_of_the_report(
         self, place: Path, birnn: Birnn, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        page = f"<main>{report.AFTER_VERDICT}</main>"
-        files.write_text(place / "report/report.html", page)
-        files.write_json(place / "report/comparison.json", {"ladder": [], "second_direction": ""})
+        page = f"<main>{pages.AFTER_VERDICT}</main>"
+        atomic.write_text(place / "report/report.html", page)
+        atomic.write_json(place / "report/comparison.json", {"ladder": [], "second_direction": ""})
         verdict = {"model": "m", "sentence": "good", "checks": []}
-        files.write_json(place / "report/verdict.json", verdict)
+        atomic.write_json(place / "report/verdict.json", verdict)
         changes = [("", "last commit", "now"), ("train.seed", "1", "2")]
         monkeypatch.setattr(cli, "_changes", lambda: changes)
         ended = birnn("summary")
@@ -202,8 +206,8 @@ class TestSummary:
             for name, status in {"leakage": "fail", "overfitting": "warn", "other": "pass"}.items()
         ]
         verdict = {"model": "bidirectional", "sentence": "bad: it is", "checks": checks}
-        files.write_json(place / "report/comparison.json", compared)
-        files.write_json(place / "report/verdict.json", verdict)
+        atomic.write_json(place / "report/comparison.json", compared)
+        atomic.write_json(place / "report/verdict.json", verdict)
         ended = birnn("summary")
         assert ended.status == 0
         assert "0.750 (0.500 to 1.000)" in ended.out

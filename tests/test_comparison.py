@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn import metrics as sklearn_metrics
 
-from birnn import baselines, comparison
+from birnn.data.sequences import Sequences
 from birnn.errors import DataError
-from birnn.sequences import Sequences
+from birnn.evaluation import baselines, comparison
 
 Ragged = Callable[..., Sequences]
 LABELS = ["1", "10", "NA"]

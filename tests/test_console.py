@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from birnn import console
+from birnn.files import console
 
 
 class Terminal(io.StringIO):

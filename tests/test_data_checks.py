@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from birnn import data_checks
-from birnn.checks import Check
-from birnn.sequences import Sequences
+from birnn.data.sequences import Sequences
+from birnn.evaluation import data_checks
+from birnn.evaluation.checks import Check
 
 Ragged = Callable[..., Sequences]
 LABELS = ["a", "b", "c"]

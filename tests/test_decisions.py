@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from birnn import decisions
 from birnn.errors import DataError
+from birnn.retraining import decisions
 
 VALUES = st.recursive(
     st.none()

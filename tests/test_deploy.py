@@ -16,7 +16,8 @@ import typer
 import yaml
 from conftest import ROOT
 
-from birnn import cli, decisions, params, retraining
+from birnn import cli, params
+from birnn.retraining import decisions, steps
 
 DEPLOY = ROOT / "deploy"
 
@@ -134,7 +135,7 @@ def test_prefect_flow_decides_as_the_command_does(
         checkout.write_table(place, checkout.table(range(checkout.SEQUENCES + 60)))
     by_flow = checkout.python(first, FLOW, str(first))
     checkout.enter(second, monkeypatch)
-    retraining.retrain(params.load(), reproduce=checkout.repeat)
+    steps.retrain(params.load(), reproduce=checkout.repeat)
     output, _ = by_flow.communicate()
     assert by_flow.returncode == 0, output
     one, other = (decisions.read(place / "decisions.jsonl")[1] for place in (first, second))

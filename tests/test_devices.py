@@ -5,8 +5,8 @@ import os
 import pytest
 import torch
 
-from birnn import devices, recurrent
 from birnn.errors import DeviceError
+from birnn.model import devices, recurrent
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, *, cuda: bool, mps: bool) -> None:

@@ -11,8 +11,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from birnn import history, tracking
-from birnn.distributed import ALONE, joined
+from birnn.model import history
+from birnn.model.distributed import ALONE, joined
+from birnn.tracking import store
 
 ROOT = Path(__file__).parents[1]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -31,15 +32,15 @@ def test_alone_nothing_is_exchanged(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 def test_the_same_weights_as_one_process(
-    prepared: Path, store: Path, stage: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    prepared: Path, runs_root: Path, stage: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folders = [store / "one", store / "two"]
+    folders = [runs_root / "one", runs_root / "two"]
     for folder in folders:
         shutil.copytree(prepared, folder)
     monkeypatch.chdir(folders[0])
     stage("train", "bidirectional")
     finished = subprocess.run(
-        [*TORCHRUN, "--log-dir", str(store / "log"), "-m", "stages.train", "bidirectional"],
+        [*TORCHRUN, "--log-dir", str(runs_root / "log"), "-m", "stages.train", "bidirectional"],
         cwd=folders[1],
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -57,5 +58,5 @@ def test_the_same_weights_as_one_process(
     assert [epoch.train_loss for epoch in two_history] == pytest.approx(
         [epoch.train_loss for epoch in one_history], abs=1e-5
     )
-    runs = tracking.connect().search_runs([tracking.experiment(tracking.connect(), "small")])
+    runs = store.connect().search_runs([store.experiment(store.connect(), "small")])
     assert [run.info.status for run in runs] == ["FINISHED", "FINISHED"]  # one a training

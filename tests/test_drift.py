@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from birnn import drift
-from birnn.drift import Finding, Reference, compare, reference, stability_index
+from birnn.data.sequences import Sequences
 from birnn.errors import DataError
-from birnn.sequences import Sequences
+from birnn.retraining import drift
+from birnn.retraining.drift import Finding, Reference, compare, reference, stability_index
 
 Array = NDArray[Any]
 LABELS = ["a", "b", "c"]

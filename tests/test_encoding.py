@@ -9,16 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from birnn import encoding, files, tables
-from birnn.encoding import Encoding
+from birnn.data import encoding
+from birnn.data.encoding import Encoding
+from birnn.data.sequences import Sequences
 from birnn.errors import DataError, ParamsError
-from birnn.sequences import Sequences
+from birnn.files import atomic, table_checks, tables
 
 
 def table(task: str = "tagging", **columns: Any) -> pa.Table:
     """A checked sequence table."""
     batch = pa.record_batch(columns)
-    return pa.Table.from_batches(tables.checked([batch], task=task, where="t.csv"))
+    return pa.Table.from_batches(table_checks.checked([batch], task=task, where="t.csv"))
 
 
 def features(seed: int, steps: int = 30) -> pa.Table:
@@ -242,5 +243,5 @@ def test_an_empty_training_split() -> None:
 @pytest.mark.parametrize("rows", [features(0), tokens("NA", "1", "é😀")])
 def test_round_trip_through_json(rows: pa.Table, tmp_path: Path) -> None:
     fitted = fit(rows)
-    files.write_json(tmp_path / "encoding.json", fitted.to_json())
-    assert Encoding(**files.read_json(tmp_path / "encoding.json")) == fitted
+    atomic.write_json(tmp_path / "encoding.json", fitted.to_json())
+    assert Encoding(**atomic.read_json(tmp_path / "encoding.json")) == fitted

@@ -16,11 +16,14 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn import metrics as sklearn_metrics
 
-from birnn import evaluation, files, metrics, prediction, report
-from birnn.encoding import Encoding
-from birnn.evaluation import Predicted
-from birnn.history import Epoch, marked
-from birnn.sequences import Sequences
+from birnn.data.encoding import Encoding
+from birnn.data.sequences import Sequences
+from birnn.evaluation import metrics, outs
+from birnn.evaluation.outs import Predicted
+from birnn.files import atomic
+from birnn.model import prediction
+from birnn.model.history import Epoch, marked
+from birnn.report import tested
 
 Ragged = Callable[..., Sequences]
 NAMES = [
@@ -60,7 +63,7 @@ def write(
 ) -> dict[str, float]:
     """Write an evaluation with few resamples."""
     predicted = Predicted(test, encoding(names, tagging=test.tagging), thresholds or {}, shares)
-    return evaluation.write(folder, predicted, EPOCHS, resamples=100, seed=1)
+    return outs.write(folder, predicted, EPOCHS, resamples=100, seed=1)
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -73,7 +76,7 @@ class TestFigures:
     def test_against_scikit_learn(self, tmp_path: Path, ragged: Ragged, tagging: bool) -> None:
         test, shares = case(ragged, tagging=tagging)
         found = write(tmp_path, test, list("abc"), shares)
-        assert files.read_json(tmp_path / evaluation.METRICS) == found
+        assert atomic.read_json(tmp_path / outs.METRICS) == found
         actual, predicted = test.labels, shares.argmax(axis=1)
         expected = {
             "accuracy": sklearn_metrics.accuracy_score(actual, predicted),
@@ -82,7 +85,7 @@ class TestFigures:
             "log_loss": sklearn_metrics.log_loss(actual, shares),
         }
         assert {name: found[name] for name in expected} == pytest.approx(expected)
-        per_class = rows(tmp_path / evaluation.PER_CLASS)
+        per_class = rows(tmp_path / outs.PER_CLASS)
         by_class = sklearn_metrics.precision_recall_fscore_support(actual, predicted)
         for column, figures in zip(("precision", "recall", "f1", "support"), by_class, strict=True):
             assert [float(row[column]) for row in per_class] == pytest.approx(figures.tolist())
@@ -90,7 +93,7 @@ class TestFigures:
     def test_by_length(self, tmp_path: Path, ragged: Ragged, tagging: bool) -> None:
         test, shares = case(ragged, tagging=tagging)
         write(tmp_path, test, list("abc"), shares)
-        buckets = rows(tmp_path / evaluation.BY_LENGTH)
+        buckets = rows(tmp_path / outs.BY_LENGTH)
         actual, predicted = test.labels, shares.argmax(axis=1)
         repeats = np.repeat(test.lengths, np.diff(test.label_offsets))
         seen = 0
@@ -114,7 +117,7 @@ class TestByPosition:
                 seen.setdefault(("end", end - row), []).append(right[row])
         found = {
             (row["counted_from"], int(row["first"])): row
-            for row in rows(tmp_path / evaluation.BY_POSITION)
+            for row in rows(tmp_path / outs.BY_POSITION)
         }
         assert found.keys() == seen.keys()
         for place, answers in seen.items():
@@ -124,7 +127,7 @@ class TestByPosition:
 
     def test_far_from_an_end_steps_are_grouped(self, ragged: Ragged) -> None:
         test = ragged([1000, 400])
-        table = evaluation.by_position(test, test.labels.astype(np.int64))
+        table = outs.by_position(test, test.labels.astype(np.int64))
         assert len(table["first"]) <= 2 * 20
         assert table["rows"].sum() == 2 * 1400
         for end in ("beginning", "end"):
@@ -139,14 +142,14 @@ class TestByPosition:
         test, shares = case(ragged, tagging=False)
         write(tmp_path, test, list("abc"), shares)
         header = "counted_from,first,last,rows,accuracy\n"
-        assert (tmp_path / evaluation.BY_POSITION).read_text() == header
+        assert (tmp_path / outs.BY_POSITION).read_text() == header
 
 
 @pytest.mark.parametrize("tagging", [True, False])
 class TestConfusions:
     def found(self, folder: Path, test: Sequences, shares: Shares) -> Any:
         write(folder, test, list("abc"), shares)
-        return files.read_json(folder / evaluation.CONFUSIONS)
+        return atomic.read_json(folder / outs.CONFUSIONS)
 
     def test_the_most_frequent_first(self, tmp_path: Path, ragged: Ragged, tagging: bool) -> None:
         test, shares = case(ragged, tagging=tagging)
@@ -170,7 +173,7 @@ class TestConfusions:
             both = (test.labels == actual) & (shares.argmax(axis=1) == predicted)
             surest = sorted(shares[both, predicted].tolist(), reverse=True)
             given = [example["probability"] for example in pair["examples"]]
-            assert given == pytest.approx(surest[: evaluation.EXAMPLES])
+            assert given == pytest.approx(surest[: outs.EXAMPLES])
             for example in pair["examples"]:
                 number = test.ids.to_pylist().index(example["sequence"])
                 assert example["steps"] == test.lengths[number]
@@ -200,12 +203,12 @@ class TestNames:
 
     def test_confusion(self, tmp_path: Path, ragged: Ragged, names: list[str]) -> None:
         counts = self.write(tmp_path, ragged, names)
-        with (tmp_path / evaluation.CONFUSION).open(encoding="utf-8", newline="") as file:
+        with (tmp_path / outs.CONFUSION).open(encoding="utf-8", newline="") as file:
             header, *lines = csv.reader(file)
         assert header == ["actual", *names]
         assert [line[0] for line in lines] == names
         assert [[int(count) for count in line[1:]] for line in lines] == counts.tolist()
-        pairs = rows(tmp_path / evaluation.CONFUSION_COUNTS)
+        pairs = rows(tmp_path / outs.CONFUSION_COUNTS)
         assert [(row["actual"], row["predicted"]) for row in pairs] == [
             (actual, predicted) for actual in names for predicted in names
         ]
@@ -213,25 +216,25 @@ class TestNames:
 
     def test_per_class(self, tmp_path: Path, ragged: Ragged, names: list[str]) -> None:
         self.write(tmp_path, ragged, names)
-        assert [row["label"] for row in rows(tmp_path / evaluation.PER_CLASS)] == names
-        curves = rows(tmp_path / evaluation.PRECISION_RECALL)
+        assert [row["label"] for row in rows(tmp_path / outs.PER_CLASS)] == names
+        curves = rows(tmp_path / outs.PRECISION_RECALL)
         assert list(dict.fromkeys(row["label"] for row in curves)) == names
 
     def test_predictions(self, tmp_path: Path, ragged: Ragged, names: list[str]) -> None:
         self.write(tmp_path, ragged, names)
         test, shares = case(ragged, tagging=True)
         expected = prediction.table(test, encoding(names, tagging=True), {}, shares, labelled=True)
-        assert pq.read_table(tmp_path / evaluation.PREDICTIONS).equals(expected)
+        assert pq.read_table(tmp_path / outs.PREDICTIONS).equals(expected)
 
     def test_the_report_reads_them(self, tmp_path: Path, ragged: Ragged, names: list[str]) -> None:
         counts = self.write(tmp_path / "evaluation" / "m", ragged, names)
-        for name in (evaluation.OPERATING_POINTS, evaluation.TRACE):
-            files.write_json(tmp_path / "evaluation/m" / name, {})
+        for name in (outs.OPERATING_POINTS, outs.TRACE):
+            atomic.write_json(tmp_path / "evaluation/m" / name, {})
         model = tmp_path / "models" / "m"
-        files.write_text(model / "weights.safetensors", "")
-        files.write_json(model / "model.json", {"architecture": {"bidirectional": True}})
-        files.write_text(model / "history.csv", "epoch\n")
-        found = report.read("m", tmp_path / "models", tmp_path / "evaluation")
+        atomic.write_text(model / "weights.safetensors", "")
+        atomic.write_json(model / "model.json", {"architecture": {"bidirectional": True}})
+        atomic.write_text(model / "history.csv", "epoch\n")
+        found = tested.read("m", tmp_path / "models", tmp_path / "evaluation")
         assert found.confusion.columns.tolist() == found.confusion.index.tolist() == names
         assert found.confusion.to_numpy().tolist() == counts.tolist()
         assert found.per_class["label"].tolist() == names
@@ -245,19 +248,19 @@ def test_the_same_bytes_twice(tmp_path: Path, ragged: Ragged) -> None:
     found = sorted(path.name for path in (tmp_path / "a").iterdir())
     assert found == sorted(
         [
-            evaluation.ANSWERS,
-            evaluation.METRICS,
-            evaluation.PREDICTIONS,
-            evaluation.CONFUSION,
-            evaluation.CONFUSION_COUNTS,
-            evaluation.PER_CLASS,
-            evaluation.BY_LENGTH,
-            evaluation.BY_POSITION,
-            evaluation.CONFUSIONS,
-            evaluation.INTERVALS,
-            evaluation.CHECKS,
-            evaluation.PRECISION_RECALL,
-            evaluation.CALIBRATION,
+            outs.ANSWERS,
+            outs.METRICS,
+            outs.PREDICTIONS,
+            outs.CONFUSION,
+            outs.CONFUSION_COUNTS,
+            outs.PER_CLASS,
+            outs.BY_LENGTH,
+            outs.BY_POSITION,
+            outs.CONFUSIONS,
+            outs.INTERVALS,
+            outs.CHECKS,
+            outs.PRECISION_RECALL,
+            outs.CALIBRATION,
         ]
     )
     for name in found:
@@ -269,7 +272,7 @@ def test_a_class_that_does_not_occur_has_no_figures(tmp_path: Path, ragged: Ragg
     wider = np.column_stack([shares, np.zeros(len(shares), np.float32)])
     names = [*"abc", "never"]
     write(tmp_path, test, names, wider)
-    last = rows(tmp_path / evaluation.PER_CLASS)[-1]
+    last = rows(tmp_path / outs.PER_CLASS)[-1]
     assert (last["label"], last["support"], last["f1"]) == ("never", "0", "")
 
 
@@ -277,7 +280,7 @@ class TestIntervals:
     def test_hold_the_figures(self, tmp_path: Path, ragged: Ragged) -> None:
         test, shares = case(ragged, tagging=True)
         found = write(tmp_path, test, list("abc"), shares)
-        intervals = files.read_json(tmp_path / evaluation.INTERVALS)
+        intervals = atomic.read_json(tmp_path / outs.INTERVALS)
         assert {*metrics.HEADLINES, "recall_a", "f1_c"} <= intervals.keys() <= found.keys()
         for name, ends in intervals.items():
             assert ends["low"] <= found[name] <= ends["high"]
@@ -288,7 +291,7 @@ class TestCurves:
         test = ragged([30] * 40)
         shares = np.random.default_rng(1).dirichlet([1, 1, 1], len(test.labels)).astype(np.float32)
         write(tmp_path, test, list("abc"), shares)
-        curves = rows(tmp_path / evaluation.PRECISION_RECALL)
+        curves = rows(tmp_path / outs.PRECISION_RECALL)
         for column, label in enumerate("abc"):
             curve = [row for row in curves if row["label"] == label]
             assert 100 < len(curve) <= metrics.CURVE_POINTS
@@ -318,9 +321,9 @@ class TestThresholds:
         found = write(tmp_path, test, list("abc"), shares, {"b": 0.0})
         assert found["recall_b"] == 1
         assert found["recall_a"] == 0
-        table = pq.read_table(tmp_path / evaluation.PREDICTIONS)
+        table = pq.read_table(tmp_path / outs.PREDICTIONS)
         assert table["predicted"].to_pylist() == ["b"] * len(test.labels)
-        assert rows(tmp_path / evaluation.PER_CLASS)[1]["predicted"] == str(len(test.labels))
+        assert rows(tmp_path / outs.PER_CLASS)[1]["predicted"] == str(len(test.labels))
 
     def test_are_shown_beside_the_most_probable_class(self, tmp_path: Path, ragged: Ragged) -> None:
         test, shares = case(ragged, tagging=True)
@@ -328,8 +331,8 @@ class TestThresholds:
         found = Predicted(test, names, {"b": 0.1}, shares)
         half = Predicted(test.select(np.arange(5)), names, {"b": 0.1}, shares[: test.offsets[5]])
         wanted = {"b": {"min_recall": 0.9, "min_precision": None, "margin": 0.0}}
-        evaluation.write_operating_points(tmp_path, half, found, wanted)
-        (point,) = files.read_json(tmp_path / evaluation.OPERATING_POINTS).values()
+        outs.write_operating_points(tmp_path, half, found, wanted)
+        (point,) = atomic.read_json(tmp_path / outs.OPERATING_POINTS).values()
         assert (point["threshold"], point["wanted"]) == (0.1, wanted["b"])
         positive = test.labels == 1
         for row, called in {
@@ -349,15 +352,15 @@ class TestThresholds:
     def test_none(self, tmp_path: Path, ragged: Ragged) -> None:
         test, shares = case(ragged, tagging=True)
         found = Predicted(test, encoding(list("abc"), tagging=True), {}, shares)
-        evaluation.write_operating_points(tmp_path, found, found, {})
-        assert files.read_json(tmp_path / evaluation.OPERATING_POINTS) == {}
+        outs.write_operating_points(tmp_path, found, found, {})
+        assert atomic.read_json(tmp_path / outs.OPERATING_POINTS) == {}
 
     def test_of_a_class_that_was_not_tested(self, tmp_path: Path, ragged: Ragged) -> None:
         test, shares = case(ragged, tagging=True)
         wider = np.column_stack([shares, np.zeros(len(shares), np.float32)])
         found = Predicted(test, encoding([*"abc", "never"], tagging=True), {"never": 0.5}, wider)
-        evaluation.write_operating_points(tmp_path, found, found, {})
-        (point,) = files.read_json(tmp_path / evaluation.OPERATING_POINTS).values()
+        outs.write_operating_points(tmp_path, found, found, {})
+        (point,) = atomic.read_json(tmp_path / outs.OPERATING_POINTS).values()
         assert point["test"] == {"precision": None, "recall": None}
 
 
@@ -370,8 +373,8 @@ class TestChecks:
         self, folder: Path, test: Sequences, shares: Shares, epochs: list[Epoch] | None = None
     ) -> dict[str, str]:
         predicted = Predicted(test, encoding(list("abc"), tagging=test.tagging), {}, shares)
-        evaluation.write(folder, predicted, epochs or EPOCHS, resamples=200, seed=1)
-        found = files.read_json(folder / evaluation.CHECKS)
+        outs.write(folder, predicted, epochs or EPOCHS, resamples=200, seed=1)
+        found = atomic.read_json(folder / outs.CHECKS)
         return {check["name"]: check["status"] for check in found}
 
     def honest(self, ragged: Ragged, *, tagging: bool = True) -> tuple[Sequences, Shares]:
@@ -469,13 +472,13 @@ class TestAnswers:
 
     def test_are_all_of_a_few(self) -> None:
         predicted = np.array([2, 0, 1] * 10)
-        found = evaluation.answers(predicted)
+        found = outs.answers(predicted)
         assert found["labels"] == 30
         assert [int(one) for line in found["sample"] for one in line.split()] == predicted.tolist()
         assert len(found["sample"]) == 2
 
     def test_are_evenly_spread_over_many(self) -> None:
-        found = evaluation.answers(np.arange(5000))
+        found = outs.answers(np.arange(5000))
         sample = [int(one) for line in found["sample"] for one in line.split()]
         assert found["labels"] == 5000
         assert (len(sample), sample[0], sample[-1]) == (1000, 0, 4999)

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from birnn import figures
-from birnn.figures import Line, Rung
+from birnn.report import figures
+from birnn.report.figures import Line, Rung
 
 NAMES = ["bidirectional", "<script>alert(1)</script>&\"'", "x" * 300]
 CURVES = [
@@ -68,7 +68,7 @@ class TestAll:
 
 def test_another_process_draws_the_same_bytes() -> None:
     program = (
-        "from birnn import figures; from birnn.figures import Line\n"
+        "from birnn import figures; from birnn.report.figures import Line\n"
         "line = Line('one', [(1, 0.5), (2, 0.75)], 0)\n"
         "print(figures.lines([line], title='A', x='x', y='y'), end='')"
     )

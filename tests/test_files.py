@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from birnn import files
 from birnn.errors import DataError
+from birnn.files import atomic, digests
 
 
 def write_half(path: Path, error: type[BaseException]) -> None:
-    with files.replacing(path) as partial:
+    with atomic.replacing(path) as partial:
         partial.write_text("half")
         raise error
 
@@ -21,7 +21,7 @@ def write_half(path: Path, error: type[BaseException]) -> None:
 class TestReplacing:
     def test_the_new_file_appears_at_the_end(self, tmp_path: Path) -> None:
         path = tmp_path / "folder" / "of" / "file.txt"
-        with files.replacing(path) as partial:
+        with atomic.replacing(path) as partial:
             partial.write_text("new")
             assert not path.exists()
         assert path.read_text() == "new"
@@ -30,7 +30,7 @@ class TestReplacing:
     def test_readers_see_the_old_file_until_then(self, tmp_path: Path) -> None:
         path = tmp_path / "file.txt"
         path.write_text("old")
-        with files.replacing(path) as partial:
+        with atomic.replacing(path) as partial:
             partial.write_text("new")
             assert path.read_text() == "old"
         assert path.read_text() == "new"
@@ -50,7 +50,7 @@ class TestReplacing:
     def test_a_block_that_writes_nothing_is_a_bug(self, tmp_path: Path) -> None:
         path = tmp_path / "file.txt"
         path.write_text("old")
-        with pytest.raises(FileNotFoundError), files.replacing(path):
+        with pytest.raises(FileNotFoundError), atomic.replacing(path):
             pass
         assert path.read_text() == "old"
 
@@ -68,7 +68,7 @@ class TestReplacing:
 
 class TestText:
     def test_bytes_are_the_same_on_every_machine(self, tmp_path: Path) -> None:
-        files.write_text(tmp_path / "file.txt", "né\r\n\n")
+        atomic.write_text(tmp_path / "file.txt", "né\r\n\n")
         assert (tmp_path / "file.txt").read_bytes() == b"n\xc3\xa9\r\n\n"
 
 
@@ -77,42 +77,42 @@ class TestJSON:
         "tree", [{}, [], {"é": [1, -0.1, 1e-300, None, True, "<script>"]}, 0.1 + 0.2]
     )
     def test_round_trip(self, tmp_path: Path, tree: Any) -> None:
-        files.write_json(tmp_path / "file.json", tree)
-        assert files.read_json(tmp_path / "file.json") == tree
+        atomic.write_json(tmp_path / "file.json", tree)
+        assert atomic.read_json(tmp_path / "file.json") == tree
 
     def test_people_can_read_it(self, tmp_path: Path) -> None:
-        files.write_json(tmp_path / "file.json", {"b": "é", "a": 1})
+        atomic.write_json(tmp_path / "file.json", {"b": "é", "a": 1})
         assert (tmp_path / "file.json").read_text("utf-8") == '{\n  "b": "é",\n  "a": 1\n}\n'
 
     @pytest.mark.parametrize("number", [float("nan"), float("inf")])
     def test_what_json_cannot_say_is_refused(self, tmp_path: Path, number: float) -> None:
-        files.write_json(tmp_path / "file.json", 1)
+        atomic.write_json(tmp_path / "file.json", 1)
         with pytest.raises(ValueError, match="not JSON compliant"):
-            files.write_json(tmp_path / "file.json", {"loss": number})
-        assert files.read_json(tmp_path / "file.json") == 1
+            atomic.write_json(tmp_path / "file.json", {"loss": number})
+        assert atomic.read_json(tmp_path / "file.json") == 1
 
     @pytest.mark.parametrize("content", [b"", b'{"a": 1', b'{"a": "\xff"}'])
     def test_a_broken_file(self, tmp_path: Path, content: bytes) -> None:
         (tmp_path / "file.json").write_bytes(content)
         with pytest.raises(DataError, match=r"file\.json: expected JSON, found .*`dvc repro`"):
-            files.read_json(tmp_path / "file.json")
+            atomic.read_json(tmp_path / "file.json")
 
     def test_a_missing_file(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match=r"file\.json: no such file; run `dvc repro` first"):
-            files.read_json(tmp_path / "file.json")
+            atomic.read_json(tmp_path / "file.json")
 
 
 class TestHashes:
     def test_of_text(self) -> None:
         # The one-block example of FIPS 180-2, appendix B.1.
         expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-        assert files.sha256_of_text("abc") == expected
+        assert digests.sha256_of_text("abc") == expected
 
     def test_of_files(self, tmp_path: Path) -> None:
         paths = {name: tmp_path / name for name in ("ab", "c", "a", "bc")}
         for name, path in paths.items():
             path.write_text(name)
         parts = hashlib.sha256(b"ab").digest() + hashlib.sha256(b"c").digest()
-        assert files.sha256(paths["ab"], paths["c"]) == hashlib.sha256(parts).hexdigest()
-        assert files.sha256(paths["ab"], paths["c"]) != files.sha256(paths["c"], paths["ab"])
-        assert files.sha256(paths["ab"], paths["c"]) != files.sha256(paths["a"], paths["bc"])
+        assert digests.sha256(paths["ab"], paths["c"]) == hashlib.sha256(parts).hexdigest()
+        assert digests.sha256(paths["ab"], paths["c"]) != digests.sha256(paths["c"], paths["ab"])
+        assert digests.sha256(paths["ab"], paths["c"]) != digests.sha256(paths["a"], paths["bc"])

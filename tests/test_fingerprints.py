@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from birnn import fingerprints
-from birnn.fingerprints import Fingerprints, copies
+from birnn.data import fingerprints
+from birnn.data.fingerprints import Fingerprints, copies
 
 Array = NDArray[Any]
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from birnn import hashing
+from birnn.files import hashing
 
 
 @settings(deadline=None)

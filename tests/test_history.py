@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from birnn import history
-from birnn.history import Epoch
+from birnn.model import history
+from birnn.model.history import Epoch
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 

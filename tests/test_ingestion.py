@@ -13,9 +13,11 @@ from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from birnn import ingestion, params, tables
+from birnn import params
 from birnn.errors import DataError
-from birnn.reading import Skipped
+from birnn.files import tables
+from birnn.files.reading import Skipped
+from birnn.sources import ingestion
 
 TEXT = "text,label\na b,p\nb,n\n"
 

@@ -13,8 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from birnn import cli, inspection, tables
+from birnn import cli
 from birnn.errors import DataError
+from birnn.files import table_checks, tables
+from birnn.sources import inspection
 
 Chunk = tuple[pa.Table, npt.NDArray[np.int64]]
 GOOD: dict[str, Any] = {
@@ -28,7 +30,7 @@ def chunks(columns: dict[str, Any], rows: int = 100) -> Iterator[Chunk]:
     """A table as it is after the checks, some rows at a time."""
     batch = pa.record_batch(columns)
     parts = [batch.slice(start, rows) for start in range(0, batch.num_rows, rows)]
-    return tables.whole_sequences(tables.checked(parts, task="tagging", where="t.csv"))
+    return tables.whole_sequences(table_checks.checked(parts, task="tagging", where="t.csv"))
 
 
 def summary(columns: dict[str, Any], task: str = "tagging", rows: int = 100) -> dict[str, Any]:

@@ -7,12 +7,15 @@ import pyarrow as pa
 import pytest
 import torch
 
-from birnn import files, judging, model, prediction, sequences, splits
-from birnn.encoding import Encoding
+from birnn.data import sequences, splits
+from birnn.data.encoding import Encoding
 from birnn.errors import DataError
-from birnn.judging import Chunk
-from birnn.model import Architecture, SequenceModel
-from birnn.promotion import Answers
+from birnn.files import atomic
+from birnn.model import prediction, saved_model
+from birnn.model.networks import Architecture, SequenceModel
+from birnn.retraining import answering
+from birnn.retraining.answering import Chunk
+from birnn.retraining.judged import Answers
 
 CPU = torch.device("cpu")
 SPLITTING = {"validation": 0.15, "test": 0.15}
@@ -20,7 +23,7 @@ SPLITTING = {"validation": 0.15, "test": 0.15}
 
 @pytest.fixture
 def encoding(prepared: Path) -> Encoding:
-    return Encoding(**files.read_json(prepared / "data/prepared/encoding.json"))
+    return Encoding(**atomic.read_json(prepared / "data/prepared/encoding.json"))
 
 
 @pytest.fixture
@@ -43,7 +46,7 @@ def saved(encoding: Encoding, folder: Path, labels: list[str], seed: int = 0) ->
         classes=len(labels),
     )
     tree = encoding.to_json() | {"labels": labels}
-    model.save(SequenceModel(shape), Encoding(**tree), {}, folder)
+    saved_model.save(SequenceModel(shape), Encoding(**tree), {}, folder)
     return folder
 
 
@@ -52,9 +55,9 @@ class TestAsk:
         self, prepared: Path, encoding: Encoding, rows: list[Chunk], tmp_path: Path
     ) -> None:
         folder = saved(encoding, tmp_path / "model", encoding.labels)
-        asked = judging.ask(folder, rows, encoding.labels, CPU, where="it").answers
+        asked = answering.ask(folder, rows, encoding.labels, CPU, where="it").answers
         test = sequences.read(prepared / "data/prepared/test.arrow")
-        network, *_ = model.load(folder)
+        network, *_ = saved_model.load(folder)
         shares = prediction.probabilities(network, test, device=CPU)
         np.testing.assert_allclose(asked.probabilities, shares, atol=1e-6)
         np.testing.assert_array_equal(asked.actual, test.labels)
@@ -66,8 +69,8 @@ class TestAsk:
         self, encoding: Encoding, rows: list[Chunk], tmp_path: Path
     ) -> None:
         folder = saved(encoding, tmp_path / "model", encoding.labels)
-        plain = judging.ask(folder, rows, encoding.labels, CPU, where="it").answers
-        turned = judging.ask(folder, rows, encoding.labels[::-1], CPU, where="it").answers
+        plain = answering.ask(folder, rows, encoding.labels, CPU, where="it").answers
+        turned = answering.ask(folder, rows, encoding.labels[::-1], CPU, where="it").answers
         np.testing.assert_array_equal(turned.probabilities, plain.probabilities[:, ::-1])
         np.testing.assert_array_equal(turned.predicted, 2 - plain.predicted)
         np.testing.assert_array_equal(turned.actual, 2 - plain.actual)
@@ -77,8 +80,8 @@ class TestAsk:
     ) -> None:
         first, second, third = encoding.labels
         folder = saved(encoding, tmp_path / "model", [first, "gone", second])
-        shares = judging.ask(folder, rows, encoding.labels, CPU, where="it").answers.probabilities
-        own = judging.ask(folder, rows, [first, "gone", second, third], CPU, where="it").answers
+        shares = answering.ask(folder, rows, encoding.labels, CPU, where="it").answers.probabilities
+        own = answering.ask(folder, rows, [first, "gone", second, third], CPU, where="it").answers
         assert not shares[:, 2].any()
         np.testing.assert_allclose(shares.sum(axis=1), 1, rtol=1e-5)
         ratio = own.probabilities[:, 0] / own.probabilities[:, 2]
@@ -90,7 +93,7 @@ class TestAsk:
         folder = saved(encoding, tmp_path / "model", encoding.labels)
         lost = [(table.drop_columns([encoding.features[0]]), at) for table, at in rows]
         with pytest.raises(DataError, match=f"it: expected the column `{encoding.features[0]}`"):
-            judging.ask(folder, lost, encoding.labels, CPU, where="it")
+            answering.ask(folder, lost, encoding.labels, CPU, where="it")
 
 
 class TestHash:
@@ -101,8 +104,8 @@ class TestHash:
             (table.slice(0, cut), offsets[:6]),
             (table.slice(cut), offsets[5:] - cut),
         ]
-        assert judging.sha256(parts) == judging.sha256(rows)
-        assert list(judging.contents(parts)) == list(judging.contents(rows))
+        assert answering.sha256(parts) == answering.sha256(rows)
+        assert list(answering.contents(parts)) == list(answering.contents(rows))
 
     def test_of_a_sequence_is_of_what_is_read_alone(self, rows: list[Chunk]) -> None:
         ((table, offsets),) = rows
@@ -110,15 +113,15 @@ class TestHash:
         renamed = table
         for name, column in other.items():
             renamed = renamed.set_column(renamed.schema.get_field_index(name), name, column)
-        found = judging.contents(rows)
+        found = answering.contents(rows)
         assert len({*found.tolist()}) == len(offsets) - 1
-        np.testing.assert_array_equal(judging.contents([(renamed, offsets)]), found)
-        assert judging.sha256([(renamed, offsets)]) != judging.sha256(rows)
+        np.testing.assert_array_equal(answering.contents([(renamed, offsets)]), found)
+        assert answering.sha256([(renamed, offsets)]) != answering.sha256(rows)
 
     def test_of_a_sequence_knows_order_and_length(self) -> None:
         values = pa.array([1.0, 2.0, 2.0, 1.0, 1.0, 2.0, 1.0], pa.float32())
         table = pa.table({"sequence": ["s"] * 7, "x": values, "label": ["a"] * 7})
-        hashes = judging.contents([(table, np.array([0, 2, 4, 6, 7]))]).tolist()
+        hashes = answering.contents([(table, np.array([0, 2, 4, 6, 7]))]).tolist()
         assert hashes[0] == hashes[2]
         assert len({*hashes}) == 3
 
@@ -127,7 +130,7 @@ class TestInRawUnits:
     def test_gives_features_as_they_came(
         self, encoding: Encoding, rows: list[Chunk], tmp_path: Path
     ) -> None:
-        plain = judging.in_raw_units(rows, encoding, tmp_path / "plain.arrow")
+        plain = answering.in_raw_units(rows, encoding, tmp_path / "plain.arrow")
         raw = np.column_stack([rows[0][0][name] for name in encoding.features])
         np.testing.assert_array_equal(plain.values, raw)
 
@@ -136,7 +139,7 @@ class TestInRawUnits:
         said = ["the", "cat", "the"]
         table = pa.table({"sequence": ["s"] * 3, "token": said, "label": ["a"] * 3})
         chunk = (table, np.array([0, 3]))
-        plain = judging.in_raw_units([chunk], learned, tmp_path / "plain.arrow")
+        plain = answering.in_raw_units([chunk], learned, tmp_path / "plain.arrow")
         assert plain.dictionary is not None
         assert plain.dictionary.take(pa.array(plain.tokens)).to_pylist() == said
 
@@ -149,7 +152,7 @@ class TestTake:
         offsets = np.concatenate([[0], np.cumsum(rows)])
         labels = np.arange(offsets[-1])
         answers = Answers(labels, labels, np.eye(len(labels)), offsets, lengths)
-        found = judging.take(answers, np.array([True, False, True]))
+        found = answering.take(answers, np.array([True, False, True]))
         expected = [0, 1, 3, 4, 5] if tagging else [0, 2]
         assert found.actual.tolist() == found.predicted.tolist() == expected
         assert found.probabilities.argmax(axis=1).tolist() == expected
@@ -162,8 +165,8 @@ def test_baselines_answer_for_the_same_sequences(
 ) -> None:
     test = sequences.read(prepared / "data/prepared/test.arrow")
     kept = np.arange(len(test)) % 2 == 0
-    found = judging.without_context(prepared / "data/prepared", encoding.labels, kept, seed=1)
-    whole = judging.without_context(
+    found = answering.without_context(prepared / "data/prepared", encoding.labels, kept, seed=1)
+    whole = answering.without_context(
         prepared / "data/prepared", encoding.labels, np.ones(len(test), dtype=bool), seed=1
     )
     rows_of = sequences.steps_of(test.label_offsets, np.flatnonzero(kept))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from birnn import lock
+from birnn.params import lock
 
 TEXT = """\
 schema: '2.0'

@@ -7,7 +7,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor
 from torch.nn import functional
 
-from birnn import losses
+from birnn.model import losses
 
 
 def drawn(rows: int = 50) -> tuple[Tensor, Tensor]:

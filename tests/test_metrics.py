@@ -11,17 +11,16 @@ from scipy.stats import bootstrap
 from sklearn import metrics as sk
 
 from birnn.errors import DataError
-from birnn.metrics import (
+from birnn.evaluation.metrics import (
     HEADLINES,
     by_length,
     calibration,
     confusion,
-    difference,
-    intervals,
     length_buckets,
     metrics,
     per_class,
 )
+from birnn.evaluation.resampling import difference, intervals
 
 Array = NDArray[Any]
 

@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from birnn import files, model, spelling
-from birnn.encoding import Encoding
+from birnn.data.encoding import Encoding
+from birnn.data.vectors import NONE, Vectors
 from birnn.errors import DataError
-from birnn.model import Architecture, SequenceModel
-from birnn.spelling import Spelling
-from birnn.vectors import NONE, Vectors
+from birnn.files import atomic
+from birnn.model import saved_model, spelling
+from birnn.model.networks import Architecture, SequenceModel
+from birnn.model.spelling import Spelling
 
 TASKS = ["tagging", "classification"]
 LENGTHS = torch.tensor([3, 7, 1, 5])
@@ -300,8 +301,8 @@ class TestFiles:
     @pytest.mark.parametrize("reads", READS)
     def test_round_trip(self, tmp_path: Path, task: str, reads: str) -> None:
         network = build(task=task, dropout=0.3, **READS[reads])
-        model.save(network, ENCODING, {"NA": 0.1, "<é>": 1 / 3}, tmp_path / "m")
-        read, encoding, thresholds = model.load(tmp_path / "m")
+        saved_model.save(network, ENCODING, {"NA": 0.1, "<é>": 1 / 3}, tmp_path / "m")
+        read, encoding, thresholds = saved_model.load(tmp_path / "m")
         assert encoding == ENCODING
         assert thresholds == {"NA": 0.1, "<é>": 1 / 3}
         assert read.architecture == network.architecture
@@ -311,24 +312,24 @@ class TestFiles:
 
     def test_the_same_model_gives_the_same_bytes(self, tmp_path: Path) -> None:
         for folder in "ab":
-            model.save(build(), ENCODING, {}, tmp_path / folder)
-        for name in (model.WEIGHTS, model.DESCRIPTION):
+            saved_model.save(build(), ENCODING, {}, tmp_path / folder)
+        for name in (saved_model.WEIGHTS, saved_model.DESCRIPTION):
             assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
-    @pytest.mark.parametrize("name", [model.WEIGHTS, model.DESCRIPTION])
+    @pytest.mark.parametrize("name", [saved_model.WEIGHTS, saved_model.DESCRIPTION])
     def test_a_missing_file(self, tmp_path: Path, name: str) -> None:
-        model.save(build(), ENCODING, {}, tmp_path)
+        saved_model.save(build(), ENCODING, {}, tmp_path)
         (tmp_path / name).unlink()
         with pytest.raises(DataError, match=f"{name}: no such file; run `dvc repro` first"):
-            model.load(tmp_path)
+            saved_model.load(tmp_path)
 
     @pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.999])
     def test_weights_that_were_cut(self, tmp_path: Path, share: float) -> None:
-        model.save(build(), ENCODING, {}, tmp_path)
-        whole = (tmp_path / model.WEIGHTS).read_bytes()
-        (tmp_path / model.WEIGHTS).write_bytes(whole[: int(share * len(whole))])
+        saved_model.save(build(), ENCODING, {}, tmp_path)
+        whole = (tmp_path / saved_model.WEIGHTS).read_bytes()
+        (tmp_path / saved_model.WEIGHTS).write_bytes(whole[: int(share * len(whole))])
         with pytest.raises(DataError, match="expected a model that `train` has saved, found: "):
-            model.load(tmp_path)
+            saved_model.load(tmp_path)
 
     @pytest.mark.parametrize(
         "change",
@@ -349,12 +350,12 @@ class TestFiles:
     def test_a_description_that_does_not_fit(
         self, tmp_path: Path, change: Callable[[Any], Any]
     ) -> None:
-        model.save(build(), ENCODING, {}, tmp_path)
-        tree = files.read_json(tmp_path / model.DESCRIPTION)
+        saved_model.save(build(), ENCODING, {}, tmp_path)
+        tree = atomic.read_json(tmp_path / saved_model.DESCRIPTION)
         change(tree)
-        (tmp_path / model.DESCRIPTION).write_text(json.dumps(tree))
+        (tmp_path / saved_model.DESCRIPTION).write_text(json.dumps(tree))
         with pytest.raises(DataError) as refused:
-            model.load(tmp_path)
+            saved_model.load(tmp_path)
         message = str(refused.value)
         assert message.startswith(f"{tmp_path}: expected a model that `train` has saved, found: ")
         assert "\n" not in message

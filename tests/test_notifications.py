@@ -6,7 +6,7 @@ from typing import Any
 import apprise
 import pytest
 
-from birnn import notifications
+from birnn.retraining import notifications
 
 
 class Sent(apprise.Apprise):

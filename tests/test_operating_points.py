@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from birnn.errors import DataError
-from birnn.operating_points import choose, decide
+from birnn.model.operating_points import choose, decide
 
 
 @st.composite

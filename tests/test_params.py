@@ -7,8 +7,9 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from birnn import params, verdict
+from birnn import params
 from birnn.errors import ParamsError
+from birnn.evaluation import verdict
 from birnn.params import (
     ArraysData,
     ConllData,

@@ -15,7 +15,7 @@ from conftest import Once
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from birnn import history
+from birnn.model import history
 
 ROOT = Path(__file__).parents[1]
 MODELS = ("bidirectional", "forward")
@@ -143,9 +143,9 @@ def client(folder: Path) -> MlflowClient:
 
 def runs(folder: Path) -> dict[str, Run]:
     """All MLflow runs in a clone's store, by the name of the model; each name is there once."""
-    store = client(folder)
-    experiments = [found.experiment_id for found in store.search_experiments()]
-    found = list(store.search_runs(experiments))
+    runs_root = client(folder)
+    experiments = [found.experiment_id for found in runs_root.search_experiments()]
+    found = list(runs_root.search_runs(experiments))
     named = {run.data.tags["model"]: run for run in found}
     assert len(named) == len(found)
     return named

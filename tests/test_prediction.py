@@ -10,11 +10,11 @@ import pyarrow as pa
 import pytest
 import torch
 
-from birnn import prediction
-from birnn.encoding import Encoding
+from birnn.data.encoding import Encoding
+from birnn.data.sequences import Sequences
 from birnn.errors import DataError
-from birnn.model import Architecture, SequenceModel
-from birnn.sequences import Sequences
+from birnn.model import prediction
+from birnn.model.networks import Architecture, SequenceModel
 
 Ragged = Callable[..., Sequences]
 LENGTHS = [3, 1, 4, 1, 5, 9, 2, 6]

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 from sklearn import metrics as sk
 
-from birnn import promotion
-from birnn.metrics import by_length
-from birnn.promotion import Answers, Check, checks, promotes
-from birnn.verdict import Wanted
+from birnn.evaluation.metrics import by_length
+from birnn.evaluation.verdict import Wanted
+from birnn.retraining import regressions
+from birnn.retraining.gate import checks, promotes
+from birnn.retraining.judged import Answers, Check
 
 Array = NDArray[Any]
 LABELS = ["a", "b", "c"]
@@ -304,7 +305,7 @@ class TestFalls:
 
         left_out = np.array([fall(whole[sequence != i]) for i in range(60)])
         error = np.sqrt(59 / 60 * ((left_out - left_out.mean(axis=0)) ** 2).sum(axis=0))
-        both = [promotion._f1(answers, 3, [0, 1, 2]) for answers in (small[1], small[0])]
+        both = [regressions._f1(answers, 3, [0, 1, 2]) for answers in (small[1], small[0])]
         apart = both[0].influence - both[1].influence
         found = np.sqrt(apart.multiply(apart).sum(axis=0) * 60 / 59)
         assert found == pytest.approx(error, rel=0.1)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from birnn import reading
 from birnn.errors import DataError
-from birnn.reading import Skipped
+from birnn.files import reading
+from birnn.files.reading import Skipped
 
 
 def write(folder: Path, content: bytes, name: str = "t.txt") -> Path:

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from birnn import recurrent
-from birnn.recurrent import Cell, VariableLengthRNN
+from birnn.model import recurrent
+from birnn.model.recurrent import Cell, VariableLengthRNN
 
 CELLS: list[Cell] = ["RNN", "GRU", "LSTM"]
 LENGTHS = {

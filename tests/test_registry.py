@@ -6,19 +6,20 @@ from typing import Any
 
 import pytest
 
-from birnn import model, registry, tracking
 from birnn.errors import RegistryError
-from birnn.registry import Registry
+from birnn.model import saved_model
+from birnn.tracking import registry, runs, store
+from birnn.tracking.registry import Registry
 
 NOBODY = {"previous": None, "champion": None, "challenger": None}
 
 
 @pytest.fixture
-def run(store: Path, trained: Path) -> str:
+def run(runs_root: Path, trained: Path) -> str:
     """A run that has logged a model."""
-    (store / "test.arrow").touch()
-    (store / "encoding.json").touch()
-    return tracking.run_of_model("problem", "bidirectional", trained, params={}, data=store).id
+    (runs_root / "test.arrow").touch()
+    (runs_root / "encoding.json").touch()
+    return runs.run_of_model("problem", "bidirectional", trained, params={}, data=runs_root).id
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ class TestVersion:
         self, found: Registry, register: Callable[..., int], trained: Path, tmp_path: Path
     ) -> None:
         folder = found.fetch(register(), tmp_path / "fetched")
-        for name in (model.WEIGHTS, model.DESCRIPTION):
+        for name in (saved_model.WEIGHTS, saved_model.DESCRIPTION):
             assert (folder / name).read_bytes() == (trained / name).read_bytes()
 
     def test_that_an_attempt_left_undecided_is_discarded(
@@ -65,7 +66,7 @@ class TestVersion:
         assert left not in (other, decided)
 
     def test_needs_a_model(self, found: Registry) -> None:
-        experiment = tracking.experiment(found.client, "problem")
+        experiment = store.experiment(found.client, "problem")
         empty = found.client.create_run(experiment).info.run_id
         with pytest.raises(RegistryError, match="expected a logged model, found none"):
             found.register(empty, {})
@@ -129,7 +130,9 @@ def noting(found: Registry, moves: list[dict[str, int | None]], name: str) -> Ca
 
 class TestOutOfReach:
     @pytest.mark.parametrize("uri", ["http://127.0.0.1:9", "http://no.such.host.invalid"])
-    def test_is_said_at_once(self, store: Path, monkeypatch: pytest.MonkeyPatch, uri: str) -> None:
+    def test_is_said_at_once(
+        self, runs_root: Path, monkeypatch: pytest.MonkeyPatch, uri: str
+    ) -> None:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
         with pytest.raises(RegistryError, match=f"{uri}: expected an answer from MLflow"):
             registry.connect("problem")

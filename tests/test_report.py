@@ -12,12 +12,15 @@ import pytest
 from jinja2 import UndefinedError
 from rich.console import Console
 
-from birnn import files, report, tracking, verdict
-from birnn.comparison import Rung
 from birnn.errors import DataError
-from birnn.history import Epoch, marked
-from birnn.metrics import Difference
-from birnn.report import Result
+from birnn.evaluation import verdict
+from birnn.evaluation.comparison import Rung
+from birnn.evaluation.resampling import Difference
+from birnn.files import atomic, digests
+from birnn.model.history import Epoch, marked
+from birnn.report import drawings, pages, tested, wording
+from birnn.report.tested import Result
+from birnn.tracking import runs
 
 NAMES = ["<script>alert(1)</script>", "NA", 'a&"b"']
 FIGURES = {"accuracy": 0.9, "log_loss": 0.25} | {
@@ -147,14 +150,14 @@ GAINS = {
 
 def conclude(of: Result) -> dict[str, Any]:
     shift = {"name": "label_shift", "status": "fail", "figures": {}, "sentence": f"{NAMES[0]}!"}
-    checks = report.worst_first([*of.checks, {**shift, "status": "pass"}, shift])
-    return report.conclusion(of, verdict.verdict(of.metrics), checks, "macro")
+    checks = tested.worst_first([*of.checks, {**shift, "status": "pass"}, shift])
+    return tested.conclusion(of, verdict.verdict(of.metrics), checks, "macro")
 
 
 def render(template: str, **changes: Any) -> str:
     results = changes.pop("results", [result(), result("forward", accuracy=0.8, f1_macro=0.7)])
     lengths = {"mean": 3.0, "min": 1.0, "max": 4.0}
-    rows = report.ladder([one.rung for one in results], {"filtering": 0.85}, "macro")
+    rows = tested.ladder([one.rung for one in results], {"filtering": 0.85}, "macro")
     content: dict[str, Any] = {
         "problem": "speech",
         "average": "macro",
@@ -170,13 +173,13 @@ def render(template: str, **changes: Any) -> str:
             "conflicts": 1,
         },
         "ladder": rows,
-        "second_direction": report.second_direction(GAINS, "macro"),
+        "second_direction": tested.second_direction(GAINS, "macro"),
         "verdict": conclude(results[0]),
-        "pictures": report.pictures(results, rows),
+        "pictures": drawings.pictures(results, rows),
         "identity": [("data_sha256", "0123456789abcdef" * 4)],
         "knobs": [("train.learning_rate", "0.012")],
     }
-    return report.render(template, **(content | changes))
+    return pages.render(template, **(content | changes))
 
 
 @pytest.mark.parametrize("frame", [1, 10])
@@ -256,7 +259,7 @@ class TestHTML:
     def test_every_picture_has_a_text_alternative(self) -> None:
         page = Page(render("report.html.j2"))
         labels = [value for name, value in page.attributes if name == "aria-label"]
-        assert page.tags.count("svg") == len(report.pictures([result()], [])) > 10
+        assert page.tags.count("svg") == len(drawings.pictures([result()], [])) > 10
         assert "Accuracy with ever more context. " in " ".join(map(str, labels))
 
     @pytest.mark.parametrize("task", ["tagging", "classification"])
@@ -291,14 +294,14 @@ class TestHTML:
 
     def test_what_is_missing_is_a_bug(self) -> None:
         with pytest.raises(UndefinedError, match="results"):
-            report.render("report.html.j2", problem="speech")
+            pages.render("report.html.j2", problem="speech")
 
 
 class TestPhases:
     def say(self, *losses: tuple[float, float]) -> list[str]:
         """Of pairs of training and validation loss."""
         epochs = enumerate(losses, start=1)
-        return report.phases(marked([Epoch(n, *loss, 0.5, 0.625, 0.01) for n, loss in epochs]))
+        return wording.phases(marked([Epoch(n, *loss, 0.5, 0.625, 0.01) for n, loss in epochs]))
 
     def test_from_the_first_epoch_to_overfitting(self) -> None:
         assert self.say((2.0, 2.0), (1.0, 1.0), (0.9, 0.995), (0.8, 0.998), (0.5, 1.5)) == [
@@ -319,14 +322,14 @@ class TestPhases:
 def test_turning_points() -> None:
     turns = [(1, 3, 0.5), (2, 3, -0.25), (3, 4, 0.05), (4, 5, 0.125)]
     answers = [{"step": s, "turned_at": at, "turned_by": by} for s, at, by in turns]
-    assert report.turning_points({"answers": answers}) == {3: [1, 2], 5: [4]}
+    assert wording.turning_points({"answers": answers}) == {3: [1, 2], 5: [4]}
 
 
 class TestChanges:
     """Since the last commit, as a reader wants it."""
 
     PARAMS = ({"train.learning_rate": "1e-05", "train.seed": "1"}, {"train.learning_rate": "0.02"})
-    METRICS: ClassVar[dict[str, report.BeforeAndNow]] = {
+    METRICS: ClassVar[dict[str, wording.BeforeAndNow]] = {
         "forward": (
             {"accuracy": 0.5, "f1_<b>": 0.5, "f1_macro": 0.123451},
             {"accuracy": 0.512345, "f1_<b>": 0.6, "f1_macro": 0.123452, "log_loss": 0.6},
@@ -334,7 +337,7 @@ class TestChanges:
     }
 
     def test_params_and_the_metrics_that_matter(self) -> None:
-        assert report.changes(self.PARAMS, self.METRICS) == [
+        assert wording.changes(self.PARAMS, self.METRICS) == [
             ("", "last commit", "now"),
             ("train.learning_rate", "1e-05", "0.02"),
             ("train.seed", "1", "not set"),
@@ -342,12 +345,12 @@ class TestChanges:
         ]
 
     def test_none(self) -> None:
-        assert report.changes(({}, {"a": "1"}), {}) == []
-        assert report.changes(({}, {}), {"forward": ({}, {"accuracy": 0.5})}) == []
+        assert wording.changes(({}, {"a": "1"}), {}) == []
+        assert wording.changes(({}, {}), {"forward": ({}, {"accuracy": 0.5})}) == []
 
     def test_are_a_section_behind_the_verdict(self) -> None:
         page = render("report.html.j2")
-        changed = report.with_section(page, "What <changed>", [("", "then"), ("<b>", "1")])
+        changed = pages.with_section(page, "What <changed>", [("", "then"), ("<b>", "1")])
         text = Page(changed).text
         assert text.index("Good") < text.index("What <changed>") < text.index("The ladder")
         assert "<b>" in text
@@ -359,7 +362,7 @@ class TestKnobs:
     def test_of_models_are_told_where_they_differ(self) -> None:
         shared = {"cell": "GRU", "dropout": 0.0, "head": None}
         tree = {"model": shared, "models": {"a": shared, "b": shared | {"cell": "RNN"}}}
-        assert report.knobs(tree) == [
+        assert wording.knobs(tree) == [
             ("model.cell", "GRU"),
             ("model.dropout", "0.0"),
             ("models.b.cell", "RNN"),
@@ -368,17 +371,17 @@ class TestKnobs:
 
 class TestAttach:
     def test_the_report_its_pictures_and_one_image_of_the_confusions(
-        self, store: Path, tmp_path: Path
+        self, runs_root: Path, tmp_path: Path
     ) -> None:
         (tmp_path / "data").mkdir()
-        files.write_text(tmp_path / "data/encoding.json", "{}")
-        files.write_text(tmp_path / "report/report.html", "<html>")
-        one, drawn = result(), report.pictures([result()], [])
-        with tracking.training_run("p", "m", params={}, data=tmp_path / "data") as training:
+        atomic.write_text(tmp_path / "data/encoding.json", "{}")
+        atomic.write_text(tmp_path / "report/report.html", "<html>")
+        one, drawn = result(), drawings.pictures([result()], [])
+        with runs.training_run("p", "m", params={}, data=tmp_path / "data") as training:
             run = training.run
             assert run is not None
-            report.attach(run, tmp_path / "report", one, drawn)
-            report.attach(run, tmp_path / "report", one, drawn)
+            drawings.attach(run, tmp_path / "report", one, drawn)
+            drawings.attach(run, tmp_path / "report", one, drawn)
             pictures = {info.path for info in run.client.list_artifacts(run.id, "pictures")}
             assert pictures == {f"pictures/{name}.svg" for name in drawn}
             assert run.client.list_artifacts(run.id, "report")[0].path == "report/report.html"
@@ -389,7 +392,7 @@ class TestAttach:
 
             assert len(images()) == 1
             changed = replace(one, confusion=one.confusion * 2)
-            report.attach(run, tmp_path / "report", changed, drawn)
+            drawings.attach(run, tmp_path / "report", changed, drawn)
             assert len(images()) == 2
 
 
@@ -397,7 +400,7 @@ def test_markdown() -> None:
     lines = render("report.md.j2").splitlines()
     assert lines[0].startswith("# speech: good: accuracy 0.900 is above 0.85")
     table = [line for line in lines if line.startswith("|")]
-    ladder = [line for line in table if line.count("|") == len(report.MEASURES) + 2]
+    ladder = [line for line in table if line.count("|") == len(tested.MEASURES) + 2]
     assert "| limit: past | 0.850 |  |  |  |  |" in ladder
     both = "| bidirectional | 0.900 (0.850 to 0.950) | 0.900 | 0.900 | 0.900 (0.800 to 0.938) |"
     assert f"{both} 0.250 |" in ladder
@@ -410,7 +413,7 @@ def test_markdown() -> None:
 class TestLadder:
     def test_from_the_floor_to_the_ceiling(self) -> None:
         rungs = [Rung("always 'a'", {"accuracy": 0.5, "f1_macro": 0.25}, {}), result().rung]
-        rows = report.ladder(rungs, {"filtering": 0.7, "smoothing": 0.95}, "macro")
+        rows = tested.ladder(rungs, {"filtering": 0.7, "smoothing": 0.95}, "macro")
         assert [(row["name"], row["accuracy"]) for row in rows] == [
             ("always 'a'", {"value": 0.5}),
             ("bidirectional", {"value": 0.9, "low": 0.85, "high": 0.95}),
@@ -422,13 +425,13 @@ class TestLadder:
         assert rows[1]["f1"] == {"value": 0.9, "low": 0.8, "high": 0.9375}
 
     def test_the_average_is_the_users_choice(self) -> None:
-        (row,) = report.ladder([result().rung], {}, "weighted")
+        (row,) = tested.ladder([result().rung], {}, "weighted")
         assert row["f1"] == {"value": FIGURES["f1_weighted"]}
 
     def test_on_a_terminal(self) -> None:
         console = Console(file=StringIO(), width=100)
         rungs = [Rung("always '[b]'", {"accuracy": 0.5}, {}), result().rung]
-        console.print(report.console_table(report.ladder(rungs, {"filtering": 0.7}, "macro")))
+        console.print(pages.console_table(tested.ladder(rungs, {"filtering": 0.7}, "macro")))
         assert isinstance(console.file, StringIO)
         shown = console.file.getvalue()
         assert "log loss" in shown
@@ -439,18 +442,18 @@ class TestLadder:
 
 class TestSecondDirection:
     def test_its_worth(self) -> None:
-        assert report.second_direction(GAINS, "macro") == (
+        assert tested.second_direction(GAINS, "macro") == (
             "The second direction is worth -2.5 points of accuracy (95 % interval -5.0 to +1.2) "
             "and +12.5 points of F1, macro (95 % interval +10.0 to +15.0); "
             "it helps accuracy in 6 % of resamples."
         )
-        assert "+0.0 points of F1, weighted" in report.second_direction(GAINS, "weighted")
+        assert "+0.0 points of F1, weighted" in tested.second_direction(GAINS, "weighted")
 
     def test_what_is_compared(self) -> None:
         both, one = result(), result("forward")
-        assert report.to_compare([one, both]) == (both, one)
-        assert report.to_compare([one, replace(one, name="small")]) is None
-        assert "nothing to compare" in report.second_direction(None, "macro")
+        assert tested.to_compare([one, both]) == (both, one)
+        assert tested.to_compare([one, replace(one, name="small")]) is None
+        assert "nothing to compare" in tested.second_direction(None, "macro")
 
 
 class TestConclusion:
@@ -467,27 +470,27 @@ class TestConclusion:
 
 class TestRead:
     def write(self, folder: Path) -> None:
-        files.write_text(folder / "models/m/weights.safetensors", "weights")
-        files.write_json(folder / "models/m/model.json", {"architecture": {"bidirectional": True}})
-        files.write_text(folder / "models/m/history.csv", "epoch\n")
-        files.write_json(folder / "evaluation/m/metrics.json", {"accuracy": 0.5})
+        atomic.write_text(folder / "models/m/weights.safetensors", "weights")
+        atomic.write_json(folder / "models/m/model.json", {"architecture": {"bidirectional": True}})
+        atomic.write_text(folder / "models/m/history.csv", "epoch\n")
+        atomic.write_json(folder / "evaluation/m/metrics.json", {"accuracy": 0.5})
         ends = {"accuracy": {"low": 0.25, "high": 0.75}}
-        files.write_json(folder / "evaluation/m/intervals.json", ends)
-        files.write_json(folder / "evaluation/m/checks.json", [])
-        files.write_json(folder / "evaluation/m/operating_points.json", {"NA": {}})
-        files.write_text(folder / "evaluation/m/confusion.csv", "actual,1,NA\n1,2,3\nNA,4,5\n")
+        atomic.write_json(folder / "evaluation/m/intervals.json", ends)
+        atomic.write_json(folder / "evaluation/m/checks.json", [])
+        atomic.write_json(folder / "evaluation/m/operating_points.json", {"NA": {}})
+        atomic.write_text(folder / "evaluation/m/confusion.csv", "actual,1,NA\n1,2,3\nNA,4,5\n")
         header = "label,precision,recall,f1,support\n"
-        files.write_text(folder / "evaluation/m/per_class.csv", f"{header}1,,0.5,,5\nNA,1,1,1,9\n")
-        files.write_text(folder / "evaluation/m/by_length.csv", "shortest,longest\n1,2\n")
-        files.write_text(folder / "evaluation/m/by_position.csv", "counted_from,first\nend,1\n")
-        files.write_text(folder / "evaluation/m/calibration.csv", "confidence\n0.5\n")
-        files.write_text(folder / "evaluation/m/precision_recall.csv", "label\n1\nNA\n")
-        files.write_json(folder / "evaluation/m/confusions.json", [{"actual": "NA"}])
-        files.write_json(folder / "evaluation/m/trace.json", {"sequence": "s"})
+        atomic.write_text(folder / "evaluation/m/per_class.csv", f"{header}1,,0.5,,5\nNA,1,1,1,9\n")
+        atomic.write_text(folder / "evaluation/m/by_length.csv", "shortest,longest\n1,2\n")
+        atomic.write_text(folder / "evaluation/m/by_position.csv", "counted_from,first\nend,1\n")
+        atomic.write_text(folder / "evaluation/m/calibration.csv", "confidence\n0.5\n")
+        atomic.write_text(folder / "evaluation/m/precision_recall.csv", "label\n1\nNA\n")
+        atomic.write_json(folder / "evaluation/m/confusions.json", [{"actual": "NA"}])
+        atomic.write_json(folder / "evaluation/m/trace.json", {"sequence": "s"})
 
     def test_whole(self, tmp_path: Path) -> None:
         self.write(tmp_path)
-        found = report.read("m", tmp_path / "models", tmp_path / "evaluation")
+        found = tested.read("m", tmp_path / "models", tmp_path / "evaluation")
         assert found.bidirectional
         assert found.metrics == {"accuracy": 0.5}
         assert found.intervals == {"accuracy": (0.25, 0.75)}
@@ -499,7 +502,7 @@ class TestRead:
         assert found.precision_recall["label"].tolist() == ["1", "NA"]
         assert (found.confusions, found.trace) == ([{"actual": "NA"}], {"sequence": "s"})
         weights = tmp_path / "models/m/weights.safetensors"
-        assert found.sha256 == files.sha256(weights, tmp_path / "models/m/model.json")
+        assert found.sha256 == digests.sha256(weights, tmp_path / "models/m/model.json")
 
     @pytest.mark.parametrize(
         "name",
@@ -525,4 +528,4 @@ class TestRead:
         self.write(tmp_path)
         (tmp_path / name).unlink()
         with pytest.raises(DataError, match=f"{name}: no such file; run `dvc repro` first"):
-            report.read("m", tmp_path / "models", tmp_path / "evaluation")
+            tested.read("m", tmp_path / "models", tmp_path / "evaluation")

@@ -14,21 +14,16 @@ import psutil
 import pytest
 from checkout import SEQUENCES
 
-from birnn import (
-    attempts,
-    decisions,
-    files,
-    model,
-    params,
-    registry,
-    retraining,
-    sequences,
-    workspace,
-)
-from birnn.attempts import Reproduce
+from birnn import params
+from birnn.data import sequences
 from birnn.errors import RegistryError, RetrainingError
-from birnn.registry import Registry
-from birnn.retraining import Outcome
+from birnn.files import atomic
+from birnn.model import saved_model
+from birnn.retraining import attempts, decisions, steps, workspace
+from birnn.retraining.attempts import Reproduce
+from birnn.retraining.recovery import Outcome
+from birnn.tracking import registry
+from birnn.tracking.registry import Registry
 
 NOBODY = "http://127.0.0.1:9"  # a port at which nobody answers
 DEPENDENT = ("dvc.lock", "data/raw", "data/prepared", "models", "evaluation", "report/report.html")
@@ -43,7 +38,7 @@ def place(served: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def retrain(reproduce: Reproduce = checkout.repeat) -> Outcome:
-    return retraining.retrain(params.load(), reproduce=reproduce)
+    return steps.retrain(params.load(), reproduce=reproduce)
 
 
 def aliases(problem: str = "small") -> tuple[int | None, int | None, int | None]:
@@ -58,7 +53,7 @@ def champion() -> Registry:
     version = found.aliased("champion")
     assert version is not None
     folder = found.fetch(version.number, Path("fetched"))
-    network, encoding, _ = model.load(folder)
+    network, encoding, _ = saved_model.load(folder)
     assert network.architecture.classes == len(encoding.labels)
     return found
 
@@ -99,7 +94,7 @@ class TestDecision:
     def test_lies_with_the_run(self, place: Path, tmp_path: Path) -> None:
         found, (record,) = champion(), decisions.read("decisions.jsonl")
         kept = found.attached(record["run"], "decision.json", tmp_path)
-        assert files.read_json(kept) == record
+        assert atomic.read_json(kept) == record
         page = found.attached(record["run"], "retraining.html", tmp_path).read_text()
         assert "small: promoted" in page
         assert page == Path("report/retraining.html").read_text()
@@ -149,7 +144,7 @@ class TestDecision:
         tree = checkout.params()
         for rate in (0.02, 0.04):
             tree["train"]["learning_rate"] = rate
-            files.write_json("params.yaml", tree)  # JSON is YAML
+            atomic.write_json("params.yaml", tree)  # JSON is YAML
             retrain()
         uses = [record["test_uses"] for record in decisions.read("decisions.jsonl")]
         assert uses == [1, 2, 3]
@@ -181,7 +176,7 @@ class TestWhen:
     def test_data_are_those_of_the_champion(self, place: Path) -> None:
         tree = checkout.params(when="data")
         tree["train"]["learning_rate"] = 0.02
-        files.write_json("params.yaml", tree)
+        atomic.write_json("params.yaml", tree)
         assert retrain().decision == "skipped"
         grow(place)
         assert retrain().decision in ("promoted", "kept")
@@ -242,7 +237,7 @@ class TestFailure:
         def fail(*_: object) -> None:
             raise error
 
-        monkeypatch.setattr("birnn.challenge.checks", fail)
+        monkeypatch.setattr("birnn.retraining.candidate.checks", fail)
         before = snapshot(place)
         grow(place)
         grown = snapshot(place)
@@ -259,7 +254,7 @@ class TestApproval:
         assert (outcome.decision, outcome.version) == ("waiting", 2)
         assert aliases() == (1, None, 2)
         assert "waits" in retrain().sentence
-        assert retraining.approve(params.load(), 2).decision == "promoted"
+        assert steps.approve(params.load(), 2).decision == "promoted"
         assert aliases() == (2, 1, None)
 
     @pytest.mark.parametrize(
@@ -267,7 +262,7 @@ class TestApproval:
     )
     def test_of_what_does_not_wait(self, place: Path, number: int, message: str) -> None:
         with pytest.raises(RegistryError, match=message):
-            retraining.approve(params.load(), number)
+            steps.approve(params.load(), number)
         assert not attempts.state().exists()
 
 
@@ -275,7 +270,7 @@ class TestRollback:
     def test_lets_the_previous_version_serve(self, place: Path) -> None:
         grow(place)
         retrain()
-        assert retraining.rollback(params.load()).decision == "rolled back"
+        assert steps.rollback(params.load()).decision == "rolled back"
         assert aliases() == (1, 2, None)
         record = decisions.read("decisions.jsonl")[-1]
         assert (record["decision"], record["version"]) == ("rolled back", 2)
@@ -283,7 +278,7 @@ class TestRollback:
 
     def test_needs_a_previous_version(self, place: Path) -> None:
         with pytest.raises(RegistryError, match="expected a previous version, found none"):
-            retraining.rollback(params.load())
+            steps.rollback(params.load())
 
 
 @pytest.mark.slow
@@ -297,7 +292,7 @@ class TestOutOfReach:
             retrain()
         assert not workspace.changed(place)
         with pytest.raises(RegistryError, match="found none; promotion waits"):
-            retraining.rollback(params.load())
+            steps.rollback(params.load())
         monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
         assert aliases() == (1, None, None)
         assert retrain().decision == "promoted"
@@ -321,7 +316,7 @@ class TestPlan:
     def test_says_what_would_be_done_and_does_nothing(self, place: Path) -> None:
         before = snapshot(place)
         checkout.write_params(place, refresh=["dvc", "update", "a b"], approval="manual")
-        assert retraining.plan(params.load()) == [
+        assert steps.plan(params.load()) == [
             "refresh: dvc update 'a b'",
             "train: on schedule; `dvc repro` has nothing to do now",
             "judge: bidirectional against the champion, version 1",
@@ -331,14 +326,14 @@ class TestPlan:
 
     def test_makes_no_store(self, place: Path) -> None:
         (place / "mlflow.db").unlink()
-        assert "judge: bidirectional against no champion" in retraining.plan(params.load())
+        assert "judge: bidirectional against no champion" in steps.plan(params.load())
         assert not (place / "mlflow.db").exists()
 
 
 class TestLock:
     def test_names_its_holder(self, place: Path) -> None:
         with attempts.locked():
-            who = files.read_json(".birnn/retraining.json")
+            who = atomic.read_json(".birnn/retraining.json")
             with pytest.raises(RetrainingError) as refused, attempts.locked():
                 raise AssertionError("two hold it")
         for known in (str(who["pid"]), who["host"], who["start"]):
@@ -347,7 +342,7 @@ class TestLock:
     def test_needs_a_checkout(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(tmp_path)
         with pytest.raises(RetrainingError, match=r"expected dvc\.yaml, found none"):
-            retraining.retrain(params.Params.model_validate(checkout.params()))
+            steps.retrain(params.Params.model_validate(checkout.params()))
 
     @pytest.mark.slow
     @pytest.mark.parametrize("times", [2, pytest.param(20, marks=pytest.mark.long)])
@@ -366,18 +361,18 @@ class TestLock:
 
 
 POINTS = [  # from the start of a retraining to its end
-    "birnn.workspace.create",
-    "birnn.workspace.dvc",
-    "birnn.tracking.run_of_model",
-    "birnn.challenge.checks",
-    "birnn.decisions.append",
-    "birnn.registry.Registry.decide",
-    "birnn.registry.Registry.point",
+    "birnn.retraining.workspace.create",
+    "birnn.retraining.workspace.dvc",
+    "birnn.tracking.runs.run_of_model",
+    "birnn.retraining.candidate.checks",
+    "birnn.retraining.decisions.append",
+    "birnn.tracking.registry.Registry.decide",
+    "birnn.tracking.registry.Registry.point",
     "mlflow.MlflowClient.set_registered_model_alias",
-    "birnn.registry.Registry.log",
-    "birnn.workspace.adopt",
-    "birnn.attempts.end",
-    "birnn.retraining._tell",
+    "birnn.tracking.registry.Registry.log",
+    "birnn.retraining.workspace.adopt",
+    "birnn.retraining.attempts.end",
+    "birnn.retraining.recovery.tell",
 ]
 
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.preprocessing import RobustScaler, StandardScaler
 
-from birnn import scaling
-from birnn.scaling import Fitting, Kind
+from birnn.data import scaling
+from birnn.data.scaling import Fitting, Kind
 
 Array = npt.NDArray[Any]
 OFFSETS = np.array([0, 5, 6, 20, 40])

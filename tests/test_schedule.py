@@ -11,8 +11,8 @@ import checkout
 import pytest
 from apscheduler.triggers.cron import CronTrigger
 
-from birnn import schedule
 from birnn.errors import ParamsError
+from birnn.retraining import schedule
 
 SLOW = "import pathlib, time; pathlib.Path('begun').touch(); time.sleep(60)"
 EVERY_SECOND = """

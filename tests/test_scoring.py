@@ -12,12 +12,12 @@ import pytest
 from rich.console import Console
 from sklearn import metrics as sklearn_metrics
 
-from birnn import evaluation, scoring
-from birnn.encoding import Encoding
+from birnn.data.encoding import Encoding
+from birnn.data.sequences import Sequences
 from birnn.errors import DataError
-from birnn.evaluation import Predicted
-from birnn.history import Epoch
-from birnn.sequences import Sequences
+from birnn.evaluation import outs, scoring
+from birnn.evaluation.outs import Predicted
+from birnn.model.history import Epoch
 
 Ragged = Callable[..., Sequences]
 NAMES = ["1", "2", "10"]
@@ -71,8 +71,8 @@ def test_what_evaluate_wrote_scores_the_same(tmp_path: Path, ragged: Ragged, tag
     encoding = Encoding("tagging" if tagging else "classification", NAMES, [*"wxyz"], [], [])
     predicted = Predicted(test, encoding, {"10": 0.2}, shares)
     epochs = [Epoch(1, 1.0, 1.0, 0.5, 0.5, 0.01, kept=True)]
-    expected = evaluation.write(tmp_path, predicted, epochs, resamples=100, seed=1)
-    found = scoring.read(tmp_path / evaluation.PREDICTIONS).metrics()
+    expected = outs.write(tmp_path, predicted, epochs, resamples=100, seed=1)
+    found = scoring.read(tmp_path / outs.PREDICTIONS).metrics()
     assert found == pytest.approx(expected, rel=1e-6)
 
 

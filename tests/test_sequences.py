@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from birnn import sequences
+from birnn.data import sequences
+from birnn.data.sequences import Sequences
 from birnn.errors import DataError
-from birnn.sequences import Sequences
 
 Ragged = Callable[..., Sequences]
 

@@ -23,21 +23,23 @@ import pytest
 import torch
 from mlflow.exceptions import MlflowException
 
-from birnn import files, history, model, prediction, tracking
-from birnn.encoding import Encoding
-from birnn.history import Epoch
-from birnn.model import Architecture, SequenceModel
+from birnn.data.encoding import Encoding
+from birnn.files import atomic
+from birnn.model import history, prediction, saved_model
+from birnn.model.history import Epoch
+from birnn.model.networks import Architecture, SequenceModel
+from birnn.tracking import runs
 
 LABELS = ["no", "ja é", "10"]
 CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def place(store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(runs_root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where runs are kept; what loading a model adds to `sys.path` is taken off again."""
     monkeypatch.setattr(sys, "path", sys.path.copy())
-    monkeypatch.setattr(tempfile, "tempdir", str(store))
-    return store
+    monkeypatch.setattr(tempfile, "tempdir", str(runs_root))
+    return runs_root
 
 
 def save(folder: Path, *, task: str, columns: str) -> None:
@@ -65,14 +67,14 @@ def save(folder: Path, *, task: str, columns: str) -> None:
         classes=len(LABELS),
         **(embedded if words else {"embedding_size": 0}),
     )
-    model.save(SequenceModel(architecture), encoding, {}, folder)
+    saved_model.save(SequenceModel(architecture), encoding, {}, folder)
     history.write([Epoch(1, 1.0, 1.0, 0.5, 0.5, 0.01, kept=True)], folder / "history.csv")
 
 
 def log(folder: Path, place: Path) -> str:
     """Log the model to a run of its own; give the name by which MLflow finds it."""
-    files.write_json(place / "prepared/encoding.json", {})
-    run = tracking.run_of_model("tagging", "a", folder, params={}, data=place / "prepared")
+    atomic.write_json(place / "prepared/encoding.json", {})
+    run = runs.run_of_model("tagging", "a", folder, params={}, data=place / "prepared")
     return f"runs:/{run.id}/model"
 
 
@@ -90,7 +92,7 @@ def table(lengths: list[int], columns: str) -> pd.DataFrame:
 def directly(folder: Path, request: pd.DataFrame) -> pd.DataFrame:
     """What the library predicts, without MLflow."""
     batches = pa.Table.from_pandas(request, preserve_index=False).to_batches()
-    predicted = prediction.of_table(*model.load(folder), batches, where="here", device=CPU)
+    predicted = prediction.of_table(*saved_model.load(folder), batches, where="here", device=CPU)
     frame: pd.DataFrame = pa.concat_tables(predicted).to_pandas()
     return frame
 

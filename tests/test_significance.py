@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from birnn.significance import holm
+from birnn.evaluation.significance import holm
 
 CHANCES = st.lists(st.floats(0, 1), min_size=1, max_size=6)
 

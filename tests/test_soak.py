@@ -12,20 +12,15 @@ import pandas as pd
 import pytest
 import torch
 
-from birnn import (
-    attempts,
-    decisions,
-    judging,
-    metrics,
-    model,
-    params,
-    registry,
-    retraining,
-    splits,
-)
+from birnn import params
+from birnn.data import splits
 from birnn.errors import RetrainingError
-from birnn.judging import Chunk
-from birnn.registry import Registry
+from birnn.evaluation import metrics
+from birnn.model import saved_model
+from birnn.retraining import answering, attempts, decisions, steps
+from birnn.retraining.answering import Chunk
+from birnn.tracking import registry
+from birnn.tracking.registry import Registry
 
 MARGIN = 0.05
 KEPT_WEEKS, A_WEEK = 5, 80  # of data, and sequences of each
@@ -71,7 +66,7 @@ def delivered(number: int, shrunken: int) -> pd.DataFrame:
 
 
 def retrain() -> str:
-    return retraining.retrain(params.load(), reproduce=checkout.reproduce).decision
+    return steps.retrain(params.load(), reproduce=checkout.reproduce).decision
 
 
 class Service:
@@ -89,9 +84,9 @@ class Service:
     def accuracy(self, version: int, rows: list[Chunk], place: Path) -> float:
         """F1 of a version on raw sequences; it must load and predict."""
         folder = self.registry.fetch(version, place / f"fetched/{version}-{time.time_ns()}")
-        labels = model.load(folder)[1].labels
+        labels = saved_model.load(folder)[1].labels
         cpu = torch.device("cpu")
-        found = judging.ask(folder, rows, labels, cpu, where="it").answers
+        found = answering.ask(folder, rows, labels, cpu, where="it").answers
         assert np.isfinite(found.probabilities).all()
         scores = metrics.metrics(
             found.actual, found.predicted, None, labels=labels, offsets=found.offsets
@@ -147,7 +142,7 @@ def one_week(season: Season, number: int, place: Path) -> str:
             retrain()
         return "failed"
     if number == season.killed:
-        checkout.killed(checkout.processes(), place, kill_at="birnn.challenge.checks")
+        checkout.killed(checkout.processes(), place, kill_at="birnn.retraining.candidate.checks")
     found = retrain()
     if number == season.flipped:
         assert "The verdict is bad" in decisions.read("decisions.jsonl")[-1]["reason"]

@@ -7,8 +7,8 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from birnn import spelling
-from birnn.spelling import LONGEST
+from birnn.model import spelling
+from birnn.model.spelling import LONGEST
 
 names = st.lists(st.text(min_size=1, max_size=LONGEST + 5), max_size=6, unique=True)
 

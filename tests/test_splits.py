@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from birnn import splits, tables
+from birnn.data import splits
 from birnn.errors import ParamsError
+from birnn.files import tables
 
 names = st.lists(st.text(max_size=5), max_size=20)
 NUMBERS = [str(number) for number in range(200)]

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from birnn import tables
 from birnn.errors import DataError
+from birnn.files import table_checks, tables
 
 GOOD: dict[str, Any] = {
     "sequence": ["a", "a", "b", "c"],
@@ -27,7 +27,7 @@ ODD_NAMES = ["1", "NA", "null", "nan", "None", "<script>", 'a,"b"', "né", "True
 def check(columns: dict[str, Any], *, task: str = "tagging", labelled: bool = True) -> pa.Table:
     """Read columns as one batch."""
     batch = pa.record_batch(columns)
-    checked = tables.checked([batch], task=task, where="t.csv", labelled=labelled)
+    checked = table_checks.checked([batch], task=task, where="t.csv", labelled=labelled)
     return pa.Table.from_batches(checked)
 
 
@@ -148,11 +148,11 @@ class TestMistakes:
             [["a"], [1], [2], ["p"]], ["sequence", "x", "x", "label"]
         )
         with pytest.raises(DataError, match="expected each column once, found `x` twice"):
-            list(tables.checked([batch], task="tagging", where="t.csv"))
+            list(table_checks.checked([batch], task="tagging", where="t.csv"))
 
     def test_no_rows(self) -> None:
         with pytest.raises(DataError, match=r"t\.csv: expected rows, found none"):
-            list(tables.checked([], task="tagging", where="t.csv"))
+            list(table_checks.checked([], task="tagging", where="t.csv"))
 
 
 class TestTypes:
@@ -193,10 +193,10 @@ class TestTypes:
 
 class TestSeveralFiles:
     def part(self, path: str, **columns: Any) -> pa.RecordBatch:
-        return tables.from_file(pa.record_batch(changed(**columns)), path)
+        return table_checks.from_file(pa.record_batch(changed(**columns)), path)
 
     def check(self, *parts: pa.RecordBatch) -> pa.Table:
-        return pa.Table.from_batches(tables.checked(parts, task="tagging", where="all"))
+        return pa.Table.from_batches(table_checks.checked(parts, task="tagging", where="all"))
 
     def test_columns_are_brought_into_one_order(self) -> None:
         other = self.part("b.csv", sequence=["d", "e", "e", "f"]).select(["label", "x", "sequence"])
@@ -234,7 +234,7 @@ class TestLengths:
             {"sequence": list("abbbbbc"), "x": range(7), "label": list("pqpqpqp")}
         )
         for most, row in ((5, None), (4, 6), (3, 5), (1, 3)):
-            checked = tables.checked(
+            checked = table_checks.checked(
                 cut(batch, [place]), task="tagging", where="t.csv", max_steps=most
             )
             if row is None:
@@ -255,7 +255,7 @@ class TestLengths:
     def test_batches_without_rows_are_passed_over(self) -> None:
         batch = pa.record_batch(GOOD)
         parts = [batch.slice(0, 0), batch.slice(0, 2), batch.slice(0, 0), batch.slice(2)]
-        checked = tables.checked(parts, task="tagging", where="t.csv")
+        checked = table_checks.checked(parts, task="tagging", where="t.csv")
         assert [part.num_rows for part in checked] == [2, 2]
 
 
@@ -306,7 +306,7 @@ def cut(batch: pa.RecordBatch, places: list[int]) -> list[pa.RecordBatch]:
 def outcome(batches: list[pa.RecordBatch], task: str) -> tuple[str, list[dict[str, Any]]]:
     """The message, or the rows."""
     try:
-        checked = list(tables.checked(batches, task=task, where="t.csv"))
+        checked = list(table_checks.checked(batches, task=task, where="t.csv"))
     except DataError as error:
         return str(error), []
     return "", pa.Table.from_batches(checked).to_pylist()

@@ -11,11 +11,12 @@ import pytest
 import torch
 from rich.console import Console
 
-from birnn import prediction, trace
-from birnn.encoding import Encoding
+from birnn.data.encoding import Encoding
+from birnn.data.sequences import Sequences
 from birnn.errors import DataError
-from birnn.model import Architecture, SequenceModel
-from birnn.sequences import Sequences
+from birnn.evaluation import trace, trace_tables
+from birnn.model import prediction
+from birnn.model.networks import Architecture, SequenceModel
 
 Ragged = Callable[..., Sequences]
 Half = Literal["forward", "backward"]
@@ -266,7 +267,7 @@ def test_words_are_spelled(ragged: Ragged) -> None:
 
 def test_on_a_terminal(ragged: Ragged) -> None:
     console = Console(file=StringIO(), width=120)
-    for table in trace.on_terminal(explain(network(), ragged([6]))):
+    for table in trace_tables.on_terminal(explain(network(), ragged([6]))):
         console.print(table)
     assert isinstance(console.file, StringIO)
     shown = console.file.getvalue()

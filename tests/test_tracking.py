@@ -20,9 +20,12 @@ import pytest
 from mlflow.entities import Run as Found
 from mlflow.exceptions import MlflowException
 
-from birnn import cli, files, history, params, registry, tracking
+from birnn import cli, params
 from birnn.errors import RegistryError, TrainingError
-from birnn.history import Epoch
+from birnn.files import atomic, digests
+from birnn.model import history
+from birnn.model.history import Epoch
+from birnn.tracking import registry, runs, store
 
 EPOCHS = [Epoch(1, 1.5, 1.25, 0.25, 0.5, 0.01), Epoch(2, 0.75, 0.5, 0.75, 0.625, 0.01, kept=True)]
 NOBODY = "http://127.0.0.1:9"  # a port at which nobody answers
@@ -51,41 +54,43 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def opened(*names: str, **described: Any) -> Iterator[tracking.Run]:
+def opened(*names: str, **described: Any) -> Iterator[runs.Run]:
     """The run of a training, in a store that answers."""
-    with tracking.training_run(*names, **described) as training:
+    with runs.training_run(*names, **described) as training:
         assert training.run is not None
         yield training.run
 
 
 def found(run_id: str) -> Found:
-    return tracking.connect().get_run(run_id)
+    return store.connect().get_run(run_id)
 
 
-def runs(problem: str = "tagging") -> list[Found]:
-    client = tracking.connect()
-    return list(client.search_runs([tracking.experiment(client, problem)]))
+def all_runs(problem: str = "tagging") -> list[Found]:
+    client = store.connect()
+    return list(client.search_runs([store.experiment(client, problem)]))
 
 
 def curve(run_id: str, name: str) -> list[tuple[int, float]]:
-    points = tracking.connect().get_metric_history(run_id, name)
+    points = store.connect().get_metric_history(run_id, name)
     return [(point.step, point.value) for point in points]
 
 
 class TestTrainingRun:
-    def test_has_a_point_on_each_curve_for_each_epoch(self, store: Path, data: Path) -> None:
-        with tracking.training_run("tagging", "forward", params=KNOBS, data=data) as training:
+    def test_has_a_point_on_each_curve_for_each_epoch(self, runs_root: Path, data: Path) -> None:
+        with runs.training_run("tagging", "forward", params=KNOBS, data=data) as training:
             for epoch in EPOCHS:
                 training.log_epoch(epoch)
-        (run,) = runs()
+        (run,) = all_runs()
         assert curve(run.info.run_id, "train_loss") == [(1, 1.5), (2, 0.75)]
         assert curve(run.info.run_id, "validation_accuracy") == [(1, 0.5), (2, 0.625)]
         assert set(run.data.metrics) == set(Epoch.__slots__) - {"epoch", "kept"}
 
-    def test_is_one_run_with_the_knobs_that_made_the_model(self, store: Path, data: Path) -> None:
+    def test_is_one_run_with_the_knobs_that_made_the_model(
+        self, runs_root: Path, data: Path
+    ) -> None:
         with opened("tagging", "forward", params=KNOBS, data=data) as run:
             assert found(run.id).info.status == "RUNNING"
-        (only,) = runs()
+        (only,) = all_runs()
         assert only.info.run_id == run.id
         assert only.info.run_name == "forward"
         assert only.data.params == {name: str(value) for name, value in KNOBS.items()}
@@ -100,7 +105,7 @@ class TestTrainingRun:
         ],
     )
     def test_ends_as_the_training_does(
-        self, store: Path, data: Path, error: BaseException | None, status: str
+        self, runs_root: Path, data: Path, error: BaseException | None, status: str
     ) -> None:
         expected = nullcontext() if error is None else pytest.raises(type(error))
         with (
@@ -113,34 +118,34 @@ class TestTrainingRun:
         assert found(run.id).info.end_time is not None
 
     def test_is_tagged_with_what_it_was_made_of(
-        self, store: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+        self, runs_root: Path, data: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("DVC_EXP_NAME", "rosy-tern")
-        monkeypatch.chdir(store)
-        commit = repository(store)
+        monkeypatch.chdir(runs_root)
+        commit = repository(runs_root)
         with opened("tagging", "forward", params=KNOBS, data=data) as run:
             pass
         tags = found(run.id).data.tags
         names = ("problem", "model", "DVC_EXP_NAME", "mlflow.source.git.commit")
         assert [tags[name] for name in names] == ["tagging", "forward", "rosy-tern", commit]
         splits = [data / f"{name}.arrow" for name in ("test", "train", "validation")]
-        assert tags["data_sha256"] == files.sha256(*splits, data / "encoding.json")
+        assert tags["data_sha256"] == digests.sha256(*splits, data / "encoding.json")
         text = json.dumps(KNOBS, sort_keys=True)
-        assert tags["params_sha256"] == files.sha256_of_text(text)
+        assert tags["params_sha256"] == digests.sha256_of_text(text)
 
     def test_is_described_by_the_few_knobs_that_people_search(
-        self, store: Path, data: Path
+        self, runs_root: Path, data: Path
     ) -> None:
         steering = {"patience": 5, "max_epochs": 9, "device": "auto", "clip_norm": 1.0}
         knobs = KNOBS | steering
         with opened("tagging", "forward", params=knobs, data=data) as run:
             pass
         assert found(run.id).data.params.keys() == KNOBS.keys()
-        assert found(run.id).data.tags["params_sha256"] == tracking.params_sha256(knobs)
+        assert found(run.id).data.tags["params_sha256"] == runs.params_sha256(knobs)
 
     @pytest.mark.parametrize("seconds", [60.0, 0.0])
     def test_records_what_the_machine_does_when_it_takes_long(
-        self, store: Path, data: Path, monkeypatch: pytest.MonkeyPatch, seconds: float
+        self, runs_root: Path, data: Path, monkeypatch: pytest.MonkeyPatch, seconds: float
     ) -> None:
         monkeypatch.setattr(tracking, "LONG_TRAINING", seconds)
         monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.1")
@@ -153,10 +158,10 @@ class TestTrainingRun:
         assert not [one.name for one in threading.enumerate() if "SystemMetrics" in one.name]
 
     def test_has_no_tags_without_a_value(
-        self, store: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+        self, runs_root: Path, data: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.delenv("DVC_EXP_NAME", raising=False)
-        monkeypatch.chdir(store)  # no git here
+        monkeypatch.chdir(runs_root)  # no git here
         with opened("tagging", "forward", params={}, data=data) as run:
             pass
         assert not {"DVC_EXP_NAME", "mlflow.source.git.commit"} & found(run.id).data.tags.keys()
@@ -177,7 +182,7 @@ class TestStore:
     ) -> None:
         monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
         monkeypatch.setenv("DVC_ROOT", str(tmp_path / "parent"))
-        assert tracking.store_uri() == f"sqlite:///{tmp_path}/parent/mlflow.db"
+        assert store.store_uri() == f"sqlite:///{tmp_path}/parent/mlflow.db"
 
     def test_is_in_the_working_directory_without_dvc(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -185,7 +190,7 @@ class TestStore:
         monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
         monkeypatch.delenv("DVC_ROOT", raising=False)
         monkeypatch.chdir(tmp_path)
-        assert tracking.store_uri() == f"sqlite:///{tmp_path}/mlflow.db"
+        assert store.store_uri() == f"sqlite:///{tmp_path}/mlflow.db"
 
     @pytest.mark.parametrize(
         ("said", "expected"),
@@ -204,25 +209,25 @@ class TestStore:
     ) -> None:
         monkeypatch.setenv("DVC_ROOT", "/root/of")
         monkeypatch.setenv("MLFLOW_TRACKING_URI", said)
-        assert tracking.store_uri() == expected
+        assert store.store_uri() == expected
 
     def test_is_there_or_not(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("DVC_ROOT", str(tmp_path))
         monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
-        assert not tracking.has_store()
+        assert not store.has_store()
         (tmp_path / "mlflow.db").touch()
-        assert tracking.has_store()
+        assert store.has_store()
         monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://mlflow.example.org")
-        assert tracking.has_store()
+        assert store.has_store()
 
-    def test_keeps_artifacts_in_an_absolute_place(self, store: Path) -> None:
-        client = tracking.connect()
-        experiment = client.get_experiment(tracking.experiment(client, "speech"))
+    def test_keeps_artifacts_in_an_absolute_place(self, runs_root: Path) -> None:
+        client = store.connect()
+        experiment = client.get_experiment(store.experiment(client, "speech"))
         assert experiment.artifact_location == f"file://{store}/mlartifacts/speech"
 
-    def test_has_one_experiment_a_problem(self, store: Path) -> None:
-        client = tracking.connect()
-        ids = [tracking.experiment(client, name) for name in ("speech", "dna", "speech")]
+    def test_has_one_experiment_a_problem(self, runs_root: Path) -> None:
+        client = store.connect()
+        ids = [store.experiment(client, name) for name in ("speech", "dna", "speech")]
         assert ids[0] == ids[2] != ids[1]
 
 
@@ -240,16 +245,16 @@ def move_to(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
 
 @pytest.fixture
 def old(
-    store: Path, data: Path, trained: Path, tmp_path: Path, move_to: Callable[[Path], None]
+    runs_root: Path, data: Path, trained: Path, tmp_path: Path, move_to: Callable[[Path], None]
 ) -> Path:
     """A root whose name URIs quote, with a run, and a champion that it has trained."""
     folder = tmp_path / "old é%20 place"
     folder.mkdir()
-    shutil.move(store / "mlflow.db", folder)
+    shutil.move(runs_root / "mlflow.db", folder)
     move_to(folder)
-    files.write_json(tmp_path / "evaluation/metrics.json", {"accuracy": 0.75})
-    files.write_json(tmp_path / "evaluation/checks.json", [])
-    run = tracking.run_of_model("tagging", "forward", trained, params={}, data=data)
+    atomic.write_json(tmp_path / "evaluation/metrics.json", {"accuracy": 0.75})
+    atomic.write_json(tmp_path / "evaluation/checks.json", [])
+    run = runs.run_of_model("tagging", "forward", trained, params={}, data=data)
     run.log_evaluation(tmp_path / "evaluation")
     known = registry.connect("tagging")
     version = known.register(run.id, {}).number
@@ -259,10 +264,10 @@ def old(
 
 def trace_of(folder: Path) -> None:
     """Keep what else holds a place, which birnn itself does not write."""
-    with closing(sqlite3.connect(folder / "mlflow.db")) as store, store:
+    with closing(sqlite3.connect(folder / "mlflow.db")) as runs_root, runs_root:
         place = (folder / "mlartifacts/tagging").as_uri()
-        store.execute("PRAGMA foreign_keys = OFF")
-        store.execute(
+        runs_root.execute("PRAGMA foreign_keys = OFF")
+        runs_root.execute(
             "INSERT INTO trace_tags (key, value, request_id) VALUES (?, ?, ?)",
             ("mlflow.artifactLocation", f"{place}/traces/t", "t"),
         )
@@ -270,8 +275,8 @@ def trace_of(folder: Path) -> None:
 
 def everything(folder: Path) -> str:
     """All that a store holds, as text."""
-    with closing(sqlite3.connect(folder / "mlflow.db")) as store:
-        return "\n".join(store.iterdump())
+    with closing(sqlite3.connect(folder / "mlflow.db")) as runs_root:
+        return "\n".join(runs_root.iterdump())
 
 
 class TestMove:
@@ -283,15 +288,15 @@ class TestMove:
         new = tmp_path / name
         shutil.move(old, new)
         move_to(new)
-        (run,) = runs()
+        (run,) = all_runs()
         loaded = run.info.run_id, "evaluation/metrics.json", str(tmp_path)
-        written = tracking.connect().download_artifacts(*loaded)
-        assert files.read_json(written) == {"accuracy": 0.75}
+        written = store.connect().download_artifacts(*loaded)
+        assert atomic.read_json(written) == {"accuracy": 0.75}
         known = registry.connect("tagging")
         champion = known.aliased("champion")
         assert champion is not None
         fetched = known.fetch(champion.number, tmp_path / "fetched")
-        assert tracking.model_sha256(fetched) == tracking.model_sha256(trained)
+        assert runs.model_sha256(fetched) == runs.model_sha256(trained)
         assert (old / "mlartifacts").as_uri() not in everything(new)
         assert everything(new).count((new / "mlartifacts").as_uri()) == 4 + 1
         assert not old.exists()
@@ -323,7 +328,7 @@ class TestMove:
             with opened("tagging", "second", params={}, data=data) as run:
                 run.log_evaluation(tmp_path / "evaluation")
             assert (folder / "mlartifacts/tagging" / run.id).is_dir()
-            assert len(runs()) == 2
+            assert len(all_runs()) == 2
         assert new.as_uri() not in everything(old)
         assert old.as_uri() not in everything(new)
 
@@ -335,7 +340,7 @@ def test_a_store_outside_of_the_root_does_not_move(
     (tmp_path / "other").mkdir()
     move_to(tmp_path / "other")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{quote(str(old))}/mlflow.db")
-    tracking.connect()
+    store.connect()
     assert everything(old) == before
 
 
@@ -343,21 +348,21 @@ def test_places_that_the_user_chose_stay(
     old: Path, tmp_path: Path, move_to: Callable[[Path], None]
 ) -> None:
     place = "file:///shared/mlartifacts/elsewhere"
-    tracking.connect().create_experiment("speech", artifact_location=place)
+    store.connect().create_experiment("speech", artifact_location=place)
     shutil.move(old, tmp_path / "new")
     move_to(tmp_path / "new")
-    found = tracking.connect().get_experiment_by_name("speech")
+    found = store.connect().get_experiment_by_name("speech")
     assert found is not None
     assert found.artifact_location == place
 
 
 class TestModel:
     def test_brings_the_kept_epoch_and_its_hash(
-        self, store: Path, data: Path, trained: Path
+        self, runs_root: Path, data: Path, trained: Path
     ) -> None:
-        with tracking.training_run("tagging", "forward", params={}, data=data) as training:
+        with runs.training_run("tagging", "forward", params={}, data=data) as training:
             training.log_model(trained)
-        (run,) = runs()
+        (run,) = all_runs()
         kept = {name: v for name, v in run.data.metrics.items() if "best" in name}
         assert kept == {
             "best_epoch": 2,
@@ -366,19 +371,19 @@ class TestModel:
             "best_train_accuracy": 0.5,
             "best_validation_accuracy": 0.625,
         }
-        assert run.data.tags["model_sha256"] == tracking.model_sha256(trained)
+        assert run.data.tags["model_sha256"] == runs.model_sha256(trained)
         assert run.info.status == "FINISHED"
 
-    def test_is_found_again_by_its_hash(self, store: Path, data: Path, trained: Path) -> None:
+    def test_is_found_again_by_its_hash(self, runs_root: Path, data: Path, trained: Path) -> None:
         with opened("tagging", "forward", params={}, data=data) as run:
             run.log_model(trained)
-        again = tracking.run_of_model("tagging", "forward", trained, params={}, data=data)
+        again = runs.run_of_model("tagging", "forward", trained, params={}, data=data)
         assert again.id == run.id
-        assert len(runs()) == 1
+        assert len(all_runs()) == 1
 
-    def test_is_filled_in_from_its_files(self, store: Path, data: Path, trained: Path) -> None:
-        run = tracking.run_of_model("tagging", "forward", trained, params=KNOBS, data=data)
-        (only,) = runs()
+    def test_is_filled_in_from_its_files(self, runs_root: Path, data: Path, trained: Path) -> None:
+        run = runs.run_of_model("tagging", "forward", trained, params=KNOBS, data=data)
+        (only,) = all_runs()
         assert only.info.run_id == run.id
         assert only.info.status == "FINISHED"
         assert only.data.tags["backfilled"] == "true"
@@ -386,28 +391,28 @@ class TestModel:
         rows = history.read(trained / "history.csv")
         expected = [(row.epoch, row.validation_loss) for row in rows]
         assert curve(run.id, "validation_loss") == expected
-        again = tracking.run_of_model("tagging", "forward", trained, params=KNOBS, data=data)
+        again = runs.run_of_model("tagging", "forward", trained, params=KNOBS, data=data)
         assert again.id == run.id
 
     def test_has_a_run_of_its_own_for_each_name_and_problem(
-        self, store: Path, data: Path, trained: Path
+        self, runs_root: Path, data: Path, trained: Path
     ) -> None:
         names = [("tagging", "forward"), ("tagging", "twin"), ("speech", "forward")]
-        filled = [tracking.run_of_model(*name, trained, params={}, data=data) for name in names]
+        filled = [runs.run_of_model(*name, trained, params={}, data=data) for name in names]
         assert len({run.id for run in filled}) == 3
 
 
 class TestOutOfReach:
     def test_training_goes_on_without_a_run(
         self,
-        store: Path,
+        runs_root: Path,
         data: Path,
         trained: Path,
         monkeypatch: pytest.MonkeyPatch,
         capsys: pytest.CaptureFixture[str],
     ) -> None:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", NOBODY)
-        with tracking.training_run("tagging", "forward", params={}, data=data) as training:
+        with runs.training_run("tagging", "forward", params={}, data=data) as training:
             training.log_epoch(EPOCHS[0])
             training.log_model(trained)
         warned = capsys.readouterr().err
@@ -415,44 +420,44 @@ class TestOutOfReach:
         assert warned.endswith("; once it answers, run `birnn backfill`\n")
         assert warned.count("\n") == 1
         monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
-        assert runs() == []
+        assert all_runs() == []
 
     def test_from_the_middle_on_leaves_a_run_that_the_next_one_closes(
         self,
-        store: Path,
+        runs_root: Path,
         data: Path,
         trained: Path,
         monkeypatch: pytest.MonkeyPatch,
         capsys: pytest.CaptureFixture[str],
     ) -> None:
-        with tracking.training_run("tagging", "forward", params={}, data=data) as training:
+        with runs.training_run("tagging", "forward", params={}, data=data) as training:
             training.log_epoch(EPOCHS[0])
             with monkeypatch.context() as patch:
                 patch.setattr("mlflow.MlflowClient.log_batch", refuse)
                 training.log_epoch(EPOCHS[1])
             training.log_model(trained)
         assert capsys.readouterr().err.count("warning: ") == 1
-        assert [run.info.status for run in runs()] == ["RUNNING"]
+        assert [run.info.status for run in all_runs()] == ["RUNNING"]
         with opened("tagging", "backward", params={}, data=data):
-            assert {run.info.run_name: run.info.status for run in runs()} == {
+            assert {run.info.run_name: run.info.status for run in all_runs()} == {
                 "forward": "KILLED",
                 "backward": "RUNNING",
             }
-        filled = tracking.run_of_model("tagging", "forward", trained, params={}, data=data)
+        filled = runs.run_of_model("tagging", "forward", trained, params={}, data=data)
         assert len(curve(filled.id, "train_loss")) == 3
-        assert not [*(store / ".birnn/runs").iterdir()]
+        assert not [*(runs_root / ".birnn/runs").iterdir()]
 
     def test_an_interrupted_training_is_closed_all_the_same(
-        self, store: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+        self, runs_root: Path, data: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def interrupt(*_: object, **__: object) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(tracking.Run, "log_epoch", interrupt)
-        opening = tracking.training_run("tagging", "forward", params={}, data=data)
+        monkeypatch.setattr(runs.Run, "log_epoch", interrupt)
+        opening = runs.training_run("tagging", "forward", params={}, data=data)
         with pytest.raises(KeyboardInterrupt), opening as training:
             training.log_epoch(EPOCHS[0])
-        assert [run.info.status for run in runs()] == ["KILLED"]
+        assert [run.info.status for run in all_runs()] == ["KILLED"]
 
     @pytest.mark.parametrize(
         ("said", "shown"),
@@ -463,23 +468,23 @@ class TestOutOfReach:
         ],
     )
     def test_is_said_without_secrets(self, said: str, shown: str) -> None:
-        assert tracking.without_secrets(said) == shown
+        assert store.without_secrets(said) == shown
 
-    def test_is_one_line(self, store: Path) -> None:
-        with pytest.raises(RegistryError) as refused, tracking.reached():
+    def test_is_one_line(self, runs_root: Path) -> None:
+        with pytest.raises(RegistryError) as refused, store.reached():
             found("0" * 32)
         assert "\n" not in str(refused.value)
 
     def test_pipeline_goes_on_and_backfill_makes_up_for_it(
         self,
-        store: Path,
+        runs_root: Path,
         prepared: Path,
         stage: Callable[..., None],
         monkeypatch: pytest.MonkeyPatch,
         capsys: pytest.CaptureFixture[str],
     ) -> None:
-        shutil.copytree(prepared, store, dirs_exist_ok=True)
-        monkeypatch.chdir(store)
+        shutil.copytree(prepared, runs_root, dirs_exist_ok=True)
+        monkeypatch.chdir(runs_root)
         names = list(params.load().models)
         monkeypatch.setenv("MLFLOW_TRACKING_URI", NOBODY)
         for name in names:
@@ -491,8 +496,8 @@ class TestOutOfReach:
             cli.backfill()
         monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
         cli.backfill()
-        assert {run.info.run_name for run in runs("small")} == {*names}
-        for run in runs("small"):
+        assert {run.info.run_name for run in all_runs("small")} == {*names}
+        for run in all_runs("small"):
             epochs = history.read(f"models/{run.info.run_name}/history.csv")
             expected = [(epoch.epoch, epoch.validation_loss) for epoch in epochs]
             assert curve(run.info.run_id, "validation_loss") == expected
@@ -504,16 +509,16 @@ def refuse(*_: object, **__: object) -> None:
 
 
 class TestEvaluation:
-    def test_brings_metrics_and_files(self, store: Path, data: Path, tmp_path: Path) -> None:
+    def test_brings_metrics_and_files(self, runs_root: Path, data: Path, tmp_path: Path) -> None:
         metrics = {"accuracy": 0.75, "f1_macro": 0.5}
         run = evaluated(metrics, data, tmp_path / "evaluation")
         assert found(run.id).data.metrics == metrics
         assert found(run.id).data.tags["checks"] == "pass"
         written = run.client.download_artifacts(run.id, "evaluation/metrics.json", str(tmp_path))
-        assert files.read_json(written) == metrics
+        assert atomic.read_json(written) == metrics
 
     def test_is_tagged_with_the_checks_that_did_not_pass(
-        self, store: Path, data: Path, tmp_path: Path
+        self, runs_root: Path, data: Path, tmp_path: Path
     ) -> None:
         statuses = {"calibration": "warn", "overfitting": "pass", "accuracy_paradox": "fail"}
         checks = [{"name": name, "status": status} for name, status in statuses.items()]
@@ -521,9 +526,9 @@ class TestEvaluation:
         tag = found(run.id).data.tags["checks"]
         assert tag == "calibration: warn, accuracy_paradox: fail"
 
-    def test_brings_no_figure_twice(self, store: Path, data: Path, tmp_path: Path) -> None:
+    def test_brings_no_figure_twice(self, runs_root: Path, data: Path, tmp_path: Path) -> None:
         run = evaluated({"accuracy": 0.75, "f1_$": 0.5}, data, tmp_path / "evaluation")
-        files.write_json(tmp_path / "evaluation/metrics.json", {"accuracy": 0.875, "f1_$": 0.5})
+        atomic.write_json(tmp_path / "evaluation/metrics.json", {"accuracy": 0.875, "f1_$": 0.5})
         run.log_evaluation(tmp_path / "evaluation")
         assert curve(run.id, "accuracy") == [(0, 0.75), (0, 0.875)]
         assert curve(run.id, "f1__") == [(0, 0.5)]
@@ -547,19 +552,19 @@ class TestEvaluation:
         ],
     )
     def test_takes_any_class_name(
-        self, store: Path, data: Path, tmp_path: Path, label: str, shown: str
+        self, runs_root: Path, data: Path, tmp_path: Path, label: str, shown: str
     ) -> None:
         run = evaluated({f"f1_{label}": 0.5}, data, tmp_path / "evaluation")
         assert found(run.id).data.metrics == {f"f1_{shown}": 0.5}
 
     def test_takes_names_that_come_to_look_alike(
-        self, store: Path, data: Path, tmp_path: Path
+        self, runs_root: Path, data: Path, tmp_path: Path
     ) -> None:
         run = evaluated({"f1_a$": 0.5, "f1_a#": 0.5}, data, tmp_path / "evaluation")
         assert found(run.id).data.metrics == {"f1_a_": 0.5}
 
     def test_takes_more_metrics_than_fit_into_a_call(
-        self, store: Path, data: Path, tmp_path: Path
+        self, runs_root: Path, data: Path, tmp_path: Path
     ) -> None:
         metrics = {f"recall_{number}": number / 4096 for number in range(1200)}
         run = evaluated(metrics, data, tmp_path / "evaluation")
@@ -568,10 +573,10 @@ class TestEvaluation:
 
 def evaluated(
     metrics: dict[str, Any], data: Path, folder: Path, checks: list[dict[str, str]] | None = None
-) -> tracking.Run:
+) -> runs.Run:
     """Log these metrics to a new run."""
-    files.write_json(folder / "metrics.json", metrics)
-    files.write_json(folder / "checks.json", checks or [])
+    atomic.write_json(folder / "metrics.json", metrics)
+    atomic.write_json(folder / "checks.json", checks or [])
     with opened("tagging", "forward", params={}, data=data) as run:
         run.log_evaluation(folder)
     return run
@@ -620,8 +625,8 @@ def test_three_processes_on_an_empty_store_of_which_one_dies(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
     with processes(["a", "b", "c"], trained, data) as started:
         begun = [line(process) for process in started]
-        assert {run.info.run_id for run in runs()} == set(begun)
-        assert {run.info.status for run in runs()} == {"RUNNING"}
+        assert {run.info.run_id for run in all_runs()} == set(begun)
+        assert {run.info.status for run in all_runs()} == {"RUNNING"}
 
         started[0].send_signal(signal.SIGKILL)
         started[0].wait()
@@ -632,5 +637,5 @@ def test_three_processes_on_an_empty_store_of_which_one_dies(
         go_on(started[1], started[2])  # which now miss the run of one model at the same time
         filled = {line(started[1]), line(started[2])}
         assert [found(run).info.status for run in begun] == ["KILLED", "FINISHED", "FINISHED"]
-        (restored,) = [run for run in runs() if run.data.tags["model"] == "restored"]
+        (restored,) = [run for run in all_runs() if run.data.tags["model"] == "restored"]
         assert filled == {restored.info.run_id}

@@ -11,13 +11,14 @@ import torch
 from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor
 
-from birnn import buckets, training
-from birnn.batching import Batch
-from birnn.checkpoint import Progress
+from birnn.data import buckets
+from birnn.data.sequences import Sequences
 from birnn.errors import TrainingError
-from birnn.history import Epoch, marked
-from birnn.model import Architecture, SequenceModel
-from birnn.sequences import Sequences
+from birnn.model import training
+from birnn.model.batching import Batch
+from birnn.model.checkpoint import Progress
+from birnn.model.history import Epoch, marked
+from birnn.model.networks import Architecture, SequenceModel
 
 Ragged = Callable[..., Sequences]
 LENGTHS = [3, 1, 4, 1, 5, 2, 6, 5, 3, 5, 2, 4]

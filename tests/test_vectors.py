@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from birnn import vectors
+from birnn.data import vectors
 from birnn.errors import DataError
 
 WORDS = ["the", "é", "a b", "absent", "\x85"]

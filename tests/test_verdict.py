@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from birnn.metrics import metrics
-from birnn.verdict import Bar, Wanted, verdict
+from birnn.evaluation.metrics import metrics
+from birnn.evaluation.verdict import Bar, Wanted, verdict
 
 
 def figures(

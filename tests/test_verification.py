@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
-from birnn import files, lock, provenance, verification
 from birnn.errors import DataError
+from birnn.files import atomic, digests
+from birnn.params import lock
+from birnn.report import provenance, verification
 
 HEADLINES = {"accuracy": 0.8, "f1_macro": 0.8}
 
@@ -40,9 +42,9 @@ OUTS: dict[str, dict[str, Any]] = {
 
 def write(path: str, content: Any) -> None:
     if isinstance(content, str):
-        files.write_text(path, content)
+        atomic.write_text(path, content)
     else:
-        files.write_json(path, content)
+        atomic.write_json(path, content)
 
 
 def write_lock(**params: Any) -> None:
@@ -50,12 +52,12 @@ def write_lock(**params: Any) -> None:
     stages = {
         stage: {
             "params": {"params.yaml": {"train.seed": 2, **params}},
-            "outs": [{"path": path, "md5": files.md5(path)} for path in outs],
+            "outs": [{"path": path, "md5": digests.md5(path)} for path in outs],
         }
         for stage, outs in OUTS.items()
     }
     text = yaml.safe_dump({"schema": "2.0", "stages": stages}, sort_keys=False)
-    files.write_text(lock.PATH, text)
+    atomic.write_text(lock.PATH, text)
 
 
 @pytest.fixture
@@ -109,7 +111,7 @@ class TestVerify:
     def test_a_result_made_by_other_code_is_as_good(self) -> None:
         text = Path(lock.PATH).read_text().replace("stages:", "code: x\nstages:")
         change("models/forward/weights.safetensors", "others")
-        files.write_text(lock.PATH, text)
+        atomic.write_text(lock.PATH, text)
         assert verification.verify().status == "equivalent"
 
     @pytest.mark.parametrize(
@@ -178,7 +180,7 @@ class TestVerify:
 
     def test_another_model(self) -> None:
         text = Path(lock.PATH).read_text().replace("evaluate@forward", "evaluate@backward")
-        files.write_text(lock.PATH, text)
+        atomic.write_text(lock.PATH, text)
         assert verification.verify().reason == (
             "evaluate@forward: a stage in the last commit, no stage here"
         )
@@ -210,15 +212,15 @@ class TestProvenance:
     def test_is_noted_once_a_result(self, monkeypatch: pytest.MonkeyPatch) -> None:
         change("models/forward/weights.safetensors", "others")
         provenance.record(Path(), verification.here())
-        first = files.read_json(provenance.PATH)
+        first = atomic.read_json(provenance.PATH)
         assert first["machine"]["processor"]
         assert first["machine"]["torch"].startswith("2.")
         monkeypatch.setattr(provenance, "machine", lambda: {"processor": "another"})
         provenance.record(Path(), verification.here())
-        assert files.read_json(provenance.PATH) == first
+        assert atomic.read_json(provenance.PATH) == first
         change("models/forward/weights.safetensors", "third")
         provenance.record(Path(), verification.here())
-        assert files.read_json(provenance.PATH)["machine"] == {"processor": "another"}
+        assert atomic.read_json(provenance.PATH)["machine"] == {"processor": "another"}
 
     def test_of_the_commit_is_told_beside_this_machine(
         self, commit: Callable[[], None], monkeypatch: pytest.MonkeyPatch
@@ -240,11 +242,11 @@ class TestProvenance:
 
     def test_comes_back_with_the_result_of_the_commit(self, commit: Callable[[], None]) -> None:
         assert not provenance.restore()
-        files.write_json(provenance.PATH, {"machine": {}})
+        atomic.write_json(provenance.PATH, {"machine": {}})
         commit()
-        files.write_json(provenance.PATH, {"machine": {"processor": "another"}})
+        atomic.write_json(provenance.PATH, {"machine": {"processor": "another"}})
         assert provenance.restore()
-        assert files.read_json(provenance.PATH) == {"machine": {}}
+        assert atomic.read_json(provenance.PATH) == {"machine": {}}
 
     def test_settings_that_change_numbers_are_part_of_it(
         self, monkeypatch: pytest.MonkeyPatch

@@ -18,7 +18,7 @@ import pyarrow as pa
 from numpy.lib import format as npy
 
 from birnn.errors import DataError
-from birnn.reading import missing, one_line
+from birnn.files.reading import missing, one_line
 
 BATCH_STEPS = 1 << 16
 NUMBERS, TEXTS = "biuf", "biufSU"

@@ -16,10 +16,10 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from birnn import hashing
 from birnn.errors import DataError
-from birnn.hashing import Seen
-from birnn.reading import Skipped, lines
+from birnn.files import hashing
+from birnn.files.hashing import Seen
+from birnn.files.reading import Skipped, lines
 
 BATCH_TOKENS = 1 << 16
 NAMED = re.compile(r"#\s*(sent_id|newdoc|newdoc id)\s*(?:=\s*(.*\S))?\s*$")

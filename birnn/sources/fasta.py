@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from birnn.errors import DataError
-from birnn.reading import Skipped, fields, lines, one_line
+from birnn.files.reading import Skipped, fields, lines, one_line
 
 PIECE = 1 << 18  # letters that are handled at a time
 LETTERS = re.compile(r"[A-Za-z*.-]*")

@@ -25,7 +25,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from birnn.errors import DataError, ParamsError
-from birnn.tables import sequence_starts
+from birnn.files.tables import sequence_starts
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]

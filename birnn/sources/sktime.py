@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from birnn.errors import DataError
-from birnn.reading import Skipped, lines
+from birnn.files.reading import Skipped, lines
 
 MISSING = "data.name: needs the package sktime; run `pip install 'birnn[sktime]'`"
 BATCH_CHARACTERS = 1 << 22

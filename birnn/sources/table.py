@@ -18,8 +18,9 @@ import pyarrow.parquet as pq
 from pyarrow import csv as arrow_csv
 
 from birnn.errors import DataError
-from birnn.reading import kind, missing, one_line
-from birnn.tables import TEXT_COLUMNS, check_columns, check_doubled, from_file
+from birnn.files.reading import kind, missing, one_line
+from birnn.files.table_checks import check_columns, check_doubled, from_file
+from birnn.files.tables import TEXT_COLUMNS
 
 SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
 BUFFER_BYTES = 1 << 22

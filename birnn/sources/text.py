@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from birnn.errors import DataError
-from birnn.reading import Skipped, fields, kind, lines, one_line
+from birnn.files.reading import Skipped, fields, kind, lines, one_line
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson")
 QUOTES = "; if quotes are plain characters, set data.quotes: false"

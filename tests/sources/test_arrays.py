@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pytest
 
-from birnn import tables
 from birnn.errors import DataError
+from birnn.files import table_checks
 from birnn.sources import arrays
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -25,7 +25,7 @@ ROWS = np.repeat(np.arange(3), LENGTHS)
 
 def read(path: Path, task: str, **named: Any) -> pa.Table:
     np.savez(path, **named)
-    checked = tables.checked(arrays.read(path, task=task), task=task, where=str(path))
+    checked = table_checks.checked(arrays.read(path, task=task), task=task, where=str(path))
     return pa.Table.from_batches(checked)
 
 
@@ -167,7 +167,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
 def complaint(path: Path) -> str:
     rows = arrays.read(path, task="classification")
     with pytest.raises(DataError) as refused:
-        list(tables.checked(rows, task="classification", where=str(path)))
+        list(table_checks.checked(rows, task="classification", where=str(path)))
     assert "\n" not in str(refused.value)
     return str(refused.value).removeprefix(str(path))
 

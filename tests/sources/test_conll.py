@@ -8,8 +8,8 @@ import pyarrow as pa
 import pytest
 
 from birnn.errors import DataError
-from birnn.hashing import Seen
-from birnn.reading import Skipped
+from birnn.files.hashing import Seen
+from birnn.files.reading import Skipped
 from birnn.sources import conll
 
 CONLLU = """\

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from birnn.errors import DataError
-from birnn.reading import Skipped
+from birnn.files.reading import Skipped
 from birnn.sources import fasta
 
 FASTA = ">seq1|exon\nACgt\nN\n\n>seq2 homo sapiens|intron\r\nTTTTTT\r\n"

@@ -19,9 +19,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from birnn import ingestion, inspection, tables
 from birnn.errors import BirnnError
-from birnn.reading import Skipped
+from birnn.files import tables
+from birnn.files.reading import Skipped
+from birnn.sources import ingestion, inspection
 
 RNG = np.random.default_rng(0)
 JUNK = [

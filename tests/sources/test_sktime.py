@@ -9,10 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from birnn import ingestion, inspection, params, tables
+from birnn import params
 from birnn.errors import DataError
-from birnn.reading import Skipped
-from birnn.sources import sktime
+from birnn.files import tables
+from birnn.files.reading import Skipped
+from birnn.sources import ingestion, inspection, sktime
 
 HEAD = """\
 # a remark

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from birnn import tables
 from birnn.errors import DataError
+from birnn.files import table_checks
 from birnn.sources import table
 
 COLUMNS: dict[str, list[Any]] = {
@@ -36,7 +36,7 @@ def complaint(path: Path, content: bytes | None = None) -> str:
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(DataError) as refused:
-        list(tables.checked(table.read(path), task="tagging", where=str(path)))
+        list(table_checks.checked(table.read(path), task="tagging", where=str(path)))
     message = str(refused.value)
     assert message.startswith(str(path))
     assert "\n" not in message

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from birnn.errors import DataError
-from birnn.reading import Skipped
+from birnn.files.reading import Skipped
 from birnn.sources import text
 
 CSV = 'id,text,label\n1,"a film,\n good",pos\n2,bad,neg\n'

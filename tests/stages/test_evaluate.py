@@ -16,8 +16,11 @@ import yaml
 from conftest import Once
 from sklearn.metrics import precision_recall_curve
 
-from birnn import files, model, prediction, sequences, tracking
+from birnn.data import sequences
+from birnn.files import atomic
+from birnn.model import prediction, saved_model
 from birnn.sources import table
+from birnn.tracking import store
 
 Tree = dict[str, Any]
 Stage = Callable[..., None]
@@ -26,13 +29,16 @@ MODELS = ("bidirectional", "forward")
 
 @pytest.fixture
 def place(
-    store: Path, prepared: Path, small_params: Callable[[], Tree], monkeypatch: pytest.MonkeyPatch
+    runs_root: Path,
+    prepared: Path,
+    small_params: Callable[[], Tree],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Path:
     """A working directory with prepared data, an MLflow store, and few resamples to draw."""
-    monkeypatch.chdir(store)
-    shutil.copytree(prepared / "data", store / "data")
+    monkeypatch.chdir(runs_root)
+    shutil.copytree(prepared / "data", runs_root / "data")
     write(small_params(), {})
-    return store
+    return runs_root
 
 
 def write(tree: Tree, critical: Tree) -> None:
@@ -46,7 +52,7 @@ def judge(stage: Stage, *names: str) -> Tree:
         stage("train", name)
         stage("evaluate", name)
     stage("report")
-    found: Tree = files.read_json("report/verdict.json")
+    found: Tree = atomic.read_json("report/verdict.json")
     return found
 
 
@@ -86,16 +92,16 @@ def enter(place: Path, patch: pytest.MonkeyPatch) -> None:
 
 
 def shares(name: str, split: str) -> Any:
-    network, *_ = model.load(f"models/{name}")
+    network, *_ = saved_model.load(f"models/{name}")
     held_out = sequences.read(f"data/prepared/{split}.arrow")
     return prediction.probabilities(network, held_out, device=torch.device("cpu"))
 
 
 class TestWithoutCriticalClasses:
     def test_the_most_probable_class_is_called(self, reported: Path) -> None:
-        verdict = files.read_json("report/verdict.json")
-        assert files.read_json("models/forward/model.json")["thresholds"] == {}
-        assert files.read_json("evaluation/forward/operating_points.json") == {}
+        verdict = atomic.read_json("report/verdict.json")
+        assert atomic.read_json("models/forward/model.json")["thresholds"] == {}
+        assert atomic.read_json("evaluation/forward/operating_points.json") == {}
         predicted = pq.read_table("evaluation/forward/predictions.parquet")["predicted"]
         called = [f"c{column}" for column in shares("forward", "test").argmax(axis=1)]
         assert predicted.to_pylist() == called
@@ -106,9 +112,9 @@ class TestWithoutCriticalClasses:
         self, reported: Path, stage: Stage, capsys: pytest.CaptureFixture[str]
     ) -> None:
         stage("report")
-        verdict = files.read_json("report/verdict.json")
+        verdict = atomic.read_json("report/verdict.json")
         assert verdict["sentence"] in capsys.readouterr().out.splitlines()
-        compared = files.read_json("report/comparison.json")
+        compared = atomic.read_json("report/comparison.json")
         train = sequences.read("data/prepared/train.arrow")
         common = f"always 'c{np.bincount(train.labels).argmax()}'"
         names = [row["name"] for row in compared["ladder"]]
@@ -130,7 +136,7 @@ class TestReport:
         page = Path("report/report.html").read_text()
         for shape in ("150 x 9 x 3", "150 x 9 x 10", "150 x 9 x 20"):
             assert f"<code>{shape}</code>" in page
-        trace = files.read_json("evaluation/bidirectional/trace.json")
+        trace = atomic.read_json("evaluation/bidirectional/trace.json")
         test = sequences.read("data/prepared/test.arrow")
         number = test.ids.to_pylist().index(trace["sequence"])
         rows = slice(test.offsets[number], test.offsets[number + 1])
@@ -139,8 +145,8 @@ class TestReport:
 
     def test_tells_the_hashes_that_its_runs_are_tagged_with(self, reported: Path) -> None:
         page = Path("report/report.html").read_text()
-        client = tracking.connect()
-        runs = client.search_runs([tracking.experiment(client, "small")])
+        client = store.connect()
+        runs = client.search_runs([store.experiment(client, "small")])
         assert len(runs) == len(MODELS)
         for run in runs:
             for tag in ("data_sha256", "params_sha256", "model_sha256"):
@@ -155,14 +161,14 @@ class TestCriticalClass:
         del tree["models"]["bidirectional"]
         write(tree, {"c1": {"min_recall": 0.9}})
         judge(stage, "forward")
-        threshold = files.read_json("models/forward/model.json")["thresholds"]["c1"]
+        threshold = atomic.read_json("models/forward/model.json")["thresholds"]["c1"]
         validation = sequences.read("data/prepared/validation.arrow")
         curve = precision_recall_curve(
             validation.labels == 1, shares("forward", "validation")[:, 1]
         )
         able = curve[1][:-1] >= 0.9
         best = curve[0][:-1][able].max()
-        point = files.read_json("evaluation/forward/operating_points.json")["c1"]
+        point = atomic.read_json("evaluation/forward/operating_points.json")["c1"]
         assert point["threshold"] == threshold
         assert point["validation"]["recall"] >= 0.9
         assert point["validation"]["precision"] == pytest.approx(best)
@@ -171,13 +177,13 @@ class TestCriticalClass:
         predicted = pq.read_table("evaluation/forward/predictions.parquet")["predicted"]
         assert [name == "c1" for name in predicted.to_pylist()] == called.tolist()
         assert called.sum() != (shares("forward", "test").argmax(axis=1) == 1).sum()
-        metrics = files.read_json("evaluation/forward/metrics.json")
+        metrics = atomic.read_json("evaluation/forward/metrics.json")
         assert point["test"]["recall"] == metrics["recall_c1"]
 
         new = table.read("data/raw/sequences.parquet")
         streamed = pa.concat_tables(
             prediction.of_table(
-                *model.load("models/forward"), new, where="new", device=torch.device("cpu")
+                *saved_model.load("models/forward"), new, where="new", device=torch.device("cpu")
             )
         ).to_pandas()
         above = streamed["probability_c1"] >= np.float32(threshold)
@@ -190,11 +196,11 @@ class TestCriticalClass:
         del tree["models"]["forward"]
         write(tree, {"c1": {"min_recall": 0.5}})
         judge(stage, "bidirectional")
-        metrics = files.read_json("evaluation/bidirectional/metrics.json")
+        metrics = atomic.read_json("evaluation/bidirectional/metrics.json")
         assert 0 < metrics["recall_c1"] < 0.9
         write(tree, {"c1": {"min_recall": 0.9}})
         stage("report")
-        verdict = files.read_json("report/verdict.json")
+        verdict = atomic.read_json("report/verdict.json")
         assert verdict["grade"] == "bad"
         missed = f"{100 * (1 - metrics['recall_c1']):.0f} % of the positives of 'c1' are missed"
         assert missed in verdict["sentence"]
@@ -287,7 +293,7 @@ class TestPlantedFaults:
         copies["sequence"] = "copy of " + copies["sequence"]
         found = self.checks(pd.concat([frame, copies]), stage, small_params)
         assert found["leakage"] == "fail"
-        verdict = files.read_json("report/verdict.json")
+        verdict = atomic.read_json("report/verdict.json")
         figures = {check["name"]: check["figures"] for check in verdict["checks"]}["leakage"]
         assert figures["copied"] == 10
         assert {"headline", "headline_unseen"} <= figures.keys()

@@ -14,7 +14,7 @@ import pytest
 import torch
 import yaml
 
-from birnn import recurrent
+from birnn.model import recurrent
 
 ROOT = Path(__file__).parents[2]
 TABLE = "data/external/table.csv"

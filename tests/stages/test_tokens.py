@@ -10,7 +10,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from birnn import cli, encoding, files, model, sequences, vectors
+from birnn import cli
+from birnn.data import encoding, sequences, vectors
+from birnn.files import atomic
+from birnn.model import saved_model
 
 Stage = Callable[..., None]
 Tree = dict[str, Any]
@@ -34,9 +37,11 @@ def table(*, tagging: bool, columns: list[str]) -> pd.DataFrame:
 
 
 @pytest.fixture
-def tree(store: Path, monkeypatch: pytest.MonkeyPatch, small_params: Callable[[], Tree]) -> Tree:
+def tree(
+    runs_root: Path, monkeypatch: pytest.MonkeyPatch, small_params: Callable[[], Tree]
+) -> Tree:
     """Params for the table, in a working directory of its own."""
-    monkeypatch.chdir(store)
+    monkeypatch.chdir(runs_root)
     Path("data/external").mkdir(parents=True)
     tree = small_params()
     tree["train"] |= {"max_epochs": 2}
@@ -69,7 +74,7 @@ def test_from_words_to_predictions(
     frame = table(tagging=task == "tagging", columns=["token", "x"])
     run(tree, stage, frame, ("generate",), ("prepare",), ("train", "bidirectional"))
     stage("evaluate", "bidirectional")
-    assert files.read_json("evaluation/bidirectional/metrics.json")["accuracy"] > 0
+    assert atomic.read_json("evaluation/bidirectional/metrics.json")["accuracy"] > 0
     new = pd.DataFrame({"sequence": ["a", "a", "b"], "token": ["bank", "new", "Ω"], "x": [1, 2, 3]})
     new.to_csv("new.csv", index=False)
     monkeypatch.setattr(
@@ -116,7 +121,7 @@ def test_vectors_start_the_embedding(tree: Tree, stage: Stage) -> None:
     tree["train"] |= {"learning_rate": 1e-12, "max_epochs": 1}
     frame = table(tagging=True, columns=["token"])
     run(tree, stage, frame, ("generate",), ("prepare",), ("train", "forward"))
-    network, fitted, _ = model.load("models/forward")
+    network, fitted, _ = saved_model.load("models/forward")
     assert network.architecture.embedding_size == 3
     assert fitted.vocabulary is not None
     assert network.embedding is not None
@@ -148,8 +153,8 @@ def test_frames_make_sequences_shorter(tree: Tree, stage: Stage) -> None:
     run(tree, stage, frame, ("generate",), ("prepare",), ("train", "forward"))
     assert prepared("train").lengths.max() == 2
     assert prepared("train").values.shape[1] == 5
-    fitted = encoding.Encoding(**files.read_json("data/prepared/encoding.json"))
-    assert len(fitted.inputs) == model.load("models/forward")[0].architecture.features == 5
+    fitted = encoding.Encoding(**atomic.read_json("data/prepared/encoding.json"))
+    assert len(fitted.inputs) == saved_model.load("models/forward")[0].architecture.features == 5
 
 
 MISTAKES: dict[str, tuple[str, dict[str, Any], list[str]]] = {

@@ -14,8 +14,10 @@ import pytest
 import yaml
 from mlflow.entities import Run
 
-from birnn import console, history, tracking
-from birnn.batching import Batch
+from birnn.files import console
+from birnn.model import history
+from birnn.model.batching import Batch
+from birnn.tracking import runs, store
 
 ROOT = Path(__file__).parents[2]
 EPOCHS = 25  # more than are over before the signal arrives
@@ -39,10 +41,10 @@ def start(
 
 
 @pytest.fixture
-def place(start: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(start: Path, runs_root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of it, with an MLflow store."""
-    monkeypatch.chdir(store)
-    return Path(shutil.copytree(start, store, dirs_exist_ok=True))
+    monkeypatch.chdir(runs_root)
+    return Path(shutil.copytree(start, runs_root, dirs_exist_ok=True))
 
 
 @pytest.fixture(scope="module")
@@ -68,14 +70,14 @@ def outs(place: Path) -> dict[str, bytes]:
     return {name: (place / "models/forward" / name).read_bytes() for name in OUTS}
 
 
-def runs() -> list[Run]:
+def all_runs() -> list[Run]:
     """The newest comes first."""
-    client = tracking.connect()
-    return list(client.search_runs([tracking.experiment(client, "small")]))
+    client = store.connect()
+    return list(client.search_runs([store.experiment(client, "small")]))
 
 
 def statuses() -> list[str]:
-    return [run.info.status for run in runs()]
+    return [run.info.status for run in all_runs()]
 
 
 def stopped(place: Path, *, after: int, by: signal.Signals) -> int:
@@ -126,7 +128,7 @@ def test_that_is_stopped_three_times_ends_with_the_same_bytes(
     assert 0 < len(trained) <= EPOCHS - 9  # nine or more were not trained again
     assert statuses() == ["FINISHED", "KILLED", "KILLED", "KILLED"]
     rows = history.read(place / "models/forward/history.csv")
-    points = tracking.connect().get_metric_history(runs()[0].info.run_id, "validation_loss")
+    points = store.connect().get_metric_history(all_runs()[0].info.run_id, "validation_loss")
     assert [(p.step, p.value) for p in points] == [(r.epoch, r.validation_loss) for r in rows]
     assert not list((place / ".birnn/resume").iterdir())
 
@@ -134,11 +136,11 @@ def test_that_is_stopped_three_times_ends_with_the_same_bytes(
 def test_that_another_experiment_has_finished_too(
     place: Path, stage: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def finish(run: tracking.Run, folder: Path) -> None:
+    def finish(run: runs.Run, folder: Path) -> None:
         (state,) = (place / ".birnn/resume").glob("*.safetensors")
         state.unlink()
 
-    monkeypatch.setattr(tracking.Run, "log_model", finish)
+    monkeypatch.setattr(runs.Run, "log_model", finish)
     stage("train", "forward")
     assert statuses() == ["FINISHED"]
 

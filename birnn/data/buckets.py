@@ -1,0 +1,48 @@
+"""Which sequences go into a batch together: those of about one length, to save padding."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+JITTER = 0.01  # lengths are blurred by 1 % before sorting, so that batches differ between epochs
+
+
+def shuffled(
+    lengths: npt.NDArray[np.int64],
+    *,
+    batch_size: int,
+    batch_steps: int | None = None,
+    seed: int,
+    number: int,
+) -> list[npt.NDArray[np.int64]]:
+    """Draw the batches of one epoch as arrays of indices; see `birnn.model.batching.epoch`."""
+    generator = np.random.default_rng([seed, number])
+    order = generator.permutation(len(lengths))
+    blurred = lengths[order] * generator.uniform(1 - JITTER, 1 + JITTER, len(order))
+    batches = cut(order[np.argsort(blurred, kind="stable")], lengths, batch_size, batch_steps)
+    return [batches[position] for position in generator.permutation(len(batches))]
+
+
+def cut(
+    order: npt.NDArray[np.int64],
+    lengths: npt.NDArray[np.int64],
+    batch_size: int,
+    batch_steps: int | None = None,
+) -> list[npt.NDArray[np.int64]]:
+    """Cut an order of indices into batches, each as large as the two bounds allow."""
+    batches, start = [], 0
+    while start < len(order):
+        batch = order[start : start + batch_size]
+        if batch_steps is not None:
+            padded = np.maximum.accumulate(lengths[batch]) * np.arange(1, len(batch) + 1)
+            batch = batch[: max(1, np.searchsorted(padded, batch_steps, side="right"))]
+        batches.append(batch)
+        start += len(batch)
+    return batches
+
+
+def padding_share(lengths: npt.NDArray[np.int64], batches: list[npt.NDArray[np.int64]]) -> float:
+    """Steps of padding divided by all steps that a pass over the batches computes."""
+    computed = sum(len(batch) * int(lengths[batch].max()) for batch in batches)
+    return 1 - int(lengths.sum()) / computed

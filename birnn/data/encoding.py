@@ -1,0 +1,207 @@
+"""From the words and units of the sequence table to what a network reads, and back.
+
+Everything is fitted on the training sequences alone and kept in `encoding.json`: how each feature
+is scaled, the vocabulary of tokens and their alphabet, and the names of the classes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from birnn.data import scaling, sequences
+from birnn.data.sequences import Sequences
+from birnn.errors import DataError, ParamsError
+from birnn.files.tables import feature_names, natural_order, value_counts
+
+UNKNOWN = 0  # the place of a token of which nothing is known
+
+Chunk = tuple[pa.Table, npt.NDArray[np.int64]]
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """How a table becomes `Sequences`.
+
+    Attributes:
+        task: `tagging` or `classification`.
+        labels: names of the classes, in the order of their indices.
+        features: names of the feature columns; empty where there are none.
+        mean: of each feature; see `birnn.data.scaling.scaled`.
+        scale: of each feature.
+        vocabulary: tokens in the order of their indices, which begin at 1; None without tokens.
+        characters: the letters of all training tokens, in the order of Unicode.
+        lowercase: whether tokens are read in lower case.
+        scaling: how features are scaled; see `birnn.data.scaling`.
+        frame: how many steps of features become one.
+        reading: how the files were read; see `birnn.sources.ingestion.reading`.
+    """
+
+    task: str
+    labels: list[str]
+    features: list[str]
+    mean: list[float]
+    scale: list[float]
+    vocabulary: list[str] | None = None
+    characters: str = ""
+    lowercase: bool = False
+    scaling: scaling.Kind = "global"
+    frame: int = 1
+    reading: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def tokens(self) -> bool:
+        """Whether steps have tokens."""
+        return self.vocabulary is not None
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of a table that are read."""
+        return ["sequence", *self.features, *(["token"] if self.tokens else [])]
+
+    @property
+    def inputs(self) -> list[str]:
+        """A name for each number of a step of `Sequences.values`."""
+        frames = range(1, self.frame + 1)
+        names = [f"{name} ({n} of {self.frame})" for n in frames for name in self.features]
+        scales = [f"log scale of {name}" for name in self.features]
+        read = self.features if self.frame == 1 else names
+        return [*read, *scales] if self.scaling == "per_sequence" else read
+
+    def to_json(self) -> dict[str, Any]:
+        """Give a tree for `encoding.json`."""
+        return asdict(self)
+
+    def encode(self, table: pa.Table, offsets: npt.NDArray[np.int64]) -> Sequences:
+        """Turn whole sequences of a table into `Sequences`; without a `label` column, labels are 0.
+
+        Args:
+            table: whole sequences, in the types that `birnn.files.table_checks.checked` gives.
+            offsets: where each begins, (sequences + 1,) int64.
+
+        Raises:
+            DataError: a label is none of the classes.
+        """
+        starts = offsets[:-1]
+        ids = table["sequence"].take(starts).combine_chunks()
+        groups = (
+            table["group"].take(starts).combine_chunks() if "group" in table.schema.names else ids
+        )
+        tagging = self.task == "tagging"
+        labels = self._labels(table if tagging else table.take(starts))
+        tokens, dictionary = self._tokens(table) if self.tokens else (None, None)
+        values, offsets = self._values(table, offsets)
+        return Sequences(values, offsets, labels, ids, groups, tagging, tokens, dictionary)
+
+    def _values(
+        self, table: pa.Table, offsets: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+        """Scaled features, (steps, features) float32, and where each sequence begins in them."""
+        if not self.features:
+            return np.zeros((table.num_rows, 0), np.float32), offsets
+        mean, scale = np.array(self.mean), np.array(self.scale)
+        raw = _raw(table, self.features)
+        values, scales = scaling.scaled(self.scaling, raw, offsets, mean=mean, scale=scale)
+        if self.frame > 1:
+            values, offsets = scaling.framed(values, offsets, self.frame)
+        constant = np.repeat(scales, np.diff(offsets), axis=0)
+        return np.column_stack([values, constant]).astype(np.float32), offsets
+
+    def _tokens(self, table: pa.Table) -> tuple[npt.NDArray[np.int32], pa.StringArray]:
+        """Each step's place in a dictionary, and that dictionary; see `Sequences`."""
+        found = _cased(table["token"], self.lowercase).combine_chunks().dictionary_encode()
+        known = pa.array(["", *(self.vocabulary or [])], pa.string())
+        dictionary, places = sequences.joined(known, found.dictionary)
+        return places[found.indices.to_numpy()], dictionary
+
+    def _labels(self, table: pa.Table) -> npt.NDArray[np.int32]:
+        if "label" not in table.schema.names:
+            return np.zeros(table.num_rows, dtype=np.int32)
+        index = pc.index_in(table["label"], pa.array(self.labels, pa.string()))
+        if index.null_count:
+            row = pc.index(index.is_null(), value=True).as_py()
+            name, label = table["sequence"][row].as_py(), table["label"][row].as_py()
+            raise DataError(
+                f"sequence {name!r}: label {label!r} does not occur in the training split; "
+                "add training sequences with it, or rename it"
+            )
+        return np.asarray(index.to_numpy().astype(np.int32))
+
+
+def fit(
+    chunks: Iterable[Chunk],
+    *,
+    task: str,
+    scale: scaling.Kind,
+    frame: int = 1,
+    min_count: int = 1,
+    lowercase: bool = False,
+    reading: Mapping[str, Any] = MappingProxyType({}),
+) -> Encoding:
+    """Fit an encoding on the training sequences.
+
+    Args:
+        chunks: whole sequences in the types that `birnn.files.table_checks.checked` gives, and their offsets.
+        task: `tagging` or `classification`.
+        scale: how to scale features; see `birnn.data.scaling`.
+        frame: how many steps of features to put side by side into one.
+        min_count: tokens that occur less often are treated as unknown.
+        lowercase: whether to read tokens in lower case.
+        reading: how the files were read; see `birnn.sources.ingestion.reading`.
+
+    Raises:
+        DataError: there are no training sequences.
+        ParamsError: steps that cannot be framed: they have tokens, or labels of their own.
+    """
+    fitting = scaling.Fitting(scale)
+    labels: set[str] = set()
+    counts: Counter[str] = Counter()
+    features, tokens = list[str](), False
+    for table, offsets in chunks:
+        labels.update(table["label"].unique().to_pylist())
+        features, tokens = feature_names(table.schema), "token" in table.schema.names
+        if features:
+            fitting.add(_raw(table, features), offsets)
+        if tokens:
+            counts.update(value_counts(_cased(table["token"], lowercase)))
+    if not labels:
+        raise DataError("the training split is empty: lower prepare.split, or add sequences")
+    if frame > 1 and (task == "tagging" or tokens):
+        what = "tokens" if tokens else "tagging, where each step has a label"
+        raise ParamsError(f"prepare.frame: expected null for {what}, found {frame}")
+    mean, spread = fitting.result(len(features)) if features else ([], [])
+    return Encoding(
+        task=task,
+        labels=natural_order(labels),
+        features=features,
+        mean=mean,
+        scale=spread,
+        vocabulary=_vocabulary(counts, min_count) if tokens else None,
+        characters="".join(sorted(set().union(*counts))),
+        lowercase=lowercase,
+        scaling=scale,
+        frame=frame,
+        reading=dict(reading),
+    )
+
+
+def _raw(table: pa.Table, features: list[str]) -> npt.NDArray[np.float64]:
+    return np.column_stack([table[name].to_numpy().astype(np.float64) for name in features])
+
+
+def _cased(tokens: pa.ChunkedArray, lowercase: bool) -> pa.ChunkedArray:
+    return pc.utf8_lower(tokens) if lowercase else tokens
+
+
+def _vocabulary(counts: Counter[str], min_count: int) -> list[str]:
+    """Frequent tokens first; those of one count in the order of the alphabet."""
+    kept = [(-count, token) for token, count in counts.items() if count >= min_count]
+    return [token for _, token in sorted(kept)]

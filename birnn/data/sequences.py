@@ -1,0 +1,290 @@
+"""Sequences of different lengths as flat values and offsets, the one form in which data flows.
+
+Step `t` of sequence `i` is row `offsets[i] + t` of `values`, and of `tokens`. On disk it is one
+Arrow IPC record batch, uncompressed, so that reading is a memory map and nothing is copied until a
+batch is made.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from birnn.errors import DataError
+from birnn.files import atomic, hashing
+
+COPY_BYTES = 1 << 26
+
+
+@dataclass(frozen=True, slots=True)
+class Sequences:
+    """Some labelled sequences.
+
+    Attributes:
+        values: (steps, features) float32; without features its width is 0.
+        offsets: (sequences + 1,) int64, from 0 to steps.
+        labels: int32 class indices; (steps,) for tagging, (sequences,) for classification.
+        ids: a string for each sequence.
+        groups: a string for each sequence; its id where the table has no groups.
+        tagging: whether there is a label for each step, not for each sequence.
+        tokens: (steps,) int32, places in the dictionary; None where steps have no tokens.
+        dictionary: what each place spells. The first is "", for a token of which nothing is known;
+            then comes the vocabulary, and after it what else occurs, so that it can be spelled.
+        mapped: the file that the arrays are views of, if they are.
+    """
+
+    values: npt.NDArray[np.float32]
+    offsets: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int32]
+    ids: pa.StringArray
+    groups: pa.StringArray
+    tagging: bool
+    tokens: npt.NDArray[np.int32] | None = None
+    dictionary: pa.StringArray | None = None
+    mapped: mmap.mmap | None = None
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Steps of each sequence, (sequences,) int64."""
+        return np.diff(self.offsets)
+
+    @property
+    def label_offsets(self) -> npt.NDArray[np.int64]:
+        """Where each sequence's labels begin, (sequences + 1,) int64."""
+        return self.offsets if self.tagging else np.arange(len(self) + 1)
+
+    def release(self) -> None:
+        """Let go of the pages that were read, so that memory does not grow to the file's size."""
+        if self.mapped is not None:
+            _release(self.mapped)
+
+    def select(self, indices: npt.NDArray[np.int64]) -> Sequences:
+        """Copy some of the sequences, in the order given."""
+        rows = steps_of(self.offsets, indices)
+        return Sequences(
+            values=self.values[rows],
+            offsets=np.concatenate([[0], np.cumsum(self.lengths[indices])]),
+            labels=self.labels[rows if self.tagging else indices],
+            ids=self.ids.take(pa.array(indices)),
+            groups=self.groups.take(pa.array(indices)),
+            tagging=self.tagging,
+            tokens=None if self.tokens is None else self.tokens[rows],
+            dictionary=self.dictionary,
+        )
+
+    def token_counts(self) -> npt.NDArray[np.int64] | None:
+        """How often each place of the dictionary occurs."""
+        if self.tokens is None or self.dictionary is None:
+            return None
+        counts = np.zeros(len(self.dictionary), np.int64)
+        for start in range(0, len(self.tokens), COPY_BYTES):
+            part = self.tokens[start : start + COPY_BYTES]
+            counts += np.bincount(part, minlength=len(counts))
+            self.release()
+        return counts
+
+    def token_codes(self) -> npt.NDArray[np.uint64] | None:
+        """A number for each place of the dictionary; a token's is the same in every split."""
+        if self.dictionary is None:
+            return None
+        return hashing.of_text(self.dictionary)
+
+
+def steps_of(
+    offsets: npt.NDArray[np.int64], indices: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    """The rows of `values` that belong to some sequences, one sequence after the other."""
+    lengths = offsets[indices + 1] - offsets[indices]
+    ends = np.cumsum(lengths)
+    starts = offsets[indices] - (ends - lengths)
+    rows: npt.NDArray[np.int64] = np.arange(lengths.sum()) + np.repeat(starts, lengths)
+    return rows
+
+
+def write(chunks: Iterable[Sequences], path: str | Path) -> None:
+    """Stream chunks of sequences into one Arrow file, whole or not at all.
+
+    What steps hold passes through temporary files, so memory does not grow with the data. The
+    chunks' dictionaries are joined: each begins as the first one does, and what it adds is put
+    behind what those before it have added.
+
+    Raises:
+        DataError: there are no sequences.
+    """
+    with ExitStack() as stack:
+        partial = stack.enter_context(atomic.replacing(path))
+        spool = _Spool(*(stack.enter_context(TemporaryFile(dir=partial.parent)) for _ in range(3)))
+        heads = [spool.take(chunk) for chunk in chunks]
+        if not heads:
+            raise DataError(f"{path}: expected at least one sequence, found none")
+        mapped = [_mapped(file) for file in (spool.values, spool.tokens, spool.labels)]
+        batch = _record_batch(heads, spool.dictionary, *map(_buffer, mapped))
+        raw = stack.enter_context(partial.open("wb"))
+        sink = _Sink(raw, [file for file in mapped if file is not None])
+        with pa.ipc.new_file(pa.PythonFile(sink, "w"), batch.schema) as writer:
+            writer.write_batch(batch)
+
+
+class _Spool:
+    """Where steps wait on disk until all chunks have come, and the dictionary of all of them."""
+
+    def __init__(self, values: IO[bytes], tokens: IO[bytes], labels: IO[bytes]) -> None:
+        self.values, self.tokens, self.labels = values, tokens, labels
+        self.dictionary: pa.StringArray | None = None
+
+    def take(self, chunk: Sequences) -> Sequences:
+        """Put a chunk's steps on disk; what is left of it is small, and empty of steps."""
+        self.values.write(np.ascontiguousarray(chunk.values).data)
+        self.labels.write(np.ascontiguousarray(chunk.labels).data)
+        if chunk.tokens is not None:
+            self.tokens.write(self._joined(chunk.dictionary)[chunk.tokens].data)
+        return replace(
+            chunk,
+            values=chunk.values[:0].copy(),
+            labels=chunk.labels[:0].copy(),
+            tokens=None if chunk.tokens is None else chunk.tokens[:0].copy(),
+            dictionary=None,
+        )
+
+    def _joined(self, dictionary: pa.StringArray) -> npt.NDArray[np.int32]:
+        """Join a chunk's dictionary to those before it, and say where its places are now."""
+        known = dictionary.slice(0, 0) if self.dictionary is None else self.dictionary
+        self.dictionary, places = joined(known, dictionary)
+        return places
+
+
+def joined(
+    known: pa.StringArray, others: pa.StringArray
+) -> tuple[pa.StringArray, npt.NDArray[np.int32]]:
+    """Put behind known names those of others that are new.
+
+    Returns:
+        All names, and the place of each of the others among them, (others,) int32.
+    """
+    places = pc.index_in(others, known)
+    new = places.is_null()
+    found = pc.fill_null(places, 0).to_numpy().copy()
+    added = new.to_numpy(zero_copy_only=False)
+    found[added] = len(known) + np.arange(added.sum())
+    return pa.concat_arrays([known, others.filter(new)]), found
+
+
+def _mapped(file: IO[bytes]) -> mmap.mmap | None:
+    """Map a file into memory; an empty one cannot be."""
+    if not file.seek(0, os.SEEK_END):
+        return None
+    file.flush()
+    return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def _buffer(mapped: mmap.mmap | None) -> pa.Buffer:
+    return pa.py_buffer(b"" if mapped is None else mapped)
+
+
+def _release(mapped: mmap.mmap) -> None:
+    if hasattr(mapped, "madvise"):  # not on Windows
+        mapped.madvise(mmap.MADV_DONTNEED)
+
+
+class _Sink:
+    """A file for pyarrow to write to, which lets go of what it has copied from mapped files."""
+
+    closed = False
+
+    def __init__(self, file: IO[bytes], mapped: list[mmap.mmap]) -> None:
+        self.file, self.mapped = file, mapped
+
+    def write(self, data: bytes | pa.Buffer) -> int:
+        view = memoryview(data)
+        for start in range(0, len(view), COPY_BYTES):
+            self.file.write(view[start : start + COPY_BYTES])
+            for mapped in self.mapped:
+                _release(mapped)
+        return len(view)
+
+    def tell(self) -> int:
+        return self.file.tell()
+
+    def flush(self) -> None:
+        self.file.flush()
+
+    def close(self) -> None:
+        """Leave closing to the one who opened the file."""
+
+
+def _record_batch(
+    heads: list[Sequences],
+    dictionary: pa.StringArray | None,
+    values: pa.Buffer,
+    tokens: pa.Buffer,
+    labels: pa.Buffer,
+) -> pa.RecordBatch:
+    lengths = np.concatenate([head.lengths for head in heads])
+    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int64())
+    steps, width = offsets[-1].as_py(), heads[0].values.shape[1]
+    flat = pa.Array.from_buffers(pa.float32(), steps * width, [None, values])
+    kind = pa.list_(flat.type, width)  # FixedSizeListArray.from_arrays refuses a width of 0
+    rows = pa.Array.from_buffers(kind, steps, [None], children=[flat])
+    classes = pa.Array.from_buffers(pa.int32(), labels.size // 4, [None, labels])
+    if heads[0].tagging:
+        classes = pa.LargeListArray.from_arrays(offsets, classes)
+    columns = {
+        "sequence": pa.concat_arrays([head.ids for head in heads]),
+        "group": pa.concat_arrays([head.groups for head in heads]),
+        "values": pa.LargeListArray.from_arrays(offsets, rows),
+        "label": classes,
+    }
+    if dictionary is not None:
+        places = pa.Array.from_buffers(pa.int32(), steps, [None, tokens])
+        # `safe` would read all places, and keep their pages in memory.
+        spelled = pa.DictionaryArray.from_arrays(places, dictionary, safe=False)
+        columns["token"] = pa.LargeListArray.from_arrays(offsets, spelled)
+    return pa.RecordBatch.from_pydict(columns)
+
+
+def read(path: str | Path) -> Sequences:
+    """Map an Arrow file of sequences into memory; the arrays are read-only views of the file.
+
+    Raises:
+        DataError: the file is missing or is not one that `write` has made.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            mapped = _mapped(file)
+        batch = pa.ipc.open_file(_buffer(mapped)).get_batch(0)
+        values, labels = batch["values"], batch["label"]
+        tagging = pa.types.is_large_list(labels.type)
+        tokens = batch["token"].values if "token" in batch.schema.names else None
+        return Sequences(
+            values=_step_values(values.values),
+            offsets=values.offsets.to_numpy(),
+            labels=(labels.values if tagging else labels).to_numpy(),
+            ids=batch["sequence"],
+            groups=batch["group"],
+            tagging=tagging,
+            tokens=None if tokens is None else tokens.indices.to_numpy(),
+            dictionary=None if tokens is None else tokens.dictionary,
+            mapped=mapped,
+        )
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; run `dvc repro` first") from None
+    except (AttributeError, KeyError, OSError, ValueError) as error:
+        raise DataError(f"{path}: expected a prepared split, found {error}") from None
+
+
+def _step_values(steps: pa.FixedSizeListArray) -> npt.NDArray[np.float32]:
+    return np.asarray(steps.flatten().to_numpy()).reshape(len(steps), steps.type.list_size)

@@ -1,0 +1,90 @@
+"""What can be had without a recurrent network: the lower rungs of the ladder of context.
+
+Both baselines learn from the training split and answer for another one, a class index a label.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.compute as pc
+
+from birnn.data.sequences import Sequences
+
+UNKNOWN = 0  # the place of a token of which train knows nothing
+TINY = np.finfo(np.float64).tiny  # the share of a class that train does not have
+MOST_STEPS = 100_000  # to learn from: more would take longer and change the third digit at most
+
+Answers = npt.NDArray[np.int64]
+
+
+def majority(train: Sequences, other: Sequences) -> Answers:
+    """Answer with the most frequent class of the training labels."""
+    return np.full(len(other.labels), np.bincount(train.labels).argmax())
+
+
+def context_free(train: Sequences, other: Sequences, *, classes: int, seed: int) -> Answers:
+    """Look at each step alone, without what comes before and after it.
+
+    Features are read by scikit-learn's logistic regression, tokens by how often each class goes
+    with them; where steps have both, these are taken as independent. For classification the steps
+    of a sequence vote with their log probabilities, so that their order counts for nothing.
+
+    Args:
+        train: to learn from; of more than `MOST_STEPS` steps a random choice.
+        other: to answer for.
+        classes: number of classes.
+        seed: of that choice.
+
+    Returns:
+        (labels,) class indices, one for each label of `other`.
+    """
+    labels = train.labels if train.tagging else np.repeat(train.labels, train.lengths)
+    parts = []
+    if train.values.shape[1]:
+        chosen = np.sort(np.random.default_rng(seed).permutation(len(labels))[:MOST_STEPS])
+        parts.append(_feature_votes(train.values[chosen], labels[chosen], other.values, classes))
+    if train.tokens is not None:
+        parts.append(_token_votes(train.tokens, labels, _tokens_of(other, train), classes))
+    votes = np.sum(parts, axis=0)
+    if len(parts) > 1:  # both know how frequent the classes are
+        votes -= np.log(np.bincount(labels, minlength=classes) / len(labels) + TINY)
+    if not other.tagging:
+        votes = np.add.reduceat(votes, other.offsets[:-1], axis=0)
+    return np.asarray(votes.argmax(axis=1))
+
+
+def _feature_votes(
+    values: npt.NDArray[Any], labels: npt.NDArray[Any], others: npt.NDArray[Any], classes: int
+) -> npt.NDArray[np.float64]:
+    """Log probability of each class at each step, (steps, classes)."""
+    from sklearn.linear_model import LogisticRegression  # takes a second to import
+
+    model = LogisticRegression(max_iter=1000).fit(values, labels)
+    votes = np.full((len(others), classes), -np.inf)
+    votes[:, model.classes_] = model.predict_log_proba(others)
+    return votes
+
+
+def _tokens_of(other: Sequences, train: Sequences) -> npt.NDArray[np.int64]:
+    """The tokens of another split as places in the dictionary of train."""
+    places = pc.fill_null(pc.index_in(other.dictionary, train.dictionary), UNKNOWN)
+    return np.asarray(places.to_numpy()[other.tokens])
+
+
+def _token_votes(
+    tokens: npt.NDArray[Any], labels: npt.NDArray[Any], others: npt.NDArray[Any], classes: int
+) -> npt.NDArray[np.float64]:
+    """Log share of each class among the occurrences of a token, (steps, classes).
+
+    Each token begins with one occurrence, spread over the classes as they are frequent, so that an
+    unknown token is answered with the most frequent class.
+    """
+    size = max(tokens.max(), others.max()) + 1
+    counts = np.zeros((size, classes)) + np.bincount(labels, minlength=classes) / len(labels)
+    np.add.at(counts, (tokens, labels), 1)
+    with np.errstate(divide="ignore"):  # a class that no training label has
+        logs = np.log(counts / counts.sum(axis=1, keepdims=True))
+    return np.asarray(logs[others])

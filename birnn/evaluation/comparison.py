@@ -1,0 +1,99 @@
+"""The ladder of context: the models on the test split, beside what can be had without them.
+
+Each rung is scored on the same test labels, with intervals from the same resamples of sequences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from birnn.data.sequences import Sequences
+from birnn.errors import DataError
+from birnn.evaluation import baselines, metrics, resampling
+from birnn.evaluation.resampling import Difference
+
+Classes = npt.NDArray[np.integer[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """How good one way to predict is.
+
+    Attributes:
+        name: what to call it.
+        metrics: by flat name, as `birnn.evaluation.metrics.metrics` gives them.
+        intervals: low and high end of those that have an interval.
+    """
+
+    name: str
+    metrics: Mapping[str, float]
+    intervals: Mapping[str, tuple[float, float]]
+
+
+def floor(
+    train: Sequences, test: Sequences, *, labels: Sequence[str], resamples: int, seed: int
+) -> list[Rung]:
+    """Score the baselines: the majority class of train, and a look at each step alone.
+
+    Args:
+        train: what the baselines learn from.
+        test: what they answer for.
+        labels: names of the classes.
+        resamples: how often sequences are drawn anew for the intervals.
+        seed: of these draws, and of what the second one learns from.
+    """
+    majority = baselines.majority(train, test)
+    alone = baselines.context_free(train, test, classes=len(labels), seed=seed)
+    answers = {f"always {labels[majority[0]]!r}": majority, "each step alone": alone}
+    what: dict[str, Any] = {"labels": labels, "offsets": test.label_offsets}
+    return [
+        Rung(
+            name,
+            metrics.metrics(test.labels, classes, None, **what),
+            resampling.intervals(test.labels, classes, **what, resamples=resamples, seed=seed),
+        )
+        for name, classes in answers.items()
+    ]
+
+
+def difference(
+    test: Sequences,
+    first: Classes,
+    second: Classes,
+    *,
+    labels: Sequence[str],
+    resamples: int,
+    seed: int,
+) -> dict[str, Difference]:
+    """Say what one model's predictions are worth over another's; see `birnn.evaluation.resampling.difference`."""
+    return resampling.difference(
+        test.labels,
+        first,
+        second,
+        labels=labels,
+        offsets=test.label_offsets,
+        resamples=resamples,
+        seed=seed,
+    )
+
+
+def predicted(path: str | Path, labels: Sequence[str]) -> Classes:
+    """Read the predicted classes back from a table that `evaluate` has written.
+
+    Raises:
+        DataError: the file is missing.
+    """
+    try:
+        column = pq.read_table(path, columns=["predicted"])["predicted"]
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; run `dvc repro` first") from None
+    return np.asarray(pc.index_in(column, pa.array(labels)).to_numpy())

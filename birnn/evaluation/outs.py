@@ -1,0 +1,336 @@
+"""From predictions on the test split to the files that a person, DVC and MLflow read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow.parquet as pq
+
+from birnn.data.encoding import Encoding
+from birnn.data.sequences import Sequences
+from birnn.evaluation import checks, metrics, resampling, trace
+from birnn.evaluation.checks import Check
+from birnn.files import atomic
+from birnn.model import history, prediction
+from birnn.model.history import Epoch
+from birnn.model.networks import SequenceModel
+
+METRICS, INTERVALS = "metrics.json", "intervals.json"
+CHECKS, OPERATING_POINTS = "checks.json", "operating_points.json"
+PREDICTIONS, ANSWERS = "predictions.parquet", "answers.json"
+CONFUSION, CONFUSION_COUNTS = "confusion.csv", "confusion_counts.csv"
+PER_CLASS, BY_LENGTH, BY_POSITION = "per_class.csv", "by_length.csv", "by_position.csv"
+PRECISION_RECALL, CALIBRATION = "precision_recall.csv", "calibration.csv"
+CONFUSIONS, TRACE = "confusions.json", "trace.json"
+
+POSITION_COLUMNS = ("counted_from", "first", "last", "rows", "accuracy")
+SINGLE_POSITIONS, WIDER_POSITIONS = 10, 10  # steps that are counted singly, then ever wider groups
+MOST_ANSWERS, ANSWERS_A_LINE = 1000, 25  # that are kept in git, to compare other results with
+MOST_CONFUSIONS, EXAMPLES, CONTEXT = 6, 2, 3  # pairs; examples of each; steps around a mistake
+
+Shares = npt.NDArray[np.float32]
+Classes = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """A split and what a model says of it.
+
+    Attributes:
+        split: the sequences, with their true labels.
+        encoding: names the classes.
+        thresholds: of the critical classes; see `birnn.model.prediction.decide`.
+        shares: (labels, classes) probabilities in the order of the split's labels.
+    """
+
+    split: Sequences
+    encoding: Encoding
+    thresholds: Mapping[str, float]
+    shares: Shares
+
+    @property
+    def classes(self) -> Classes:
+        """The predicted class of each label."""
+        return prediction.decide(self.shares, self.encoding, self.thresholds)
+
+
+def write(
+    folder: str | Path, test: Predicted, epochs: Sequence[Epoch], *, resamples: int, seed: int
+) -> dict[str, float]:
+    """Score predictions and write all of `evaluate` but the operating points and the trace.
+
+    Args:
+        folder: where to, such as `evaluation/bidirectional`.
+        test: the test split and what the model says of it.
+        epochs: how the model was trained.
+        resamples: how often sequences are drawn anew for the intervals.
+        seed: of these draws.
+
+    Returns:
+        The tree of `metrics.json`.
+    """
+    folder = Path(folder)
+    with atomic.replacing(folder / PREDICTIONS) as partial:
+        table = prediction.table(
+            test.split, test.encoding, test.thresholds, test.shares, labelled=True
+        )
+        pq.write_table(table, partial)
+    actual, predicted = test.split.labels, test.classes
+    what: dict[str, Any] = {"labels": test.encoding.labels, "offsets": test.split.label_offsets}
+    found = metrics.metrics(actual, predicted, test.shares, **what)
+    sure = resampling.intervals(actual, predicted, **what, resamples=resamples, seed=seed)
+    atomic.write_json(folder / METRICS, found)
+    atomic.write_json(folder / INTERVALS, {name: ends._asdict() for name, ends in sure.items()})
+    _write_tables(folder, test, predicted)
+    found_checks = [asdict(check) for check in check(test, predicted, sure, epochs)]
+    atomic.write_json(folder / CHECKS, found_checks)
+    return found
+
+
+def _write_tables(folder: Path, test: Predicted, predicted: Classes) -> None:
+    actual, labels = test.split.labels, test.encoding.labels
+    counts = metrics.confusion(actual, predicted, len(labels))
+    by_length = metrics.by_length(
+        actual,
+        predicted,
+        num_classes=len(labels),
+        offsets=test.split.label_offsets,
+        lengths=test.split.lengths,
+    )
+    _write_csv(pd.DataFrame(counts, index=labels, columns=labels), folder / CONFUSION, "actual")
+    _write_csv(_long(counts, labels), folder / CONFUSION_COUNTS)
+    _write_csv(metrics.per_class(counts, labels), folder / PER_CLASS)
+    atomic.write_json(folder / ANSWERS, answers(predicted))
+    _write_csv(by_length, folder / BY_LENGTH)
+    _write_csv(by_position(test.split, predicted), folder / BY_POSITION)
+    atomic.write_json(folder / CONFUSIONS, confusions(test, predicted, counts))
+    _write_csv(metrics.calibration(actual, test.shares), folder / CALIBRATION)
+    curves = metrics.precision_recall(actual, test.shares, labels=labels)
+    _write_csv(curves, folder / PRECISION_RECALL)
+
+
+def answers(predicted: Classes) -> dict[str, Any]:
+    """Give the tree of `answers.json`: evenly spread predictions, few enough to be kept in git.
+
+    Returns:
+        `labels`, how many were predicted, and `sample`, lines of the numbers of the classes.
+    """
+    rows = np.unique(np.linspace(0, len(predicted) - 1, MOST_ANSWERS).astype(np.int64))
+    lines = np.array_split(predicted[rows], -(-len(rows) // ANSWERS_A_LINE))
+    return {"labels": len(predicted), "sample": [" ".join(map(str, line)) for line in lines]}
+
+
+def by_position(test: Sequences, predicted: Classes) -> metrics.Table:
+    """Return how good the predictions are near the beginning and near the end of sequences.
+
+    Args:
+        test: the sequences, with a label for each step; others have no positions, and no rows.
+        predicted: (steps,) class indices.
+
+    Returns:
+        Columns counted_from (`beginning` or `end`), first and last (steps from there, from 1, both
+        inclusive; single steps near the end that is counted from, more and more of them further
+        away), rows and accuracy.
+    """
+    if not test.tagging:
+        return {name: np.array([]) for name in POSITION_COLUMNS}
+    past = np.arange(len(predicted)) - np.repeat(test.offsets[:-1], test.lengths)
+    left = np.repeat(test.lengths, test.lengths) - 1 - past
+    tables = [
+        _by_distance(distance, predicted == test.labels, end)
+        for end, distance in {"beginning": past, "end": left}.items()
+    ]
+    return {name: np.concatenate([table[name] for table in tables]) for name in POSITION_COLUMNS}
+
+
+def _by_distance(
+    distance: npt.NDArray[np.int64], right: npt.NDArray[np.bool_], counted_from: str
+) -> metrics.Table:
+    furthest = int(distance.max()) + 1
+    single = np.arange(1, min(SINGLE_POSITIONS, furthest) + 1)
+    wider = np.geomspace(len(single) + 1, furthest + 1, WIDER_POSITIONS + 1).astype(np.int64)
+    first = np.union1d(single, wider[:-1][wider[:-1] <= furthest])
+    bins = np.searchsorted(first, distance + 1, side="right") - 1
+    rows = np.bincount(bins)
+    return {
+        "counted_from": np.repeat(np.array([counted_from], dtype=object), len(first)),
+        "first": first,
+        "last": np.append(first[1:] - 1, furthest),
+        "rows": rows,
+        "accuracy": np.bincount(bins, right) / rows,
+    }
+
+
+def confusions(
+    test: Predicted, predicted: Classes, counts: npt.NDArray[np.int64]
+) -> list[dict[str, Any]]:
+    """Return the most frequent confusions, each with the mistakes that the model was surest of.
+
+    Args:
+        test: the test split and what the model says of it.
+        predicted: its `classes`.
+        counts: their confusion matrix.
+
+    Returns:
+        The tree of `confusions.json`: for each pair of classes `actual`, `predicted`, `count`,
+        `share` (of the rows of the actual class) and `examples`, each with `sequence`, `steps` (in
+        it), `step` (from 1; None where the label is the sequence's), `probability` (of the wrong
+        class) and `context` (the steps around it: `word`, `actual`, `predicted`).
+    """
+    labels = test.encoding.labels
+    wrong = counts - np.diag(np.diagonal(counts))
+    ranked = np.argsort(-wrong, axis=None, kind="stable")[:MOST_CONFUSIONS]
+    found = []
+    for actual, called in zip(*np.unravel_index(ranked, wrong.shape), strict=True):
+        if not wrong[actual, called]:
+            break
+        rows = np.flatnonzero((test.split.labels == actual) & (predicted == called))
+        surest = rows[np.argsort(-test.shares[rows, called], kind="stable")][:EXAMPLES]
+        found.append(
+            {
+                "actual": labels[actual],
+                "predicted": labels[called],
+                "count": len(rows),
+                "share": len(rows) / int(counts[actual].sum()),
+                "examples": [_example(test, predicted, int(row)) for row in surest],
+            }
+        )
+    return found
+
+
+def _example(test: Predicted, predicted: Classes, row: int) -> dict[str, Any]:
+    split, labels = test.split, test.encoding.labels
+    number = int(np.searchsorted(split.label_offsets, row, side="right")) - 1
+    start, end = split.label_offsets[number : number + 2].tolist()
+    around = np.arange(max(start, row - CONTEXT), min(end, row + CONTEXT + 1))
+    spelled = trace.words(split, around) if split.tagging else None
+    context = [
+        {
+            "step": step - start + 1,
+            "word": spelled[place] if spelled else None,
+            "actual": labels[split.labels[step]],
+            "predicted": labels[predicted[step]],
+        }
+        for place, step in enumerate(around.tolist())
+    ]
+    return {
+        "sequence": split.ids[number].as_py(),
+        "steps": int(split.lengths[number]),
+        "step": row - start + 1 if split.tagging else None,
+        "probability": float(test.shares[row, predicted[row]]),
+        "context": context if split.tagging else [],
+    }
+
+
+def write_trace(folder: str | Path, model: SequenceModel, test: Predicted) -> None:
+    """Write what goes through a model for one telling test sequence; see `birnn.trace`.
+
+    Args:
+        folder: where to, such as `evaluation/bidirectional`.
+        model: the network that made the predictions; it ends up on the CPU.
+        test: the test split and what the model says of it.
+    """
+    one = test.split.select(np.array([trace.telling(model, test.split)]))
+    found = trace.explain(model, test.encoding, test.thresholds, one, labelled=True)
+    atomic.write_json(Path(folder) / TRACE, asdict(found))
+
+
+def check(
+    test: Predicted,
+    predicted: Classes,
+    intervals: Mapping[str, tuple[float, float]],
+    epochs: Sequence[Epoch],
+) -> list[Check]:
+    """Look for the pitfalls that one model can fall into; see `birnn.evaluation.checks`.
+
+    Args:
+        test: the test split and what the model says of it.
+        predicted: its `classes`.
+        intervals: low and high end of the metrics.
+        epochs: how the model was trained.
+    """
+    actual, offsets, labels = test.split.labels, test.split.label_offsets, test.encoding.labels
+    table = metrics.per_class(metrics.confusion(actual, predicted, len(labels)), labels)
+    right = predicted == actual
+    present = checks.label_counts(actual, offsets, len(labels)).present
+    return [
+        checks.accuracy_paradox(
+            table["support"],
+            np.nan_to_num(table["recall"]),
+            accuracy=float(right.mean()),
+            intervals=intervals,
+            labels=labels,
+        ),
+        checks.overfitting(
+            np.array([epoch.train_loss for epoch in epochs]),
+            np.array([epoch.validation_loss for epoch in epochs]),
+            kept=list(epochs).index(history.kept(epochs)),
+        ),
+        checks.sequence_length(
+            np.add.reduceat(right.astype(np.int64), offsets[:-1]),
+            np.diff(offsets),
+            test.split.lengths,
+            metrics.length_buckets(test.split.lengths),
+        ),
+        checks.calibration(test.shares.max(axis=1), test.shares.argmax(axis=1) == actual, offsets),
+        checks.rare_classes(present, labels=labels),
+    ]
+
+
+def write_operating_points(
+    folder: str | Path, validation: Predicted, test: Predicted, wanted: Mapping[str, Any]
+) -> None:
+    """Write what the thresholds give, beside what the most probable class would give.
+
+    Args:
+        folder: where to, such as `evaluation/bidirectional`.
+        validation: what the thresholds were chosen on.
+        test: the test split.
+        wanted: what to reach, by the name of the critical class, as `params.yaml` says it.
+    """
+    rows = {
+        "validation": (validation, validation.classes),
+        "test": (test, test.classes),
+        "test_argmax": (test, test.shares.argmax(axis=1)),
+    }
+    points = {
+        label: {"threshold": threshold, "wanted": wanted.get(label)}
+        | {row: _figures(found, classes, label) for row, (found, classes) in rows.items()}
+        for label, threshold in test.thresholds.items()
+    }
+    atomic.write_json(Path(folder) / OPERATING_POINTS, points)
+
+
+def _figures(found: Predicted, classes: Classes, label: str) -> dict[str, float | None]:
+    """Precision and recall of one class; None where the split does not hold it."""
+    column = found.encoding.labels.index(label)
+    actual, called = found.split.labels == column, classes == column
+    right, support, calls = (int(rows.sum()) for rows in (actual & called, actual, called))
+    if not support:
+        return {"precision": None, "recall": None}
+    return {"precision": right / max(calls, 1), "recall": right / support}
+
+
+def _long(counts: npt.NDArray[np.int64], labels: list[str]) -> metrics.Table:
+    """A row for each pair of classes, as plots want it."""
+    size = len(labels)
+    return {
+        "actual": np.repeat(labels, size),
+        "predicted": np.tile(labels, size),
+        "count": counts.ravel(),
+    }
+
+
+def _write_csv(
+    table: pd.DataFrame | metrics.Table, path: Path, index_name: str | None = None
+) -> None:
+    text: Any = pd.DataFrame(table).to_csv(
+        index=index_name is not None, index_label=index_name, lineterminator="\n"
+    )
+    atomic.write_text(path, text)

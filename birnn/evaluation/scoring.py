@@ -1,0 +1,253 @@
+"""Anybody's predictions, in a table beside the true labels, scored as `evaluate` scores its own.
+
+scored = read("predictions.csv")
+scored.metrics()                                   # flat, as in metrics.json
+for table in tables(scored, resamples=1000, seed=1): Console().print(table)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyarrow import csv
+from rich.markup import escape
+from rich.table import Table
+
+from birnn.errors import DataError
+from birnn.evaluation import metrics, resampling
+from birnn.files.table_checks import text_column
+from birnn.files.tables import natural_order, sequence_starts
+
+SUFFIXES = {".csv": ",", ".tsv": "\t", ".parquet": ""}
+PREFIX = "probability_"
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Predictions and what is true.
+
+    Attributes:
+        where: what to call them in messages.
+        labels: names of the C classes: all that occur or have a probability, in natural order.
+        actual: (N,) positions in `labels`.
+        predicted: (N,) positions in `labels`.
+        probabilities: (N, C), or None.
+        offsets: (S + 1,) the rows at which each sequence begins and ends.
+    """
+
+    where: str
+    labels: list[str]
+    actual: npt.NDArray[np.int64]
+    predicted: npt.NDArray[np.int64]
+    probabilities: npt.NDArray[np.float64] | None
+    offsets: npt.NDArray[np.int64]
+
+    def metrics(self) -> dict[str, float]:
+        """Give every metric; see `birnn.evaluation.metrics.metrics`.
+
+        Raises:
+            DataError: a row of probabilities is not a distribution.
+        """
+        try:
+            return metrics.metrics(
+                self.actual,
+                self.predicted,
+                self.probabilities,
+                labels=self.labels,
+                offsets=self.offsets,
+            )
+        except DataError as error:
+            raise DataError(f"{self.where}: {error}") from None
+
+
+def read(path: str | Path) -> Scored:
+    """Read a table with `sequence`, `actual` or `label`, `predicted`, and `probability_LABEL`.
+
+    Other columns are ignored. A class without a `probability_LABEL` has probability 0 where other
+    classes have one.
+
+    Raises:
+        DataError: the file is missing or is not what its name says, a column or a value is missing,
+            or the rows of a sequence are not together.
+    """
+    path = Path(path)
+    if path.suffix not in SUFFIXES:
+        raise DataError(f"{path}: expected a name that ends in {', '.join(SUFFIXES)}")
+    try:
+        table = _parquet(path) if path.suffix == ".parquet" else _text(path)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        message = " ".join(str(error).split())
+        raise DataError(f"{path}: expected {path.suffix[1:]}, found: {message}") from None
+    return _scored(table, str(path))
+
+
+def _parquet(path: Path) -> pa.Table:
+    with pq.ParquetFile(path) as file:
+        return file.read(_wanted(file.schema_arrow.names, str(path)))
+
+
+def _text(path: Path) -> pa.Table:
+    parse = csv.ParseOptions(delimiter=SUFFIXES[path.suffix], newlines_in_values=True)
+    with csv.open_csv(path, parse_options=parse) as reader:
+        names = _wanted(reader.schema.names, str(path))
+    types = {name: pa.float64() if name.startswith(PREFIX) else pa.string() for name in names}
+    convert = csv.ConvertOptions(
+        column_types=types, include_columns=names, strings_can_be_null=False
+    )
+    return csv.read_csv(path, parse_options=parse, convert_options=convert)
+
+
+def _wanted(names: list[str], where: str) -> list[str]:
+    """The columns to read: the sequence, what is true, what is predicted, and probabilities."""
+    found = "found " + ", ".join(names)
+    actual = "actual" if "actual" in names else "label"
+    for name in ("sequence", actual, "predicted"):
+        if name not in names:
+            either = "`actual` or `label`" if name == "label" else f"`{name}`"
+            raise DataError(f"{where}: expected a column {either}, {found}")
+    wanted = ["sequence", actual, "predicted"]
+    wanted += [name for name in names if name.startswith(PREFIX)]
+    for name in wanted:
+        if names.count(name) > 1:
+            raise DataError(f"{where}: expected each column once, found `{name}` twice")
+    return wanted
+
+
+def _scored(table: pa.Table, where: str) -> Scored:
+    if not table.num_rows:
+        raise DataError(f"{where}: expected rows, found none")
+    columns = {name: table[name].combine_chunks() for name in table.schema.names}
+    named = {name: column for name, column in columns.items() if not name.startswith(PREFIX)}
+    ids, actual, predicted = (
+        text_column(column, f"column `{name}`", where, 0) for name, column in named.items()
+    )
+    given = {name.removeprefix(PREFIX): columns[name] for name in columns.keys() - named.keys()}
+    occurring = {*actual.unique().to_pylist(), *predicted.unique().to_pylist()}
+    labels = natural_order(occurring | given.keys())
+    return Scored(
+        where=where,
+        labels=labels,
+        actual=_indices(actual, labels),
+        predicted=_indices(predicted, labels),
+        probabilities=_probabilities(given, labels, where) if given else None,
+        offsets=_offsets(ids, where),
+    )
+
+
+def _indices(column: pa.Array, labels: list[str]) -> npt.NDArray[np.int64]:
+    return np.asarray(pc.index_in(column, pa.array(labels, pa.string())).to_numpy(), dtype=np.int64)
+
+
+def _probabilities(
+    given: Mapping[str, pa.Array], labels: list[str], where: str
+) -> npt.NDArray[np.float64]:
+    found = np.zeros((len(next(iter(given.values()))), len(labels)))
+    for label, column in given.items():
+        if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
+            raise DataError(
+                f"{where}, column `{PREFIX}{label}`: expected numbers, found {column.type}"
+            )
+        numbers = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+        found[:, labels.index(label)] = numbers
+    return found
+
+
+def _offsets(ids: pa.Array, where: str) -> npt.NDArray[np.int64]:
+    starts = sequence_starts(ids)
+    heads = ids.take(pa.array(starts))
+    if len(heads.unique()) < len(heads):
+        first = dict(zip(reversed(heads.to_pylist()), reversed(range(len(heads))), strict=True))
+        again = next(i for i, name in enumerate(heads.to_pylist()) if first[name] < i)
+        raise DataError(
+            f"{where}, row {starts[again] + 1}: sequence {heads[again].as_py()!r} goes on after "
+            "another one began; keep its rows together"
+        )
+    return np.append(starts, len(ids))
+
+
+def tables(scored: Scored, *, resamples: int, seed: int) -> Iterator[Table]:
+    """Draw the metrics with 95 % intervals, each class, and each bucket of lengths.
+
+    Args:
+        scored: what to score.
+        resamples: how often sequences are drawn anew for the intervals.
+        seed: of these draws.
+    """
+    found = scored.metrics()
+    sure = resampling.intervals(
+        scored.actual,
+        scored.predicted,
+        labels=scored.labels,
+        offsets=scored.offsets,
+        resamples=resamples,
+        seed=seed,
+    )
+    yield _headlines(scored, found, sure)
+    yield _by_class(scored, found, sure)
+    yield _by_length(scored)
+
+
+def _headlines(
+    scored: Scored, found: Mapping[str, float], sure: Mapping[str, resampling.Interval]
+) -> Table:
+    sequences, rows = len(scored.offsets) - 1, len(scored.actual)
+    table = _table(f"{rows} rows of {sequences} sequences", "metric", "value", "95 % interval")
+    of_class = {
+        f"{figure}_{label}"
+        for figure in ("precision", "recall", "f1", "support")
+        for label in scored.labels
+    }
+    for name in (name for name in found if name not in of_class):
+        table.add_row(name, f"{found[name]:.4f}", _ends(sure.get(name)))
+    return table
+
+
+def _by_class(
+    scored: Scored, found: Mapping[str, float], sure: Mapping[str, resampling.Interval]
+) -> Table:
+    table = _table("by class", "class", "precision", "recall", "f1", "support")
+    for label in scored.labels:
+        names = [f"{figure}_{label}" for figure in ("precision", "recall", "f1")]
+        shown = [
+            f"{found[name]:.4f} {_ends(sure.get(name))}" if name in found else "" for name in names
+        ]
+        table.add_row(escape(label), *shown, f"{found[f'support_{label}']:.0f}")
+    return table
+
+
+def _by_length(scored: Scored) -> Table:
+    found: dict[str, Any] = metrics.by_length(
+        scored.actual,
+        scored.predicted,
+        num_classes=len(scored.labels),
+        offsets=scored.offsets,
+        lengths=np.diff(scored.offsets),
+    )
+    table = _table("by length", "rows", "sequences", "accuracy", "f1_macro", "f1_weighted")
+    for row in zip(*found.values(), strict=True):
+        shortest, longest, sequences, _, *figures = row
+        span = str(shortest) if shortest == longest else f"{shortest} to {longest}"
+        table.add_row(span, str(sequences), *(f"{figure:.4f}" for figure in figures))
+    return table
+
+
+def _table(title: str, first: str, *others: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    table.add_column(first)
+    for name in others:
+        table.add_column(name, justify="right")
+    return table
+
+
+def _ends(interval: resampling.Interval | None) -> str:
+    return "" if interval is None else f"({interval.low:.4f} to {interval.high:.4f})"

@@ -1,0 +1,86 @@
+"""How good a set of predictions is, and how sure one can be of it.
+
+Everything here is a function of arrays. A row is a step (tagging) or a sequence (classification).
+The arguments that the functions share:
+
+    actual, predicted   (N,) integers, positions in `labels`
+    probabilities       (N, C) floats, a distribution a row, columns in the order of `labels`
+    labels              the names of all C classes, those absent from the rows included
+    offsets             (S + 1,) integers: sequence i is the rows offsets[i] to offsets[i + 1],
+                        at least one; `arange(N + 1)` for classification
+
+Undefined figures are what scikit-learn makes of them with `zero_division=0`: zero for a class that
+occurs among the actual or the predicted rows only, no figure and no part in an average for one
+that occurs in neither. No metric is ever NaN, and nothing here warns.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from birnn.evaluation.metrics import Counts, Ints
+
+
+class Notation(NamedTuple):
+    """What the labels say of spans, an entry a label."""
+
+    kind: NDArray[np.int64]  # what kind of span it is in, -1 for O
+    opens: NDArray[np.bool_]  # B or S: begins a span whatever came before
+    closes: NDArray[np.bool_]  # E or S: ends a span whatever comes next
+
+
+def span_notation(labels: Sequence[str]) -> Notation | None:
+    """Read BIO, IOBES or IOB1 labels: O, and B, I, E or S with or without -KIND; else None."""
+    if not all(re.fullmatch(r"O|[BIES](-.+)?", label) for label in labels):
+        return None
+    tags = [label.partition("-")[::2] for label in labels]
+    if not (any(kind for _, kind in tags) or {"B", "I", "O"} <= set(labels)):
+        return None
+    kinds = sorted({kind for _, kind in tags})
+    return Notation(
+        kind=np.array([kinds.index(kind) if prefix != "O" else -1 for prefix, kind in tags]),
+        opens=np.array([prefix in {"B", "S"} for prefix, _ in tags]),
+        closes=np.array([prefix in {"E", "S"} for prefix, _ in tags]),
+    )
+
+
+def _spans(tags: Ints, offsets: Ints, notation: Notation) -> tuple[Ints, Ints]:
+    """Return the first row of each span, and a number that only the same span has.
+
+    The rules are those of conlleval (Tjong Kim Sang and Buchholz 2000), with E and S as its
+    ports read them: a tag other than O goes on with the span before it in the same sequence if
+    that is of its kind, unless it is a B or S or comes after an E or S.
+    """
+    kind = notation.kind[tags]
+    goes_on = np.zeros(len(tags), dtype=bool)
+    goes_on[1:] = (kind[1:] >= 0) & (kind[1:] == kind[:-1])
+    goes_on[1:] &= ~notation.opens[tags[1:]] & ~notation.closes[tags[:-1]]
+    goes_on[offsets[:-1]] = False
+    first = np.flatnonzero((kind >= 0) & ~goes_on)
+    last = np.flatnonzero((kind >= 0) & ~np.append(goes_on[1:], False))
+    num_kinds = len(notation.kind)
+    return first, (first * len(tags) + last) * num_kinds + kind[first]
+
+
+def span_tallies(
+    actual: Ints, predicted: Ints, labels: Sequence[str], offsets: Ints
+) -> tuple[Counts, Counts, Counts] | None:
+    """Return right, actual and predicted spans of each sequence, (S,) each; None without spans.
+
+    A span is right where one with the same first row, last row and kind is predicted.
+    """
+    notation = span_notation(labels)
+    if notation is None:
+        return None
+    first, spans = _spans(actual, offsets, notation)
+    first_predicted, spans_predicted = _spans(predicted, offsets, notation)
+    right = first[np.isin(spans, spans_predicted, assume_unique=True)]
+
+    def tally(rows: Ints) -> Counts:
+        sequence = np.searchsorted(offsets, rows, side="right") - 1
+        return np.bincount(sequence, minlength=len(offsets) - 1)
+
+    return tally(right), tally(first), tally(first_predicted)

@@ -1,0 +1,56 @@
+"""Files that are either whole or absent, and the hashes that name their content."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from birnn.errors import DataError
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Give a temporary name beside `path`; what is written there takes its place at the end.
+
+    Parent folders are made. If the block raises, `path` is as it was and nothing is left over.
+    The bytes reach the disk before the rename, so a power cut cannot leave an empty file either.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+        with partial.open("rb+") as file:
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write UTF-8 text with Unix line ends, whole or not at all."""
+    with replacing(path) as partial:
+        partial.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: str | Path, tree: Any) -> None:
+    """Write JSON that a person can read and a diff can show; NaN and infinity are refused."""
+    write_text(path, json.dumps(tree, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: str | Path) -> Any:
+    """Read a JSON file that a stage has written.
+
+    Raises:
+        DataError: it is missing or broken.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; run `dvc repro` first") from None
+    except ValueError as error:
+        raise DataError(f"{path}: expected JSON, found {error}; run `dvc repro` again") from None

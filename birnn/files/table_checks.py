@@ -1,0 +1,330 @@
+"""The sequence table: the tidy form in which sequences come in and predictions go out.
+
+One row a step, the rows of a sequence together and in order. Columns: `sequence` (id); numeric
+features or one `token`; `label`; optionally `group` (never divided between splits) and `split`.
+
+    batches = checked(source, task="tagging", where="speech.csv")    # Arrow record batches
+    write(batches, "data/raw/sequences.parquet")
+    for table, offsets in chunks("data/raw/sequences.parquet"): ...   # whole sequences
+
+Everything streams: what is held is a chunk of rows and the ids that were seen.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from birnn.errors import DataError
+from birnn.files import hashing
+from birnn.files.hashing import Seen
+from birnn.files.tables import SPLITS, TEXT_COLUMNS, Mask, Rows, changes, feature_names
+
+ROW_NUMBERS = re.compile(r"__index_level_\d+__")
+MOST_STEPS = 2**31
+EXACT = 2**24  # up to which float32 holds each whole number
+MOST_ROUNDED = 0.01  # of its span in a batch, by which a feature may change as it becomes float32
+FILE, UNIT = b"birnn.file", b"birnn.unit"
+"""Where a batch's schema metadata may name the file that its rows come from, and what they are."""
+
+
+def checked(
+    batches: Iterable[pa.RecordBatch],
+    *,
+    task: str,
+    where: str,
+    labelled: bool = True,
+    max_steps: int | None = None,
+) -> Iterator[pa.RecordBatch]:
+    """Bring record batches to the table's types and refuse what cannot be trained on.
+
+    Text columns become strings, features float32; the columns are in the order of the first batch.
+
+    Args:
+        batches: consecutive rows, of one file or several; see `from_file`.
+        task: `tagging`, or `classification`, where all rows of a sequence carry one label.
+        where: what to call the source in messages, where its batches name no file.
+        labelled: whether a `label` column must be there.
+        max_steps: how many steps a sequence may have.
+
+    Raises:
+        DataError: a column is missing or of a wrong type; a value is missing, NaN or infinite;
+            sequences are interleaved; a label, group or split changes within a sequence; a group
+            is in two splits; a sequence or the table is too long; there are no rows.
+    """
+    place, order = _Place(where), _Order(task, max_steps)
+    names: list[str] = []
+    for batch in batches:
+        place.enter(batch)
+        check_columns(batch.schema, place.where, labelled=labelled)
+        if batch.num_rows == 0:
+            continue
+        typed = _typed(batch, place)
+        names = names or typed.schema.names
+        if _unlike(typed, names, place):
+            typed = typed.select(names)
+        order.check(typed, place)
+        place.leave(typed)
+        yield typed
+    if not names:
+        raise DataError(f"{where}: expected rows, found none")
+
+
+class _Place:
+    """Where a batch lies: its file, and how many rows of the file come before it."""
+
+    def __init__(self, where: str) -> None:
+        self.where, self.unit, self.rows, self.total = where, "row", 0, 0
+
+    def enter(self, batch: pa.RecordBatch) -> None:
+        """Take up the batch's file, if it names one."""
+        noted = batch.schema.metadata or {}
+        where = noted.get(FILE, self.where.encode()).decode()
+        self.unit = noted.get(UNIT, self.unit.encode()).decode()
+        if where != self.where:
+            self.where, self.rows = where, 0
+
+    def leave(self, batch: pa.RecordBatch) -> None:
+        """Go on to what follows a batch."""
+        self.rows += batch.num_rows
+        self.total += batch.num_rows
+        if self.total > MOST_STEPS:
+            raise DataError(f"{self.where}: expected up to {MOST_STEPS} steps in all, found more")
+
+    def row(self, row: int | np.integer[Any]) -> str:
+        """Name a row of the batch."""
+        return f"{self.where}, {self.unit} {self.rows + int(row) + 1}"
+
+
+def _unlike(batch: pa.RecordBatch, names: list[str], place: _Place) -> bool:
+    """Whether columns must be brought into order; every file of a table has the same."""
+    found = batch.schema.names
+    for name in sorted(set(found) ^ set(names)):
+        expected = "a" if name in names else "no"
+        raise DataError(
+            f"{place.where}: expected {expected} column `{name}`, as in the first file, "
+            f"found {', '.join(found)}"
+        )
+    return bool(found != names)
+
+
+def from_file(batch: pa.RecordBatch, path: str | Path, unit: str = "row") -> pa.RecordBatch:
+    """Note for messages where rows come from, unless that is known already.
+
+    Args:
+        batch: the rows.
+        path: their file.
+        unit: what to call them: `row` where they are the file's own, `step` where it has none.
+    """
+    if FILE in (batch.schema.metadata or {}):
+        return batch
+    return batch.replace_schema_metadata({FILE: str(path), UNIT: unit})
+
+
+def check_columns(schema: pa.Schema, where: str, *, labelled: bool = True) -> None:
+    """Refuse a table whose columns are not those of a sequence table.
+
+    Raises:
+        DataError: names the column that is missing, doubled, or one too many.
+    """
+    names = schema.names
+    check_doubled(names, where)
+    for name in names:
+        if set(name) & {"\n", "\r"}:
+            raise DataError(f"{where}: expected names of columns in one line, found {name!r}")
+        if not name or ROW_NUMBERS.fullmatch(name):
+            raise DataError(
+                f"{where}: expected a name for each column, found {name!r}; if these are the row "
+                "numbers of pandas, save with index=False"
+            )
+    found = "found " + ", ".join(names)
+    for name in ("sequence", "label") if labelled else ("sequence",):
+        if name not in names:
+            raise DataError(f"{where}: expected a column `{name}`, {found}")
+    if "token" not in names and not feature_names(schema):
+        raise DataError(f"{where}: expected `token` or at least one feature column, {found}")
+
+
+def check_doubled(names: Sequence[str], where: str) -> None:
+    """Refuse columns that have one name.
+
+    Raises:
+        DataError: names the first of them.
+    """
+    for name in names:
+        if names.count(name) > 1:
+            raise DataError(f"{where}: expected each column once, found `{name}` twice")
+
+
+def _typed(batch: pa.RecordBatch, place: _Place) -> pa.RecordBatch:
+    """The columns that the table has, in its order and types."""
+    text = [name for name in TEXT_COLUMNS if name in batch.schema.names]
+    columns = {
+        name: text_column(batch[name], f"column `{name}`", place.where, place.rows) for name in text
+    }
+    for name in feature_names(batch.schema):
+        columns[name] = _numbers(batch[name], f"column `{name}`", place)
+    return pa.RecordBatch.from_pydict(columns)
+
+
+def text_column(column: pa.Array, name: str, where: str, rows: int) -> pa.Array:
+    """Bring a column of names to strings, none of them missing.
+
+    Args:
+        column: strings, a dictionary of them, or whole numbers.
+        name: what to call it in messages.
+        where: what to call its table.
+        rows: how many rows of the table come before it.
+
+    Raises:
+        DataError: it is of another type, or a value is missing or empty.
+    """
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if pa.types.is_floating(kind) or pa.types.is_nested(kind):
+        raise DataError(f"{where}, {name}: expected text or whole numbers, found {kind}")
+    try:
+        column = column.cast(pa.string())
+        column.validate(full=True)
+    except pa.ArrowException as error:
+        raise DataError(
+            f"{where}, {name}, after row {rows}: expected UTF-8 text, found: {error}"
+        ) from None
+    missing = pc.fill_null(pc.equal(column, ""), fill_value=True).to_numpy(zero_copy_only=False)
+    if missing.any():
+        raise DataError(f"{where}, row {rows + int(missing.argmax()) + 1}, {name}: value missing")
+    return column
+
+
+def _numbers(column: pa.Array, name: str, place: _Place) -> pa.Array:
+    where = place.where
+    kind = column.type
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
+        raise DataError(f"{where}, {name}: expected numbers, found {kind}; drop or encode it")
+    stored = column.cast(pa.float32(), safe=False)
+    values = stored.to_numpy(zero_copy_only=False)
+    bad = ~np.isfinite(values)
+    if bad.any():
+        row = int(bad.argmax())
+        found = column[row].as_py()
+        shown = "nothing" if found is None else f"{found}"
+        if found is not None and math.isfinite(found):
+            shown += ", too large for float32"
+        raise DataError(
+            f"{place.row(row)}, {name}: expected a finite number, found {shown}; fill it in or "
+            "drop the sequence"
+        )
+    if np.abs(values).max() > EXACT:
+        _check_rounding(
+            column.to_numpy(zero_copy_only=False).astype(np.float64), values, name, place
+        )
+    return stored
+
+
+def _check_rounding(
+    exact: npt.NDArray[np.float64], stored: npt.NDArray[np.float32], name: str, place: _Place
+) -> None:
+    """Refuse times and the like, whose digits that tell them apart float32 does not hold."""
+    error, span = np.abs(exact - stored), np.ptp(exact)
+    if span and error.max() > MOST_ROUNDED * span:
+        row = int(error.argmax())
+        raise DataError(
+            f"{place.row(row)}, {name}: expected numbers that float32 tells apart, found "
+            f"{exact[row]:.0f}, which it holds as {stored[row]:.0f}; subtract a constant, such as "
+            "the first one"
+        )
+
+
+class _Order:
+    """What can only be seen across rows: where sequences begin, and what must not change in one."""
+
+    def __init__(self, task: str, max_steps: int | None) -> None:
+        self.constant = ["group", "split"] + (["label"] if task == "classification" else [])
+        self.max_steps = max_steps
+        self.last: dict[str, str] = {}
+        self.steps = 0  # of the sequence that the last batch ended in
+        self.sequences, self.groups = Seen(), Seen()
+
+    def check(self, batch: pa.RecordBatch, place: _Place) -> None:
+        """Look at one more batch."""
+        begins = changes(batch["sequence"])
+        begins[0] = self.last.get("sequence") != batch["sequence"][0].as_py()
+        starts = np.flatnonzero(begins)
+        for name in self.constant:
+            if name in batch.schema.names:
+                self._check_constant(batch, name, begins, place)
+        self._check_interleaved(batch["sequence"].take(starts), starts, place)
+        self._check_splits(batch, starts, place)
+        self._check_lengths(batch, starts, place)
+        kept = {"sequence", *self.constant} & set(batch.schema.names)
+        self.last = {name: batch[name][-1].as_py() for name in kept}
+
+    def _check_constant(
+        self, batch: pa.RecordBatch, name: str, begins: Mask, place: _Place
+    ) -> None:
+        changed = changes(batch[name])
+        changed[0] = batch[name][0].as_py() != self.last.get(name)
+        changed &= ~begins
+        if changed.any():
+            row = int(changed.argmax())
+            expected = batch[name][row - 1].as_py() if row else self.last[name]
+            raise DataError(
+                f"{place.row(row)}, column `{name}`: expected {expected!r} on every row of "
+                f"sequence {batch['sequence'][row].as_py()!r}, found {batch[name][row].as_py()!r}"
+            )
+
+    def _check_interleaved(self, ids: pa.StringArray, starts: Rows, place: _Place) -> None:
+        again, _ = self.sequences.add(hashing.of_text(ids))
+        if again.any():
+            first = int(again.argmax())
+            raise DataError(
+                f"{place.row(starts[first])}: sequence {ids[first].as_py()!r} goes on after "
+                f"another one began; give each its own id and keep its {place.unit}s together"
+            )
+
+    def _check_splits(self, batch: pa.RecordBatch, starts: Rows, place: _Place) -> None:
+        if "split" not in batch.schema.names:
+            return
+        found = batch["split"].take(starts)
+        split = pc.index_in(found, pa.array(SPLITS))
+        if split.null_count:
+            row = pc.index(split.is_null(), value=True).as_py()
+            raise DataError(
+                f"{place.row(starts[row])}, column `split`: expected {', '.join(SPLITS)}, "
+                f"found {found[row].as_py()!r}"
+            )
+        if "group" in batch.schema.names:
+            self._check_groups(batch["group"].take(starts), split, starts, place)
+
+    def _check_groups(
+        self, groups: pa.StringArray, split: pa.Int32Array, starts: Rows, place: _Place
+    ) -> None:
+        codes = split.to_numpy().astype(np.uint32)
+        _, first = self.groups.add(hashing.of_text(groups), codes)
+        if (first != codes).any():
+            row = int((first != codes).argmax())
+            raise DataError(
+                f"{place.row(starts[row])}, column `split`: expected {SPLITS[first[row]]!r} as on "
+                f"the other rows of group {groups[row].as_py()!r}, found {SPLITS[codes[row]]!r}; "
+                "a group belongs to one split"
+            )
+
+    def _check_lengths(self, batch: pa.RecordBatch, starts: Rows, place: _Place) -> None:
+        """Count steps, and refuse the first sequence that has more than it may."""
+        edges = np.concatenate([[-self.steps], starts, [batch.num_rows]])
+        lengths = np.diff(edges)
+        self.steps = int(lengths[-1])
+        if self.max_steps is not None and (lengths > self.max_steps).any():
+            row = int(edges[(lengths > self.max_steps).argmax()]) + self.max_steps
+            raise DataError(
+                f"{place.row(row)}: expected up to {self.max_steps} steps (data.max_steps) in "
+                f"sequence {batch['sequence'][row].as_py()!r}, found more; "
+                "raise it, or set data.longer: cut"
+            )

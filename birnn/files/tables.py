@@ -1,0 +1,156 @@
+"""The sequence table: the tidy form in which sequences come in and predictions go out.
+
+One row a step, the rows of a sequence together and in order. Columns: `sequence` (id); numeric
+features or one `token`; `label`; optionally `group` (never divided between splits) and `split`.
+
+    batches = checked(source, task="tagging", where="speech.csv")    # Arrow record batches
+    write(batches, "data/raw/sequences.parquet")
+    for table, offsets in chunks("data/raw/sequences.parquet"): ...   # whole sequences
+
+Everything streams: what is held is a chunk of rows and the ids that were seen.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyarrow import csv
+
+from birnn.errors import DataError
+from birnn.files import atomic
+
+Rows = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+
+SPLITS = ("train", "validation", "test")
+TEXT_COLUMNS = ("sequence", "group", "split", "token", "label")
+CHUNK_ROWS = 1 << 17
+
+
+def feature_names(schema: pa.Schema) -> list[str]:
+    """The columns that hold numeric features, in the table's order."""
+    return [name for name in schema.names if name not in TEXT_COLUMNS]
+
+
+def changes(column: pa.Array) -> Mask:
+    """Where a value differs from the one in the row above; the first row counts as a change."""
+    changes = np.ones(len(column), dtype=bool)
+    changes[1:] = pc.not_equal(column[1:], column[:-1]).to_numpy(zero_copy_only=False)
+    return changes
+
+
+def sequence_starts(ids: pa.Array) -> Rows:
+    """The rows at which a new sequence begins."""
+    return np.flatnonzero(changes(ids))
+
+
+def write(batches: Iterable[pa.RecordBatch], path: Path) -> None:
+    """Stream record batches into a Parquet file."""
+    stream = iter(batches)
+    first = next(stream)
+    text = [name for name in first.schema.names if name in TEXT_COLUMNS]
+    with pq.ParquetWriter(path, first.schema, compression="zstd", use_dictionary=text) as writer:
+        writer.write_batch(first)
+        for batch in stream:
+            writer.write_batch(batch)
+
+
+def chunks(
+    path: str | Path, rows: int = CHUNK_ROWS
+) -> Iterator[tuple[pa.Table, npt.NDArray[np.int64]]]:
+    """Read a Parquet sequence table back, about `rows` rows at a time.
+
+    Yields:
+        A table of whole sequences, and their offsets in it, (sequences + 1,) int64.
+
+    Raises:
+        DataError: the file is missing or is not Parquet.
+    """
+    try:
+        with pq.ParquetFile(path, pre_buffer=False) as file:  # else it keeps what was read
+            yield from whole_sequences(file.iter_batches(batch_size=rows))
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; run `dvc repro` first") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"{path}: expected Parquet, found {error}; run `dvc repro`") from None
+
+
+def whole_sequences(
+    batches: Iterable[pa.RecordBatch],
+) -> Iterator[tuple[pa.Table, npt.NDArray[np.int64]]]:
+    """Cut a stream of rows between sequences, never within one; see `chunks`."""
+    held: list[pa.RecordBatch] = []
+    for batch in batches:
+        cut = _last_start(held, batch)
+        if cut is None:
+            held.append(batch)
+            continue
+        yield _chunk([*held, batch.slice(0, cut)])
+        held = [batch.slice(cut)]
+    if held:
+        yield _chunk(held)
+
+
+def _last_start(held: list[pa.RecordBatch], batch: pa.RecordBatch) -> int | None:
+    """The row at which the batch's last sequence begins; None if all was begun before it."""
+    start = int(sequence_starts(batch["sequence"])[-1])
+    if start == 0 and (not held or held[-1]["sequence"][-1].equals(batch["sequence"][0])):
+        return None
+    return start
+
+
+def _chunk(batches: list[pa.RecordBatch]) -> tuple[pa.Table, npt.NDArray[np.int64]]:
+    table = pa.Table.from_batches([batch for batch in batches if batch.num_rows]).combine_chunks()
+    starts = sequence_starts(table["sequence"].chunk(0))
+    return table, np.append(starts, table.num_rows)
+
+
+def value_counts(column: pa.ChunkedArray) -> dict[str, int]:
+    """How often each value occurs."""
+    counted = column.value_counts()
+    return dict(zip(counted.field(0).to_pylist(), counted.field(1).to_pylist(), strict=True))
+
+
+def natural_order(names: Iterable[str]) -> list[str]:
+    """Sort names as a person would: as numbers where all are numbers, else by the alphabet."""
+    ordered = sorted(names)
+    numbers = all(name.isdecimal() for name in ordered)
+    return sorted(ordered, key=_size) if numbers else ordered
+
+
+def _size(number: str) -> tuple[int, str]:
+    """What orders numbers as `int` does, which refuses more than 4300 digits."""
+    digits = number.lstrip("0")
+    return len(digits), digits
+
+
+def export(batches: Iterable[pa.Table], path: Path) -> None:
+    """Stream tables into a `.csv` or `.parquet` file, whole or not at all; `-` is standard output.
+
+    Raises:
+        DataError: the name ends in something else.
+    """
+    if str(path) == "-":
+        _write_csv(batches, sys.stdout.buffer)
+        return
+    if path.suffix not in (".csv", ".parquet"):
+        raise DataError(f"{path}: expected a name that ends in .csv or .parquet")
+    with atomic.replacing(path) as partial:
+        if path.suffix == ".parquet":
+            write((batch for table in batches for batch in table.to_batches()), partial)
+        else:
+            with partial.open("wb") as file:
+                _write_csv(batches, file)
+
+
+def _write_csv(batches: Iterable[pa.Table], file: IO[bytes]) -> None:
+    for number, table in enumerate(batches):
+        csv.write_csv(table, file, csv.WriteOptions(include_header=number == 0))

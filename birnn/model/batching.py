@@ -1,0 +1,275 @@
+"""Batches of sequences of about the same length, so that little of a batch is padding.
+
+    for batch in epoch(train, batch_size=32, seed=1, number=3): ...    # shuffled, for training
+    for batch in in_order(test, batch_size=32): ...                    # by length, for prediction
+
+A batch is gathered straight from the flat values, without a loop over its sequences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from birnn.data import buckets
+from birnn.data.sequences import Sequences, steps_of
+from birnn.model import spelling
+from birnn.model.distributed import ALONE, Group
+from birnn.model.losses import IGNORED
+from birnn.model.spelling import Spelling
+
+RELEASE_BYTES = 1 << 28  # read from a mapped file, after which its pages are let go
+PAGE_BYTES = 1 << 12  # the least that reading a sequence costs
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some sequences side by side.
+
+    Attributes:
+        values: (batch, steps, features) float32, zero in the padding.
+        lengths: (batch,) int64.
+        labels: (batch, steps) int64 for tagging, `IGNORED` in the padding; else (batch,) int64.
+        indices: (batch,) int64 numpy array; which sequences these are.
+        count: labels in the batch; where several processes share it, in all of its shares.
+        tokens: (batch, steps) int64, zero in the padding; None where steps have no tokens.
+        spelling: what they look like; None where nobody asked.
+    """
+
+    values: Tensor
+    lengths: Tensor
+    labels: Tensor
+    indices: npt.NDArray[np.int64]
+    count: int
+    tokens: Tensor | None = None
+    spelling: Spelling | None = None
+
+    @property
+    def inputs(self) -> tuple[Tensor, Tensor, Tensor | None, Spelling | None]:
+        """What a model reads, in the order in which it takes it."""
+        return self.values, self.lengths, self.tokens, self.spelling
+
+    def to(self, device: torch.device) -> Batch:
+        """Copy to a device without waiting for the copy to end."""
+        return replace(
+            self,
+            values=_moved(self.values, device),
+            lengths=_moved(self.lengths, device),
+            labels=_moved(self.labels, device),
+            tokens=None if self.tokens is None else _moved(self.tokens, device),
+            spelling=self.spelling and Spelling(*(_moved(part, device) for part in self.spelling)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Resident:
+    """A split that lies on a device, so that its batches are made there and none is copied.
+
+    Attributes:
+        host: the same split in memory; it tells lengths without asking the device.
+        values: as in `Sequences`, on the device.
+        labels: likewise.
+        offsets: likewise.
+        tokens: likewise.
+    """
+
+    host: Sequences
+    values: Tensor
+    labels: Tensor
+    offsets: Tensor
+    tokens: Tensor | None
+
+    def gather(self, indices: npt.NDArray[np.int64], *, spell: bool) -> Batch:
+        """Put some sequences side by side, as `gather` does, without waiting for the device."""
+        longest = int((self.host.offsets[indices + 1] - self.host.offsets[indices]).max())
+        chosen = _sent(torch.from_numpy(indices), self.values.device)
+        starts = self.offsets[chosen]
+        lengths = self.offsets[chosen + 1] - starts
+        steps = torch.arange(longest, device=chosen.device)
+        real = steps < lengths[:, None]
+        rows = torch.where(real, starts[:, None] + steps, 0)
+        tagging = self.host.tagging
+        labels = self.labels[rows].masked_fill(~real, IGNORED) if tagging else self.labels[chosen]
+        return Batch(
+            values=self.values[rows].masked_fill(~real[:, :, None], 0),
+            lengths=lengths,
+            labels=labels,
+            indices=indices,
+            count=_count(self.host, indices),
+            tokens=None if self.tokens is None else self.tokens[rows].masked_fill(~real, 0),
+            spelling=self._spell(indices) if spell and self.tokens is not None else None,
+        )
+
+    def _spell(self, indices: npt.NDArray[np.int64]) -> Spelling:
+        """What the host finds out about tokens goes to the device while that computes."""
+        assert self.host.tokens is not None
+        tokens = _padded(self.host.tokens, *_places(self.host, indices))
+        found = spelling.of(tokens, self.host.dictionary)
+        return Spelling(*(_sent(part, self.values.device) for part in found))
+
+
+def placed(sequences: Sequences, device: torch.device) -> Sequences | Resident:
+    """Put a split onto a GPU if it takes no more than half of its free memory."""
+    size = sequences.values.nbytes + 2 * sequences.labels.nbytes
+    size += 0 if sequences.tokens is None else 2 * sequences.tokens.nbytes
+    if device.type != "cuda" or size > torch.cuda.mem_get_info(device)[0] // 2:
+        return sequences
+    return resident(sequences, device)
+
+
+def resident(sequences: Sequences, device: torch.device) -> Resident:
+    """Copy a split to a device."""
+    places = partial(torch.tensor, dtype=torch.int64, device=device)
+    return Resident(
+        host=sequences,
+        values=torch.tensor(sequences.values, device=device),
+        labels=places(sequences.labels),
+        offsets=places(sequences.offsets),
+        tokens=None if sequences.tokens is None else places(sequences.tokens),
+    )
+
+
+def _moved(tensor: Tensor, device: torch.device) -> Tensor:
+    return tensor.to(device, non_blocking=True)
+
+
+def _sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """Copy to a device; only from pinned memory can a GPU fetch it while the host goes on."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+
+
+def epoch(
+    sequences: Sequences | Resident,
+    *,
+    batch_size: int,
+    batch_steps: int | None = None,
+    seed: int,
+    number: int,
+    spell: bool = False,
+    group: Group = ALONE,
+) -> Iterator[Batch]:
+    """Give every sequence once, in batches of about one length, in an order drawn for the epoch.
+
+    Args:
+        sequences: the split to train on.
+        batch_size: sequences in a batch at most.
+        batch_steps: steps in a batch at most, padding included; a longer sequence stands alone.
+        seed: of the whole training.
+        number: of the epoch; an epoch's batches do not depend on those before it.
+        spell: whether to say what the tokens look like.
+        group: the processes that divide each batch among them.
+    """
+    lengths = _host(sequences).lengths
+    batches = buckets.shuffled(
+        lengths, batch_size=batch_size, batch_steps=batch_steps, seed=seed, number=number
+    )
+    yield from _gathered(sequences, batches, spell, group)
+
+
+def in_order(
+    sequences: Sequences | Resident,
+    *,
+    batch_size: int,
+    batch_steps: int | None = None,
+    spell: bool = False,
+    group: Group = ALONE,
+) -> Iterator[Batch]:
+    """Give every sequence once, from the shortest to the longest."""
+    lengths = _host(sequences).lengths
+    order = np.argsort(lengths, kind="stable")
+    batches = buckets.cut(order, lengths, batch_size, batch_steps)
+    yield from _gathered(sequences, batches, spell, group)
+
+
+def _host(sequences: Sequences | Resident) -> Sequences:
+    return sequences.host if isinstance(sequences, Resident) else sequences
+
+
+def _gathered(
+    sequences: Sequences | Resident,
+    batches: Iterable[npt.NDArray[np.int64]],
+    spell: bool,
+    group: Group,
+) -> Iterator[Batch]:
+    """Gather one batch after the other, in bounded memory however large the mapped file is."""
+    held = 0
+    for indices in batches:
+        batch = _share(sequences, indices, spell, group)
+        yield batch
+        held += batch.values.nbytes + batch.labels.nbytes + len(indices) * PAGE_BYTES
+        if held > RELEASE_BYTES:
+            _host(sequences).release()
+            held = 0
+
+
+def _share(
+    sequences: Sequences | Resident, indices: npt.NDArray[np.int64], spell: bool, group: Group
+) -> Batch:
+    """Gather this process's part of a batch; without one, a sequence that counts for nothing."""
+    if group.size == 1:
+        return gather(sequences, indices, spell=spell)
+    count = _count(_host(sequences), indices)
+    own = indices[group.rank :: group.size]
+    if len(own):
+        return replace(gather(sequences, own, spell=spell), count=count)
+    batch = gather(sequences, indices[:1], spell=spell)
+    return replace(batch, labels=torch.full_like(batch.labels, IGNORED), count=count)
+
+
+def _count(sequences: Sequences, indices: npt.NDArray[np.int64]) -> int:
+    """The number of labels that some sequences have."""
+    if not sequences.tagging:
+        return len(indices)
+    return int((sequences.offsets[indices + 1] - sequences.offsets[indices]).sum())
+
+
+def gather(
+    sequences: Sequences | Resident, indices: npt.NDArray[np.int64], *, spell: bool = False
+) -> Batch:
+    """Put some sequences side by side, padded to the longest of them."""
+    if isinstance(sequences, Resident):
+        return sequences.gather(indices, spell=spell)
+    rows, real = _places(sequences, indices)
+    tokens = None if sequences.tokens is None else _padded(sequences.tokens, rows, real)
+    labels = sequences.labels
+    return Batch(
+        values=torch.from_numpy(_padded(sequences.values, rows, real)),
+        lengths=torch.from_numpy(sequences.offsets[indices + 1] - sequences.offsets[indices]),
+        labels=torch.from_numpy(
+            _padded(labels, rows, real, IGNORED)
+            if sequences.tagging
+            else labels[indices].astype(np.int64)
+        ),
+        indices=indices,
+        count=_count(sequences, indices),
+        tokens=None if tokens is None else torch.from_numpy(tokens),
+        spelling=None if tokens is None or not spell else spelling.of(tokens, sequences.dictionary),
+    )
+
+
+def _places(
+    sequences: Sequences, indices: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """Which steps some sequences have, and where in a batch, (batch, steps), they are put."""
+    lengths = sequences.offsets[indices + 1] - sequences.offsets[indices]
+    return steps_of(sequences.offsets, indices), np.arange(lengths.max()) < lengths[:, None]
+
+
+def _padded(
+    flat: npt.NDArray[Any],
+    rows: npt.NDArray[np.int64],
+    real: npt.NDArray[np.bool_],
+    padding: int = 0,
+) -> npt.NDArray[Any]:
+    """Put rows into their places; whole numbers become int64, as torch wants its indices."""
+    kind = np.int64 if flat.dtype.kind == "i" else flat.dtype
+    padded = np.full(real.shape + flat.shape[1:], padding, kind)
+    padded[real] = flat[rows]
+    return padded

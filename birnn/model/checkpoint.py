@@ -1,0 +1,67 @@
+"""What a killed training needs to go on as if nothing had happened, in one safetensors file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as parse
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from birnn.files import atomic
+from birnn.model import history
+from birnn.model.adam import Adam
+from birnn.model.distributed import ALONE, Group
+from birnn.model.history import Epoch
+
+
+@dataclass(slots=True)
+class Progress:
+    """What training has reached: every epoch so far, and the weights of the best one."""
+
+    history: list[Epoch] = field(default_factory=list)
+    best: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch that is kept so far; 0 before there is one."""
+        return history.kept(self.history).epoch if self.history else 0
+
+
+def save(path: Path, model: nn.Module, optimizer: Adam, progress: Progress) -> None:
+    """Write the state after an epoch; the file is whole even if the process is killed meanwhile."""
+    tensors = {f"model/{name}": value for name, value in model.state_dict().items()}
+    tensors |= {f"best/{name}": value for name, value in progress.best.items()}
+    tensors |= {f"optimizer/{name}": value for name, value in optimizer.state_dict().items()}
+    epochs = json.dumps([asdict(epoch) for epoch in progress.history]).encode()
+    tensors["epochs"] = torch.frombuffer(bytearray(epochs), dtype=torch.uint8)
+    with atomic.replacing(path) as partial:
+        save_file({name: value.cpu().contiguous() for name, value in tensors.items()}, partial)
+
+
+def load(path: Path, model: nn.Module, optimizer: Adam, group: Group = ALONE) -> Progress:
+    """Put model and optimizer back into the state that was saved; start anew if there is none.
+
+    A file that a crash of the machine has damaged counts as none. Of several processes the leading
+    one reads the file for all.
+    """
+    try:
+        tensors = parse(group.share(path.read_bytes() if group.leads and path.exists() else b""))
+    except SafetensorError:
+        return Progress()
+    model.load_state_dict(_below(tensors, "model/"))
+    optimizer.load_state_dict(_below(tensors, "optimizer/"))
+    rows = json.loads(tensors["epochs"].numpy().tobytes())
+    return Progress([Epoch(**row) for row in rows], _below(tensors, "best/"))
+
+
+def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(prefix): value
+        for name, value in tensors.items()
+        if name.startswith(prefix)
+    }

@@ -1,0 +1,77 @@
+"""Which device computes, and how it is made to give the same result twice."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from birnn.errors import DeviceError
+from birnn.model import recurrent
+
+SUMS_WORTH_SHARING = 4096
+
+
+def choose(name: str) -> torch.device:
+    """Turn `auto`, `cuda`, `mps` or `cpu` into a device; `auto` takes a GPU where there is one.
+
+    Raises:
+        DeviceError: the device that was asked for is not there.
+    """
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        name = next((gpu for gpu, found in there.items() if found), "cpu")
+    if not there.get(name, name == "cpu"):
+        raise DeviceError(
+            f"train.device: expected a machine with {name}, found none here; use auto or cpu"
+        )
+    return torch.device(name)
+
+
+def precision(wanted: str, device: torch.device) -> str:
+    """Turn `auto`, `fp32` or `bf16` into one of the last two; `auto` takes bf16 where it is there.
+
+    Raises:
+        DeviceError: bf16 was asked for, and the device has none.
+    """
+    if wanted == "fp32":
+        return wanted
+    if _has_bf16(device):
+        return "bf16"
+    if wanted == "bf16":
+        raise DeviceError(
+            f"train.precision: expected a device with bf16, found {device.type} without; "
+            "use auto or fp32"
+        )
+    return "fp32"
+
+
+def _has_bf16(device: torch.device) -> bool:
+    if device.type == "cpu":
+        return recurrent.cpu_has_bf16()
+    return device.type == "cuda" and torch.cuda.is_bf16_supported()
+
+
+def make_deterministic(seed: int, device: torch.device) -> None:
+    """Seed torch, and on a GPU forbid operations whose result depends on the order of threads.
+
+    On a CPU the operations in use are deterministic, and asking for it would import torch's
+    compiler, which takes longer than a small training.
+    """
+    torch.manual_seed(seed)
+    if device.type != "cpu":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
+        torch.use_deterministic_algorithms(mode=True)
+
+
+def limit_threads(sums: int) -> None:
+    """Compute in one thread where a step is too small to be shared out.
+
+    Two threads gain nothing below some thousand sums a step, and where another process wants their
+    cores, each waits for the other by spinning: the default training then takes ten times as long.
+
+    Args:
+        sums: that one step of a batch takes, sequences x hidden units x gates.
+    """
+    if sums < SUMS_WORTH_SHARING:
+        torch.set_num_threads(1)

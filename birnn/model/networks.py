@@ -1,0 +1,217 @@
+"""The tagger and the classifier, and the two files that keep one: weights and description.
+
+model = SequenceModel(architecture)
+logits = model(*batch.inputs)    # (batch, steps, classes) or (batch, classes)
+save(model, encoding, {"fraud": 0.2}, "models/bidirectional")
+model, encoding, thresholds = load("models/bidirectional")
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from birnn.data.encoding import UNKNOWN
+from birnn.data.vectors import Vectors
+from birnn.model.recurrent import Cell, VariableLengthRNN
+from birnn.model.spelling import Spelling
+
+Head = Literal["last", "mean", "max", "all"]
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """Everything that fixes the shapes of a model.
+
+    Attributes:
+        task: `tagging` (a label for every step) or `classification` (one for the sequence).
+        cell: `RNN`, `GRU` or `LSTM`.
+        features: numbers of a step; 0 where there are none.
+        embedding_size: width of a token's embedding; 0 without tokens.
+        hidden_size: hidden units of one direction.
+        num_layers: recurrent layers.
+        dropout: share of units zeroed between layers and before the linear layer, in training.
+        bidirectional: whether a second direction reads each sequence from its end.
+        classes: number of classes.
+        tokens: rows of the embedding, of which the first is that of unknown tokens.
+        word_dropout: a token that training has n times is taken for unknown there with a chance of
+            word_dropout / (word_dropout + n) (Kiperwasser and Goldberg 2016, who take 0.25).
+        input_dropout: share of what the recurrent layers read that is zeroed, in training.
+        characters: the letters that are told apart, in the order of Unicode; empty where tokens
+            are not read letter by letter.
+        character_size: width of a letter's embedding.
+        character_hidden_size: hidden units of one direction of the network that reads them.
+        head: what a classifier looks at: the last states, the mean or the maximum of the states
+            over the steps, or all three side by side.
+    """
+
+    task: str
+    cell: Cell
+    features: int
+    embedding_size: int
+    hidden_size: int
+    num_layers: int
+    dropout: float
+    bidirectional: bool
+    classes: int
+    tokens: int = 0
+    word_dropout: float = 0.0
+    input_dropout: float = 0.0
+    characters: str = ""
+    character_size: int = 0
+    character_hidden_size: int = 0
+    head: Head = "last"
+
+    @property
+    def width(self) -> int:
+        """Numbers that the recurrent layers read at each step."""
+        letters = 2 * self.character_hidden_size if self.characters else 0
+        return self.features + self.embedding_size + letters
+
+
+def embedding(rows: int, width: int) -> nn.Embedding:
+    """Make an embedding whose rows have a length of about one (Ma and Hovy 2016).
+
+    torch's are as long as the root of their width. What a rare token is then taken for is decided
+    by chance, because the little that is learned about it counts for nothing beside that.
+    """
+    made = nn.Embedding(rows, width)
+    nn.init.normal_(made.weight, std=width**-0.5)
+    return made
+
+
+class Letters(nn.Module):
+    """A vector for each token by its letters: the last states of a GRU that reads both ways.
+
+    A GRU beside every cell, because on a CPU it computes no padding: one long address among the
+    words of a batch costs nothing, and reading English is 2.6 times as fast as with an LSTM.
+
+    Args:
+        alphabet: the letters that are told apart, in the order of Unicode.
+        size: width of a letter's embedding.
+        hidden_size: hidden units of one direction.
+    """
+
+    alphabet: Tensor
+
+    def __init__(self, alphabet: str, size: int, hidden_size: int) -> None:
+        super().__init__()
+        points = np.frombuffer(alphabet.encode("utf-32-le"), np.uint32).astype(np.int64)
+        self.register_buffer("alphabet", torch.from_numpy(points), persistent=False)
+        self.embedding = embedding(len(alphabet) + 1, size)
+        nn.init.zeros_(self.embedding.weight[0])  # of a letter that training has not: no news
+        self.rnn = VariableLengthRNN(size, hidden_size, cell="GRU")
+
+    def forward(self, spelling: Spelling) -> Tensor:
+        """Give a vector for each distinct token, (distinct, 2 x hidden)."""
+        place = torch.searchsorted(self.alphabet, spelling.letters)
+        place = place.clamp(max=len(self.alphabet) - 1)
+        known = self.alphabet[place] == spelling.letters
+        _, last = self.rnn(self.embedding((place + 1) * known), spelling.lengths)
+        return torch.cat(list(last), dim=1)
+
+
+class SequenceModel(nn.Module):
+    """A recurrent network with a linear layer on every step, or on a summary of all."""
+
+    dropped: Tensor
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.architecture = a = architecture
+        self.embedding = embedding(a.tokens, a.embedding_size) if a.tokens else None
+        self.register_buffer("dropped", torch.zeros(a.tokens), persistent=False)
+        self.letters = (
+            Letters(a.characters, a.character_size, a.character_hidden_size)
+            if a.characters
+            else None
+        )
+        self.input_dropout = nn.Dropout(a.input_dropout)
+        self.rnn = VariableLengthRNN(
+            a.width,
+            a.hidden_size,
+            cell=a.cell,
+            num_layers=a.num_layers,
+            dropout=a.dropout,
+            bidirectional=a.bidirectional,
+        )
+        self.dropout = nn.Dropout(a.dropout)
+        states = a.hidden_size * (1 + a.bidirectional)
+        self.linear = nn.Linear(states * (3 if a.head == "all" else 1), a.classes)
+
+    def expect(self, counts: npt.NDArray[np.int64]) -> None:
+        """Say how often training has each token: the rarer, the more often it is dropped.
+
+        So the unknown row learns from words such as those that it will stand for.
+        """
+        share = self.architecture.word_dropout
+        if share:
+            known = torch.from_numpy(counts[: self.architecture.tokens])
+            self.dropped = (share / (share + known)).to(self.dropped)
+
+    def start_from(self, vectors: Vectors) -> None:
+        """Put pretrained vectors into rows of the embedding."""
+        if self.embedding is not None and vectors.width:
+            with torch.no_grad():
+                self.embedding.weight[vectors.rows] = torch.from_numpy(vectors.values)
+
+    def forward(
+        self,
+        values: Tensor,
+        lengths: Tensor,
+        tokens: Tensor | None = None,
+        spelling: Spelling | None = None,
+    ) -> Tensor:
+        """Compute logits; see `birnn.model.batching.Batch.inputs`.
+
+        Args:
+            values: (batch, steps, features) float32.
+            lengths: (batch,) int64; what lies past them changes nothing.
+            tokens: (batch, steps) int64, for a model that embeds them.
+            spelling: what they look like, for a model that reads letters.
+
+        Returns:
+            (batch, steps, classes) for tagging, (batch, classes) for classification.
+        """
+        steps = self.input_dropout(self._inputs(values, tokens, spelling))
+        output, last = self.rnn(steps, lengths)
+        if self.architecture.task == "classification":
+            output = self._summary(output, last, lengths.to(output.device))
+        logits: Tensor = self.linear(self.dropout(output))
+        return logits
+
+    def _inputs(self, values: Tensor, tokens: Tensor | None, spelling: Spelling | None) -> Tensor:
+        """What is known of each step side by side, (batch, steps, width)."""
+        parts = [values] if self.architecture.features else []
+        if self.embedding is not None and tokens is not None:
+            parts.append(self.embedding(self._known(tokens)))
+        if self.letters is not None and spelling is not None:
+            parts.append(nn.functional.embedding(spelling.places, self.letters(spelling)))
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
+
+    def _known(self, tokens: Tensor) -> Tensor:
+        """Rows of the embedding; in training some, chosen at random, are taken for unknown."""
+        rows = tokens.masked_fill(tokens >= self.architecture.tokens, UNKNOWN)
+        if self.training and self.architecture.word_dropout:
+            drawn = torch.rand(rows.shape, device=rows.device)
+            rows = rows.masked_fill(drawn < self.dropped[rows], UNKNOWN)
+        return rows
+
+    def _summary(self, output: Tensor, last: Tensor, lengths: Tensor) -> Tensor:
+        """What the linear layer reads of a sequence, (batch, states) or three times as wide."""
+        head, directions = self.architecture.head, 1 + self.architecture.bidirectional
+        parts = []
+        if head in ("last", "all"):
+            parts.append(torch.cat(list(last[-directions:]), dim=1))
+        if head in ("mean", "all"):  # the output is zero in the padding
+            parts.append(output.sum(dim=1) / lengths[:, None])
+        if head in ("max", "all"):
+            padding = torch.arange(output.shape[1], device=output.device) >= lengths[:, None]
+            parts.append(output.masked_fill(padding[:, :, None], -math.inf).amax(dim=1))
+        return torch.cat(parts, dim=1)

@@ -1,0 +1,145 @@
+"""What a trained model says of sequences: probabilities, classes, and the table that people read.
+
+model, encoding, thresholds = load("models/bidirectional")
+for table in of_table(model, encoding, thresholds, batches, where="new.csv", device=cpu): ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+
+from birnn.data.encoding import Encoding
+from birnn.data.sequences import Sequences, steps_of
+from birnn.errors import DataError
+from birnn.files import table_checks, tables
+from birnn.model import batching, operating_points
+from birnn.model.losses import IGNORED
+from birnn.model.networks import SequenceModel
+
+BATCH_SIZE, BATCH_STEPS = 256, 1 << 16  # bounds on memory, whatever the lengths
+
+
+@torch.inference_mode()
+def probabilities(
+    model: SequenceModel, sequences: Sequences, *, device: torch.device
+) -> npt.NDArray[np.float32]:
+    """Compute the probability of each class for each label of the sequences.
+
+    Returns:
+        (labels, classes) float32 in the order of `sequences.labels`: a row a step for tagging, a
+        row a sequence for classification.
+    """
+    model.to(device).eval()
+    rows = sequences.label_offsets
+    found = np.empty((rows[-1], model.architecture.classes), dtype=np.float32)
+    spell = bool(model.architecture.characters)
+    for batch in batching.in_order(
+        sequences, batch_size=BATCH_SIZE, batch_steps=BATCH_STEPS, spell=spell
+    ):
+        moved = batch.to(device)
+        share = model(*moved.inputs).softmax(dim=-1)
+        real = share[moved.labels != IGNORED] if sequences.tagging else share
+        found[steps_of(rows, batch.indices)] = real.cpu().numpy()
+    return found
+
+
+def decide(
+    shares: npt.NDArray[Any], encoding: Encoding, thresholds: Mapping[str, float]
+) -> npt.NDArray[np.int64]:
+    """Choose a class for each label, (labels,) class indices.
+
+    Args:
+        shares: (labels, classes) from `probabilities`.
+        encoding: names the classes.
+        thresholds: from which probability on a critical class is called, by its name; see
+            `birnn.model.operating_points.decide`. Without any, the most probable class is chosen.
+    """
+    by_index = {encoding.labels.index(label): value for label, value in thresholds.items()}
+    return operating_points.decide(shares, by_index)
+
+
+def table(
+    sequences: Sequences,
+    encoding: Encoding,
+    thresholds: Mapping[str, float],
+    shares: npt.NDArray[Any],
+    *,
+    labelled: bool,
+) -> pa.Table:
+    """Put predictions into the sequence table's form, one row a label.
+
+    Args:
+        sequences: what was predicted.
+        encoding: names the classes.
+        thresholds: of the critical classes; see `decide`.
+        shares: (labels, classes) from `probabilities`.
+        labelled: whether to show the true labels too.
+
+    Returns:
+        Columns `sequence`, `label` where labelled, `predicted`, and `probability_LABEL` for each
+        class.
+    """
+    names = pa.array(encoding.labels)
+    repeats = np.repeat(np.arange(len(sequences)), np.diff(sequences.label_offsets))
+    columns = {"sequence": sequences.ids.take(pa.array(repeats))}
+    if labelled:
+        columns["label"] = names.take(pa.array(sequences.labels))
+    columns["predicted"] = names.take(pa.array(decide(shares, encoding, thresholds)))
+    for index, label in enumerate(encoding.labels):
+        columns[f"probability_{label}"] = pa.array(shares[:, index])
+    return pa.table(columns)
+
+
+def of_table(
+    model: SequenceModel,
+    encoding: Encoding,
+    thresholds: Mapping[str, float],
+    batches: Iterable[pa.RecordBatch],
+    *,
+    where: str,
+    device: torch.device,
+) -> Iterator[pa.Table]:
+    """Predict a sequence table as it streams by; columns that the model does not read are ignored.
+
+    Args:
+        model: a trained model.
+        encoding: the one that it was trained with.
+        thresholds: of its critical classes; see `decide`.
+        batches: consecutive rows of the table.
+        where: what to call the table in messages, such as the file's name.
+        device: where to compute.
+
+    Yields:
+        Predictions in the form of `table`, without labels, in the order of the sequences.
+
+    Raises:
+        DataError: a column is missing, or the table is not in order; see `birnn.files.table_checks.checked`.
+    """
+    chosen = (columns(batch, encoding.columns, where) for batch in batches)
+    rows = table_checks.checked(chosen, task=encoding.task, where=where, labelled=False)
+    for chunk, offsets in tables.whole_sequences(rows):
+        sequences = encoding.encode(chunk, offsets)
+        shares = probabilities(model, sequences, device=device)
+        yield table(sequences, encoding, thresholds, shares, labelled=False)
+
+
+def columns(
+    batch: pa.RecordBatch, needed: list[str], where: str, *, also: str = ""
+) -> pa.RecordBatch:
+    """Keep the columns that a model reads, and `also` another one where it is there.
+
+    Raises:
+        DataError: one is missing, or there twice.
+    """
+    table_checks.check_doubled(batch.schema.names, where)
+    for name in needed:
+        if name not in batch.schema.names:
+            found = ", ".join(batch.schema.names)
+            raise DataError(f"{where}: expected a column `{name}` as in training, found {found}")
+    return batch.select([*needed, *({also} & set(batch.schema.names))])

@@ -1,0 +1,83 @@
+"""The tagger and the classifier, and the two files that keep one: weights and description.
+
+model = SequenceModel(architecture)
+logits = model(*batch.inputs)    # (batch, steps, classes) or (batch, classes)
+save(model, encoding, {"fraud": 0.2}, "models/bidirectional")
+model, encoding, thresholds = load("models/bidirectional")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from birnn.data.encoding import Encoding
+from birnn.errors import DataError
+from birnn.files import atomic
+from birnn.model.networks import Architecture, SequenceModel
+
+WEIGHTS, DESCRIPTION = "weights.safetensors", "model.json"
+
+
+def save(
+    model: SequenceModel, encoding: Encoding, thresholds: Mapping[str, float], folder: str | Path
+) -> None:
+    """Write weights and description; together they are enough to predict with.
+
+    Args:
+        model: the network.
+        encoding: the one that it was trained with.
+        thresholds: from which probability on a class is called; see `birnn.model.prediction.decide`.
+        folder: where to.
+    """
+    folder = Path(folder)
+    weights = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
+    with atomic.replacing(folder / WEIGHTS) as partial:
+        save_file(weights, partial)
+    description = {
+        "architecture": asdict(model.architecture),
+        "encoding": encoding.to_json(),
+        "thresholds": dict(thresholds),
+    }
+    atomic.write_json(folder / DESCRIPTION, description)
+
+
+def load(folder: str | Path) -> tuple[SequenceModel, Encoding, dict[str, float]]:
+    """Read a model back, on the CPU and ready to predict.
+
+    Raises:
+        DataError: a file is missing or broken, or the two do not belong together.
+    """
+    folder = Path(folder)
+    description = atomic.read_json(folder / DESCRIPTION)
+    try:
+        model = SequenceModel(Architecture(**description["architecture"]))
+        model.load_state_dict(load_file(folder / WEIGHTS))
+        encoding = Encoding(**description["encoding"])
+        return model.eval(), encoding, _thresholds(description, encoding)
+    except FileNotFoundError:
+        raise DataError(f"{folder / WEIGHTS}: no such file; run `dvc repro` first") from None
+    except (
+        AttributeError,
+        KeyError,
+        RuntimeError,
+        SafetensorError,
+        TypeError,
+        ValueError,
+    ) as error:
+        message = " ".join(str(error).split())
+        raise DataError(
+            f"{folder}: expected a model that `train` has saved, found: {message}"
+        ) from None
+
+
+def _thresholds(description: Mapping[str, Any], encoding: Encoding) -> dict[str, float]:
+    thresholds = {label: float(value) for label, value in description["thresholds"].items()}
+    if unknown := thresholds.keys() - set(encoding.labels):
+        raise ValueError(f"a threshold for {min(unknown)!r}, which is none of the classes")
+    return thresholds

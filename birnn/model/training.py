@@ -1,0 +1,203 @@
+"""The training loop: Adam, clipped gradients, early stopping; the best epoch is kept."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import TypedDict
+
+import torch
+from torch import Tensor
+
+from birnn.data.sequences import Sequences
+from birnn.errors import TrainingError
+from birnn.model import batching, checkpoint, history, losses
+from birnn.model.adam import Adam
+from birnn.model.batching import Batch
+from birnn.model.checkpoint import Progress
+from birnn.model.distributed import ALONE, Group
+from birnn.model.history import Epoch, Keep
+from birnn.model.losses import IGNORED
+from birnn.model.networks import SequenceModel
+
+Track = Callable[[Iterable[Batch], str], Iterable[Batch]]
+Score = Callable[..., tuple[Tensor, Tensor]]
+
+
+class Bounds(TypedDict):
+    """What a batch holds; see `birnn.model.batching.epoch`."""
+
+    batch_size: int
+    batch_steps: int | None
+    spell: bool
+
+
+def fit(
+    model: SequenceModel,
+    train: Sequences,
+    validation: Sequences,
+    *,
+    device: torch.device,
+    seed: int,
+    batch_size: int,
+    max_epochs: int,
+    patience: int,
+    learning_rate: float,
+    weight_decay: float,
+    clip_norm: float,
+    resume: Path,
+    on_epoch: Callable[[Epoch], None],
+    batch_steps: int | None = None,
+    schedule: str = "constant",
+    keep: Keep = "loss",
+    precision: str = "fp32",
+    class_weights: str = "none",
+    focal_gamma: float = 0.0,
+    group: Group = ALONE,
+    track: Track = lambda batches, _: batches,
+) -> Progress:
+    """Train until validation stops to get better, and keep the best epoch.
+
+    Args:
+        model: trained in place; it ends with the weights of the best epoch.
+        train: what the gradient is computed on.
+        validation: what decides when to stop.
+        device: where to compute.
+        seed: of the batches and of dropout.
+        batch_size: sequences in a batch at most.
+        max_epochs: passes over the training sequences at most.
+        patience: epochs without a better one, by `keep`, after which training stops.
+        learning_rate: Adam's, in the first epoch.
+        weight_decay: times the weights, it is added to the gradient.
+        clip_norm: gradients longer than this are shortened to it.
+        resume: where the state after each epoch is kept. If the file is there, training goes on
+            from it, and ends with the same weights as if it had never stopped.
+        on_epoch: called after every epoch, and first of all for each one that is resumed from.
+        batch_steps: steps in a batch at most, padding included.
+        schedule: how the learning rate goes on: `constant`, or `linear`, which lowers it with every
+            epoch so that it would be 0 after `max_epochs`.
+        keep: which epoch is the best: that of the lowest validation `loss`, or of the highest
+            `accuracy`, which may rise when a model is already too sure of itself, or the `last`,
+            where a schedule ends by itself and validation is too small to choose by.
+        precision: `fp32`, or `bf16` for products in bfloat16 (weights and sums stay float32).
+        class_weights: `none`, or `balanced` for rare classes to count as much as frequent ones.
+        focal_gamma: exponent of the focal loss; see `birnn.model.losses.cross_entropy`.
+        group: the processes that train together; each calls `fit`, the first one keeps `resume`.
+        track: wraps the batches of an epoch, to show progress.
+
+    Raises:
+        TrainingError: the loss is no longer a number.
+    """
+    counts = train.token_counts()
+    if counts is not None:
+        model.expect(counts)
+    model.to(device)
+    optimizer = Adam(
+        model.parameters(),
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        clip_norm=clip_norm,
+    )
+    spell = bool(model.architecture.characters)
+    bounds = Bounds(batch_size=batch_size, batch_steps=batch_steps, spell=spell)
+    weights = None
+    if class_weights == "balanced":
+        weights = losses.balanced(train.labels, model.architecture.classes).to(device)
+    objective = partial(losses.cross_entropy, weights=weights, gamma=focal_gamma)
+    score = partial(_score, model, objective=objective, device=device, precision=precision)
+    splits = [batching.placed(split, device) for split in (train, validation)]
+    progress = checkpoint.load(resume, model, optimizer, group)
+    for epoch in progress.history:
+        on_epoch(epoch)
+    for number in range(len(progress.history) + 1, max_epochs + 1):
+        if number - 1 - progress.best_epoch >= patience:
+            break
+        optimizer.learning_rate = learning_rate * _pace(schedule, number, max_epochs)
+        torch.manual_seed(_epoch_seed(seed, number, group.rank))
+        batches = batching.epoch(splits[0], **bounds, seed=seed, number=number, group=group)
+        learned = _train(track(batches, f"epoch {number}"), score, optimizer, group)
+        held_out = batching.in_order(splits[1], **bounds, group=group)
+        measured = _measure(held_out, score, group)
+        figures = learned[0], measured[0], learned[1], measured[1]
+        epoch = Epoch(number, *figures, optimizer.learning_rate)
+        _check(epoch)
+        progress.history = history.marked([*progress.history, epoch], keep)
+        if progress.best_epoch == number:
+            progress.best = {name: value.clone() for name, value in model.state_dict().items()}
+        if group.leads:
+            checkpoint.save(resume, model, optimizer, progress)
+        on_epoch(progress.history[-1])
+    model.load_state_dict(progress.best)
+    return progress
+
+
+def _train(
+    batches: Iterable[Batch], score: Score, optimizer: Adam, group: Group
+) -> tuple[float, float]:
+    """One pass with a step of the optimizer after each batch; loss and accuracy on the way."""
+    tallies = []
+    for batch in batches:
+        loss, tally = score(batch, train=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        gradient = optimizer.take_gradient()
+        group.add(gradient)
+        optimizer.step(gradient)
+        tallies.append(tally)
+    return _mean(tallies, group)
+
+
+@torch.no_grad()
+def _measure(batches: Iterable[Batch], score: Score, group: Group) -> tuple[float, float]:
+    """Mean cross entropy (nats per label) and accuracy over all batches."""
+    return _mean([score(batch, train=False)[1] for batch in batches], group)
+
+
+def _score(
+    model: SequenceModel,
+    batch: Batch,
+    *,
+    train: bool,
+    objective: Callable[[Tensor, Tensor], Tensor],
+    device: torch.device,
+    precision: str,
+) -> tuple[Tensor, Tensor]:
+    """This process's part of the batch's mean loss, and a tally that stays on the device.
+
+    The tally holds the summed loss, the right answers and the labels of this part.
+    """
+    model.train(train)
+    batch = batch.to(device)
+    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+        logits = model(*batch.inputs).flatten(0, -2).float()
+    labels = batch.labels.flatten()
+    loss = objective(logits, labels)
+    right = (logits.argmax(dim=1) == labels).sum()
+    return loss / batch.count, torch.stack([loss.detach(), right, (labels != IGNORED).sum()])
+
+
+def _mean(tallies: list[Tensor], group: Group) -> tuple[float, float]:
+    """Loss and accuracy per label; the only point at which the host waits for the device."""
+    total = torch.stack(tallies).cpu().double().sum(dim=0)
+    group.add(total)
+    loss, right, count = total.tolist()
+    return loss / count, right / count
+
+
+def _epoch_seed(seed: int, number: int, rank: int) -> int:
+    """A seed for each epoch and process, so that a resumed training draws the same dropout."""
+    return (seed * 1_000_003 + number) * 1_009 + rank
+
+
+def _pace(schedule: str, number: int, max_epochs: int) -> float:
+    """What the learning rate is multiplied by; an epoch's number alone decides, so one resumes."""
+    return 1 - (number - 1) / max_epochs if schedule == "linear" else 1.0
+
+
+def _check(epoch: Epoch) -> None:
+    if not math.isfinite(epoch.train_loss + epoch.validation_loss):
+        raise TrainingError(
+            f"epoch {epoch.epoch}: expected a finite loss, found {epoch.train_loss} in training "
+            f"and {epoch.validation_loss} in validation; lower train.learning_rate"
+        )

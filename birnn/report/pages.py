@@ -1,0 +1,131 @@
+"""The report: what was learned, how well, and what the second direction is worth.
+
+results = [read(name, "models", "evaluation") for name in ("bidirectional", "forward")]
+rows = ladder([result.rung for result in results], limits={}, average="macro")
+page = render("report.html.j2", ladder=rows, pictures=pictures(results, rows), ...)
+
+The page is a function of the files of a run alone, so that a fresh clone writes the same bytes.
+What changed since the last commit is not: it depends on which commit that is, and once the result
+is committed, nothing has changed. So it is no part of the page, but of a copy; see `with_section`.
+"""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:  # `birnn summary` draws a table, and should not wait for these
+    pass
+from birnn.report.drawings import MOST_CLASSES
+from birnn.report.tested import MEASURES
+from birnn.report.wording import phases, turning_points, versions
+
+SPLITS = {
+    "validation": "validation",
+    "test": "test",
+    "test_argmax": "test, most probable class",
+}
+SHOWN = ("accuracy", "f1", "log_loss")  # on a terminal
+AFTER_VERDICT = "<!-- A section that depends on more than this run is put here. -->"
+RUNGS = {
+    "each step alone": "A logistic regression, or for words a count, that sees one step at a time.",
+    "limit: one step": "The best that can be had from one step alone.",
+    "limit: past": "The best that can be had from a step and all before it.",
+    "limit: whole": "The best that can be had from the whole sequence.",
+}
+LAYERS = {
+    "input": "What the recurrent layers read: a row of numbers for each step.",
+    "forward states": "Each rests on its own step and all before it.",
+    "backward states": "Each rests on its own step and all after it.",
+    "both together": "Forward and backward states of a step, side by side.",
+    "last states": "The state in which each direction ends: what the label is read from.",
+    "summary (mean)": "The mean of the states over all steps.",
+    "summary (max)": "The largest value of each state over all steps.",
+    "summary (all)": "Last states, mean and largest value, side by side.",
+    "logits": "A score for each class: weights times states, plus a bias.",
+    "probabilities": "The scores as shares that sum to one.",
+}
+
+
+def console_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Draw the ladder for a terminal, in as few columns as will do."""
+    table = Table()
+    table.add_column("model")
+    for measure in SHOWN:
+        table.add_column(measure.replace("_", " "), justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(escape(row["name"]), *(with_interval(row[measure]) for measure in SHOWN))
+    return table
+
+
+def render(template: str, **content: Any) -> str:
+    """Fill in one of the templates; all text from the data is escaped."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+    environment = Environment(
+        loader=PackageLoader("birnn"),
+        autoescape=select_autoescape(["html.j2"]),
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["cell"] = _cell
+    environment.filters["shape"] = _shape
+    environment.filters["quoted"] = shlex.quote
+    environment.filters["signed"] = "{:+.2f}".format
+    environment.filters["figure"] = _figure
+    environment.filters["with_interval"] = with_interval
+    environment.globals |= {
+        "after_verdict": AFTER_VERDICT,
+        "layers": LAYERS,
+        "measures": MEASURES,
+        "most_classes": MOST_CLASSES,
+        "phases": phases,
+        "rungs": RUNGS,
+        "splits": SPLITS,
+        "turning_points": turning_points,
+        "versions": versions(),
+    }
+    return environment.get_template(template).render(content)
+
+
+def with_section(page: str, title: str, table: Sequence[Sequence[str]]) -> str:
+    """Put a section behind the verdict of a page: what changed, or how a challenger did.
+
+    Args:
+        page: what `render` gave.
+        title: the section's heading.
+        table: its rows, of which the first is the header.
+    """
+    section = render("section.html.j2", title=title, header=table[0], rows=table[1:])
+    return page.replace(AFTER_VERDICT, section, 1)
+
+
+def _shape(layer: Mapping[str, Any], sequences: int, longest: int) -> str:
+    """`1000 x 10 x 8`: what a layer gives for all sequences, padded to the longest."""
+    *steps, width = layer["shape"]
+    return " x ".join(map(str, [sequences, *[longest for _ in steps], width]))
+
+
+def _cell(text: str) -> str:
+    """Text for a cell of a Markdown table, which a bar or a line break would end."""
+    return " ".join(text.replace("|", r"\|").split())
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None or math.isnan(value) else f"{value:.4f}"
+
+
+def with_interval(figure: Mapping[str, float] | None) -> str:
+    """A figure as `ladder` gives it."""
+    if figure is None:
+        return ""
+    if "low" not in figure:
+        return f"{figure['value']:.3f}"
+    return f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"

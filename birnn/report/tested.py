@@ -1,0 +1,235 @@
+"""The report: what was learned, how well, and what the second direction is worth.
+
+results = [read(name, "models", "evaluation") for name in ("bidirectional", "forward")]
+rows = ladder([result.rung for result in results], limits={}, average="macro")
+page = render("report.html.j2", ladder=rows, pictures=pictures(results, rows), ...)
+
+The page is a function of the files of a run alone, so that a fresh clone writes the same bytes.
+What changed since the last commit is not: it depends on which commit that is, and once the result
+is committed, nothing has changed. So it is no part of the page, but of a copy; see `with_section`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from birnn.errors import DataError
+from birnn.files import atomic, digests
+from birnn.model import history
+from birnn.model.history import Epoch
+
+if TYPE_CHECKING:  # `birnn summary` draws a table, and should not wait for these
+    import pandas as pd
+
+    from birnn.evaluation.comparison import Rung
+    from birnn.evaluation.resampling import Difference
+    from birnn.evaluation.verdict import Verdict
+
+
+LIMITS = {
+    "per_step": "limit: one step",
+    "filtering": "limit: past",
+    "smoothing": "limit: whole",
+}
+MEASURES = ("accuracy", "precision", "recall", "f1", "log_loss")
+VERDICT_FIGURES = ("accuracy", "precision", "recall", "f1")
+
+
+@dataclass(frozen=True)
+class Result:
+    """All that the files say of one trained and tested model.
+
+    Attributes:
+        name: its name in the matrix.
+        bidirectional: whether it reads in both directions.
+        metrics: the tree of `metrics.json`.
+        intervals: low and high end of the metrics that have an interval.
+        checks: the tree of `checks.json`.
+        operating_points: the tree of `operating_points.json`.
+        epochs: the rows of `history.csv`.
+        confusion: counts, a row for each true class.
+        per_class: precision, recall, F1 and support of each class.
+        by_length: the same measures for each bucket of sequence lengths.
+        by_position: accuracy by the distance of a step from either end of its sequence.
+        calibration: how probable answers were said to be, and how many were right.
+        precision_recall: points of the curve of each class.
+        confusions: the tree of `confusions.json`.
+        trace: the tree of `trace.json`.
+        sha256: the hash of weights and description.
+    """
+
+    name: str
+    sha256: str
+    bidirectional: bool
+    metrics: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
+    checks: list[dict[str, Any]]
+    operating_points: dict[str, Any]
+    epochs: list[Epoch]
+    confusion: pd.DataFrame
+    per_class: pd.DataFrame
+    by_length: pd.DataFrame
+    by_position: pd.DataFrame
+    calibration: pd.DataFrame
+    precision_recall: pd.DataFrame
+    confusions: list[dict[str, Any]]
+    trace: dict[str, Any]
+
+    @property
+    def rung(self) -> Rung:
+        """Its place on the ladder."""
+        from birnn.evaluation.comparison import Rung
+
+        return Rung(self.name, self.metrics, self.intervals)
+
+
+def read(name: str, models: str | Path, evaluation: str | Path) -> Result:
+    """Read what `train` and `evaluate` wrote about a model.
+
+    Raises:
+        DataError: a file is missing.
+    """
+    model, tested = Path(models) / name, Path(evaluation) / name
+    try:
+        return Result(
+            name=name,
+            sha256=digests.sha256(model / "weights.safetensors", model / "model.json"),
+            bidirectional=atomic.read_json(model / "model.json")["architecture"]["bidirectional"],
+            metrics=atomic.read_json(tested / "metrics.json"),
+            intervals=_intervals(tested / "intervals.json"),
+            checks=atomic.read_json(tested / "checks.json"),
+            operating_points=atomic.read_json(tested / "operating_points.json"),
+            epochs=history.read(model / "history.csv"),
+            confusion=_confusion(tested / "confusion.csv"),
+            per_class=_csv(tested / "per_class.csv"),
+            by_length=_csv(tested / "by_length.csv"),
+            by_position=_csv(tested / "by_position.csv"),
+            calibration=_csv(tested / "calibration.csv"),
+            precision_recall=_csv(tested / "precision_recall.csv"),
+            confusions=atomic.read_json(tested / "confusions.json"),
+            trace=atomic.read_json(tested / "trace.json"),
+        )
+    except FileNotFoundError as error:
+        raise DataError(f"{error.filename}: no such file; run `dvc repro` first") from None
+
+
+def _intervals(path: Path) -> dict[str, tuple[float, float]]:
+    return {name: (ends["low"], ends["high"]) for name, ends in atomic.read_json(path).items()}
+
+
+def _csv(path: Path) -> pd.DataFrame:
+    """Read a table; names of classes stay text, be they `1`, `NA` or `null`."""
+    import pandas as pd
+
+    return pd.read_csv(
+        path,
+        dtype={"label": str},
+        keep_default_na=False,
+        na_values={"precision": "", "recall": "", "f1": ""},
+    )
+
+
+def _confusion(path: Path) -> pd.DataFrame:
+    """Read counts whose rows and columns bear names of classes, be they `actual` or `label`."""
+    import pandas as pd
+
+    table = pd.read_csv(path, header=None, index_col=0, dtype=str, keep_default_na=False)
+    return table[1:].astype(int).set_axis(table.iloc[0], axis="columns")
+
+
+def ladder(
+    rungs: Sequence[Rung], limits: Mapping[str, float], average: str
+) -> list[dict[str, Any]]:
+    """Line up what was measured with what no model can pass.
+
+    Returns:
+        A row each with `name` and, for each of `MEASURES`, None or a `value` with the ends of its
+        interval, `low` and `high`, where it has one.
+    """
+    rows = [{"name": rung.name, **_figures(rung, average)} for rung in rungs]
+    rows += [{"name": LIMITS[name], "accuracy": {"value": limit}} for name, limit in limits.items()]
+    return [dict.fromkeys(MEASURES) | row for row in rows]
+
+
+def _figures(rung: Rung, average: str) -> dict[str, dict[str, float]]:
+    figures = {}
+    for measure, name in _names(average).items():
+        if name in rung.metrics:
+            ends = rung.intervals.get(name)
+            interval = {} if ends is None else {"low": ends[0], "high": ends[1]}
+            figures[measure] = {"value": rung.metrics[name], **interval}
+    return figures
+
+
+def _names(average: str) -> dict[str, str]:
+    """The flat name of each measure."""
+    plain = ("accuracy", "log_loss")
+    return {name: name if name in plain else f"{name}_{average}" for name in MEASURES}
+
+
+def to_compare(results: Sequence[Result]) -> tuple[Result, Result] | None:
+    """Find a model that reads in both directions, and one that reads in one."""
+    both = next((result for result in results if result.bidirectional), None)
+    one = next((result for result in results if not result.bidirectional), None)
+    return None if both is None or one is None else (both, one)
+
+
+def second_direction(differences: Mapping[str, Difference] | None, average: str) -> str:
+    """Say in a sentence what reading in both directions is worth.
+
+    Args:
+        differences: between a model that does and one that does not; None without the two.
+        average: which F1 to name.
+    """
+    if differences is None:
+        return "The models all read in the same directions: nothing to compare."
+    accuracy, f1 = differences["accuracy"], differences[f"f1_{average}"]
+    return (
+        f"The second direction is worth {_points(accuracy, 'accuracy')} and "
+        f"{_points(f1, f'F1, {average}')}; it helps accuracy in "
+        f"{100 * accuracy.share_better:.0f} % of resamples."
+    )
+
+
+def _points(gain: Difference, of: str) -> str:
+    low, high = 100 * gain.low, 100 * gain.high
+    return f"{100 * gain.estimate:+.1f} points of {of} (95 % interval {low:+.1f} to {high:+.1f})"
+
+
+def worst_first(checks: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Put the checks that failed before those that warn, and those that pass last."""
+    return sorted(checks, key=lambda check: ("fail", "warn", "pass").index(check["status"]))
+
+
+def headlines(results: Sequence[Result], average: str) -> list[dict[str, Any]]:
+    """Line up the figures of all models that have an interval, with its ends."""
+    return [
+        {
+            "model": result.name,
+            "metric": name,
+            "value": result.metrics[name],
+            "low": low,
+            "high": high,
+        }
+        for result in results
+        for name, (low, high) in result.intervals.items()
+        if name in _names(average).values()
+    ]
+
+
+def conclusion(
+    result: Result, verdict: Verdict, checks: Sequence[Mapping[str, Any]], average: str
+) -> dict[str, Any]:
+    """Give the tree of `verdict.json`: the grade of a model, why, its figures and its checks."""
+    figures = {name: result.metrics[_names(average)[name]] for name in VERDICT_FIGURES}
+    return {
+        "grade": verdict.grade,
+        "model": result.name,
+        "sentence": verdict.sentence,
+        "reasons": verdict.reasons,
+        **figures,
+        "checks": checks,
+    }

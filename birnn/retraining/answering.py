@@ -1,0 +1,239 @@
+"""Champion and challenger on the same current test sequences, each read in its own way.
+
+A model knows how to read raw sequences: its encoding is kept with it. So the champion answers anew
+for the sequences of today, and its figures of the past count for nothing.
+
+    rows = list(splits.read(Path("data/raw"), "test", **splitting))
+    said = ask(Path("models/bidirectional"), rows, ["a", "b"], cpu, where="the champion")
+    compared = take(said.answers, ~np.isin(contents(rows), trained_on))
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import torch
+
+from birnn.data import sequences
+from birnn.data.encoding import Encoding
+from birnn.data.sequences import Sequences, steps_of
+from birnn.errors import DataError
+from birnn.evaluation import baselines
+from birnn.files import tables
+from birnn.files.hashing import Hashes
+from birnn.model import operating_points, prediction, saved_model
+from birnn.model.networks import SequenceModel
+from birnn.retraining.judged import Answers
+from birnn.sources import inspection
+
+Chunk = tuple[pa.Table, npt.NDArray[np.int64]]
+Mask = npt.NDArray[np.bool_]
+
+TIMES = 5  # that a model is timed; the shortest counts, which others on the machine disturb least
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a model says of raw sequences.
+
+    Attributes:
+        answers: its answers, with the classes in the order asked for.
+        encoded: the sequences as the model reads them, in one part for each part of the table.
+        network: the model.
+    """
+
+    answers: Answers
+    encoded: list[Sequences]
+    network: SequenceModel
+
+
+def sha256(chunks: Iterable[Chunk]) -> str:
+    """Hash raw sequences with all that is said of them, whatever the parts they come in."""
+    digest = hashlib.sha256()
+    for table, _ in chunks:
+        digest.update(_row_hashes(table, sorted(table.schema.names)).tobytes())
+    return digest.hexdigest()
+
+
+def contents(chunks: Iterable[Chunk]) -> Hashes:
+    """Hash what a model may read of each raw sequence, (S,); equal ones have equal hashes."""
+    found = [inspection.contents(table.select(_inputs(table)), at) for table, at in chunks]
+    return np.concatenate([np.zeros(0, np.uint64), *found])
+
+
+def _inputs(table: pa.Table) -> list[str]:
+    token = ["token"] if "token" in table.schema.names else []
+    return sorted([*tables.feature_names(table.schema), *token])
+
+
+def _row_hashes(table: pa.Table, columns: list[str]) -> npt.NDArray[np.uint64]:
+    frame = table.select(columns).to_pandas()
+    return np.asarray(pd.util.hash_pandas_object(frame, index=False), dtype=np.uint64)
+
+
+def in_raw_units(chunks: Iterable[Chunk], encoding: Encoding, path: Path) -> Sequences:
+    """Put raw sequences into one file and map it: features as they came, tokens spelled out.
+
+    So data of different times can be compared, whatever their encodings have learned.
+
+    Args:
+        chunks: the sequences.
+        encoding: names the task, the classes and the features.
+        path: where to.
+    """
+    width = len(encoding.features)
+    plain = replace(
+        encoding,
+        mean=[0.0] * width,
+        scale=[1.0] * width,
+        scaling="none",
+        frame=1,
+        vocabulary=[] if encoding.tokens else None,
+    )
+    sequences.write((plain.encode(*chunk) for chunk in chunks), path)
+    return sequences.read(path)
+
+
+def ask(
+    folder: Path, rows: list[Chunk], labels: Sequence[str], device: torch.device, *, where: str
+) -> Asked:
+    """Let a model answer for raw sequences.
+
+    A class that the model does not know it never gives; one that is none of `labels` it may not
+    give, and its probability is shared out among the others.
+
+    Args:
+        folder: the model's weights and description.
+        rows: the sequences.
+        labels: names of the classes in the order of the answer.
+        device: where to compute.
+        where: what to call the model in messages.
+
+    Raises:
+        DataError: the model reads columns that the table does not have.
+    """
+    network, encoding, thresholds = saved_model.load(folder)
+    encoded = [_encode(encoding, *part, where=where) for part in rows]
+    shares = np.concatenate(
+        [prediction.probabilities(network, part, device=device) for part in encoded]
+    )
+    actual = np.concatenate([_actual(*part, encoding.task, labels) for part in rows])
+    lengths = np.concatenate([part.lengths for part in encoded])
+    rows_of = np.concatenate([np.diff(part.label_offsets) for part in encoded])
+    arranged = _arranged(shares, encoding.labels, labels)
+    by_index = {labels.index(one): least for one, least in thresholds.items() if one in labels}
+    answers = Answers(
+        actual=actual,
+        predicted=operating_points.decide(arranged, by_index),
+        probabilities=arranged,
+        offsets=np.concatenate([[0], np.cumsum(rows_of)]),
+        lengths=lengths,
+    )
+    return Asked(answers, encoded, network)
+
+
+def _encode(
+    encoding: Encoding, table: pa.Table, offsets: npt.NDArray[np.int64], *, where: str
+) -> Sequences:
+    """Encode without the labels, of which a model may not know all."""
+    if missing := [name for name in encoding.columns if name not in table.schema.names]:
+        raise DataError(
+            f"{where}: expected the column `{missing[0]}`, found {', '.join(table.schema.names)}; "
+            "give data with other columns another name under `problem`"
+        )
+    return encoding.encode(table.drop_columns(["label"]), offsets)
+
+
+def _actual(
+    table: pa.Table, offsets: npt.NDArray[np.int64], task: str, labels: Sequence[str]
+) -> npt.NDArray[np.int64]:
+    column = table["label"] if task == "tagging" else table["label"].take(offsets[:-1])
+    return np.asarray(pc.index_in(column, pa.array(labels, pa.string())).to_numpy(), np.int64)
+
+
+def _arranged(
+    shares: npt.NDArray[np.float32], own: Sequence[str], labels: Sequence[str]
+) -> npt.NDArray[np.float32]:
+    """Put probabilities of a model's own classes into the order of others, (N, labels)."""
+    found = np.zeros((len(shares), len(labels)), dtype=np.float32)
+    for column, label in enumerate(labels):
+        if label in own:
+            found[:, column] = shares[:, own.index(label)]
+    if set(own) - set(labels):
+        found /= np.maximum(found.sum(axis=1, keepdims=True), np.finfo(np.float32).tiny)
+    return found
+
+
+def tested(path: Path, like: Answers, labels: Sequence[str]) -> Answers:
+    """Read what `evaluate` wrote down as a model's predictions.
+
+    Args:
+        path: the table of predictions.
+        like: answers for the same sequences.
+        labels: names of the classes, in order.
+    """
+    table = pq.read_table(path)
+    names = pa.array(labels, pa.string())
+    return Answers(
+        actual=np.asarray(pc.index_in(table["label"], names).to_numpy()),
+        predicted=np.asarray(pc.index_in(table["predicted"], names).to_numpy()),
+        probabilities=np.column_stack([table[f"probability_{label}"] for label in labels]),
+        offsets=like.offsets,
+        lengths=like.lengths,
+    )
+
+
+def take(answers: Answers, kept: Mask) -> Answers:
+    """Keep the answers for some sequences."""
+    chosen = np.flatnonzero(kept)
+    rows = steps_of(answers.offsets, chosen)
+    lengths = np.diff(answers.offsets)[chosen]
+    return Answers(
+        actual=answers.actual[rows],
+        predicted=answers.predicted[rows],
+        probabilities=answers.probabilities[rows],
+        offsets=np.concatenate([[0], np.cumsum(lengths)]),
+        lengths=answers.lengths[chosen],
+    )
+
+
+def without_context(
+    prepared: Path, labels: Sequence[str], kept: Mask, *, seed: int
+) -> Mapping[str, npt.NDArray[np.int64]]:
+    """Answer for the test sequences as the baselines do, (N,) classes by the baseline's name.
+
+    Args:
+        prepared: the folder `data/prepared/`.
+        labels: names of the classes.
+        kept: (S,) for which sequences.
+        seed: of what the second baseline learns from.
+    """
+    train, test = (sequences.read(prepared / f"{split}.arrow") for split in ("train", "test"))
+    rows = steps_of(test.label_offsets, np.flatnonzero(kept))
+    majority = baselines.majority(train, test)
+    alone = baselines.context_free(train, test, classes=len(labels), seed=seed)
+    return {f"always {labels[majority[0]]!r}": majority[rows], "each step alone": alone[rows]}
+
+
+def latency(first: Asked, second: Asked, device: torch.device) -> tuple[float, float]:
+    """Time two models on the same sequences, in turn; seconds each, at best."""
+    seconds = [[_seconds(one, device) for one in (first, second)] for _ in range(TIMES)]
+    fastest = np.min(seconds, axis=0)
+    return float(fastest[0]), float(fastest[1])
+
+
+def _seconds(asked: Asked, device: torch.device) -> float:
+    begin = time.perf_counter()
+    for part in asked.encoded:
+        prediction.probabilities(asked.network, part, device=device)
+    return time.perf_counter() - begin

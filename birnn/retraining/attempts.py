@@ -1,0 +1,122 @@
+"""One retraining at a time, and the state by which the next one knows what a killed one left.
+
+with locked():
+    name = begin()           # .birnn/retraining/attempt.json
+    attempt = Attempt(name, params.load(), registry, champion, reproduce)
+    ...
+    end()
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+from filelock import FileLock, Timeout
+
+from birnn.errors import RetrainingError
+from birnn.files import atomic
+from birnn.params import Params
+from birnn.tracking import store
+from birnn.tracking.registry import Registry, Version
+
+
+class Reproduce(Protocol):
+    """How the pipeline is run: `birnn.retraining.workspace.reproduce`, or a workflow engine's own way."""
+
+    def __call__(self, folder: Path, *targets: str) -> None:
+        """Run the pipeline of a copy, or what leads to some stages of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What all steps of one retraining share.
+
+    Attributes:
+        name: that no other attempt has.
+        chosen: `params.yaml` of the checkout.
+        registry: None while MLflow is out of reach.
+        champion: the version that serves, if one does.
+        reproduce: how the pipeline is run.
+    """
+
+    name: str
+    chosen: Params
+    registry: Registry | None
+    champion: Version | None
+    reproduce: Reproduce
+
+    @property
+    def model(self) -> str:
+        """The model of the matrix that wants to serve: the first, as in the verdict."""
+        return next(iter(self.chosen.models))
+
+    @property
+    def copy(self) -> Path:
+        """Where the pipeline runs."""
+        return state() / "checkout"
+
+
+@contextmanager
+def locked() -> Iterator[None]:
+    """Hold the lock of retrainings, which the system lets go of however the process ends.
+
+    Raises:
+        RetrainingError: another process holds it, or this is not a checkout.
+    """
+    if not Path("dvc.yaml").is_file():
+        raise RetrainingError(f"{Path.cwd()}: expected dvc.yaml, found none; go to the checkout")
+    folder = store.root() / store.STATE
+    folder.mkdir(exist_ok=True)
+    holder = folder / "retraining.json"
+    lock = FileLock(folder / "retraining.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise RetrainingError(f"another retraining runs: {_holder(holder)}; wait for it") from None
+    try:
+        start = datetime.now(UTC).isoformat(timespec="seconds")
+        atomic.write_json(
+            holder, {"pid": os.getpid(), "host": socket.gethostname(), "start": start}
+        )
+        yield
+    finally:
+        lock.release()
+
+
+def _holder(path: Path) -> str:
+    if not path.is_file():
+        return "it has just begun"
+    who = atomic.read_json(path)
+    return f"process {who['pid']} on {who['host']}, since {who['start']}"
+
+
+def state() -> Path:
+    """The folder with all that an attempt needs, which is there until it ends."""
+    return store.root() / store.STATE / "retraining"
+
+
+def begin() -> str:
+    """Note that an attempt begins, and give it a name."""
+    name = uuid.uuid4().hex
+    atomic.write_json(state() / "attempt.json", name)
+    return name
+
+
+def current() -> str | None:
+    """The name of the attempt that has not ended, or None."""
+    noted = state() / "attempt.json"
+    return atomic.read_json(noted) if noted.exists() else None
+
+
+def end() -> None:
+    """Remove the state."""
+    shutil.rmtree(state(), ignore_errors=True)

@@ -1,0 +1,256 @@
+"""Whether a new model is really better: a pure function of what two models answer.
+
+    found = checks(challenger, champion, labels=["a", "b"], aim="superior", ...)
+    promotes(found)     # True where all have passed
+
+All checks must pass. Testing many things of which *all* must be shown needs no correction: a model
+that fails one of them gets through with at most the chance of that one (Berger, Multiparameter
+Hypothesis Testing and Acceptance Sampling, 1982). It is otherwise with classes and lengths, where
+a fall of *any* one refuses the model. There the chance of refusing one that falls nowhere by more
+than the margin is kept to 5 % by Holm's correction over all of them together.
+
+Sequences are what is independent, never the steps of one. The headline is compared by resampling
+whole sequences, both models on the same ones; its 95 % interval leaves a model of equal quality one
+chance in forty to be called better. A class or a bucket of lengths may have ten sequences, and the
+correction asks for the far ends of the distribution, which few resamples reach; so these are
+compared by the linearised difference and Student's t (see `_p_values`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from birnn.evaluation import checks, metrics, resampling
+from birnn.evaluation.verdict import Grade, Wanted
+from birnn.retraining.judged import Answers, Check, Ints
+from birnn.retraining.regressions import no_falls
+
+Aim = Literal["superior", "not_inferior"]
+Headline = Literal["f1_macro", "f1_weighted", "accuracy"]
+
+LEAST_SEQUENCES = 30
+"""Of the test set. With fewer, intervals from resampling are too narrow."""
+LEAST_DIFFERING = 10
+"""Sequences in which two models differ. If there are three, an equally good model is right in all
+of them in an eighth of cases, and its interval would call it better."""
+ROUNDING = 1e-4
+"""By how much probabilities of one model may differ, since batches of another shape are summed in
+another order; and the share of labels for which that may decide between two classes."""
+
+
+def promotes(found: Sequence[Check]) -> bool:
+    """Say whether a model may serve: where there are checks, and all have passed."""
+    return bool(found) and all(check.passed for check in found)
+
+
+def checks(
+    challenger: Answers,
+    champion: Answers | None,
+    *,
+    labels: Sequence[str],
+    baselines: Mapping[str, Ints],
+    verdict: Grade,
+    critical: Mapping[str, Wanted],
+    headline: Headline,
+    aim: Aim,
+    margin: float,
+    class_margin: float,
+    length_margin: float,
+    calibration_margin: float,
+    latency: tuple[float, float] | None,
+    latency_ratio: float,
+    reloaded: Answers,
+    resamples: int,
+    seed: int,
+) -> list[Check]:
+    """Judge a challenger by the floor, by baselines, and by the champion on the same sequences.
+
+    Args:
+        challenger: its answers.
+        champion: those of the model in service; None where there is none, and then what compares
+            with it is left out. Both are about the same sequences, in the same order.
+        labels: names of the C classes, of both models.
+        baselines: classes (N,) that each baseline gives, by its name.
+        verdict: on the challenger; see `birnn.evaluation.verdict`.
+        critical: what a class must reach, by its name.
+        headline: the metric that decides.
+        aim: to be better, or to be no worse by `margin`.
+        margin: by which the headline may be lower; for `not_inferior`.
+        class_margin: by which the F1 of a class may fall.
+        length_margin: by which the accuracy in a bucket of lengths may fall.
+        calibration_margin: by which the calibration error may rise.
+        latency: seconds that challenger and champion take for the same work, if measured.
+        latency_ratio: how many times as long the challenger may take.
+        reloaded: answers of the challenger as the registry gives it back.
+        resamples: how often sequences are drawn anew.
+        seed: of these draws.
+
+    Returns:
+        The checks that apply. Of a test set too small to compare on, only those that need no
+        comparison, and one that says so and does not pass.
+    """
+    scores = metrics.metrics(
+        challenger.actual, challenger.predicted, None, labels=labels, offsets=challenger.offsets
+    )
+    found = [
+        _enough_sequences(len(challenger)),
+        _absolute_floor(verdict, headline, scores),
+        *([_critical_classes(critical, scores)] if critical else []),
+        _reloaded(challenger, reloaded),
+        *([_latency(*latency, latency_ratio)] if latency else []),
+    ]
+    if not found[0].passed:
+        return found
+    draws: dict[str, Any] = {"labels": labels, "resamples": resamples, "seed": seed}
+    for name, classes in baselines.items():
+        found.append(_beats(name, _gain(challenger, classes, headline, **draws)))
+    if champion is None:
+        return found
+    _assert_same_sequences(challenger, champion)
+    gain = _gain(challenger, champion.predicted, headline, **draws)
+    return [
+        *found,
+        _headline(headline, scores[headline], gain, aim, margin),
+        *no_falls(
+            challenger,
+            champion,
+            labels=labels,
+            class_margin=class_margin,
+            length_margin=length_margin,
+        ),
+        _calibration(challenger, champion, calibration_margin),
+    ]
+
+
+def _assert_same_sequences(challenger: Answers, champion: Answers) -> None:
+    assert np.array_equal(challenger.actual, champion.actual), "not about the same labels"
+    assert np.array_equal(challenger.offsets, champion.offsets), "not about the same sequences"
+
+
+def _enough_sequences(number: int) -> Check:
+    passed = number >= LEAST_SEQUENCES
+    sentence = f"There are {number} test sequences to judge on"
+    if not passed:
+        sentence += f", too few: expected at least {LEAST_SEQUENCES}; add test sequences"
+    return Check("enough_sequences", passed, {"sequences": number}, f"{sentence}.")
+
+
+def _absolute_floor(verdict: Grade, headline: str, scores: Mapping[str, float]) -> Check:
+    figures = {headline: scores[headline]}
+    sentence = f"The verdict is {verdict}, with {headline} {scores[headline]:.3f}."
+    return Check("absolute_floor", verdict != "bad", figures, sentence)
+
+
+def _critical_classes(critical: Mapping[str, Wanted], scores: Mapping[str, float]) -> Check:
+    figures: dict[str, float] = {}
+    missed = []
+    for label, wanted in critical.items():
+        if not scores.get(f"support_{label}"):
+            missed.append(f"The test set holds no {label!r}, so nobody knows how well it is found.")
+            continue
+        aims = {"recall": wanted.min_recall, "precision": wanted.min_precision}
+        for name, least in aims.items():
+            reached = scores[f"{name}_{label}"]
+            figures[f"{name}_{label}"] = reached
+            if least is not None and reached < least:
+                missed.append(f"{name.title()} of {label!r} is {reached:.3f}, wanted {least:.3f}.")
+    sentence = " ".join(missed) or "Each critical class reaches what is wanted."
+    return Check("critical_classes", not missed, figures, sentence)
+
+
+def _reloaded(tested: Answers, reloaded: Answers) -> Check:
+    if tested.probabilities.shape != reloaded.probabilities.shape:
+        sentence = "The model reloaded from the registry answers for other sequences."
+        return Check("reloaded", False, {}, sentence)
+    off = float(np.abs(tested.probabilities - reloaded.probabilities).max(initial=0))
+    others = int(np.count_nonzero(tested.predicted != reloaded.predicted))
+    figures = {"largest_difference": off, "other_classes": others}
+    passed = off <= ROUNDING and others <= ROUNDING * len(tested.predicted)
+    sentence = "The model reloaded from the registry predicts the same."
+    if not passed:
+        sentence = f"The model reloaded from the registry gives {others} labels another class,"
+        sentence += f" and probabilities that differ by up to {off:.1g}."
+    return Check("reloaded", passed, figures, sentence)
+
+
+def _latency(challenger: float, champion: float, most: float) -> Check:
+    figures = {"challenger": challenger, "champion": champion, "most_times": most}
+    sentence = f"It takes {challenger:.3g} s where the champion takes {champion:.3g} s"
+    return Check(
+        "latency",
+        challenger <= most * champion,
+        figures,
+        f"{sentence} (allowed: {most:g} times as long).",
+    )
+
+
+class _Gain(NamedTuple):
+    """What the challenger's headline is worth over another's, with a 95 % interval."""
+
+    estimate: float
+    low: float
+    high: float
+    share_better: float
+    differing: int  # sequences in which one of the two is right where the other is wrong
+
+    @property
+    def superior(self) -> bool:
+        return self.low > 0 and self.differing >= LEAST_DIFFERING
+
+    def __str__(self) -> str:
+        text = f"{self.estimate:+.3f} (95 % interval {self.low:+.3f} to {self.high:+.3f}"
+        few = f", from only {self.differing} sequences in which they differ"
+        return f"{text}{few if self.differing < LEAST_DIFFERING else ''})"
+
+
+def _gain(
+    challenger: Answers, other: Ints, headline: str, *, labels: Sequence[str], **draws: int
+) -> _Gain:
+    gains = resampling.difference(
+        challenger.actual,
+        challenger.predicted,
+        other,
+        labels=labels,
+        offsets=challenger.offsets,
+        **draws,
+    )
+    apart = challenger.right != (challenger.actual == other)
+    differing = np.count_nonzero(np.logical_or.reduceat(apart, challenger.offsets[:-1]))
+    return _Gain(*gains[headline], int(differing))
+
+
+def _beats(name: str, gain: _Gain) -> Check:
+    sentence = f"It is {'better' if gain.superior else 'not clearly better'} than {name!r}: {gain}."
+    return Check(f"beats {name}", gain.superior, gain._asdict(), sentence)
+
+
+def _headline(headline: str, score: float, gain: _Gain, aim: Aim, margin: float) -> Check:
+    passed = gain.superior if aim == "superior" else gain.low > -margin
+    figures = {"challenger": score, "champion": score - gain.estimate, **gain._asdict()}
+    if aim == "not_inferior":
+        figures["margin"] = margin
+    word = "better" if aim == "superior" else f"no worse by {margin:g}"
+    sentence = f"The challenger is {'' if passed else 'not shown to be '}{word}: {headline}"
+    return Check("headline", passed, figures, f"{sentence} {score:.3f}, {gain}.")
+
+
+def _calibration(challenger: Answers, champion: Answers, margin: float) -> Check:
+    """Compare expected calibration errors, less what exact probabilities would have by chance."""
+    now, before = _calibration_error(challenger), _calibration_error(champion)
+    sentence = f"The calibration error is {now:.3f}, the champion's {before:.3f}"
+    return Check(
+        "calibration",
+        now - before <= margin,
+        {"challenger": now, "champion": before, "margin": margin},
+        f"{sentence} (allowed: {margin:g} more).",
+    )
+
+
+def _calibration_error(answers: Answers) -> float:
+    right = answers.probabilities.argmax(axis=1) == answers.actual
+    confidence = answers.probabilities.max(axis=1)
+    figures = checks.calibration(confidence, right, answers.offsets).figures
+    return max(0.0, figures["calibration_error"] - figures["by_chance"])

@@ -1,0 +1,166 @@
+"""One retraining: refresh the data, run the pipeline, judge, promote or keep, record, notify.
+
+    outcome = retrain(params.load())
+    approve(chosen, 4)           # what `retrain.approval: manual` waits for
+    rollback(chosen)             # the previous version serves again
+
+All work happens in a copy of the checkout. The record is the point of no return: until it is on the
+disk, what was done is thrown away; from then on, aliases and files only follow what it says.
+Whoever comes after a killed retraining does the one or the other, so that checkout, registry and
+record always tell of the same decision.
+
+Like a stage, it takes all of `params.yaml`: it plays the part of one, and hands on plain values.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from birnn.errors import RegistryError
+from birnn.files import atomic
+from birnn.report import pages
+from birnn.retraining import attempts, decisions, notifications, workspace
+from birnn.tracking import registry, runs, store
+from birnn.tracking.registry import (
+    Registry,
+)
+
+RECORD, PAGE = Path("decisions.jsonl"), Path("report/retraining.html")
+
+Record = dict[str, Any]
+Aliases = Mapping[str, int | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a retraining ended.
+
+    Attributes:
+        decision: `promoted` and `kept` are about the champion, a `waiting` version waits for
+            approval, and with `skipped` and `unchanged` nothing was trained.
+        sentence: the same in words.
+        version: that was judged, if one was.
+    """
+
+    decision: str
+    sentence: str
+    version: int | None = None
+
+
+def needed(found: Registry | None) -> Registry:
+    if found is None:
+        raise out_of_reach()
+    return found
+
+
+def out_of_reach() -> RegistryError:
+    return RegistryError(
+        f"{store.without_secrets(store.store_uri())}: expected an answer from MLflow, found "
+        "none; promotion waits, and what was trained lies in models/: once MLflow answers, run "
+        "`birnn backfill`, and `birnn retrain` again"
+    )
+
+
+def settle(record: Record, found: Registry | None) -> Outcome:
+    """Write the record, and do what it says."""
+    _finish(decisions.append(RECORD, record), found)
+    return Outcome(record["decision"], record["reason"], record.get("version"))
+
+
+def _finish(record: Record, found: Registry | None) -> None:
+    """Do what a record says; to do it again changes nothing."""
+    atomic.write_text(PAGE, pages.render("retraining.html.j2", record=record))
+    if found is not None and "version" in record:
+        found = replace(found, problem=record["problem"])
+        with store.reached():
+            found.decide(record["version"], record["decision"])
+            found.point(record["aliases"])
+            _attach(found, record)
+    if (attempts.state() / "checkout/dvc.lock").exists():
+        workspace.adopt(attempts.state() / "checkout", Path.cwd())
+    attempts.end()
+    tell(record)
+
+
+def _attach(found: Registry, record: Record) -> None:
+    """Hang the record and its page on the run."""
+    noted = attempts.state() / "decision.json"
+    atomic.write_json(noted, record)
+    for path in (noted, PAGE):
+        found.log(record["run"], path)
+
+
+def mended(problem: str) -> Registry | None:
+    """Put in order what a killed retraining has left; give the registry, if it answers.
+
+    Raises:
+        RegistryError: a decision must be carried out first, and MLflow is out of reach.
+    """
+    try:
+        found = registry.connect(problem)
+    except RegistryError as error:
+        print(f"promotion will wait: {error}")
+        found = None
+    if attempts.state().exists():
+        workspace.end_orphans()
+        if (record := _unfinished()) is None:
+            undo(attempts.current(), found, restore=False)
+        else:
+            _finish(record, needed(found) if "version" in record else None)
+    return found
+
+
+def _unfinished() -> Record | None:
+    """The record of the attempt that was killed, if it came so far."""
+    name = attempts.current()
+    records = decisions.read(RECORD) if name else []
+    return next((one for one in records if one.get("attempt") == name), None)
+
+
+def undo(attempt: str | None, found: Registry | None, *, restore: bool) -> None:
+    """Leave things as they were before an attempt.
+
+    Args:
+        attempt: its name.
+        found: where it may have registered a version.
+        restore: whether to put back data that it has replaced. Not after a kill: between that and
+            now people may have brought newer ones, and the next refreshing comes anyway.
+    """
+    before = attempts.state() / "external"
+    if restore and before.exists():
+        _empty(workspace.EXTERNAL)
+        shutil.copytree(before, workspace.EXTERNAL, symlinks=True, dirs_exist_ok=True)
+    if found is not None:
+        with suppress(RegistryError), store.reached():
+            found.discard(attempt or "")
+            runs.close_orphans(found.client)
+    attempts.end()
+
+
+def _empty(folder: Path) -> None:
+    """Remove all that is in a folder, which may itself be a link or a mount."""
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+@contextmanager
+def failures_told(problem: str) -> Iterator[None]:
+    """Record and tell why an attempt failed, and let it fail."""
+    try:
+        yield
+    except BaseException as error:
+        reason = str(error) or type(error).__name__
+        tell(decisions.append(RECORD, {"problem": problem, "decision": "failed", "reason": reason}))
+        raise
+
+
+def tell(record: Mapping[str, Any]) -> None:
+    notifications.send(f"{record['problem']}: {record['decision']}", record["reason"])

@@ -1,0 +1,278 @@
+"""What is in a sequence table: counts, lengths, classes, repeated and contradictory sequences.
+
+found = summary(lambda: chunks("data/raw/sequences.parquet"), task="tagging", where="my.csv")
+notes(found)                    # what is worth a warning, a line each
+for table in tables(found): Console().print(table)
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from birnn.errors import DataError
+from birnn.files import hashing
+from birnn.files.hashing import Hashes, Seen
+from birnn.files.tables import SPLITS, feature_names, natural_order, value_counts
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+SHOWN = 3
+MOST_COMPARED = 1 << 25
+"""Sequences that are compared with each other; more would not fit into a gigabyte."""
+Chunks = Iterable[tuple[pa.Table, npt.NDArray[np.int64]]]
+
+
+class Head(NamedTuple):
+    """A sequence as it is shown to people: its id, and the label of its first step."""
+
+    id: str
+    label: str
+
+
+def summary(
+    chunks: Chunks, again: Callable[[], Chunks], *, task: str, where: str
+) -> dict[str, Any]:
+    """Count what a sequence table holds.
+
+    Args:
+        chunks: whole sequences, as `birnn.files.tables.whole_sequences` gives them.
+        again: gives the same once more; called if identical sequences have different labels, to
+            find the first of them.
+        task: `tagging` or `classification`.
+        where: what to call the source in messages.
+
+    Returns:
+        The tree of `summary.json`: numbers of sequences, steps and features (or distinct tokens),
+        quantiles of the lengths, each class's count and share (of steps for tagging, of sequences
+        for classification), the number of sequences in each split that the table names, classes of
+        train that are not in test, and how many sequences repeat an earlier one (`duplicates`),
+        with other labels (`conflicts`, of which the first pairs are shown), as far as they are
+        compared: up to `MOST_COMPARED` different ones.
+
+    Raises:
+        DataError: all labels are the same, or one is in validation or test and not in train.
+    """
+    counts = _Counts(task)
+    for table, offsets in chunks:
+        counts.add(table, offsets)
+    _check_labels(counts.labels, where)
+    labels = Counter[str]()
+    for (_, name), count in counts.labels.items():
+        labels[name] += count
+    return {
+        "task": task,
+        "sequences": counts.lengths.total(),
+        "steps": sum(length * count for length, count in counts.lengths.items()),
+        **({"tokens": len(counts.tokens)} if len(counts.tokens) else {}),
+        **({"features": counts.features} if counts.features else {}),
+        "lengths": _quantiles(counts.lengths),
+        "labels": {
+            name: {"count": labels[name], "share": labels[name] / labels.total()}
+            for name in natural_order(labels)
+        },
+        "splits": {name: counts.splits[name] for name in SPLITS if name in counts.splits},
+        "not_in_test": _absent(counts.labels, "test", others="train"),
+        "duplicates": counts.duplicates,
+        "conflicts": counts.conflicts,
+        "first_conflicts": _pairs(again, counts.first_conflicts),
+    }
+
+
+class _Counts:
+    """What is added up, chunk by chunk."""
+
+    def __init__(self, task: str) -> None:
+        self.task = task
+        self.lengths = Counter[int]()
+        self.labels, self.splits = Counter[tuple[str, str]](), Counter[str]()
+        self.features: list[str] = []
+        self.tokens, self.contents = Seen(), Seen()
+        self.duplicates = self.conflicts = 0
+        self.first_conflicts: list[tuple[int, Head]] = []
+
+    def add(self, table: pa.Table, offsets: npt.NDArray[np.int64]) -> None:
+        """Count some sequences."""
+        heads = table.select(_kept(table)).take(offsets[:-1])
+        lengths, numbers = np.unique(np.diff(offsets), return_counts=True)
+        self.lengths.update(dict(zip(lengths.tolist(), numbers.tolist(), strict=True)))
+        self.features = feature_names(table.schema)
+        if "split" in table.schema.names:
+            self.splits.update(value_counts(heads["split"]))
+        if "token" in table.schema.names:
+            self.tokens.add(hashing.of_text(table["token"].unique()))
+        self._add_labels(table if self.task == "tagging" else heads)
+        if len(self.contents) < MOST_COMPARED:
+            self._add_contents(table, offsets, heads)
+
+    def _add_labels(self, rows: pa.Table) -> None:
+        for split in rows["split"].unique().to_pylist() if "split" in rows.schema.names else [""]:
+            chosen = rows.filter(pc.field("split") == split) if split else rows
+            for label, count in value_counts(chosen["label"]).items():
+                self.labels[split, label] += count
+
+    def _add_contents(
+        self, table: pa.Table, offsets: npt.NDArray[np.int64], heads: pa.Table
+    ) -> None:
+        keys = contents(table, offsets)
+        labels = table if self.task == "tagging" else heads
+        bounds = offsets if self.task == "tagging" else np.arange(len(offsets))
+        answers = _ordered(_of_column(labels["label"]), bounds).astype(np.uint32)
+        again, first = self.contents.add(keys, answers)
+        conflicting = np.flatnonzero(first != answers)
+        self.duplicates += int(again.sum())
+        self.conflicts += len(conflicting)
+        for number in conflicting[: SHOWN - len(self.first_conflicts)].tolist():
+            self.first_conflicts.append((int(keys[number]), _head(heads, number)))
+
+
+def contents(table: pa.Table, offsets: npt.NDArray[np.int64]) -> Hashes:
+    """Hash the tokens and features of each sequence, in their order: (sequences,) uint64."""
+    total = np.zeros(table.num_rows, dtype=np.uint64)
+    if "token" in table.schema.names:
+        total += _of_column(table["token"])
+    for number, name in enumerate(feature_names(table.schema), 1):
+        bits = (table[name].to_numpy() + np.float32(0)).view(np.uint32)  # -0.0 and 0.0 are one
+        total += hashing.mixed(bits.astype(np.uint64) + np.uint64(number << 32))
+    return _ordered(total, offsets)
+
+
+def _of_column(column: pa.ChunkedArray) -> Hashes:
+    """Hash strings, each distinct one once."""
+    encoded = column.combine_chunks().dictionary_encode()
+    hashes: Hashes = hashing.of_text(encoded.dictionary)[encoded.indices.to_numpy()]
+    return hashes
+
+
+def _ordered(steps: Hashes, offsets: npt.NDArray[np.int64]) -> Hashes:
+    """Combine the hashes of each sequence's steps."""
+    lengths = np.diff(offsets)
+    position = np.arange(len(steps)) - np.repeat(offsets[:-1], lengths)
+    return hashing.of_rows(hashing.mixed(steps + hashing.mixed(position)), lengths)
+
+
+def _kept(table: pa.Table) -> list[str]:
+    return [name for name in ("sequence", "label", "split") if name in table.schema.names]
+
+
+def _head(heads: pa.Table, number: int) -> Head:
+    return Head(heads["sequence"][number].as_py(), heads["label"][number].as_py())
+
+
+def _pairs(
+    again: Callable[[], Chunks], conflicts: list[tuple[int, Head]]
+) -> list[dict[str, list[str]]]:
+    """Find the sequences that others contradict, by a second look from the beginning."""
+    earlier: dict[int, Head] = {}
+    wanted = {key for key, _ in conflicts}
+    for table, offsets in again() if wanted else ():
+        keys = contents(table, offsets)
+        heads = table.select(_kept(table)).take(offsets[:-1])
+        places = np.flatnonzero(np.isin(keys, np.array([*wanted], dtype=np.uint64))).tolist()
+        for place in places:
+            earlier.setdefault(int(keys[place]), _head(heads, place))
+        if wanted == earlier.keys():
+            break
+    return [
+        {"sequences": [earlier[key].id, late.id], "labels": [earlier[key].label, late.label]}
+        for key, late in conflicts
+    ]
+
+
+def _check_labels(labels: Mapping[tuple[str, str], int], where: str) -> None:
+    names = {name for _, name in labels}
+    if len(names) == 1:
+        (only,) = names
+        raise DataError(
+            f"{where}, column `label`: expected two classes or more, found only {only!r}; "
+            "add sequences of another class"
+        )
+    for split in ("validation", "test"):
+        for name in _absent(labels, "train", others=split):
+            raise DataError(
+                f"{where}, column `label`: {name!r} is in {split} but not in train; "
+                "add training sequences with it, or rename it"
+            )
+
+
+def _absent(labels: Mapping[tuple[str, str], int], split: str, *, others: str) -> list[str]:
+    """Labels of another split that do not occur in this one, if the table names it at all."""
+    found = {name for place, name in labels if place == split}
+    return natural_order({name for place, name in labels if place == others and found} - found)
+
+
+def _quantiles(lengths: Counter[int]) -> dict[str, float]:
+    """Mean and quantiles of lengths, of which only the distinct ones are held."""
+    shares = {"min": 0.0, "q25": 0.25, "median": 0.5, "q75": 0.75, "q95": 0.95, "max": 1.0}
+    values = np.array(sorted(lengths))
+    ends = np.cumsum([lengths[value] for value in values.tolist()])
+    ranks = np.array([*shares.values()]) * (ends[-1] - 1)
+    low, high = (
+        values[np.searchsorted(ends, rank(ranks), side="right")] for rank in (np.floor, np.ceil)
+    )
+    found = low + (high - low) * (ranks % 1)
+    mean = sum(value * count for value, count in lengths.items()) / lengths.total()
+    return {"mean": mean, **dict(zip(shares, found.tolist(), strict=True))}
+
+
+def notes(found: Mapping[str, Any]) -> Iterator[str]:
+    """Say what in a summary deserves a warning, a line each."""
+    if found["not_in_test"]:
+        names = ", ".join(map(repr, found["not_in_test"]))
+        yield f"in train but not in test: labels {names}"
+    if found["conflicts"]:
+        pairs = "; ".join(_pair(pair, found["task"]) for pair in found["first_conflicts"])
+        number = f"{found['conflicts']:,}"
+        yield f"identical to an earlier sequence, but with other labels: {number}, such as {pairs}"
+
+
+def _pair(pair: Mapping[str, list[str]], task: str) -> str:
+    first, second = (
+        repr(name) if task == "tagging" else f"{name!r} ({label})"
+        for name, label in zip(pair["sequences"], pair["labels"], strict=True)
+    )
+    return f"{first} and {second}"
+
+
+def tables(found: Mapping[str, Any], *, most: int = 30) -> Iterator[Table]:
+    """Show a summary on a terminal: counts, then at most `most` of the classes."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    counts = Table(title="sequences", title_justify="left", show_header=False)
+    for name, value in _counts(found):
+        counts.add_row(escape(name), escape(value))
+    yield counts
+    classes = Table("class", "count", "share", title="labels", title_justify="left")
+    for label, row in islice(found["labels"].items(), most):
+        classes.add_row(escape(label), f"{row['count']:,}", f"{row['share']:.1%}")
+    if len(found["labels"]) > most:
+        classes.add_row(f"and {len(found['labels']) - most} more", "", "")
+    yield classes
+
+
+def _counts(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "task", found["task"]
+    yield "sequences", f"{found['sequences']:,}"
+    yield "steps", f"{found['steps']:,}"
+    if "tokens" in found:
+        yield "distinct tokens", f"{found['tokens']:,}"
+    if "features" in found:
+        shown = ", ".join(found["features"][:8]) + (", ..." if len(found["features"]) > 8 else "")
+        yield "features", f"{len(found['features'])}: {shown}"
+    for name, value in found["lengths"].items():
+        yield f"steps of a sequence, {name}", f"{value:,.1f}"
+    for name, count in found["splits"].items():
+        yield f"sequences in {name}", f"{count:,}"
+    yield "missing values", "0"
+    among = f", among {MOST_COMPARED:,}" if found["sequences"] > MOST_COMPARED else ""
+    yield "duplicates", f"{found['duplicates']:,}{among}"
+    yield "conflicting labels", f"{found['conflicts']:,}{among}"

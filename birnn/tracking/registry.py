@@ -1,0 +1,163 @@
+"""Which model serves: MLflow's model registry, one registered model a problem.
+
+    registry = connect("tagging")
+    version = registry.register(run_id, {"data_sha256": ...})
+    registry.point(champion=version.number, previous=3, challenger=None)
+    folder = registry.fetch(version.number, "somewhere")       # weights and description
+
+Three aliases name versions: `champion` serves, `previous` served before it, and `challenger` was
+judged last and does not serve. Each moves in one transaction, `previous` before `champion`, so that
+at every moment there is one champion, and a way back from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from birnn.errors import RegistryError
+from birnn.model import saved_model
+from birnn.tracking import store
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+PREVIOUS, CHAMPION, CHALLENGER = "previous", "champion", "challenger"
+DECISION, UNDECIDED = "decision", "undecided"
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A registered model's version.
+
+    Attributes:
+        number: counts from 1; no number is given twice.
+        run_id: the run that trained it.
+        tags: hashes of data, params, code and model, the run, and the decision.
+    """
+
+    number: int
+    run_id: str
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Registry:
+    """The registered model of a problem."""
+
+    client: MlflowClient
+    problem: str
+
+    def versions(self) -> list[Version]:
+        """All versions, the newest first."""
+        found = self.client.search_model_versions(f"name = '{self.problem}'")
+        return sorted(map(_version, found), key=lambda version: -version.number)
+
+    def version(self, number: int) -> Version:
+        """Look up a version by its number.
+
+        Raises:
+            RegistryError: there is none.
+        """
+        for version in self.versions():
+            if version.number == number:
+                return version
+        raise RegistryError(
+            f"{self.problem}: expected a registered version, found none with the number {number}; "
+            "`mlflow` shows those that are there"
+        )
+
+    def aliased(self, alias: str) -> Version | None:
+        """Look up the version that an alias names, if it names one."""
+        found = self._aliases().get(alias)
+        return None if found is None else self.version(found)
+
+    def aliases(self) -> dict[str, int | None]:
+        """The number of the version that each of the three aliases names, or None."""
+        found = self._aliases()
+        return {alias: found.get(alias) for alias in (PREVIOUS, CHAMPION, CHALLENGER)}
+
+    def register(self, run_id: str, tags: Mapping[str, str]) -> Version:
+        """Make a version of the model that a run has logged; it is undecided and bears no alias.
+
+        Raises:
+            RegistryError: the run has no model.
+        """
+        if not self._exists():
+            self.client.create_registered_model(self.problem)
+        experiment = self.client.get_run(run_id).info.experiment_id
+        logged = self.client.search_logged_models([experiment], f"source_run_id = '{run_id}'")
+        if not logged:
+            raise RegistryError(f"run {run_id}: expected a logged model, found none")
+        made = self.client.create_model_version(
+            self.problem,
+            source=f"models:/{logged[0].model_id}",
+            run_id=run_id,
+            tags={**tags, "run": run_id, DECISION: UNDECIDED},
+            model_id=logged[0].model_id,
+        )
+        return _version(made)
+
+    def decide(self, number: int, decision: str) -> None:
+        """Note on a version what was decided about it."""
+        self.client.set_model_version_tag(self.problem, str(number), DECISION, decision)
+
+    def point(self, aliases: Mapping[str, int | None]) -> None:
+        """Move the three aliases; None takes one away. To do it again changes nothing."""
+        now = self._aliases()
+        for alias in (PREVIOUS, CHAMPION, CHALLENGER):
+            number = aliases[alias]
+            if number is not None and number != now.get(alias):
+                self.client.set_registered_model_alias(self.problem, alias, str(number))
+            elif number is None and alias in now:
+                self.client.delete_registered_model_alias(self.problem, alias)
+
+    def discard(self, attempt: str) -> None:
+        """Delete the versions that an attempt has registered and not decided about."""
+        for version in self.versions():
+            undecided = version.tags.get(DECISION) == UNDECIDED
+            if undecided and version.tags.get("attempt") == attempt:
+                self.client.delete_model_version(self.problem, str(version.number))
+
+    def fetch(self, number: int, folder: str | Path) -> Path:
+        """Download a version, and return the folder with its weights and its description."""
+        import mlflow
+
+        where = f"models:/{self.problem}/{number}"
+        place = mlflow.artifacts.download_artifacts(where, dst_path=str(folder))
+        (weights,) = (Path(place) / "artifacts").rglob(saved_model.WEIGHTS)
+        return weights.parent
+
+    def log(self, run_id: str, path: str | Path) -> None:
+        """Attach a file to a run, under `retraining/`."""
+        self.client.log_artifact(run_id, str(path), "retraining")
+
+    def attached(self, run_id: str, name: str, folder: str | Path) -> Path:
+        """Download a file that `log` has attached."""
+        return Path(self.client.download_artifacts(run_id, f"retraining/{name}", str(folder)))
+
+    def _exists(self) -> bool:
+        return bool(self.client.search_registered_models(f"name = '{self.problem}'"))
+
+    def _aliases(self) -> dict[str, int]:
+        if not self._exists():
+            return {}
+        found = self.client.get_registered_model(self.problem).aliases
+        return {alias: int(number) for alias, number in found.items()}
+
+
+def connect(problem: str) -> Registry:
+    """Open the registry of the store that `birnn.tracking` uses.
+
+    Raises:
+        RegistryError: MLflow is out of reach.
+    """
+    with store.reached():
+        return Registry(store.connect(), problem)
+
+
+def _version(found: Any) -> Version:
+    """What is of use in MLflow's own description of a version."""
+    return Version(int(found.version), found.run_id, dict(found.tags))

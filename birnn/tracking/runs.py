@@ -1,0 +1,320 @@
+"""MLflow as a mirror of the files: one run a trained model, found again by the model's hash.
+
+    with training_run("tagging", "bidirectional", params={...}, data=...) as run:
+        run.log_epoch(epoch)                              # while it trains
+        run.log_model("models/bidirectional")             # weights, history, servable model
+    run = run_of_model("tagging", "bidirectional", "models/bidirectional", ...)
+    run.log_evaluation("evaluation/bidirectional")
+
+The store is `MLFLOW_TRACKING_URI`, or else SQLite in the root of the repository. DVC names the root
+in `DVC_ROOT`; in a queued experiment that is the parent repository, so its runs outlive it.
+
+Where MLflow is out of reach the stages go on with a warning: the files are the truth, and
+`birnn backfill` makes the runs from them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
+
+from birnn.errors import RegistryError
+from birnn.files import atomic, digests
+from birnn.model import history
+from birnn.model.history import Epoch
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from PIL.Image import Image
+from birnn.tracking.servable import log
+from birnn.tracking.store import (
+    STATE,
+    connect,
+    experiment,
+    lock,
+    lock_path,
+    mirrored,
+    reached,
+    root,
+    warn,
+)
+
+METRICS_PER_CALL, NAME_LENGTH = 1000, 250  # MLflow's limits
+NOT_SEARCHED = {"batch_steps", "clip_norm", "device", "max_epochs", "patience"}  # no params of runs
+LONG_TRAINING = 60.0  # seconds from which on it is worth knowing what the machine is doing
+
+
+@dataclass(frozen=True)
+class Run:
+    """An MLflow run, by its id."""
+
+    client: MlflowClient
+    id: str
+
+    def log_epoch(self, epoch: Epoch) -> None:
+        """Add one point to each curve."""
+        figures = asdict(epoch)
+        del figures["kept"]  # which epoch that is shows only at the end
+        self._log_metrics(figures, step=figures.pop("epoch"))
+
+    def log_model(self, folder: str | Path) -> None:
+        """Attach the model: its files, its hash, the kept epoch's figures, and a servable form."""
+        folder = Path(folder)
+        kept = asdict(history.kept(history.read(folder / "history.csv")))
+        del kept["learning_rate"], kept["kept"]
+        self._log_metrics({f"best_{name}": value for name, value in kept.items()})
+        log(self.id, folder)
+        # Last, since by it a run is found: one that was cut off before is made anew.
+        self.client.set_tag(self.id, "model_sha256", model_sha256(folder))
+
+    def log_evaluation(self, folder: str | Path) -> None:
+        """Attach what `evaluate` wrote: the test metrics that are new, and all its files.
+
+        A tag `checks` names those that did not pass.
+        """
+        known = self.client.get_run(self.id).data.metrics
+        found = atomic.read_json(Path(folder) / "metrics.json").items()
+        self._log_metrics({name: v for name, v in found if known.get(_name(name)) != v})
+        checks = atomic.read_json(Path(folder) / "checks.json")
+        alarms = [f"{one['name']}: {one['status']}" for one in checks if one["status"] != "pass"]
+        self.client.set_tag(self.id, "checks", ", ".join(alarms) or "pass")
+        self.client.log_artifacts(self.id, str(folder), "evaluation")
+
+    def log_report(self, folder: str | Path, pictures: Mapping[str, str]) -> None:
+        """Attach the report, and each of its pictures as an SVG file."""
+        self.client.log_artifacts(self.id, str(folder), "report")
+        with TemporaryDirectory() as place:
+            for name, svg in pictures.items():
+                atomic.write_text(Path(place) / f"{name}.svg", svg)
+            self.client.log_artifacts(self.id, place, "pictures")
+
+    def log_image(self, key: str, image: Image) -> None:
+        """Attach an image that MLflow shows beside those of other runs with the same key.
+
+        MLflow keeps all images of a key; one that it has is not attached again.
+        """
+        if not any(one.tobytes() == image.tobytes() for one in self._images(key)):
+            self.client.log_image(self.id, image, key=key)
+
+    def _images(self, key: str) -> Iterator[Image]:
+        from PIL import Image
+
+        with TemporaryDirectory() as place:
+            for info in self.client.list_artifacts(self.id, "images"):
+                if re.fullmatch(rf"images/{key}[+%].*\.png", info.path):
+                    yield Image.open(self.client.download_artifacts(self.id, info.path, place))
+
+    def _log_metrics(self, figures: Mapping[str, float], step: int = 0) -> None:
+        from mlflow.entities import Metric
+
+        now = time.time_ns() // 1_000_000
+        points = [Metric(_name(key), value, now, step) for key, value in figures.items()]
+        for start in range(0, len(points), METRICS_PER_CALL):
+            self.client.log_batch(self.id, metrics=points[start : start + METRICS_PER_CALL])
+
+
+class TrainingRun:
+    """What a training tells a run, for as long as MLflow answers.
+
+    Attributes:
+        run: None from the moment on at which MLflow is out of reach.
+    """
+
+    def __init__(self) -> None:
+        self.run: Run | None = None
+
+    def log_epoch(self, epoch: Epoch) -> None:
+        """Add one point to each curve."""
+        self._tell(lambda run: run.log_epoch(epoch))
+
+    def log_model(self, folder: str | Path) -> None:
+        """Attach the model."""
+        self._tell(lambda run: run.log_model(folder))
+
+    def end(self, status: str) -> None:
+        """Close the run."""
+        self._tell(lambda run: run.client.set_terminated(run.id, status))
+
+    def _tell(self, say: Callable[[Run], None]) -> None:
+        if self.run is None:
+            return
+        try:
+            with reached():
+                say(self.run)
+        except RegistryError as error:
+            self.run = None
+            warn(error)
+
+
+@contextmanager
+def training_run(
+    problem: str, model: str, *, params: Mapping[str, Any], data: Path
+) -> Iterator[TrainingRun]:
+    """Open a run for a training and close it with the state in which the training ended.
+
+    It ends as FINISHED, as KILLED if the training is interrupted, as FAILED if it fails. A run
+    that could not be closed, since its process died or MLflow was out of reach, is closed as
+    KILLED by the next one.
+    """
+    training, process = TrainingRun(), uuid.uuid4().hex
+    with lock(f"runs/{process}"):
+        with mirrored():
+            client = connect()
+            close_orphans(client)
+            training.run = _create(client, problem, model, params, data, {"process": process})
+        try:
+            with _system_metrics(training.run):
+                yield training
+        except KeyboardInterrupt:
+            training.end("KILLED")
+            raise
+        except BaseException:
+            training.end("FAILED")
+            raise
+        training.end("FINISHED")
+    if training.run:
+        lock_path(f"runs/{process}").unlink(missing_ok=True)
+
+
+@contextmanager
+def _system_metrics(run: Run | None) -> Iterator[None]:
+    """Record what processor, memory, disk and GPU do, from the first minute of a training on."""
+    if run is None:
+        yield
+        return
+    started: list[Any] = []  # MLflow's monitor has no types
+
+    def start() -> None:
+        from mlflow.system_metrics import system_metrics_monitor
+
+        started.append(system_metrics_monitor.SystemMetricsMonitor(run.id))  # type: ignore[no-untyped-call]
+        started[0].start()
+
+    timer = threading.Timer(LONG_TRAINING, start)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+        for monitor in started:
+            monitor.finish()
+
+
+def run_of_model(
+    problem: str,
+    model: str,
+    folder: str | Path,
+    *,
+    params: Mapping[str, Any],
+    data: Path,
+) -> Run:
+    """Find the run that trained a model, or fill one in from the model's files.
+
+    A model has no run where DVC took it from its cache, or where another store was in use.
+    """
+    client = connect()
+    with lock("backfill"):  # two processes that miss a run must not both make it
+        found = client.search_runs(
+            [experiment(client, problem)],
+            f"tags.model_sha256 = '{model_sha256(folder)}' and tags.model = '{model}'",
+            max_results=1,
+        )
+        if found:
+            return Run(client, found[0].info.run_id)
+        epochs, process = history.read(Path(folder) / "history.csv"), uuid.uuid4().hex
+        with lock(f"runs/{process}"):
+            tags = {"backfilled": "true", "process": process}
+            run = _create(client, problem, model, params, data, tags)
+            for epoch in epochs:
+                run.log_epoch(epoch)
+            run.log_model(folder)
+            client.set_terminated(run.id, "FINISHED")
+        lock_path(f"runs/{process}").unlink(missing_ok=True)
+        return run
+
+
+def model_sha256(folder: str | Path) -> str:
+    """The hash that names a model: of its weights and its description."""
+    return digests.sha256(Path(folder) / "weights.safetensors", Path(folder) / "model.json")
+
+
+def data_sha256(folder: Path) -> str:
+    """The hash that names the prepared data: of all splits and their encoding."""
+    return digests.sha256(*sorted(folder.glob("*.arrow")), folder / "encoding.json")
+
+
+def params_sha256(params: Mapping[str, Any]) -> str:
+    """The hash that names the params of a run."""
+    return digests.sha256_of_text(json.dumps(params, sort_keys=True))
+
+
+def commit() -> str:
+    """The commit that is checked out, or an empty string outside of git."""
+    command = ["git", "rev-parse", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+
+
+def _create(
+    client: MlflowClient,
+    problem: str,
+    model: str,
+    params: Mapping[str, Any],
+    data: Path,
+    tags: Mapping[str, str],
+) -> Run:
+    from mlflow.entities import Param
+
+    described = {
+        "mlflow.runName": model,
+        "mlflow.source.name": "birnn",
+        "mlflow.source.git.commit": commit(),
+        "DVC_EXP_NAME": os.environ.get("DVC_EXP_NAME", ""),
+        "problem": problem,
+        "model": model,
+        "data_sha256": data_sha256(data),
+        "params_sha256": params_sha256(params),
+        **tags,
+    }
+    present = {name: value for name, value in described.items() if value}
+    run = client.create_run(experiment(client, problem), tags=present)
+    few = {name: value for name, value in params.items() if name not in NOT_SEARCHED}
+    client.log_batch(run.info.run_id, params=[Param(k, str(v)) for k, v in few.items()])
+    return Run(client, run.info.run_id)
+
+
+def close_orphans(client: MlflowClient) -> None:
+    """Close the runs of processes that have died: the system has let go of their locks."""
+    for path in (root() / STATE / "runs").glob("*.lock"):
+        try:
+            with FileLock(path, timeout=0):
+                _close(client, path.stem)
+        except Timeout:
+            continue
+        path.unlink(missing_ok=True)
+
+
+def _close(client: MlflowClient, process: str) -> None:
+    experiments = [found.experiment_id for found in client.search_experiments()]
+    for run in client.search_runs(experiments, f"tags.process = '{process}'"):
+        if run.info.status == "RUNNING":
+            client.set_terminated(run.info.run_id, "KILLED")
+
+
+def _name(metric: str) -> str:
+    """A name that MLflow takes; class names may hold any character, and `/` would make a path."""
+    letters = (letter if letter.isalnum() or letter in "_-. :" else "_" for letter in metric)
+    return "".join(letters)[:NAME_LENGTH]

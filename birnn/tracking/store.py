@@ -1,0 +1,180 @@
+"""MLflow as a mirror of the files: one run a trained model, found again by the model's hash.
+
+    with training_run("tagging", "bidirectional", params={...}, data=...) as run:
+        run.log_epoch(epoch)                              # while it trains
+        run.log_model("models/bidirectional")             # weights, history, servable model
+    run = run_of_model("tagging", "bidirectional", "models/bidirectional", ...)
+    run.log_evaluation("evaluation/bidirectional")
+
+The store is `MLFLOW_TRACKING_URI`, or else SQLite in the root of the repository. DVC names the root
+in `DVC_ROOT`; in a queued experiment that is the parent repository, so its runs outlive it.
+
+Where MLflow is out of reach the stages go on with a warning: the files are the truth, and
+`birnn backfill` makes the runs from them.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote
+
+from filelock import FileLock
+
+from birnn.errors import RegistryError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+ARTIFACTS = "mlartifacts"  # in the root
+PLACES = (  # the columns of MLflow's tables that hold places of artifacts
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+    ("trace_tags", "value"),
+)
+STATE = ".birnn"  # in the root: locks, and the state of trainings that are under way
+SQLITE = "sqlite:///"
+SETTINGS = {  # of MLflow, which would ask a server that is out of reach for many minutes
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+}
+
+
+def root() -> Path:
+    """The repository that keeps runs and locks."""
+    return Path(os.environ.get("DVC_ROOT", ".")).resolve()
+
+
+def store_uri() -> str:
+    """Where runs are kept; a relative place is one in the root, also for a stage in a copy."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}mlflow.db"
+    if uri.startswith(SQLITE):  # in which SQLAlchemy takes %20 for a space
+        return f"{SQLITE}{Path(str(root()).replace('%', '%25'), uri.removeprefix(SQLITE))}"
+    return uri if ":" in uri or uri == "databricks" else str(root() / uri)
+
+
+def has_store() -> bool:
+    """Say whether there is a store already; a server is asked when it is connected to."""
+    place = _store_path()
+    return place is None or place.exists()
+
+
+def _store_path() -> Path | None:
+    """The file or folder of a store that is none of a server's."""
+    uri = store_uri()
+    place = Path(unquote(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) else uri)
+    return place if place.is_absolute() else None
+
+
+def connect() -> MlflowClient:
+    """Open the store; on the first time, make it. What the environment sets for MLflow holds."""
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
+    from mlflow import MlflowClient, set_tracking_uri  # takes a second to import
+
+    for name, level in {"mlflow": "WARNING", "alembic": "WARNING", "urllib3": "ERROR"}.items():
+        logging.getLogger(name).setLevel(level)
+    set_tracking_uri(store_uri())
+    with lock("store"):  # two processes that make the tables at one time would both fail
+        client = MlflowClient()
+        client.search_experiments(max_results=1)
+        place = _store_path()
+        if place and root() in place.parents:  # what lies elsewhere does not move along
+            _follow_move()
+    return client
+
+
+def _follow_move() -> None:
+    """Give artifacts their new places where the repository was moved, or is a copy of another.
+
+    Places have to be absolute: a queued experiment runs elsewhere than where its runs are kept.
+    """
+    from sqlalchemy import column, create_engine, func, table, text, update
+    from sqlalchemy.pool import NullPool
+
+    present = _artifacts().as_uri()
+    engine = create_engine(store_uri(), poolclass=NullPool)
+    with engine.begin() as store:
+        stored = store.execute(text("SELECT name, artifact_location FROM experiments"))
+        places = {place.removesuffix(f"/{quote(name)}") for name, place in stored if place}
+        for old in places - {present}:
+            if not old.endswith(f"/{ARTIFACTS}"):
+                continue
+            for name, place in PLACES:
+                moved = func.replace(column(place), f"{old}/", f"{present}/")
+                store.execute(update(table(name, column(place))).values({place: moved}))
+
+
+def _artifacts() -> Path:
+    return root() / ARTIFACTS
+
+
+@contextmanager
+def reached() -> Iterator[None]:
+    """Turn what MLflow raises, such as when it is out of reach, into one line.
+
+    Raises:
+        RegistryError: MLflow did not answer, or refused.
+    """
+    from mlflow.exceptions import MlflowException
+    from requests.exceptions import RequestException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, RequestException, SQLAlchemyError) as error:
+        said = " ".join(str(error).split())
+        expected = f"{without_secrets(store_uri())}: expected an answer from MLflow, found"
+        raise RegistryError(f"{expected}: {without_secrets(said)[:300]}") from error
+
+
+def without_secrets(text: str) -> str:
+    """Take user and password out of addresses; messages go to logs, records and people."""
+    return re.sub(r"(?<=://)[^/\s]*@", "", text)
+
+
+@contextmanager
+def mirrored() -> Iterator[None]:
+    """Let a stage go on without MLflow where it is out of reach, with one warning."""
+    try:
+        with reached():
+            yield
+    except RegistryError as error:
+        warn(error)
+
+
+def warn(error: RegistryError) -> None:
+    print(f"warning: {error}; once it answers, run `birnn backfill`", file=sys.stderr)
+
+
+def experiment(client: MlflowClient, problem: str) -> str:
+    """Find the experiment of a problem, or make it; its artifacts get an absolute place."""
+    with lock("experiment"):
+        found = client.get_experiment_by_name(problem)
+        if found is not None:
+            return str(found.experiment_id)
+        remote = store_uri().startswith(("http", "databricks"))
+        place = None if remote else (_artifacts() / problem).as_uri()
+        return str(client.create_experiment(problem, artifact_location=place))
+
+
+def lock_path(name: str) -> Path:
+    path = root() / STATE / f"{name}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def lock(name: str) -> FileLock:
+    return FileLock(lock_path(name))
