@@ -34,7 +34,7 @@ check: .venv/installed  ## lint and type-check
 	@mypy
 
 ui: .venv/installed  ## open the MLflow UI on localhost
-	@MLFLOW_TRACKING_URI= python -c 'from birnn import tracking; tracking.connect()'  # after a move
+	@MLFLOW_TRACKING_URI= python -c 'from birnn.tracking import store; store.connect()'  # after a move
 	@mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port $${PORT:-5000}
 
 bench: .venv/installed  ## print the benchmarks

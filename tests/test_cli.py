@@ -22,7 +22,7 @@ from birnn import cli, params
 from birnn.files import atomic
 from birnn.model import prediction, saved_model
 from birnn.report import pages
-from birnn.retraining import schedule
+from birnn.retraining import schedule, steps
 from birnn.retraining.recovery import Outcome
 
 COMMANDS = ("predict", "score", "summary", "backfill", "retrain", "rollback", "schedule")
@@ -243,14 +243,14 @@ class TestRetraining:
         given: list[int],
     ) -> None:
         asked = mock.Mock(return_value=Outcome("promoted", "Version 4 serves now.", 4))
-        monkeypatch.setattr(retraining, function, asked)
+        monkeypatch.setattr(steps, function, asked)
         assert birnn("retrain", *arguments) == (0, "promoted: Version 4 serves now.\n", "")
         asked.assert_called_once_with(params.load(), *given)
 
     def test_of_which_the_plan_is_shown(
         self, birnn: Birnn, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(retraining, "plan", lambda _: ["refresh: nothing", "train: now"])
+        monkeypatch.setattr(steps, "plan", lambda _: ["refresh: nothing", "train: now"])
         assert birnn("retrain", "--dry-run") == (0, "refresh: nothing\ntrain: now\n", "")
 
     def test_is_ended_by_the_first_signal_and_by_no_other(
@@ -266,13 +266,13 @@ class TestRetraining:
                 ended.append("as it should")
             raise AssertionError("it goes on")
 
-        monkeypatch.setattr(retraining, "retrain", work)
+        monkeypatch.setattr(steps, "retrain", work)
         assert birnn("retrain").status == 130
         assert ended == ["as it should"]
 
     def test_is_rolled_back(self, birnn: Birnn, monkeypatch: pytest.MonkeyPatch) -> None:
         outcome = Outcome("rolled back", "Version 1 serves again.", 2)
-        monkeypatch.setattr(retraining, "rollback", lambda _: outcome)
+        monkeypatch.setattr(steps, "rollback", lambda _: outcome)
         assert birnn("rollback") == (0, "Version 1 serves again.\n", "")
 
     def test_is_what_the_clock_runs(self, birnn: Birnn, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -439,10 +439,10 @@ def test_a_million_steps(tmp_path: Path) -> None:
 MILLION = """
 import resource, sys, time
 import numpy as np, pyarrow as pa
-from birnn import evaluation
-from birnn.encoding import Encoding
-from birnn.history import Epoch, marked
-from birnn.sequences import Sequences
+from birnn.data.encoding import Encoding
+from birnn.data.sequences import Sequences
+from birnn.evaluation import outs
+from birnn.model.history import Epoch, marked
 
 rng = np.random.default_rng(0)
 lengths = rng.integers(5, 46, 40_000)
@@ -458,10 +458,10 @@ offsets = np.concatenate([[0], np.cumsum(lengths)])
 test = Sequences(np.zeros((steps, 1), np.float32), offsets, labels, ids, ids, True)
 names = [f"c{i:02}" for i in range(classes)]
 encoding = Encoding("tagging", names, ["x"], [0.0], [1.0])
-predicted = evaluation.Predicted(test, encoding, {}, shares)
+predicted = outs.Predicted(test, encoding, {}, shares)
 start = time.process_time()
 epochs = [Epoch(1, 1.0, 1.0, 0.5, 0.5, 0.01, kept=True)]
-evaluation.write(sys.argv[1], predicted, epochs, resamples=1000, seed=1)
+outs.write(sys.argv[1], predicted, epochs, resamples=1000, seed=1)
 seconds = time.process_time() - start
 print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
 """

@@ -68,7 +68,7 @@ class TestAll:
 
 def test_another_process_draws_the_same_bytes() -> None:
     program = (
-        "from birnn import figures; from birnn.report.figures import Line\n"
+        "from birnn.report import figures; from birnn.report.figures import Line\n"
         "line = Line('one', [(1, 0.5), (2, 0.75)], 0)\n"
         "print(figures.lines([line], title='A', x='x', y='y'), end='')"
     )

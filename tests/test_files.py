@@ -58,8 +58,8 @@ class TestReplacing:
         path = tmp_path / "file.txt"
         path.write_text("old")
         program = (
-            "import os, sys; from birnn import files\n"
-            "with files.replacing(sys.argv[1]) as partial:\n"
+            "import os, sys; from birnn.files import atomic\n"
+            "with atomic.replacing(sys.argv[1]) as partial:\n"
             "    partial.write_text('half'); os.kill(os.getpid(), 9)\n"
         )
         assert subprocess.run([sys.executable, "-c", program, path], check=False).returncode == -9

@@ -20,7 +20,7 @@ import sys
 
 from apscheduler.triggers.cron import CronTrigger
 
-from birnn import schedule
+from birnn.retraining import schedule
 
 CronTrigger.from_crontab = lambda _: CronTrigger(second="*")  # not to wait for a minute
 """

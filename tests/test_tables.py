@@ -249,7 +249,7 @@ class TestLengths:
     def test_a_table_may_not_have_more_steps_than_can_be_counted(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(tables, "MOST_STEPS", 3)
+        monkeypatch.setattr(table_checks, "MOST_STEPS", 3)
         assert complaint(GOOD) == "t.csv: expected up to 3 steps in all, found more"
 
     def test_batches_without_rows_are_passed_over(self) -> None:

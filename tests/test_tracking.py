@@ -34,13 +34,13 @@ KNOBS = {"cell": "GRU", "hidden_size": 4, "learning_rate": 0.01, "bidirectional"
 PROCESS = """
 import sys
 from pathlib import Path
-from birnn import tracking
+from birnn.tracking import runs
 
 name, folder, data = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
-with tracking.training_run("tagging", name, params={}, data=data) as training:
+with runs.training_run("tagging", name, params={}, data=data) as training:
     print(training.run.id, flush=True)
     sys.stdin.readline()
-print(tracking.run_of_model("tagging", "restored", folder, params={}, data=data).id, flush=True)
+print(runs.run_of_model("tagging", "restored", folder, params={}, data=data).id, flush=True)
 """
 
 
@@ -147,7 +147,7 @@ class TestTrainingRun:
     def test_records_what_the_machine_does_when_it_takes_long(
         self, runs_root: Path, data: Path, monkeypatch: pytest.MonkeyPatch, seconds: float
     ) -> None:
-        monkeypatch.setattr(tracking, "LONG_TRAINING", seconds)
+        monkeypatch.setattr(runs, "LONG_TRAINING", seconds)
         monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.1")
         with opened("tagging", "forward", params={}, data=data) as run:
             deadline = time.monotonic() + (10 if seconds == 0 else 0)

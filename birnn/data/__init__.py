@@ -1,0 +1,1 @@
+"""PREPARE: splits, encoding, scaling, and sequences in Arrow files."""

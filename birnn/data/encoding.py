@@ -149,7 +149,7 @@ def fit(
     """Fit an encoding on the training sequences.
 
     Args:
-        chunks: whole sequences in the types that `birnn.files.table_checks.checked` gives, and their offsets.
+        chunks: whole sequences and their offsets, see `birnn.files.table_checks.checked`.
         task: `tagging` or `classification`.
         scale: how to scale features; see `birnn.data.scaling`.
         frame: how many steps of features to put side by side into one.

@@ -100,7 +100,7 @@ def select(
     folds: int | None = None,
     fold: int | None = None,
 ) -> Iterator[tuple[pa.Table, npt.NDArray[np.int64]]]:
-    """Keep the sequences of one split from chunks of a table, as `birnn.files.tables.chunks` gives them.
+    """Keep the sequences of one split from chunks of a table; see `birnn.files.tables.chunks`.
 
     Chunks of which nothing is left are passed over. For the other arguments see `of_table`.
     """

@@ -1,0 +1,1 @@
+"""EVALUATE: metrics, intervals, baselines, checks, verdict, trace."""

@@ -74,7 +74,10 @@ def difference(
     resamples: int,
     seed: int,
 ) -> dict[str, Difference]:
-    """Say what one model's predictions are worth over another's; see `birnn.evaluation.resampling.difference`."""
+    """Say what one model's predictions are worth over another's.
+
+    See `birnn.evaluation.resampling.difference`.
+    """
     return resampling.difference(
         test.labels,
         first,

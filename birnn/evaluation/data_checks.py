@@ -1,6 +1,6 @@
 """The pitfalls that lie in the data: what train and test have in common, and where they differ.
 
-The checks of `birnn.evaluation.checks` on prepared splits; a sample of train is enough for some of them.
+The checks of `birnn.evaluation.checks` on prepared splits; a sample of train is enough for some.
 """
 
 from __future__ import annotations

@@ -193,6 +193,7 @@ def precision_recall(actual: Ints, probabilities: Floats, *, labels: Sequence[st
 
 
 def cell_of_each(actual: Ints, predicted: Ints, num_classes: int) -> NDArray[np.int64]:
+    """Return the cell of a flat confusion matrix that each row counts in, (N,)."""
     return actual.astype(np.int64) * num_classes + predicted
 
 

@@ -1,17 +1,6 @@
-"""How good a set of predictions is, and how sure one can be of it.
+"""How sure one can be of a metric, and of a difference: sequences are drawn anew, many times.
 
-Everything here is a function of arrays. A row is a step (tagging) or a sequence (classification).
-The arguments that the functions share:
-
-    actual, predicted   (N,) integers, positions in `labels`
-    probabilities       (N, C) floats, a distribution a row, columns in the order of `labels`
-    labels              the names of all C classes, those absent from the rows included
-    offsets             (S + 1,) integers: sequence i is the rows offsets[i] to offsets[i + 1],
-                        at least one; `arange(N + 1)` for classification
-
-Undefined figures are what scikit-learn makes of them with `zero_division=0`: zero for a class that
-occurs among the actual or the predicted rows only, no figure and no part in an average for one
-that occurs in neither. No metric is ever NaN, and nothing here warns.
+For the arguments that functions share see `birnn.evaluation.metrics`.
 """
 
 from collections.abc import Callable, Iterator, Sequence

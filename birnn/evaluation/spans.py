@@ -1,27 +1,17 @@
-"""How good a set of predictions is, and how sure one can be of it.
+"""Spans of tags, as entities are: from B- and I- labels, by the rules of conlleval.
 
-Everything here is a function of arrays. A row is a step (tagging) or a sequence (classification).
-The arguments that the functions share:
-
-    actual, predicted   (N,) integers, positions in `labels`
-    probabilities       (N, C) floats, a distribution a row, columns in the order of `labels`
-    labels              the names of all C classes, those absent from the rows included
-    offsets             (S + 1,) integers: sequence i is the rows offsets[i] to offsets[i + 1],
-                        at least one; `arange(N + 1)` for classification
-
-Undefined figures are what scikit-learn makes of them with `zero_division=0`: zero for a class that
-occurs among the actual or the predicted rows only, no figure and no part in an average for one
-that occurs in neither. No metric is ever NaN, and nothing here warns.
+For `actual`, `predicted`, `labels` and `offsets` see `birnn.evaluation.metrics`.
 """
 
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from birnn.evaluation.metrics import Counts, Ints
+Ints = NDArray[np.integer[Any]]
+Counts = NDArray[Any]
 
 
 class Notation(NamedTuple):

@@ -1,20 +1,4 @@
-"""What goes through a trained model, layer by layer, and what each half of it says of a sequence.
-
-    found = explain(model, encoding, thresholds, test.select([telling(model, test)]), labelled=True)
-    found.flow       # input, forward states, backward states, ..., with shapes and values
-    found.answers    # what both halves, each half alone, and the past alone say
-    for table in on_terminal(found): console.print(table)
-
-**A half alone**: the other direction's states are set to zero wherever the part above the recurrent
-layers reads them (every step's output of the top layer, and its last state), and the linear layer
-answers from what is left, with the weights and the bias that it learned for both. Of several
-layers the top one alone is halved: its states still rest on both directions of the layer below.
-
-**The future cut off**: the prediction for the sequence's first t steps, as if it ended there.
-
-Everything is read off the running network with hooks on `model.rnn` and `model.linear`, so that a
-trace shows what a prediction computes, not what this module believes that it computes.
-"""
+"""A trace, as tables for a terminal; see `birnn.evaluation.trace`."""
 
 from __future__ import annotations
 

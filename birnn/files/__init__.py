@@ -1,0 +1,1 @@
+"""Files whole or absent, hashes, encodings, the sequence table, the console."""

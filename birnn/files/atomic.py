@@ -1,4 +1,4 @@
-"""Files that are either whole or absent, and the hashes that name their content."""
+"""Files that are either whole or absent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that are either whole or absent, and the hashes that name their content."""
+"""Hashes that name the content of files and texts."""
 
 from __future__ import annotations
 

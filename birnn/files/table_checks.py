@@ -1,13 +1,6 @@
-"""The sequence table: the tidy form in which sequences come in and predictions go out.
+"""The sequence table, checked as it streams by: columns, types, numbers, order.
 
-One row a step, the rows of a sequence together and in order. Columns: `sequence` (id); numeric
-features or one `token`; `label`; optionally `group` (never divided between splits) and `split`.
-
-    batches = checked(source, task="tagging", where="speech.csv")    # Arrow record batches
-    write(batches, "data/raw/sequences.parquet")
-    for table, offsets in chunks("data/raw/sequences.parquet"): ...   # whole sequences
-
-Everything streams: what is held is a chunk of rows and the ids that were seen.
+for batch in checked(batches, task="tagging", where="my.csv"): ...
 """
 
 from __future__ import annotations

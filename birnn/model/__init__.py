@@ -1,0 +1,1 @@
+"""TRAIN: recurrence, networks, batches, training, prediction."""

@@ -1,9 +1,7 @@
-"""The tagger and the classifier, and the two files that keep one: weights and description.
+"""The tagger and the classifier.
 
 model = SequenceModel(architecture)
 logits = model(*batch.inputs)    # (batch, steps, classes) or (batch, classes)
-save(model, encoding, {"fraud": 0.2}, "models/bidirectional")
-model, encoding, thresholds = load("models/bidirectional")
 """
 
 from __future__ import annotations

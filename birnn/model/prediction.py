@@ -119,7 +119,8 @@ def of_table(
         Predictions in the form of `table`, without labels, in the order of the sequences.
 
     Raises:
-        DataError: a column is missing, or the table is not in order; see `birnn.files.table_checks.checked`.
+        DataError: a column is missing, or the table is not in order; see
+            `birnn.files.table_checks.checked`.
     """
     chosen = (columns(batch, encoding.columns, where) for batch in batches)
     rows = table_checks.checked(chosen, task=encoding.task, where=where, labelled=False)

@@ -1,7 +1,5 @@
-"""The tagger and the classifier, and the two files that keep one: weights and description.
+"""The two files that keep a model: its weights, and its description.
 
-model = SequenceModel(architecture)
-logits = model(*batch.inputs)    # (batch, steps, classes) or (batch, classes)
 save(model, encoding, {"fraud": 0.2}, "models/bidirectional")
 model, encoding, thresholds = load("models/bidirectional")
 """
@@ -32,7 +30,8 @@ def save(
     Args:
         model: the network.
         encoding: the one that it was trained with.
-        thresholds: from which probability on a class is called; see `birnn.model.prediction.decide`.
+        thresholds: from which probability on a class is called; see
+            `birnn.model.prediction.decide`.
         folder: where to.
     """
     folder = Path(folder)

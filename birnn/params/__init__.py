@@ -1,0 +1,54 @@
+"""The knobs of params.yaml, typed and checked, and what dvc.lock recorded of them.
+
+    params = load()                 # params.yaml in the working directory
+    params.train.learning_rate
+
+A key that is not declared in `schema` is a mistake, and the message names the nearest one that is.
+"""
+
+from birnn.params.loading import architecture, data, load, of_run
+from birnn.params.schema import (
+    ArraysData,
+    Bar,
+    Bars,
+    ConllData,
+    Critical,
+    Data,
+    Evaluate,
+    FastaData,
+    FileData,
+    HMMData,
+    Model,
+    Params,
+    Prepare,
+    Retrain,
+    SktimeData,
+    TableData,
+    TextData,
+    Train,
+)
+
+__all__ = [
+    "ArraysData",
+    "Bar",
+    "Bars",
+    "ConllData",
+    "Critical",
+    "Data",
+    "Evaluate",
+    "FastaData",
+    "FileData",
+    "HMMData",
+    "Model",
+    "Params",
+    "Prepare",
+    "Retrain",
+    "SktimeData",
+    "TableData",
+    "TextData",
+    "Train",
+    "architecture",
+    "data",
+    "load",
+    "of_run",
+]

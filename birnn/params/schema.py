@@ -1,31 +1,17 @@
-"""The knobs of params.yaml, typed and checked; the only module that reads YAML.
-
-    params = load()                 # params.yaml in the working directory
-    params.train.learning_rate
-
-A key that is not declared here is a mistake, and the message names the nearest one that is.
-"""
+"""The schema of params.yaml: what each key may be, and what goes with what."""
 
 from __future__ import annotations
 
-import difflib
 import re
-from decimal import Decimal
-from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
-    TypeAdapter,
-    ValidationError,
     model_validator,
 )
-
-from birnn.errors import ParamsError
 
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -235,7 +221,7 @@ class Split(Section):
 
 
 class Prepare(Section):
-    """Splitting and encoding; see `birnn.data.splits`, `birnn.data.scaling` and `birnn.data.vectors`."""
+    """Splitting and encoding; see `splits`, `scaling` and `vectors` in `birnn.data`."""
 
     split: Split = Split()
     folds: Annotated[int, Field(ge=2)] | None = None
@@ -400,145 +386,3 @@ class Params(Section):
                 }
                 return {**tree, "models": filled}
         return tree
-
-
-def load(path: str | Path = "params.yaml") -> Params:
-    """Read and check a params file.
-
-    Raises:
-        ParamsError: the file is missing, is not YAML, or holds a value that is not allowed; the
-            message names the key, what was expected, and what was found.
-    """
-    try:
-        tree = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        return Params.model_validate(tree)
-    except FileNotFoundError:
-        raise ParamsError(f"{path}: no such file; copy one from examples/") from None
-    except OSError as error:
-        raise ParamsError(f"{path}: expected a file of params, found: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ParamsError(f"{path}: expected YAML, found {_one_line(error)}") from None
-    except ValidationError as error:
-        raise ParamsError(f"{path}: " + "; ".join(_complaints(error))) from None
-
-
-def data(section: dict[str, Any]) -> Data:
-    """Check a `data` section that does not come from a file.
-
-    Raises:
-        ParamsError: names each key that is wrong.
-    """
-    try:
-        found: Data = TypeAdapter(Data).validate_python(section)
-    except ValidationError as error:
-        complaints = (
-            _complaint({**details, "loc": ("data", *details["loc"])})
-            for details in error.errors(include_url=False)
-        )
-        raise ParamsError("; ".join(complaints)) from None
-    return found
-
-
-def architecture(params: Params, model: str) -> Model:
-    """Look up a model of the matrix by its name.
-
-    Raises:
-        ParamsError: params.yaml does not describe it.
-    """
-    if model not in params.models:
-        known = ", ".join(params.models)
-        raise ParamsError(
-            f"models: expected one of {known}, found {model!r}; add it to params.yaml"
-        )
-    return params.models[model]
-
-
-def of_run(params: Params, model: str) -> dict[str, str | int | float | bool | None]:
-    """The flat knobs by which people look for a run of `model`."""
-    return {
-        "source": params.data.source,
-        "task": params.data.task,
-        **architecture(params, model).model_dump(),
-        **params.train.model_dump(),
-    }
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
-
-
-def _complaints(error: ValidationError) -> list[str]:
-    """What is wrong, each thing once: a fault in `model` would come back in each of `models`."""
-    findings = error.errors(include_url=False)
-    places = {details["loc"] for details in findings}
-    return [
-        _complaint(dict(details))
-        for details in findings
-        if not (details["loc"][:1] == ("models",) and ("model", *details["loc"][2:]) in places)
-    ]
-
-
-def _complaint(details: dict[str, Any]) -> str:
-    """One line for one of pydantic's findings, in the words of params.yaml."""
-    path = _path(details["loc"])
-    key = ".".join(path) or "the file"
-    if details["type"] == "extra_forbidden":
-        return f"{key}: unknown key{_suggestion(path[-1])}"
-    if details["type"] == "missing":
-        return f"{key}: expected a value, found none; add the key"
-    if details["type"] == "union_tag_not_found":
-        return f"{key}.source: expected a value, found none; add the key"
-    if details["type"] == "union_tag_invalid":
-        expected, found = details["ctx"]["expected_tags"], details["ctx"]["tag"]
-        return f"{key}.source: expected one of {expected}, found {found!r}"
-    message = details["msg"].removeprefix("Value error, ")
-    message = message.replace("Input should be", "expected", 1)
-    quotes = " (put the name into quotes)" if details["loc"][-1:] == ("[key]",) else ""
-    return f"{key}: {message}, found {_found(details['input'])}{quotes}"
-
-
-def _path(place: tuple[str | int, ...]) -> list[str]:
-    """The keys that lead to a place; pydantic adds the source after `data`, and `[key]`."""
-    parts = [str(part) for part in place if part != "[key]"]
-    sources = {name for section in get_args(get_args(Data)[0]) for name in _source_names(section)}
-    if parts[:1] == ["data"] and not sources.isdisjoint(parts[1:2]):
-        del parts[1]
-    return parts
-
-
-def _found(value: object) -> str:
-    """A value as a person wrote it; a number that YAML 1.1 took for text gets a word of help."""
-    if isinstance(value, str) and "e" in value.lower() and _is_number(value):
-        return f"the text {value!r} (YAML needs {Decimal(value):f} here)"
-    if isinstance(value, BaseModel):
-        value = value.model_dump()
-    return repr(value)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _source_names(section: type[BaseModel]) -> tuple[str, ...]:
-    return get_args(section.model_fields["source"].annotation)
-
-
-def _suggestion(key: str) -> str:
-    """The declared key that is nearest to a misspelt one, if any is near."""
-    declared = _declared_keys(Params)
-    if key in declared:
-        return " here; remove it, or move it to its own section"
-    near = difflib.get_close_matches(key, declared, n=1, cutoff=0.7)
-    return f"; did you mean {near[0]}?" if near else "; remove it"
-
-
-def _declared_keys(annotation: Any) -> set[str]:
-    """All keys that may stand in a section, or in the sections below it."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        fields = annotation.model_fields
-        return set(fields).union(*(_declared_keys(field.annotation) for field in fields.values()))
-    return set().union(*(_declared_keys(part) for part in get_args(annotation)))

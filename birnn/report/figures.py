@@ -181,7 +181,11 @@ def heat(
 
 def standalone(picture: str) -> str:
     """Give a picture of this module its own style, so that it can be a file."""
-    style = resources.files("birnn").joinpath("templates/picture.css").read_text(encoding="utf-8")
+    style = (
+        resources.files("birnn.report")
+        .joinpath("templates/picture.css")
+        .read_text(encoding="utf-8")
+    )
     start, _, rest = picture.partition(">")
     return f'{start} xmlns="http://www.w3.org/2000/svg"><style>{style}</style>{rest}\n'
 

@@ -1,12 +1,10 @@
-"""The report: what was learned, how well, and what the second direction is worth.
+"""The pages themselves: templates filled in, for a browser, for Markdown and for a terminal.
 
-results = [read(name, "models", "evaluation") for name in ("bidirectional", "forward")]
-rows = ladder([result.rung for result in results], limits={}, average="macro")
 page = render("report.html.j2", ladder=rows, pictures=pictures(results, rows), ...)
 
 The page is a function of the files of a run alone, so that a fresh clone writes the same bytes.
-What changed since the last commit is not: it depends on which commit that is, and once the result
-is committed, nothing has changed. So it is no part of the page, but of a copy; see `with_section`.
+The comparison with the last commit goes into a copy of it, since what has changed depends on which
+commit that is; see `with_section`.
 """
 
 from __future__ import annotations
@@ -68,7 +66,7 @@ def render(template: str, **content: Any) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
     environment = Environment(
-        loader=PackageLoader("birnn"),
+        loader=PackageLoader("birnn.report"),
         autoescape=select_autoescape(["html.j2"]),
         undefined=StrictUndefined,
         keep_trailing_newline=True,

@@ -1,12 +1,7 @@
-"""The report: what was learned, how well, and what the second direction is worth.
+"""All that the files say of trained and tested models, lined up and concluded from.
 
 results = [read(name, "models", "evaluation") for name in ("bidirectional", "forward")]
 rows = ladder([result.rung for result in results], limits={}, average="macro")
-page = render("report.html.j2", ladder=rows, pictures=pictures(results, rows), ...)
-
-The page is a function of the files of a run alone, so that a fresh clone writes the same bytes.
-What changed since the last commit is not: it depends on which commit that is, and once the result
-is committed, nothing has changed. So it is no part of the page, but of a copy; see `with_section`.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""CLOCK: refresh, train, judge, promote or keep, recover, tell."""

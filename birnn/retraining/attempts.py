@@ -30,7 +30,7 @@ from birnn.tracking.registry import Registry, Version
 
 
 class Reproduce(Protocol):
-    """How the pipeline is run: `birnn.retraining.workspace.reproduce`, or a workflow engine's own way."""
+    """How the pipeline is run: by `workspace.reproduce`, or in a workflow engine's own way."""
 
     def __call__(self, folder: Path, *targets: str) -> None:
         """Run the pipeline of a copy, or what leads to some stages of it."""

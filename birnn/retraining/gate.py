@@ -23,7 +23,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from birnn.evaluation import checks, metrics, resampling
+from birnn.evaluation import metrics, resampling
+from birnn.evaluation.checks import calibration
 from birnn.evaluation.verdict import Grade, Wanted
 from birnn.retraining.judged import Answers, Check, Ints
 from birnn.retraining.regressions import no_falls
@@ -252,5 +253,5 @@ def _calibration(challenger: Answers, champion: Answers, margin: float) -> Check
 def _calibration_error(answers: Answers) -> float:
     right = answers.probabilities.argmax(axis=1) == answers.actual
     confidence = answers.probabilities.max(axis=1)
-    figures = checks.calibration(confidence, right, answers.offsets).figures
+    figures = calibration(confidence, right, answers.offsets).figures
     return max(0.0, figures["calibration_error"] - figures["by_chance"])

@@ -1,20 +1,4 @@
-"""Whether a new model is really better: a pure function of what two models answer.
-
-    found = checks(challenger, champion, labels=["a", "b"], aim="superior", ...)
-    promotes(found)     # True where all have passed
-
-All checks must pass. Testing many things of which *all* must be shown needs no correction: a model
-that fails one of them gets through with at most the chance of that one (Berger, Multiparameter
-Hypothesis Testing and Acceptance Sampling, 1982). It is otherwise with classes and lengths, where
-a fall of *any* one refuses the model. There the chance of refusing one that falls nowhere by more
-than the margin is kept to 5 % by Holm's correction over all of them together.
-
-Sequences are what is independent, never the steps of one. The headline is compared by resampling
-whole sequences, both models on the same ones; its 95 % interval leaves a model of equal quality one
-chance in forty to be called better. A class or a bucket of lengths may have ten sequences, and the
-correction asks for the far ends of the distribution, which few resamples reach; so these are
-compared by the linearised difference and Student's t (see `_p_values`).
-"""
+"""What the gate judges, and what it finds: answers of a model, and checks of them."""
 
 from __future__ import annotations
 

@@ -1,15 +1,8 @@
-"""One retraining: refresh the data, run the pipeline, judge, promote or keep, record, notify.
+"""After the record, after a failure, after a kill: checkout, registry and record agree again.
 
-    outcome = retrain(params.load())
-    approve(chosen, 4)           # what `retrain.approval: manual` waits for
-    rollback(chosen)             # the previous version serves again
-
-All work happens in a copy of the checkout. The record is the point of no return: until it is on the
-disk, what was done is thrown away; from then on, aliases and files only follow what it says.
-Whoever comes after a killed retraining does the one or the other, so that checkout, registry and
-record always tell of the same decision.
-
-Like a stage, it takes all of `params.yaml`: it plays the part of one, and hands on plain values.
+The record divides an attempt: until it is on the disk, what was done is thrown away; from then on,
+aliases and files only follow what it says. Whoever comes after a killed retraining does the one or
+the other, and to do it again changes nothing.
 """
 
 from __future__ import annotations
@@ -53,12 +46,18 @@ class Outcome:
 
 
 def needed(found: Registry | None) -> Registry:
+    """Give the registry.
+
+    Raises:
+        RegistryError: MLflow is out of reach.
+    """
     if found is None:
         raise out_of_reach()
     return found
 
 
 def out_of_reach() -> RegistryError:
+    """What is said where promotion has to wait for MLflow."""
     return RegistryError(
         f"{store.without_secrets(store.store_uri())}: expected an answer from MLflow, found "
         "none; promotion waits, and what was trained lies in models/: once MLflow answers, run "
@@ -163,4 +162,5 @@ def failures_told(problem: str) -> Iterator[None]:
 
 
 def tell(record: Mapping[str, Any]) -> None:
+    """Notify people of a decision."""
     notifications.send(f"{record['problem']}: {record['decision']}", record["reason"])

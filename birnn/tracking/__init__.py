@@ -1,0 +1,1 @@
+"""MLflow: store, runs, servable model, registry."""

@@ -1,16 +1,10 @@
-"""MLflow as a mirror of the files: one run a trained model, found again by the model's hash.
+"""One MLflow run a trained model, found again by the model's hash.
 
-    with training_run("tagging", "bidirectional", params={...}, data=...) as run:
-        run.log_epoch(epoch)                              # while it trains
-        run.log_model("models/bidirectional")             # weights, history, servable model
-    run = run_of_model("tagging", "bidirectional", "models/bidirectional", ...)
-    run.log_evaluation("evaluation/bidirectional")
-
-The store is `MLFLOW_TRACKING_URI`, or else SQLite in the root of the repository. DVC names the root
-in `DVC_ROOT`; in a queued experiment that is the parent repository, so its runs outlive it.
-
-Where MLflow is out of reach the stages go on with a warning: the files are the truth, and
-`birnn backfill` makes the runs from them.
+with training_run("tagging", "bidirectional", params={...}, data=...) as run:
+run.log_epoch(epoch)                              # while it trains
+run.log_model("models/bidirectional")             # weights, history, servable model
+run = run_of_model("tagging", "bidirectional", "models/bidirectional", ...)
+run.log_evaluation("evaluation/bidirectional")
 """
 
 from __future__ import annotations

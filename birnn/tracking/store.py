@@ -1,16 +1,10 @@
-"""MLflow as a mirror of the files: one run a trained model, found again by the model's hash.
-
-    with training_run("tagging", "bidirectional", params={...}, data=...) as run:
-        run.log_epoch(epoch)                              # while it trains
-        run.log_model("models/bidirectional")             # weights, history, servable model
-    run = run_of_model("tagging", "bidirectional", "models/bidirectional", ...)
-    run.log_evaluation("evaluation/bidirectional")
+"""Where MLflow keeps runs, and whether it can be reached.
 
 The store is `MLFLOW_TRACKING_URI`, or else SQLite in the root of the repository. DVC names the root
 in `DVC_ROOT`; in a queued experiment that is the parent repository, so its runs outlive it.
 
-Where MLflow is out of reach the stages go on with a warning: the files are the truth, and
-`birnn backfill` makes the runs from them.
+Where MLflow is out of reach the stages go on with a warning: the files are authoritative and MLflow
+holds a copy, which `birnn backfill` makes.
 """
 
 from __future__ import annotations
@@ -156,6 +150,7 @@ def mirrored() -> Iterator[None]:
 
 
 def warn(error: RegistryError) -> None:
+    """Say that MLflow is out of reach, and what to do once it is not."""
     print(f"warning: {error}; once it answers, run `birnn backfill`", file=sys.stderr)
 
 
@@ -171,10 +166,12 @@ def experiment(client: MlflowClient, problem: str) -> str:
 
 
 def lock_path(name: str) -> Path:
+    """Where a lock is kept, in the root."""
     path = root() / STATE / f"{name}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
 
 
 def lock(name: str) -> FileLock:
+    """A lock that all processes of the repository share."""
     return FileLock(lock_path(name))

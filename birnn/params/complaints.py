@@ -1,0 +1,96 @@
+"""What is wrong with a params file, in the words of params.yaml: one line a fault."""
+
+from __future__ import annotations
+
+import difflib
+from decimal import Decimal
+from typing import Any, get_args
+
+from pydantic import (
+    BaseModel,
+    ValidationError,
+)
+
+from birnn.params.schema import Data, Params
+
+
+def one_line(error: Exception) -> str:
+    """What an error says, without line breaks."""
+    return " ".join(str(error).split())
+
+
+def complaints(error: ValidationError) -> list[str]:
+    """What is wrong, each thing once: a fault in `model` would come back in each of `models`."""
+    findings = error.errors(include_url=False)
+    places = {details["loc"] for details in findings}
+    return [
+        complaint(dict(details))
+        for details in findings
+        if not (details["loc"][:1] == ("models",) and ("model", *details["loc"][2:]) in places)
+    ]
+
+
+def complaint(details: dict[str, Any]) -> str:
+    """One line for one of pydantic's findings, in the words of params.yaml."""
+    path = _path(details["loc"])
+    key = ".".join(path) or "the file"
+    if details["type"] == "extra_forbidden":
+        return f"{key}: unknown key{_suggestion(path[-1])}"
+    if details["type"] == "missing":
+        return f"{key}: expected a value, found none; add the key"
+    if details["type"] == "union_tag_not_found":
+        return f"{key}.source: expected a value, found none; add the key"
+    if details["type"] == "union_tag_invalid":
+        expected, found = details["ctx"]["expected_tags"], details["ctx"]["tag"]
+        return f"{key}.source: expected one of {expected}, found {found!r}"
+    message = details["msg"].removeprefix("Value error, ")
+    message = message.replace("Input should be", "expected", 1)
+    quotes = " (put the name into quotes)" if details["loc"][-1:] == ("[key]",) else ""
+    return f"{key}: {message}, found {_found(details['input'])}{quotes}"
+
+
+def _path(place: tuple[str | int, ...]) -> list[str]:
+    """The keys that lead to a place; pydantic adds the source after `data`, and `[key]`."""
+    parts = [str(part) for part in place if part != "[key]"]
+    sources = {name for section in get_args(get_args(Data)[0]) for name in _source_names(section)}
+    if parts[:1] == ["data"] and not sources.isdisjoint(parts[1:2]):
+        del parts[1]
+    return parts
+
+
+def _found(value: object) -> str:
+    """A value as a person wrote it; a number that YAML 1.1 took for text gets a word of help."""
+    if isinstance(value, str) and "e" in value.lower() and _is_number(value):
+        return f"the text {value!r} (YAML needs {Decimal(value):f} here)"
+    if isinstance(value, BaseModel):
+        value = value.model_dump()
+    return repr(value)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _source_names(section: type[BaseModel]) -> tuple[str, ...]:
+    return get_args(section.model_fields["source"].annotation)
+
+
+def _suggestion(key: str) -> str:
+    """The declared key that is nearest to a misspelt one, if any is near."""
+    declared = _declared_keys(Params)
+    if key in declared:
+        return " here; remove it, or move it to its own section"
+    near = difflib.get_close_matches(key, declared, n=1, cutoff=0.7)
+    return f"; did you mean {near[0]}?" if near else "; remove it"
+
+
+def _declared_keys(annotation: Any) -> set[str]:
+    """All keys that may stand in a section, or in the sections below it."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        fields = annotation.model_fields
+        return set(fields).union(*(_declared_keys(field.annotation) for field in fields.values()))
+    return set().union(*(_declared_keys(part) for part in get_args(annotation)))
