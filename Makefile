@@ -8,8 +8,8 @@ SPREAD := --numprocesses auto --maxschedchunk 1
 # A CPU without AVX, as far as the numeric libraries can be told to act as one.
 OLD_CPU := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_CBWR=COMPATIBLE
 AVX2_CPU := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_CBWR=AVX2
-NUMERIC := $(patsubst %,tests/test_%.py,adam batching checkpoint comparison devices distributed losses\
-	metrics model operating_points prediction recurrent scaling serving trace training)
+NUMERIC := tests/model tests/data/test_scaling.py tests/evaluation/test_comparison.py \
+	tests/evaluation/test_metrics.py tests/evaluation/test_trace.py tests/tracking/test_serving.py
 export PATH := $(CURDIR)/$(VENV):$(PATH)
 
 .PHONY: repro test test-everywhere test-long check ui bench picture experiments clean

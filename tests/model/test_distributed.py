@@ -15,7 +15,7 @@ from birnn.model import history
 from birnn.model.distributed import ALONE, joined
 from birnn.tracking import store
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 

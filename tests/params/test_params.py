@@ -22,7 +22,7 @@ from birnn.params import (
     TextData,
 )
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TEXT = """\
 problem: tagging
 data:
