@@ -53,8 +53,8 @@ class Copies(NamedTuple):
     """What training has seen of S test sequences.
 
     Attributes:
-        repeated: (S,) the very same content; short sequences repeat by nature.
-        copied: (S,) the same or nearly the same, and too long for that to happen by nature.
+        repeated: (S,) the very same content; short sequences coincide by chance.
+        copied: (S,) the same or nearly the same, and too long for that to be chance.
     """
 
     repeated: Mask
@@ -90,8 +90,8 @@ def of(
 def copies(train: Fingerprints, test: Fingerprints) -> Copies:
     """Find test sequences that occur in train.
 
-    By nature, sequences repeat in train as they do across the splits. So a test sequence counts as
-    copied only if it is more than twice as long as any that has a twin within train.
+    Short sequences coincide by chance, within train as across the splits. So a match counts as a
+    copy only if the sequence is more than twice as long as any that has a twin within train.
     """
     repeated = np.isin(test.exact, train.exact)
     copied = repeated & _unnatural(train, test, _equal_twins(train), LEAST_NUMBERS)

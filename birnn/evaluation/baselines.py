@@ -1,4 +1,4 @@
-"""What can be had without a recurrent network: the lower rungs of the ladder of context.
+"""Baselines without a recurrent network: the most frequent class, and each step alone.
 
 Both baselines learn from the training split and answer for another one, a class index a label.
 """

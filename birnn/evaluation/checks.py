@@ -149,7 +149,7 @@ def leakage(
 
     Args:
         repeated: (S,) which test sequences occur in train; see `birnn.data.fingerprints.Copies`.
-        copied: (S,) which do so, exactly or nearly, though they are too long to repeat by nature.
+        copied: (S,) which do so, exactly or nearly, though they are too long for chance.
         shared_groups: how many groups have sequences both in train and in test.
         feature_scores: of each feature alone, from the function of this name; empty for tokens.
         headline: the headline metric on all test sequences, and on those that train has not seen.
@@ -170,7 +170,9 @@ def leakage(
         findings.append(("fail" if copied.mean() >= MANY_COPIES else "warn", text))
     otherwise = "Training has seen nothing of the test set."
     if seen:
-        otherwise = f"{seen} test sequences occur in train, but are so short that this is natural."
+        otherwise = (
+            f"{seen} test sequences occur in train, but are so short that this happens by chance."
+        )
     check = _check("leakage", figures, findings, otherwise)
     return _without_seen(check, *headline) if seen and headline else check
 

@@ -1,4 +1,4 @@
-"""The ladder of context: the models on the test split, beside what can be had without them.
+"""The ladder of context: the models on the test split, beside baselines that see less.
 
 Each rung is scored on the same test labels, with intervals from the same resamples of sequences.
 """

@@ -57,9 +57,9 @@ def intervals(
 
     Whole sequences are resampled, since steps of one sequence are not independent; the intervals
     are bias-corrected and accelerated (BCa: Efron, Better Bootstrap Confidence Intervals, 1987).
-    Names are those of `metrics`. A figure that no sequence or only one has a say in gets no
+    Names are those of `metrics`. A metric based on fewer than two sequences gets no
     interval. One of exactly 0 or 1 does not vary between resamples: its interval is the
-    binomial's (Clopper and Pearson 1934) for the number of sequences that have a say.
+    binomial's (Clopper and Pearson 1934) for the number of sequences that it is based on.
     """
     names, statistic = _statistic(labels)
     tallies = _tallies(actual, predicted, labels, offsets)

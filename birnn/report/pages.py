@@ -32,9 +32,9 @@ SHOWN = ("accuracy", "f1", "log_loss")  # on a terminal
 AFTER_VERDICT = "<!-- A section that depends on more than this run is put here. -->"
 RUNGS = {
     "each step alone": "A logistic regression, or for words a count, that sees one step at a time.",
-    "limit: one step": "The best that can be had from one step alone.",
-    "limit: past": "The best that can be had from a step and all before it.",
-    "limit: whole": "The best that can be had from the whole sequence.",
+    "limit: one step": "The best accuracy that is possible from one step alone.",
+    "limit: past": "The best accuracy that is possible from a step and all before it.",
+    "limit: whole": "The best accuracy that is possible from the whole sequence.",
 }
 LAYERS = {
     "input": "What the recurrent layers read: a row of numbers for each step.",

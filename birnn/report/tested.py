@@ -138,7 +138,7 @@ def _confusion(path: Path) -> pd.DataFrame:
 def ladder(
     rungs: Sequence[Rung], limits: Mapping[str, float], average: str
 ) -> list[dict[str, Any]]:
-    """Line up what was measured with what no model can pass.
+    """Line up what was measured, and the best that is possible where it is known.
 
     Returns:
         A row each with `name` and, for each of `MEASURES`, None or a `value` with the ends of its

@@ -99,7 +99,9 @@ def _record(line: bytes, where: str) -> Record:
 
 
 def uses(records: Iterable[Mapping[str, Any]], test_sha256: str) -> int:
-    """Count the decisions that were made on a test set: the more, the less it is unseen.
+    """Count the decisions that were made on a test set.
+
+    Each further use of the same test data makes the result more optimistic.
 
     A record of such a decision names the set's hash in `test_sha256`.
     """

@@ -1,8 +1,9 @@
 """After the record, after a failure, after a kill: checkout, registry and record agree again.
 
-The record divides an attempt: until it is on the disk, what was done is thrown away; from then on,
-aliases and files only follow what it says. Whoever comes after a killed retraining does the one or
-the other, and to do it again changes nothing.
+Before the decision is written to the record (`decisions.jsonl`, on the disk before anything else
+happens), a failure rolls back: the new version is discarded, and the data are put back. After it,
+the next attempt completes the decision: tags, aliases, the attached record, the checkout's files.
+Each of these steps may be done twice, because a kill may come between any two of them.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ class _Ratios(NamedTuple):
 
     value: npt.NDArray[np.float64]  # (K,)
     influence: csr_array  # (S, K) what each sequence adds to it, to first order; sums to 0
-    has_say: csr_array  # (S, K) not 0 where a sequence has a say
+    based_on: csr_array  # (S, K) not 0 where the ratio is based on the sequence
 
 
 class _Falls(NamedTuple):
@@ -119,7 +119,7 @@ def _p_values(before: _Ratios, now: _Ratios, margin: float) -> npt.NDArray[np.fl
     say. Where all differences are 0, as for two equal models, the fall is certain.
     """
     apart = before.influence - now.influence
-    number = np.asarray((before.has_say + now.has_say != 0).sum(axis=0))
+    number = np.asarray((before.based_on + now.based_on != 0).sum(axis=0))
     error = np.sqrt(apart.multiply(apart).sum(axis=0) * number / np.maximum(number - 1, 1))
     beyond = before.value - now.value - margin
     with np.errstate(divide="ignore", invalid="ignore"):

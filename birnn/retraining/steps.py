@@ -4,12 +4,11 @@
     approve(chosen, 4)           # what `retrain.approval: manual` waits for
     rollback(chosen)             # the previous version serves again
 
-All work happens in a copy of the checkout. The record is the point of no return: until it is on the
-disk, what was done is thrown away; from then on, aliases and files only follow what it says.
-Whoever comes after a killed retraining does the one or the other, so that checkout, registry and
-record always tell of the same decision.
+All work happens in a copy of the checkout. Before the decision is written to the record, a failure
+rolls back; after it, the next attempt completes what the record says. So checkout, registry and
+record always agree; see `birnn.retraining.recovery`.
 
-Like a stage, it takes all of `params.yaml`: it plays the part of one, and hands on plain values.
+Like a stage, it takes all of `params.yaml`, and gives plain values to the functions that it calls.
 """
 
 from __future__ import annotations
@@ -170,7 +169,7 @@ def _decided(attempt: Attempt) -> Record | Outcome:
     workspace.create(root, copy)
     if calm := _calm(attempt):
         return calm
-    attempt.reproduce(copy)  # which goes on also where MLflow is out of reach
+    attempt.reproduce(copy)  # it does not need MLflow
     if not _answers(attempt.chosen.problem):
         attempt = replace(attempt, registry=None)
     if known := _known(attempt, copy):
