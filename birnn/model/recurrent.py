@@ -345,10 +345,24 @@ class _Loop(torch.autograd.Function):
     @staticmethod
     @custom_bwd(device_type="cpu")  # type: ignore[untyped-decorator]
     def backward(ctx: Any, grads: Tensor) -> tuple[Tensor | None, ...]:
+        """Backpropagation through time; L is the loss, `grads` (D, N, H) is dL/dh without time.
+
+        With a_t = W x_t + b, what a row's gates get from its inputs, and s_t = U h_{t-1} + c, what
+        they get from the state before, in two passes:
+
+        1. `slopes`, for all rows at once: the derivatives of h_t by its sums a_t and s_t.
+        2. From the last time to the first, dL/dh_t = grads_t + U^T dL/ds_{t+1}, and for the GRU
+           z_{t+1} dL/dh_{t+1} too; the slopes times it are dL/da_t and dL/ds_t.
+
+        Then each weight's gradient is one product over all rows: dL/dW = sum_t dL/da_t x_t^T,
+        dL/dU = sum_t dL/ds_t h_{t-1}^T (h_{-1} = 0 gives nothing), dL/db = sum_t dL/da_t,
+        dL/dc = sum_t dL/ds_t; and dL/dx_t = W^T dL/da_t.
+        """
         if torch.is_grad_enabled():  # once_differentiable is silent where `grads` is a constant
             raise RuntimeError("expected create_graph=False: RNN and GRU have no second gradient")
         rows, states, gates, weight_ih, weight_hh, *_ = ctx.saved_tensors
-        sizes, (width, hidden) = ctx.sizes, weight_hh.shape[1:]
+        sizes, (width, hidden) = ctx.sizes, weight_hh.shape[1:]  # width = G
+        # torch's rows of U are r, z, n; rolled by H they are q, r, z, as the GRU's gates are kept
         before = _one_time_before(states, sizes)
         if ctx.cell == "RNN":
             slopes, update = states.square().neg_().add_(1), None
@@ -431,7 +445,18 @@ def _gru_forward(rows: Tensor, sizes: list[int], weights: Weights) -> tuple[Tens
 
 
 def _gru_slopes(before: Tensor, gates: Tensor) -> Tensor:
-    """The derivatives of h' by the sums of q, r, z and n, given 2 q, r, z and (n + 1) / 2."""
+    """The derivatives of h' by the sums of q, r, z and n, (D, N, 4 H) in this order.
+
+    From h' = (1 - z) n + z h and n = tanh(a_n + r q), since tanh' = 1 - tanh^2 and, for a sigmoid,
+    r' = r (1 - r):
+
+        at_n = (1 - z) (1 - n^2)        at_q = at_n r
+        at_r = at_n q r (1 - r)         at_z = (h - n) z (1 - z)
+
+    Args:
+        before: (D, N - first time's rows, H), the states h that rows start from; zero for the rest.
+        gates: (D, N, 4 H), kept as 2 q, r, z and (n + 1) / 2.
+    """
     double_q, r, z, half_n = gates.chunk(4, 2)
     slopes = torch.empty_like(gates)
     at_q, at_r, at_z, at_n = slopes.chunk(4, 2)
@@ -453,6 +478,13 @@ def _times_gradients(
 
     The gradient of a state is its own, `grads`, and what comes back from one time later: through
     the sums, by `recurrent`, and for the GRU straight through the update gate.
+
+    Args:
+        slopes: (D, N, gates x H) in, dL/d(sums) out.
+        grads: (D, N, H).
+        sizes: sequences at each time; a time's rows are those of the longest sequences.
+        recurrent: (D, G, H), U with its rows in the order of the slopes' first G columns.
+        update: (D, N, H) the GRU's z; None for the RNN.
     """
     gates = slopes.view(*slopes.shape[:2], -1, grads.shape[2])
     views = [grads, gates, slopes[:, :, : recurrent.shape[1]], grads if update is None else update]
