@@ -6,8 +6,8 @@
 Every check must pass, so no correction for many tests is needed: a model that should fail one of
 them passes with at most the chance of that one (Berger, Multiparameter Hypothesis Testing and
 Acceptance Sampling, 1982). Classes and lengths are different: a fall of *any* one refuses the
-model. There Holm's correction over all of them keeps the chance of a wrong refusal, of a model that falls
-nowhere by more than the margin, at 5 %.
+model. There Holm's correction over all of them keeps the chance of a wrong refusal, of a model that
+falls nowhere by more than the margin, at 5 %.
 
 Sequences are what is independent, never the steps of one. The headline is compared by resampling
 whole sequences, both models on the same ones; its 95 % interval leaves a model of equal quality one
