@@ -44,7 +44,7 @@ def limits(params: Params, data: HMMData, path: Path) -> dict[str, float]:
     how = Splitting.of(params.prepare)
     test = splits.divide(tables.chunks(path), how, named=(), wanted=["test"])
     batches = (batch for _, (rows, _) in test for batch in rows.to_batches())
-    return hmm.limits(ingestion.chain(data), batches, task=data.task)
+    return hmm.limits(hmm.chain_of(data), batches, task=data.task)
 
 
 if __name__ == "__main__":
