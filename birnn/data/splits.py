@@ -17,11 +17,10 @@ import pyarrow as pa
 
 from birnn.errors import DataError, ParamsError
 from birnn.files import atomic, tables
+from birnn.files.tables import Chunk
 from birnn.params import Prepare
 
 VERBS = {"train": "train on", "validation": "validate on", "test": "test on"}
-
-Chunk = tuple[pa.Table, npt.NDArray[np.int64]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
