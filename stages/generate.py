@@ -14,6 +14,7 @@ from pathlib import Path
 
 from birnn import errors
 from birnn.data import splits
+from birnn.data.splits import Splitting
 from birnn.files import atomic, tables
 from birnn.files.reading import Skipped
 from birnn.params import HMMData, Params, load
@@ -40,9 +41,10 @@ def main() -> None:
 
 def limits(params: Params, data: HMMData, path: Path) -> dict[str, float]:
     """Compute the accuracy limits on the sequences that `prepare` will test on."""
-    test = splits.select(tables.chunks(path), "test", named=(), **params.prepare.splitting)
-    batches = (batch for rows, _ in test for batch in rows.to_batches())
-    return hmm.limits(ingestion.chain(data), batches, task=data.task)
+    how = Splitting.of(params.prepare)
+    test = splits.divide(tables.chunks(path), how, named=(), wanted=["test"])
+    batches = (batch for _, (rows, _) in test for batch in rows.to_batches())
+    return hmm.limits(hmm.chain_of(data), batches, task=data.task)
 
 
 if __name__ == "__main__":

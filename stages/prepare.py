@@ -12,71 +12,43 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from birnn import errors
 from birnn.data import buckets, encoding, sequences, splits, vectors
-from birnn.data.encoding import Encoding
-from birnn.data.vectors import Vectors
-from birnn.errors import ParamsError
+from birnn.data.splits import Splitting
 from birnn.files import atomic, tables
-from birnn.params import Params, load
+from birnn.params import load
 
 RAW, PREPARED = Path("data/raw"), Path("data/prepared")
 
 
 def main() -> None:
     """Run the stage."""
-    params = load()
-    summary = atomic.read_json(RAW / "summary.json")
-    splitting = params.prepare.splitting
+    params, summary = load(), atomic.read_json(RAW / "summary.json")
+    prepare, train, how = params.prepare, params.train, Splitting.of(params.prepare)
+    # Two passes over the table: scales and vocabulary are known after the first one only.
     encoded = encoding.fit(
-        splits.read(RAW, "train", **splitting),
+        splits.read_one(RAW, how, "train"),
         task=summary["task"],
-        scale=params.prepare.scale,
-        frame=params.prepare.frame or 1,
-        min_count=params.prepare.min_count,
-        lowercase=params.prepare.lowercase,
+        scale=prepare.scale,
+        frame=prepare.frame or 1,
+        min_count=prepare.min_count,
+        lowercase=prepare.lowercase,
         reading=summary["reading"],
     )
-    pretrained = vectors_of(params.prepare.vectors, encoded)
-    for split in tables.SPLITS:
-        rows = splits.read(RAW, split, **splitting)
-        flat = (encoded.encode(table, offsets) for table, offsets in rows)
-        sequences.write(flat, PREPARED / f"{split}.arrow")
+    pretrained = vectors.of_vocabulary(prepare.vectors, encoded.vocabulary)
+    paths = {split: PREPARED / f"{split}.arrow" for split in tables.SPLITS}
+    divided = splits.read(RAW, how)
+    sequences.write_each(((split, encoded.encode(*chunk)) for split, chunk in divided), paths)
     atomic.write_json(PREPARED / "encoding.json", encoded.to_json())
     vectors.write(pretrained, PREPARED / "vectors.safetensors")
+    packing = buckets.packing(
+        {split: sequences.read(path).lengths for split, path in paths.items()},
+        batch_size=train.batch_size,
+        batch_steps=train.batch_steps,
+        seed=train.seed,
+    )
     repeated = {name: summary[name] for name in ("duplicates", "conflicts")}
-    atomic.write_json(PREPARED / "packing.json", {**packing(params), **repeated})
-
-
-def vectors_of(path: str | None, encoded: Encoding) -> Vectors:
-    """Read the vectors of the vocabulary, if there is a file of them.
-
-    Raises:
-        ParamsError: steps have no tokens.
-    """
-    if path is None:
-        return vectors.NONE
-    if encoded.vocabulary is None:
-        raise ParamsError(f"prepare.vectors: expected null without tokens, found {path!r}")
-    return vectors.of_vocabulary(path, encoded.vocabulary)
-
-
-def packing(params: Params) -> dict[str, object]:
-    """Say what padding costs."""
-    prepared = {split: sequences.read(PREPARED / f"{split}.arrow") for split in tables.SPLITS}
-    lengths, seed = prepared["train"].lengths, params.train.seed
-    size, steps = params.train.batch_size, params.train.batch_steps
-    order = np.random.default_rng(seed).permutation(len(lengths))
-    at_random = buckets.cut(order, lengths, size, steps)
-    batched = buckets.shuffled(lengths, batch_size=size, batch_steps=steps, seed=seed, number=1)
-    return {
-        "sequences": {split: len(found) for split, found in prepared.items()},
-        "steps": {split: int(found.offsets[-1]) for split, found in prepared.items()},
-        "padding_at_random": buckets.padding_share(lengths, at_random),
-        "padding_as_batched": buckets.padding_share(lengths, batched),
-    }
+    atomic.write_json(PREPARED / "packing.json", {**packing, **repeated})
 
 
 if __name__ == "__main__":

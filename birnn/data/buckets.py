@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import numpy.typing as npt
 
@@ -46,3 +48,30 @@ def padding_share(lengths: npt.NDArray[np.int64], batches: list[npt.NDArray[np.i
     """Steps of padding divided by all steps that a pass over the batches computes."""
     computed = sum(len(batch) * int(lengths[batch].max()) for batch in batches)
     return 1 - int(lengths.sum()) / computed
+
+
+def packing(
+    lengths: Mapping[str, npt.NDArray[np.int64]],
+    *,
+    batch_size: int,
+    batch_steps: int | None,
+    seed: int,
+) -> dict[str, object]:
+    """Say what padding costs, with the training sequences as they come and as batched here.
+
+    Args:
+        lengths: steps of each sequence, by split.
+        batch_size: see `cut`.
+        batch_steps: see `cut`.
+        seed: of the order.
+    """
+    train = lengths["train"]
+    order = np.random.default_rng(seed).permutation(len(train))
+    at_random = cut(order, train, batch_size, batch_steps)
+    batched = shuffled(train, batch_size=batch_size, batch_steps=batch_steps, seed=seed, number=1)
+    return {
+        "sequences": {split: len(steps) for split, steps in lengths.items()},
+        "steps": {split: int(steps.sum()) for split, steps in lengths.items()},
+        "padding_at_random": padding_share(train, at_random),
+        "padding_as_batched": padding_share(train, batched),
+    }

@@ -20,11 +20,9 @@ import pyarrow.compute as pc
 from birnn.data import scaling, sequences
 from birnn.data.sequences import Sequences
 from birnn.errors import DataError, ParamsError
-from birnn.files.tables import feature_names, natural_order, value_counts
+from birnn.files.tables import Chunk, feature_names, natural_order, value_counts
 
 UNKNOWN = 0  # the place of a token of which nothing is known
-
-Chunk = tuple[pa.Table, npt.NDArray[np.int64]]
 
 
 @dataclass(frozen=True, slots=True)

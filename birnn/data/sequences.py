@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Iterable
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -116,23 +116,42 @@ def steps_of(
 
 
 def write(chunks: Iterable[Sequences], path: str | Path) -> None:
-    """Stream chunks of sequences into one Arrow file, whole or not at all.
+    """Stream chunks of sequences into one Arrow file; see `write_each`."""
+    write_each((("", chunk) for chunk in chunks), {"": path})
+
+
+def write_each(chunks: Iterable[tuple[str, Sequences]], paths: Mapping[str, str | Path]) -> None:
+    """Stream chunks into several Arrow files at a time, each whole or not at all.
+
+    Args:
+        chunks: each with the name of its file.
+        paths: of each name.
+
+    Raises:
+        DataError: there are no sequences for a file.
+    """
+    with ExitStack() as stack:
+        spools = {name: stack.enter_context(_spooled(path)) for name, path in paths.items()}
+        for name, chunk in chunks:
+            spools[name].take(chunk)
+
+
+@contextmanager
+def _spooled(path: str | Path) -> Iterator[_Spool]:
+    """Give a spool, and make one file of what it holds at the end.
 
     What steps hold passes through temporary files, so memory does not grow with the data. The
     chunks' dictionaries are joined: each begins as the first one does, and what it adds is put
     behind what those before it have added.
-
-    Raises:
-        DataError: there are no sequences.
     """
     with ExitStack() as stack:
         partial = stack.enter_context(atomic.replacing(path))
         spool = _Spool(*(stack.enter_context(TemporaryFile(dir=partial.parent)) for _ in range(3)))
-        heads = [spool.take(chunk) for chunk in chunks]
-        if not heads:
+        yield spool
+        if not spool.heads:
             raise DataError(f"{path}: expected at least one sequence, found none")
         mapped = [_mapped(file) for file in (spool.values, spool.tokens, spool.labels)]
-        batch = _record_batch(heads, spool.dictionary, *map(_buffer, mapped))
+        batch = _record_batch(spool.heads, spool.dictionary, *map(_buffer, mapped))
         raw = stack.enter_context(partial.open("wb"))
         sink = _Sink(raw, [file for file in mapped if file is not None])
         with pa.ipc.new_file(pa.PythonFile(sink, "w"), batch.schema) as writer:
@@ -145,20 +164,22 @@ class _Spool:
     def __init__(self, values: IO[bytes], tokens: IO[bytes], labels: IO[bytes]) -> None:
         self.values, self.tokens, self.labels = values, tokens, labels
         self.dictionary: pa.StringArray | None = None
+        self.heads: list[Sequences] = []
 
-    def take(self, chunk: Sequences) -> Sequences:
+    def take(self, chunk: Sequences) -> None:
         """Put a chunk's steps on disk; what is left of it is small, and empty of steps."""
         self.values.write(np.ascontiguousarray(chunk.values).data)
         self.labels.write(np.ascontiguousarray(chunk.labels).data)
         if chunk.tokens is not None:
             self.tokens.write(self._joined(chunk.dictionary)[chunk.tokens].data)
-        return replace(
+        head = replace(
             chunk,
             values=chunk.values[:0].copy(),
             labels=chunk.labels[:0].copy(),
-            tokens=None if chunk.tokens is None else chunk.tokens[:0].copy(),
+            tokens=None,
             dictionary=None,
         )
+        self.heads.append(head)
 
     def _joined(self, dictionary: pa.StringArray) -> npt.NDArray[np.int32]:
         """Join a chunk's dictionary to those before it, and say where its places are now."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,60 +17,62 @@ import pyarrow as pa
 
 from birnn.errors import DataError, ParamsError
 from birnn.files import atomic, tables
+from birnn.files.tables import Chunk
+from birnn.params import Prepare
 
 VERBS = {"train": "train on", "validation": "validate on", "test": "test on"}
 
 
-def assign(
-    names: Iterable[str],
-    *,
-    validation: float,
-    test: float,
-    folds: int | None = None,
-    fold: int | None = None,
-) -> npt.NDArray[np.str_]:
-    """Name the split of each sequence: `train`, `validation` or `test`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Splitting:
+    """What decides which sequences train, validate and test.
 
-    Args:
-        names: the group of each sequence, or its id.
+    Attributes:
         validation: share of the names to validate on.
         test: share of the names to test on; without a meaning where there are folds.
         folds: into how many parts to divide the names, each of which is tested on in its turn.
         fold: whose turn it is, from 1. `validation` is then a share of the other folds.
     """
+
+    validation: float
+    test: float
+    folds: int | None = None
+    fold: int | None = None
+
+    @classmethod
+    def of(cls, prepare: Prepare) -> Splitting:
+        """Take it from params.yaml."""
+        validation, test = prepare.split.validation, prepare.split.test
+        return cls(validation=validation, test=test, folds=prepare.folds, fold=prepare.fold)
+
+
+def assign(names: Iterable[str], how: Splitting) -> npt.NDArray[np.str_]:
+    """Name the split of each sequence, `train`, `validation` or `test`, by its group or its id."""
     names = list(names)
     position = np.array([_position(name) for name in names])
-    if folds is not None and fold is not None:
+    if how.folds is not None and how.fold is not None:
         # By another hash, or each fold would be validated on its neighbour.
-        held_out = np.array([_position(f"validation of {name}") for name in names]) < validation
-        tested = np.floor(position * folds) == fold - 1
-        return np.select([tested, held_out], ["test", "validation"], "train")
-    return np.select(
-        [position < test, position < test + validation], ["test", "validation"], "train"
-    )
+        second = np.array([_position(f"validation of {name}") for name in names])
+        tested, held_out = np.floor(position * how.folds) == how.fold - 1, second < how.validation
+    else:
+        tested, held_out = position < how.test, position < how.test + how.validation
+    return np.select([tested, held_out], ["test", "validation"], "train")
 
 
 def of_table(
     table: pa.Table,
     starts: npt.NDArray[np.int64],
-    *,
-    validation: float,
-    test: float,
+    how: Splitting,
     named: Collection[str],
-    folds: int | None = None,
-    fold: int | None = None,
 ) -> npt.NDArray[np.str_]:
     """Name the split of each sequence of a sequence table; its `split` column overrides the hash.
 
     Args:
         table: whole sequences.
         starts: the row at which each begins.
-        validation: share of the names to validate on.
-        test: share of the names to test on.
+        how: what decides where the table does not.
         named: the splits that occur in the `split` column of the whole table. Where `validation` is
             not among them, its share of the training sequences is held out by the hash.
-        folds: see `assign`.
-        fold: see `assign`.
 
     Raises:
         ParamsError: folds of a table that says itself what to test on.
@@ -78,74 +80,67 @@ def of_table(
     key = "group" if "group" in table.schema.names else "sequence"
     names = table[key].take(starts).to_pylist()
     if "split" not in table.schema.names:
-        return assign(names, validation=validation, test=test, folds=folds, fold=fold)
-    if folds is not None:
+        return assign(names, how)
+    if how.folds is not None:
         raise ParamsError(
-            f"prepare.folds: expected null for data that name their own splits, found {folds}"
+            f"prepare.folds: expected null for data that name their own splits, found {how.folds}"
         )
     split = np.array(table["split"].take(starts).to_pylist(), dtype=np.str_)
     if "validation" in named:
         return split
-    held_out = assign(names, validation=validation, test=0) == "validation"
+    held_out = assign(names, replace(how, test=0)) == "validation"
     return np.where((split == "train") & held_out, "validation", split)
 
 
-def select(
-    chunks: Iterable[tuple[pa.Table, npt.NDArray[np.int64]]],
-    split: str,
-    *,
-    validation: float,
-    test: float,
-    named: Collection[str],
-    folds: int | None = None,
-    fold: int | None = None,
-) -> Iterator[tuple[pa.Table, npt.NDArray[np.int64]]]:
-    """Keep the sequences of one split from chunks of a table; see `birnn.files.tables.chunks`.
+def divide(
+    chunks: Iterable[Chunk], how: Splitting, named: Collection[str], wanted: Collection[str]
+) -> Iterator[tuple[str, Chunk]]:
+    """Divide chunks of a table among the splits that are wanted, in one pass over them.
 
-    Chunks of which nothing is left are passed over. For the other arguments see `of_table`.
+    Args:
+        chunks: whole sequences and their offsets; see `birnn.files.tables.chunks`.
+        how: see `of_table`.
+        named: see `of_table`.
+        wanted: some of `train`, `validation` and `test`.
+
+    Yields:
+        The name of a split, and what a chunk holds of it, unless that is nothing.
     """
     for table, offsets in chunks:
-        names = of_table(
-            table,
-            offsets[:-1],
-            validation=validation,
-            test=test,
-            named=named,
-            folds=folds,
-            fold=fold,
-        )
-        kept = names == split
-        if kept.any():
-            lengths = np.diff(offsets)
-            rows = table.filter(pa.array(np.repeat(kept, lengths))).combine_chunks()
-            yield rows, np.concatenate([[0], np.cumsum(lengths[kept])])
+        names, lengths = of_table(table, offsets[:-1], how, named), np.diff(offsets)
+        for split in wanted:
+            kept = names == split
+            if kept.any():
+                rows = table.filter(pa.array(np.repeat(kept, lengths))).combine_chunks()
+                yield split, (rows, np.concatenate([[0], np.cumsum(lengths[kept])]))
 
 
 def read(
-    raw: Path, split: str, **splitting: Any
-) -> Iterator[tuple[pa.Table, npt.NDArray[np.int64]]]:
-    """Read the sequences of one split from `data/raw/`, chunk by chunk.
-
-    Args:
-        raw: the folder.
-        split: `train`, `validation` or `test`.
-        splitting: what decides which they are; see `assign`.
+    raw: Path, how: Splitting, wanted: Collection[str] = tables.SPLITS
+) -> Iterator[tuple[str, Chunk]]:
+    """Read the sequences of some splits from `data/raw/` in one pass; see `divide`.
 
     Raises:
-        DataError: there are none.
+        DataError: a split has none; told at the end.
     """
     summary = atomic.read_json(raw / "summary.json")
     chunks = tables.chunks(raw / "sequences.parquet")
-    empty = True
-    for chunk in select(chunks, split, named=list(summary["splits"]), **splitting):
-        empty = False
-        yield chunk
-    if empty:
-        mend = "add some" if split in summary["splits"] else "add sequences, or raise its share"
-        raise DataError(
-            f"prepare.split: expected sequences to {VERBS[split]}, found none of "
-            f"{summary['sequences']} in the {split} split; {mend}"
-        )
+    found = set()
+    for split, chunk in divide(chunks, how, list(summary["splits"]), wanted):
+        found.add(split)
+        yield split, chunk
+    for split in wanted:
+        if split not in found:
+            mend = "add some" if split in summary["splits"] else "add sequences, or raise its share"
+            raise DataError(
+                f"prepare.split: expected sequences to {VERBS[split]}, found none of "
+                f"{summary['sequences']} in the {split} split; {mend}"
+            )
+
+
+def read_one(raw: Path, how: Splitting, split: str) -> Iterator[Chunk]:
+    """Read the sequences of one split; see `read`."""
+    return (chunk for _, chunk in read(raw, how, [split]))
 
 
 def _position(name: str) -> float:

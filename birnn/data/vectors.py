@@ -18,7 +18,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from birnn.errors import DataError
+from birnn.errors import DataError, ParamsError
 from birnn.files import atomic
 
 
@@ -42,13 +42,18 @@ class Vectors(NamedTuple):
 NONE = Vectors(np.zeros(0, np.int64), np.zeros((0, 0), np.float32))
 
 
-def of_vocabulary(path: str | Path, vocabulary: Sequence[str]) -> Vectors:
-    """Read the vectors of a vocabulary, whose first token has row 1.
+def of_vocabulary(path: str | Path | None, vocabulary: Sequence[str] | None) -> Vectors:
+    """Read the vectors of a vocabulary, whose first token has row 1; none without a path.
 
     Raises:
+        ParamsError: there is a path, but no vocabulary.
         DataError: the file is missing or broken; a line has another width than the first, or what
             is no finite number; no token of the vocabulary is in it.
     """
+    if path is None:
+        return NONE
+    if vocabulary is None:
+        raise ParamsError(f"prepare.vectors: expected null without tokens, found {str(path)!r}")
     row_of = {token: row for row, token in enumerate(vocabulary, start=1)}
     read = _archived if Path(path).suffix == ".npz" else _lines
     try:

@@ -122,6 +122,16 @@ def from_file(batch: pa.RecordBatch, path: str | Path, unit: str = "row") -> pa.
     return batch.replace_schema_metadata({FILE: str(path), UNIT: unit})
 
 
+def filled(batches: Iterable[pa.RecordBatch], path: str, what: str) -> Iterator[pa.RecordBatch]:
+    """Pass rows on, and refuse a file without any: what is left would be taken for the whole."""
+    found = 0
+    for batch in batches:
+        found += batch.num_rows
+        yield batch
+    if not found:
+        raise DataError(f"{path}: expected {what}, found none")
+
+
 def check_columns(schema: pa.Schema, where: str, *, labelled: bool = True) -> None:
     """Refuse a table whose columns are not those of a sequence table.
 

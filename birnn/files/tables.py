@@ -29,6 +29,8 @@ from birnn.files import atomic
 
 Rows = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
+Chunk = tuple[pa.Table, npt.NDArray[np.int64]]
+"""Whole sequences, and their offsets in the table, (sequences + 1,) int64."""
 
 SPLITS = ("train", "validation", "test")
 TEXT_COLUMNS = ("sequence", "group", "split", "token", "label")
@@ -63,13 +65,8 @@ def write(batches: Iterable[pa.RecordBatch], path: Path) -> None:
             writer.write_batch(batch)
 
 
-def chunks(
-    path: str | Path, rows: int = CHUNK_ROWS
-) -> Iterator[tuple[pa.Table, npt.NDArray[np.int64]]]:
+def chunks(path: str | Path, rows: int = CHUNK_ROWS) -> Iterator[Chunk]:
     """Read a Parquet sequence table back, about `rows` rows at a time.
-
-    Yields:
-        A table of whole sequences, and their offsets in it, (sequences + 1,) int64.
 
     Raises:
         DataError: the file is missing or is not Parquet.
@@ -83,9 +80,7 @@ def chunks(
         raise DataError(f"{path}: expected Parquet, found {error}; run `dvc repro`") from None
 
 
-def whole_sequences(
-    batches: Iterable[pa.RecordBatch],
-) -> Iterator[tuple[pa.Table, npt.NDArray[np.int64]]]:
+def whole_sequences(batches: Iterable[pa.RecordBatch]) -> Iterator[Chunk]:
     """Cut a stream of rows between sequences, never within one; see `chunks`."""
     held: list[pa.RecordBatch] = []
     for batch in batches:
@@ -107,7 +102,7 @@ def _last_start(held: list[pa.RecordBatch], batch: pa.RecordBatch) -> int | None
     return start
 
 
-def _chunk(batches: list[pa.RecordBatch]) -> tuple[pa.Table, npt.NDArray[np.int64]]:
+def _chunk(batches: list[pa.RecordBatch]) -> Chunk:
     table = pa.Table.from_batches([batch for batch in batches if batch.num_rows]).combine_chunks()
     starts = sequence_starts(table["sequence"].chunk(0))
     return table, np.append(starts, table.num_rows)

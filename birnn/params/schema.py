@@ -240,11 +240,6 @@ class Prepare(Section):
             raise ValueError("expected `fold` from 1 up to `folds`")
         return self
 
-    @property
-    def splitting(self) -> dict[str, Any]:
-        """What decides which sequences test; see `birnn.data.splits.assign`."""
-        return {**self.split.model_dump(), "folds": self.folds, "fold": self.fold}
-
 
 class Model(Section):
     """The network; `model` holds what all models of the matrix share."""

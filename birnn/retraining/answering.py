@@ -3,7 +3,7 @@
 A model knows how to read raw sequences: its encoding is kept with it. So the champion answers anew
 for the sequences of today, and its figures of the past count for nothing.
 
-    rows = list(splits.read(Path("data/raw"), "test", **splitting))
+    rows = list(splits.read_one(Path("data/raw"), Splitting.of(prepare), "test"))
     said = ask(Path("models/bidirectional"), rows, ["a", "b"], cpu, where="the champion")
     compared = take(said.answers, ~np.isin(contents(rows), trained_on))
 """

@@ -17,6 +17,7 @@ import torch
 from birnn import params
 from birnn.data import splits
 from birnn.data.encoding import Encoding
+from birnn.data.splits import Splitting
 from birnn.evaluation import metrics, verdict
 from birnn.evaluation.verdict import Bar, Wanted
 from birnn.files import atomic, digests
@@ -180,7 +181,8 @@ def _nothing_fresh(number: int) -> Check:
 
 
 def _raw(attempt: Attempt, split: str) -> Iterator[Chunk]:
-    return splits.read(attempt.copy / RAW, split, **attempt.chosen.prepare.splitting)
+    how = Splitting.of(attempt.chosen.prepare)
+    return splits.read_one(attempt.copy / RAW, how, split)
 
 
 def _encoding(attempt: Attempt) -> Encoding:

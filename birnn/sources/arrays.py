@@ -19,6 +19,7 @@ from numpy.lib import format as npy
 
 from birnn.errors import DataError
 from birnn.files.reading import missing, one_line
+from birnn.params import ArraysData
 
 BATCH_STEPS = 1 << 16
 NUMBERS, TEXTS = "biuf", "biufSU"
@@ -40,7 +41,7 @@ class Header(NamedTuple):
 
 
 def read(
-    path: str | Path, *, task: str, prefix: str = "", labelled: bool = True
+    data: ArraysData, path: str | Path, prefix: str = "", *, labelled: bool = True
 ) -> Iterator[pa.RecordBatch]:
     """Stream the sequences of one file.
 
@@ -49,8 +50,8 @@ def read(
     or (S,) for tagging; and perhaps `groups` and `ids`, (N,).
 
     Args:
+        data: says what the task is.
         path: the file.
-        task: `tagging` or `classification`.
         prefix: put before the numbers that serve as ids where there are none.
         labelled: whether there are `labels`.
 
@@ -59,7 +60,7 @@ def read(
     """
     try:
         with zipfile.ZipFile(path) as file:
-            yield from _Arrays(file, path, task, labelled).batches(prefix)
+            yield from _Arrays(file, path, data.task, labelled).batches(prefix)
     except FileNotFoundError:
         raise DataError(missing(path)) from None
     except BROKEN as error:

@@ -20,6 +20,7 @@ from birnn.errors import DataError
 from birnn.files import hashing
 from birnn.files.hashing import Seen
 from birnn.files.reading import Skipped, lines
+from birnn.params import ConllData
 
 BATCH_TOKENS = 1 << 16
 NAMED = re.compile(r"#\s*(sent_id|newdoc|newdoc id)\s*(?:=\s*(.*\S))?\s*$")
@@ -58,59 +59,47 @@ class Sentence:
     labels: list[str] = field(default_factory=list)
 
 
-def chosen_format(
-    path: str | Path,
-    *,
-    conllu: bool | None = None,
-    token: int | None = None,
-    label: int | None = None,
-    separator: str | None = None,
-    comments: bool | None = None,
-    labelled: bool = True,
-) -> Format:
+def chosen_format(data: ConllData, path: str | Path, labelled: bool = True) -> Format:
     """Fill in what is not said: by the name, a file is CoNLL-U or has the label in the last column.
 
     Args:
+        data: what is said. By default the token's column is 2 in CoNLL-U and 1 elsewhere, the
+            label's 4 or the last; columns lie between tabs or any blanks; and `#` always begins a
+            comment in CoNLL-U only.
         path: `.conllu` or `.conllu.gz` stand for CoNLL-U, anything else for plain columns.
-        conllu: overrides the name.
-        token: the token's column, from 1; by default 2 in CoNLL-U and 1 elsewhere.
-        label: the label's column, from 1; by default 4 in CoNLL-U and the last elsewhere.
-        separator: `tab` or `whitespace`; by default tabs in CoNLL-U and any blanks elsewhere.
-        comments: whether `#` always begins a comment; by default in CoNLL-U.
         labelled: whether labels are read.
     """
-    if conllu is None:
-        conllu = str(path).removesuffix(".gz").endswith(".conllu")
+    conllu = str(path).removesuffix(".gz").endswith(".conllu")
+    if data.format is not None:
+        conllu = data.format == "conllu"
     return Format(
         conllu=conllu,
-        token=token or (2 if conllu else 1),
-        label=(label or (4 if conllu else -1)) if labelled else None,
-        tabs=conllu if separator is None else separator == "tab",
-        comments=conllu if comments is None else comments,
+        token=data.token or (2 if conllu else 1),
+        label=(data.label or (4 if conllu else -1)) if labelled else None,
+        tabs=conllu if data.separator is None else data.separator == "tab",
+        comments=conllu if data.comments is None else data.comments,
     )
 
 
 def read(
+    data: ConllData,
     path: str | Path,
-    form: Format,
-    *,
-    encoding: str = "utf-8",
-    documents: bool = False,
     prefix: str = "",
+    *,
+    labelled: bool = True,
     seen: Seen | None = None,
     skipped: Skipped | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Stream the sentences of one file.
 
-    A sentence's id is its `# sent_id`, or else, also where that has come by before, its number.
+    A sentence's id is its `# sent_id`, or else, also where that has come by before, its number. If
+    documents are groups, its group is the last `# newdoc` or `-DOCSTART-`.
 
     Args:
+        data: how to read it; see `chosen_format`.
         path: the file, perhaps `.gz`.
-        form: see `chosen_format`.
-        encoding: of the text.
-        documents: whether to give each sentence's document as its group: the last `# newdoc` or
-            `-DOCSTART-`.
         prefix: put before the numbers that serve as ids.
+        labelled: whether labels and documents are read.
         seen: the ids of files that were read before.
         skipped: counts multiword tokens, empty nodes, comments and `-DOCSTART-` lines.
 
@@ -118,11 +107,13 @@ def read(
         DataError: names the line that has not the file's number of columns, an empty token or
             label, or a node number out of order.
     """
+    form = chosen_format(data, path, labelled)
+    documents = data.group == "document" and labelled
     reader = _Reader(path, form, documents, prefix, skipped or Skipped())
     seen = Seen() if seen is None else seen
     held: list[Sentence] = []
     tokens = number = 0
-    for sentence in reader.sentences(lines(path, encoding)):
+    for sentence in reader.sentences(lines(path, data.encoding)):
         held.append(sentence)
         tokens += len(sentence.tokens)
         if tokens >= BATCH_TOKENS:

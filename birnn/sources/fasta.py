@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from birnn.errors import DataError
 from birnn.files.reading import Skipped, fields, lines, one_line
+from birnn.params import FastaData
 
 PIECE = 1 << 18  # letters that are handled at a time
 LETTERS = re.compile(r"[A-Za-z*.-]*")
@@ -31,12 +32,9 @@ class Piece(NamedTuple):
 
 
 def read(
+    data: FastaData,
     path: str | Path,
     *,
-    labels: Mapping[str, str] | None = None,
-    label_pattern: str | None = None,
-    kmer: int = 1,
-    stride: int = 1,
     labelled: bool = True,
     skipped: Skipped | None = None,
 ) -> Iterator[pa.RecordBatch]:
@@ -45,12 +43,9 @@ def read(
     The id is the header's first word, without the label if that is part of it.
 
     Args:
-        path: the file, perhaps `.gz`.
-        labels: the class of each id, where the header does not hold it.
-        label_pattern: a regular expression whose group is the class in the header.
-        kmer: how many letters make a token.
-        stride: how many letters lie between the beginnings of two tokens. Letters at the end that
+        data: says where classes are found, and how letters become tokens. Letters at the end that
             are too few for a token are left out.
+        path: the file, perhaps `.gz`.
         labelled: whether there are classes. If not, what they would be is part of the id.
         skipped: counts comments.
 
@@ -58,7 +53,9 @@ def read(
         DataError: names the line that is no header and holds something else than letters, the
             header without a class, or the record without enough letters or with another's id.
     """
-    pattern = re.compile(label_pattern or LAST_FIELD) if labelled else None
+    labels = None if data.labels is None else read_labels(data.labels)
+    pattern = re.compile(data.label_pattern or LAST_FIELD) if labelled else None
+    kmer, stride = data.kmer, data.stride
     reader = _Reader(path, labels, pattern, kmer, stride)
     held: list[Piece] = []
     letters = 0

@@ -18,6 +18,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -26,6 +27,7 @@ import pyarrow as pa
 
 from birnn.errors import DataError, ParamsError
 from birnn.files.tables import sequence_starts
+from birnn.params import HMMData
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -133,7 +135,36 @@ def classification_chain(
     )
 
 
-def read(
+def chain_of(data: HMMData) -> Chain:
+    """Draw the chain that params describe."""
+    draw = (
+        partial(tagging_chain, lookalikes=data.lookalikes)
+        if data.states is None
+        else partial(classification_chain, states=data.states)
+    )
+    return draw(
+        classes=data.classes,
+        features=data.features,
+        stay=data.stay,
+        separation=data.separation,
+        shares=data.shares,
+        seed=data.seed,
+    )
+
+
+def read(data: HMMData) -> Iterator[pa.RecordBatch]:
+    """Draw the sequence table that params describe; see `draw`."""
+    return draw(
+        chain_of(data),
+        sequences=data.sequences,
+        min_steps=data.min_steps,
+        max_steps=data.max_steps,
+        mean_steps=data.mean_steps or data.max_steps,
+        seed=data.seed,
+    )
+
+
+def draw(
     chain: Chain, *, sequences: int, min_steps: int, max_steps: int, mean_steps: float, seed: int
 ) -> Iterator[pa.RecordBatch]:
     """Draw a sequence table, 1024 sequences at a time.
@@ -210,7 +241,7 @@ def limits(
 
     Args:
         chain: what the batches were drawn from.
-        batches: whole sequences with the columns of `read`; any of them may be left out.
+        batches: whole sequences with the columns of `draw`; any of them may be left out.
         task: whether every step has a label, or every sequence.
 
     Raises:

@@ -23,7 +23,6 @@ from birnn.params import (
     FileData,
     HMMData,
     SktimeData,
-    TableData,
     TextData,
 )
 from birnn.sources import arrays, conll, fasta, hmm, sktime, table, text
@@ -38,6 +37,8 @@ SOURCES = {
 }
 TABLES = (".csv", ".tsv")
 POSITIONS = ("arrays", "sktime")  # where the features of a file have numbers for names
+ReadFile = Callable[[str, str], Iterator[pa.RecordBatch]]
+"""Called with a path, and with what to put before ids that are only numbers."""
 PLACES = {
     *("path", "train", "validation", "test", "classes", "labels", "name"),
     *("max_steps", "longer"),
@@ -97,25 +98,32 @@ def read(data: Data, skipped: Skipped, *, labelled: bool = True) -> Iterator[pa.
         skipped: counts what readers leave out.
         labelled: whether labels are read; a table is given as it is.
     """
-    knobs: dict[str, Any] = {"labelled": labelled, "skipped": skipped}
     match data:
         case HMMData():
-            lengths = data.model_dump(include={"sequences", "min_steps", "max_steps", "seed"})
-            return hmm.read(chain(data), mean_steps=data.mean_steps or data.max_steps, **lengths)
-        case TableData():
-            return _files(data.files, lambda path, _: table.read(path))
+            return hmm.read(data)
+        case TextData(classes=dict(classes)):
+            return text.read_classes(data, classes, skipped)
+        case SktimeData(name=str(shipped)):
+            return _files(sktime.shipped(shipped), _reader(data, skipped, labelled))
+        case _:
+            return _files(data.files, _reader(data, skipped, labelled))
+
+
+def _reader(data: FileData, skipped: Skipped, labelled: bool) -> ReadFile:
+    """How a source reads one file."""
+    match data:
         case TextData():
-            return _texts(data, **knobs)
+            return partial(text.read, data, labelled=labelled, skipped=skipped)
         case ConllData():
-            return _files(data.files, partial(_sentences, data, Seen(), **knobs))
+            return partial(conll.read, data, labelled=labelled, seen=Seen(), skipped=skipped)
         case FastaData():
-            return _records(data, **knobs)
+            return lambda path, _: fasta.read(data, path, labelled=labelled, skipped=skipped)
         case ArraysData():
-            read_file = partial(arrays.read, task=data.task, labelled=labelled)
-            return _files(data.files, lambda path, prefix: read_file(path, prefix=prefix))
+            return partial(arrays.read, data, labelled=labelled)
         case SktimeData():
-            files = data.files if data.name is None else sktime.shipped(data.name)
-            return _files(files, lambda path, prefix: sktime.read(path, prefix=prefix, **knobs))
+            return partial(sktime.read, labelled=labelled, skipped=skipped)
+        case _:
+            return lambda path, _: table.read(path)
 
 
 def reading(data: Data) -> dict[str, Any]:
@@ -232,87 +240,20 @@ def _header(path: Path, encoding: str | None = None) -> list[str]:
     return header
 
 
-def chain(data: HMMData) -> hmm.Chain:
-    """Draw the chain that the params describe."""
-    knobs = data.model_dump(include={"classes", "features", "stay", "separation", "shares", "seed"})
-    if data.states is None:
-        return hmm.tagging_chain(lookalikes=data.lookalikes, **knobs)
-    return hmm.classification_chain(states=data.states, **knobs)
-
-
-def _files(
-    files: Mapping[str, str], read_file: Callable[[str, str], Iterator[pa.RecordBatch]]
-) -> Iterator[pa.RecordBatch]:
+def _files(files: Mapping[str, str], read_file: ReadFile) -> Iterator[pa.RecordBatch]:
     """Read one file after the other, with a `split` column where each is an official split.
 
     Args:
         files: the path of each split, or of `""`, where there is one path for all.
-        read_file: called with a path, and with what to put before ids that are only numbers.
+        read_file: reads one of them.
     """
     for split, path in files.items():
         batches = read_file(path, f"{split}-" if split else "")
-        for batch in _some(batches, path, f"sequences for data.{split}") if split else batches:
+        if split:
+            batches = table_checks.filled(batches, path, f"sequences for data.{split}")
+        for batch in batches:
             if split and "split" in batch.schema.names:
                 raise DataError(f"{path}: expected no column `split` beside data.{split}; drop it")
             if split:
                 batch = batch.append_column("split", pa.array([split] * batch.num_rows))
             yield table_checks.from_file(batch, path, "step")
-
-
-def _some(batches: Iterable[pa.RecordBatch], path: str, what: str) -> Iterator[pa.RecordBatch]:
-    """Pass rows on, and refuse a file without any: what is left would be taken for the whole."""
-    found = 0
-    for batch in batches:
-        found += batch.num_rows
-        yield batch
-    if not found:
-        raise DataError(f"{path}: expected {what}, found none")
-
-
-def _texts(data: TextData, *, labelled: bool, skipped: Skipped) -> Iterator[pa.RecordBatch]:
-    knobs = data.model_dump(include={"encoding", "pattern"}) | {"skipped": skipped}
-    if data.classes is None:
-        known = data.model_dump(include={"text", "quotes"})
-        known["label"] = data.label if labelled else None
-        yield from _files(data.files, lambda path, prefix: _text(path, prefix, known, knobs))
-        return
-    for label, path in data.classes.items():
-        batches = text.read_lines(path, label, **knobs)
-        for batch in _some(batches, path, f"texts of the class {label!r}"):
-            yield table_checks.from_file(batch, path, "step")
-
-
-def _text(
-    path: str, prefix: str, columns: Mapping[str, Any], knobs: Mapping[str, Any]
-) -> Iterator[pa.RecordBatch]:
-    """Read a file with columns, or, where labels are of no interest, one text a line."""
-    if columns["label"] is None and not text.has_columns(path):
-        return text.read_lines(path, None, prefix=prefix, **knobs)
-    return text.read(path, prefix=prefix, **columns, **knobs)
-
-
-def _records(data: FastaData, **knobs: Any) -> Iterator[pa.RecordBatch]:
-    knobs |= data.model_dump(include={"label_pattern", "kmer", "stride"})
-    knobs["labels"] = None if data.labels is None else fasta.read_labels(data.labels)
-    return _files(data.files, lambda path, _: fasta.read(path, **knobs))
-
-
-def _sentences(
-    data: ConllData, seen: Seen, path: str, prefix: str, *, labelled: bool, skipped: Skipped
-) -> Iterator[pa.RecordBatch]:
-    form = conll.chosen_format(
-        path,
-        conllu=None if data.format is None else data.format == "conllu",
-        labelled=labelled,
-        **data.model_dump(include={"token", "label", "separator", "comments"}),
-    )
-    documents = data.group == "document" and labelled
-    return conll.read(
-        path,
-        form,
-        encoding=data.encoding,
-        documents=documents,
-        prefix=prefix,
-        seen=seen,
-        skipped=skipped,
-    )

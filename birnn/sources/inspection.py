@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from birnn.errors import DataError
 from birnn.files import hashing
 from birnn.files.hashing import Hashes, Seen
-from birnn.files.tables import SPLITS, feature_names, natural_order, value_counts
+from birnn.files.tables import SPLITS, Chunk, feature_names, natural_order, value_counts
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 SHOWN = 3
 MOST_COMPARED = 1 << 25
 """Sequences that are compared with each other; more would not fit into a gigabyte."""
-Chunks = Iterable[tuple[pa.Table, npt.NDArray[np.int64]]]
 
 
 class Head(NamedTuple):
@@ -39,7 +38,7 @@ class Head(NamedTuple):
 
 
 def summary(
-    chunks: Chunks, again: Callable[[], Chunks], *, task: str, where: str
+    chunks: Iterable[Chunk], again: Callable[[], Iterable[Chunk]], *, task: str, where: str
 ) -> dict[str, Any]:
     """Count what a sequence table holds.
 
@@ -168,7 +167,7 @@ def _head(heads: pa.Table, number: int) -> Head:
 
 
 def _pairs(
-    again: Callable[[], Chunks], conflicts: list[tuple[int, Head]]
+    again: Callable[[], Iterable[Chunk]], conflicts: list[tuple[int, Head]]
 ) -> list[dict[str, list[str]]]:
     """Find the sequences that others contradict, by a second look from the beginning."""
     earlier: dict[int, Head] = {}

@@ -54,8 +54,8 @@ def shipped(name: str) -> dict[str, str]:
 
 def read(
     path: str | Path,
-    *,
     prefix: str = "",
+    *,
     labelled: bool = True,
     skipped: Skipped | None = None,
 ) -> Iterator[pa.RecordBatch]:

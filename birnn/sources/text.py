@@ -17,7 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from birnn.errors import DataError
+from birnn.files import table_checks
 from birnn.files.reading import Skipped, fields, kind, lines, one_line
+from birnn.params import TextData
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson")
 QUOTES = "; if quotes are plain characters, set data.quotes: false"
@@ -38,14 +40,11 @@ class Text(NamedTuple):
 
 
 def read(
+    data: TextData,
     path: str | Path,
-    *,
-    text: str = "text",
-    label: str | None = "label",
-    encoding: str = "utf-8",
-    pattern: str | None = None,
-    quotes: bool = True,
     prefix: str = "",
+    *,
+    labelled: bool = True,
     skipped: Skipped | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Stream the texts of a `.csv`, `.tsv` or `.jsonl` file, perhaps with `.gz`, as tokens.
@@ -53,13 +52,10 @@ def read(
     The number of its row is a text's id, so that it stays what it is when rows are added.
 
     Args:
-        path: the file.
-        text: name of the column of texts.
-        label: name of the column of labels; None for texts without.
-        encoding: of the file.
-        pattern: a regular expression that finds tokens; by default they lie between blanks.
-        quotes: whether quotes may enclose a field; if not, they are characters like others.
+        data: says what the columns are called, and how tokens are found.
+        path: the file; without labels also one with a text a line.
         prefix: put before the numbers that serve as ids.
+        labelled: whether labels are read.
         skipped: counts texts without a token, and empty lines.
 
     Raises:
@@ -67,42 +63,49 @@ def read(
             too many fields or too few, a label is missing, or a text is not in the encoding.
     """
     skipped = skipped or Skipped()
-    if not has_columns(path):
-        raise DataError(f"{path}: expected a name that ends in {', '.join(SUFFIXES)}, or with .gz")
+    if kind(path) not in SUFFIXES:
+        if labelled:
+            known = ", ".join(SUFFIXES)
+            raise DataError(f"{path}: expected a name that ends in {known}, or with .gz")
+        yield from read_lines(data, path, None, prefix, skipped)
+        return
+    label = data.label if labelled else None
     if kind(path) in (".jsonl", ".ndjson"):
-        rows = _jsonl(path, text, label, encoding, skipped)
+        rows = _jsonl(path, data.text, label, data.encoding, skipped)
     else:
-        hint = QUOTES if quotes else ""
-        found = fields(path, encoding, quotes=quotes, hint=hint, skipped=skipped)
-        rows = _csv(path, text, label, found)
+        hint = QUOTES if data.quotes else ""
+        found = fields(path, data.encoding, quotes=data.quotes, hint=hint, skipped=skipped)
+        rows = _csv(path, data.text, label, found)
     texts = (
         Text(content, name, f"{prefix}{number:06d}", line)
         for number, (content, name, line) in enumerate(rows, 1)
     )
-    yield from _batches(texts, path, tokeniser(pattern), skipped)
-
-
-def has_columns(path: str | Path) -> bool:
-    """Whether a file has columns by its name, and not one text a line."""
-    return kind(path) in SUFFIXES
+    yield from _batches(texts, path, tokeniser(data.pattern), skipped)
 
 
 def read_lines(
-    path: str | Path,
-    label: str | None,
-    *,
-    encoding: str = "utf-8",
-    pattern: str | None = None,
-    prefix: str = "",
-    skipped: Skipped | None = None,
+    data: TextData, path: str | Path, label: str | None, prefix: str, skipped: Skipped
 ) -> Iterator[pa.RecordBatch]:
-    """Stream the texts of one class, one a line; see `read`."""
-    prefix = prefix if label is None else f"{prefix}{label}-"
+    """Stream the texts of a file with one text a line; see `read`."""
     texts = (
         Text(line, label, f"{prefix}{number:06d}", number)
-        for number, line in enumerate(lines(path, encoding), 1)
+        for number, line in enumerate(lines(path, data.encoding), 1)
     )
-    yield from _batches(texts, path, tokeniser(pattern), skipped or Skipped())
+    yield from _batches(texts, path, tokeniser(data.pattern), skipped)
+
+
+def read_classes(
+    data: TextData, classes: Mapping[str, str], skipped: Skipped
+) -> Iterator[pa.RecordBatch]:
+    """Stream the texts of a file for each class, which has one text a line; see `read`.
+
+    Raises:
+        DataError: see `read`; or there are no texts of a class.
+    """
+    for label, path in classes.items():
+        batches = read_lines(data, path, label, f"{label}-", skipped)
+        for batch in table_checks.filled(batches, path, f"texts of the class {label!r}"):
+            yield table_checks.from_file(batch, path, "step")
 
 
 def tokeniser(pattern: str | None) -> Tokenise:

@@ -185,6 +185,18 @@ class TestWrite:
             sequences.write(failing(), tmp_path / "x.arrow")
         assert [file.read_text() for file in tmp_path.iterdir()] == ["old"]
 
+    def test_several_files_at_a_time(self, tmp_path: Path, ragged: Ragged) -> None:
+        parts = [("a", ragged([2, 3])), ("b", ragged([1])), ("a", ragged([4]))]
+        paths = {name: tmp_path / name for name in "abc"}
+        with pytest.raises(DataError, match="c: expected at least one sequence, found none"):
+            sequences.write_each(parts, paths)
+        assert list(tmp_path.iterdir()) == []
+        paths.pop("c")
+        sequences.write_each(parts, paths)
+        for name, path in paths.items():
+            sequences.write([part for of, part in parts if of == name], tmp_path / "alone")
+            assert path.read_bytes() == (tmp_path / "alone").read_bytes()
+
 
 class TestRead:
     def test_a_missing_file(self, tmp_path: Path) -> None:

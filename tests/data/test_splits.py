@@ -1,7 +1,7 @@
 """Splits that stay where they are when data grows."""
 
 from collections import Counter
-from functools import partial
+from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
@@ -11,12 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from birnn.data import splits
+from birnn.data.splits import Splitting
 from birnn.errors import ParamsError
 from birnn.files import tables
 
 names = st.lists(st.text(max_size=5), max_size=20)
 NUMBERS = [str(number) for number in range(200)]
-assign = partial(splits.assign, validation=0.15, test=0.15)
+HOW = Splitting(validation=0.15, test=0.15)
+
+
+def assign(names: Iterable[str], how: Splitting = HOW) -> npt.NDArray[np.str_]:
+    return splits.assign(names, how)
 
 
 class TestAssign:
@@ -33,15 +38,16 @@ class TestAssign:
 
     @pytest.mark.parametrize(("validation", "test"), [(0.15, 0.15), (0.05, 0.4), (0.0, 0.1)])
     def test_shares(self, validation: float, test: float) -> None:
-        counts = Counter(splits.assign(map(str, range(20_000)), validation=validation, test=test))
+        how = Splitting(validation=validation, test=test)
+        counts = Counter(assign(map(str, range(20_000)), how))
         for split, share in (("validation", validation), ("test", test)):
             sampling_error = (share * (1 - share) / 20_000) ** 0.5
             assert counts[split] / 20_000 == pytest.approx(share, abs=4 * sampling_error)
 
     def test_a_larger_test_split_takes_nothing_back(self) -> None:
         numbers = [str(number) for number in range(1000)]
-        small = splits.assign(numbers, validation=0.1, test=0.1)
-        large = splits.assign(numbers, validation=0.1, test=0.2)
+        small = assign(numbers, Splitting(validation=0.1, test=0.1))
+        large = assign(numbers, Splitting(validation=0.1, test=0.2))
         assert set(large[small == "test"]) == {"test"}
 
     def test_nobody(self) -> None:
@@ -50,7 +56,7 @@ class TestAssign:
 
 class TestFolds:
     def fold(self, number: int, names: list[str] = NUMBERS, folds: int = 5) -> list[str]:
-        found = splits.assign(names, validation=0.2, test=0.4, folds=folds, fold=number)
+        found = assign(names, Splitting(validation=0.2, test=0.4, folds=folds, fold=number))
         return [str(split) for split in found]
 
     def test_each_name_is_tested_on_once(self) -> None:
@@ -80,20 +86,17 @@ class TestFolds:
 
     def test_of_data_that_name_their_splits(self) -> None:
         rows, starts = table(sequence=["a", "b"], split=["train", "test"])
+        how = Splitting(validation=0.1, test=0.1, folds=5, fold=1)
         with pytest.raises(ParamsError, match=r"prepare\.folds: expected null for data that name"):
-            splits.of_table(
-                rows, starts, validation=0.1, test=0.1, named=["train", "test"], folds=5, fold=1
-            )
+            splits.of_table(rows, starts, how, ["train", "test"])
 
     def test_of_a_table(self) -> None:
         rows, starts = table(sequence=NUMBERS)
         chunks = [(rows, np.append(starts, rows.num_rows))]
         tested = list[str]()
         for fold in range(1, 6):
-            found = splits.select(
-                chunks, "test", validation=0.1, test=0.1, named=(), folds=5, fold=fold
-            )
-            for kept, offsets in found:
+            how = Splitting(validation=0.1, test=0.1, folds=5, fold=fold)
+            for _, (kept, offsets) in splits.divide(chunks, how, (), ["test"]):
                 tested += kept["sequence"].take(offsets[:-1]).to_pylist()
         assert sorted(tested) == sorted(NUMBERS)
 
@@ -106,7 +109,7 @@ def table(**columns: list[str]) -> tuple[pa.Table, npt.NDArray[np.int64]]:
 
 
 def of_table(found: tuple[pa.Table, npt.NDArray[np.int64]], named: list[str]) -> list[str]:
-    chosen: list[str] = splits.of_table(*found, validation=0.15, test=0.15, named=named).tolist()
+    chosen: list[str] = splits.of_table(*found, HOW, named).tolist()
     return chosen
 
 
@@ -132,22 +135,23 @@ class TestOfTable:
         keys = [f"g{number}" for number in range(200)] if grouped else NUMBERS
         columns = {"group": keys} if grouped else {}
         found = of_table(table(sequence=NUMBERS, split=given_splits, **columns), ["train", "test"])
-        held_out = splits.assign(keys, validation=0.15, test=0)
+        held_out = assign(keys, Splitting(validation=0.15, test=0))
         pairs = zip(given_splits, held_out, strict=True)
         assert found == [mine if mine == "test" else hashed for mine, hashed in pairs]
         assert set(found) == set(tables.SPLITS)
 
 
-class TestSelect:
-    def select(self, size: int, split: str) -> list[tuple[str, int]]:
+class TestDivide:
+    def divide(self, size: int, split: str) -> list[tuple[str, int]]:
         """The ids and values of a split, the table cut into chunks of `size` sequences."""
         chunks = []
         for start in range(0, 200, size):
             rows, starts = table(sequence=NUMBERS[start : start + size])
             chunks.append((rows, np.append(starts, rows.num_rows)))
-        kept = splits.select(chunks, split, validation=0.15, test=0.15, named=[])
         found = []
-        for rows, offsets in kept:
+        for name, (rows, offsets) in splits.divide(chunks, HOW, [], tables.SPLITS):
+            if name != split:
+                continue
             assert rows.num_rows > 0
             assert offsets.tolist() == list(range(0, rows.num_rows + 1, 2))
             found += list(zip(rows["sequence"].to_pylist(), rows["x"].to_pylist(), strict=True))
@@ -157,11 +161,11 @@ class TestSelect:
     def test_whole_sequences_of_one_split(self, split: str) -> None:
         chosen = np.flatnonzero(assign(NUMBERS) == split).tolist()
         expected = [(str(number), 2 * number + step) for number in chosen for step in (0, 1)]
-        assert self.select(200, split) == expected
+        assert self.divide(200, split) == expected
 
     @pytest.mark.parametrize("size", [1, 3, 199])
     def test_chunks_do_not_matter(self, size: int) -> None:
         def ids(size: int) -> list[str]:
-            return [name for name, _ in self.select(size, "test")]
+            return [name for name, _ in self.divide(size, "test")]
 
         assert ids(size) == ids(200)

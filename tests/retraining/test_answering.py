@@ -9,6 +9,7 @@ import torch
 
 from birnn.data import sequences, splits
 from birnn.data.encoding import Encoding
+from birnn.data.splits import Splitting
 from birnn.errors import DataError
 from birnn.files import atomic
 from birnn.model import prediction, saved_model
@@ -18,7 +19,7 @@ from birnn.retraining.answering import Chunk
 from birnn.retraining.judged import Answers
 
 CPU = torch.device("cpu")
-SPLITTING = {"validation": 0.15, "test": 0.15}
+SPLITTING = Splitting(validation=0.15, test=0.15)
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def encoding(prepared: Path) -> Encoding:
 
 @pytest.fixture
 def rows(prepared: Path) -> list[Chunk]:
-    return list(splits.read(prepared / "data/raw", "test", **SPLITTING))
+    return list(splits.read_one(prepared / "data/raw", SPLITTING, "test"))
 
 
 def saved(encoding: Encoding, folder: Path, labels: list[str], seed: int = 0) -> Path:

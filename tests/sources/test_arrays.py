@@ -11,6 +11,7 @@ import pytest
 
 from birnn.errors import DataError
 from birnn.files import table_checks
+from birnn.params import ArraysData
 from birnn.sources import arrays
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -23,9 +24,13 @@ CLASSES = np.array(["b", "a", "é"])
 ROWS = np.repeat(np.arange(3), LENGTHS)
 
 
+def section(task: Any) -> ArraysData:
+    return ArraysData(source="arrays", task=task, path="t.npz")
+
+
 def read(path: Path, task: str, **named: Any) -> pa.Table:
     np.savez(path, **named)
-    checked = table_checks.checked(arrays.read(path, task=task), task=task, where=str(path))
+    checked = table_checks.checked(arrays.read(section(task), path), task=task, where=str(path))
     return pa.Table.from_batches(checked)
 
 
@@ -165,7 +170,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
 
 
 def complaint(path: Path) -> str:
-    rows = arrays.read(path, task="classification")
+    rows = arrays.read(section("classification"), path)
     with pytest.raises(DataError) as refused:
         list(table_checks.checked(rows, task="classification", where=str(path)))
     assert "\n" not in str(refused.value)

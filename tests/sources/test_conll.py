@@ -10,6 +10,7 @@ import pytest
 from birnn.errors import DataError
 from birnn.files.hashing import Seen
 from birnn.files.reading import Skipped
+from birnn.params import ConllData
 from birnn.sources import conll
 
 CONLLU = """\
@@ -41,12 +42,18 @@ EU NNP B-ORG
 """
 
 
-def read(path: Path, text: str | None = None, **knobs: Any) -> pa.Table:
+def read(
+    path: Path,
+    text: str | None = None,
+    prefix: str = "",
+    seen: Seen | None = None,
+    skipped: Skipped | None = None,
+    **knobs: Any,
+) -> pa.Table:
     if text is not None:
         path.write_text(text, encoding="utf-8")
-    names = {"conllu", "token", "label", "separator", "comments"}
-    form = conll.chosen_format(path, **{name: knobs.pop(name) for name in names & set(knobs)})
-    return pa.Table.from_batches(conll.read(path, form, **knobs))
+    data = ConllData(source="conll", path="t.conll", **knobs)
+    return pa.Table.from_batches(conll.read(data, path, prefix, seen=seen, skipped=skipped))
 
 
 def sentences(table: pa.Table) -> dict[str, list[tuple[str, str]]]:
@@ -71,7 +78,7 @@ class TestCoNLLU:
         assert skipped.first["empty nodes"] == f"{path}, line 7"
 
     def test_documents_are_groups(self, tmp_path: Path) -> None:
-        table = read(tmp_path / "t.conllu", CONLLU, documents=True, prefix="test-")
+        table = read(tmp_path / "t.conllu", CONLLU, group="document", prefix="test-")
         assert table["group"].to_pylist() == ["news"] * 4 + ["test-document-000002"]
 
     def test_ids_of_files_before_count_too(self, tmp_path: Path) -> None:
@@ -86,7 +93,7 @@ class TestCoNLLU:
         assert found == ["000002", "000002-3", "000002-2"]
 
     def test_other_columns(self, tmp_path: Path) -> None:
-        table = read(tmp_path / "t.txt", CONLLU, conllu=True, token=3, label=1)
+        table = read(tmp_path / "t.txt", CONLLU, format="conllu", token=3, label=1)
         assert sentences(table)["news-1"] == [("de", "1"), ("le", "2"), ("pain", "3")]
 
     def test_many_sentences_come_in_parts(
@@ -103,7 +110,7 @@ class TestCoNLLU:
 class TestColumns:
     def test_the_first_and_the_last(self, tmp_path: Path) -> None:
         skipped = Skipped()
-        table = read(tmp_path / "t.conll", COLUMNS, skipped=skipped, documents=True)
+        table = read(tmp_path / "t.conll", COLUMNS, skipped=skipped, group="document")
         assert sentences(table) == {
             "000001": [("EU", "B-ORG"), ("#", "O")],
             "000002": [("1-2", "O")],
@@ -178,7 +185,7 @@ class TestMistakes:
 
     def test_of_a_document_that_never_began(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match="line 1: expected `# newdoc` or -DOCSTART- before"):
-            read(tmp_path / "t.conll", "a X\n", documents=True)
+            read(tmp_path / "t.conll", "a X\n", group="document")
 
     def test_of_an_encoding(self, tmp_path: Path) -> None:
         (tmp_path / "t.conll").write_bytes(b"a X\ncaf\xe9 X\n")

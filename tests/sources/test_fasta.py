@@ -11,15 +11,19 @@ from hypothesis import strategies as st
 
 from birnn.errors import DataError
 from birnn.files.reading import Skipped
+from birnn.params import FastaData
 from birnn.sources import fasta
 
 FASTA = ">seq1|exon\nACgt\nN\n\n>seq2 homo sapiens|intron\r\nTTTTTT\r\n"
 
 
-def read(path: Path, content: bytes | str | None = None, **knobs: Any) -> pa.Table:
+def read(
+    path: Path, content: bytes | str | None = None, skipped: Skipped | None = None, **knobs: Any
+) -> pa.Table:
     if content is not None:
         path.write_bytes(content.encode() if isinstance(content, str) else content)
-    return pa.Table.from_batches(fasta.read(path, **knobs))
+    data = FastaData(source="fasta", path="t.fa", **knobs)
+    return pa.Table.from_batches(fasta.read(data, path, skipped=skipped))
 
 
 def records(table: pa.Table) -> dict[tuple[str, str], list[str]]:
@@ -90,7 +94,7 @@ class TestRecords:
         text = "label,sequence,note\nexon,seq1|exon,x\nrest,seq2,y\n"
         path = tmp_path / name
         path.write_text(text.replace(",", "\t") if name.endswith("tsv") else text)
-        table = read(tmp_path / "t.fa", FASTA, labels=fasta.read_labels(path))
+        table = read(tmp_path / "t.fa", FASTA, labels=str(path))
         assert list(records(table)) == [("seq1|exon", "exon"), ("seq2", "rest")]
 
     def test_old_comments_are_counted(self, tmp_path: Path) -> None:
@@ -125,8 +129,10 @@ class TestMistakes:
             read(tmp_path / "t.fa", FASTA, kmer=6)
 
     def test_a_label_is_missing_in_the_table(self, tmp_path: Path) -> None:
+        path = tmp_path / "labels.csv"
+        path.write_text("sequence,label\nseq1|exon,a\n")
         with pytest.raises(DataError, match="line 5: expected a label of 'seq2' in data"):
-            read(tmp_path / "t.fa", FASTA, labels={"seq1|exon": "a"})
+            read(tmp_path / "t.fa", FASTA, labels=str(path))
 
     @pytest.mark.parametrize(
         ("content", "message"),

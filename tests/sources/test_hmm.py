@@ -25,7 +25,7 @@ CLASSIFICATION = hmm.classification_chain(
 
 def drawn(chain: Chain, sequences: int = 20, seed: int = 1, **lengths: float) -> pa.Table:
     bounds: dict[str, Any] = {"min_steps": 10, "max_steps": 10, "mean_steps": 10, **lengths}
-    return pa.Table.from_batches(hmm.read(chain, sequences=sequences, seed=seed, **bounds))
+    return pa.Table.from_batches(hmm.draw(chain, sequences=sequences, seed=seed, **bounds))
 
 
 def features(table: pa.Table) -> Array:
@@ -329,7 +329,7 @@ class TestRead:
 
     def test_batches_hold_whole_sequences(self) -> None:
         bounds: dict[str, Any] = {"min_steps": 1, "max_steps": 30, "mean_steps": 10}
-        batches = list(hmm.read(TAGGING, sequences=1500, seed=1, **bounds))
+        batches = list(hmm.draw(TAGGING, sequences=1500, seed=1, **bounds))
         ids = [set(batch["sequence"].to_pylist()) for batch in batches]
         assert [len(names) for names in ids] == [1024, 476]
         assert not ids[0] & ids[1]

@@ -12,16 +12,27 @@ from hypothesis import strategies as st
 
 from birnn.errors import DataError
 from birnn.files.reading import Skipped
+from birnn.params import TextData
 from birnn.sources import text
 
 CSV = 'id,text,label\n1,"a film,\n good",pos\n2,bad,neg\n'
 JSONL = '{"text": "a film,\\n good", "label": "pos"}\n{"label": "neg", "text": "bad", "id": 2}\n'
 
 
-def read(path: Path, content: bytes | str | None = None, **knobs: Any) -> pa.Table:
+def section(**knobs: Any) -> TextData:
+    return TextData(source="text", path="t.csv", **knobs)
+
+
+def read(
+    path: Path,
+    content: bytes | str | None = None,
+    prefix: str = "",
+    skipped: Skipped | None = None,
+    **knobs: Any,
+) -> pa.Table:
     if content is not None:
         path.write_bytes(content.encode() if isinstance(content, str) else content)
-    return pa.Table.from_batches(text.read(path, **knobs))
+    return pa.Table.from_batches(text.read(section(**knobs), path, prefix, skipped=skipped))
 
 
 def texts(table: pa.Table) -> dict[str, tuple[str, list[str]]]:
@@ -61,7 +72,7 @@ class TestFormats:
     def test_a_file_for_each_class(self, tmp_path: Path) -> None:
         path, skipped = tmp_path / "rt.neg", Skipped()
         path.write_bytes(b'd\xe9j\xe0 vu\x85 . \n\n , "so\nbad\r\n \n')
-        batches = text.read_lines(path, "neg", encoding="latin-1", skipped=skipped)
+        batches = text.read_classes(section(encoding="latin-1"), {"neg": str(path)}, skipped)
         assert texts(pa.Table.from_batches(batches)) == {
             "neg-000001": ("neg", ["déjà", "vu", "."]),
             "neg-000003": ("neg", [",", '"so']),
@@ -75,7 +86,7 @@ class TestFormats:
     ) -> None:
         whole = texts(read(tmp_path / "t.csv", CSV))
         monkeypatch.setattr(text, "BATCH_CHARACTERS", 1)
-        assert len(list(text.read(tmp_path / "t.csv"))) == 2
+        assert len(list(text.read(section(), tmp_path / "t.csv"))) == 2
         assert texts(read(tmp_path / "t.csv")) == whole
 
 
@@ -99,7 +110,7 @@ class TestTokens:
     def test_texts_without_any_are_reported(self, tmp_path: Path) -> None:
         skipped = Skipped()
         content = "text,label\n!!!,p\n\ngood,p\n ,n\n"
-        table = read(tmp_path / "t.csv", content, pattern=r"\w+", skipped=skipped)
+        table = read(tmp_path / "t.csv", content, skipped=skipped, tokens="pattern", pattern=r"\w+")
         assert texts(table) == {"000002": ("p", ["good"])}
         assert skipped.counts == {"empty lines": 1, "texts without a token": 2}
 
