@@ -1,4 +1,4 @@
-"""Where README's figures come from: each table runs all its peers in one process, in turn."""
+"""Where the figures of docs/speed.md come from: each table runs all its peers in one process."""
 
 import os
 

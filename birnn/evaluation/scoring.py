@@ -68,6 +68,29 @@ class Scored:
             raise DataError(f"{self.where}: {error}") from None
 
 
+def score(path: str | Path) -> dict[str, float]:
+    r"""Give every metric of a table with `sequence`, `actual` or `label`, and `predicted`.
+
+    Args:
+        path: a CSV, TSV or Parquet file; see `read`. With columns `probability_LABEL`, it gets the
+            metrics of probabilities too.
+
+    Returns:
+        Each metric by its flat name; see `birnn.evaluation.metrics.metrics`.
+
+    Raises:
+        DataError: the file is not such a table, or a row of probabilities is not a distribution.
+
+    Example:
+        >>> rows = ["sequence,actual,predicted", "s1,cat,cat", "s1,dog,cat", "s2,dog,dog"]
+        >>> _ = Path("predictions.csv").write_text("\n".join([*rows, "s2,dog,dog"]))
+        >>> metrics = score("predictions.csv")
+        >>> metrics["accuracy"], metrics["support_dog"]
+        (0.75, 3)
+    """
+    return read(path).metrics()
+
+
 def read(path: str | Path) -> Scored:
     """Read a table with `sequence`, `actual` or `label`, `predicted`, and `probability_LABEL`.
 

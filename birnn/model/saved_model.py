@@ -49,8 +49,21 @@ def save(
 def load(folder: str | Path) -> tuple[SequenceModel, Encoding, dict[str, float]]:
     """Read a model back, on the CPU and ready to predict.
 
+    Args:
+        folder: with `weights.safetensors` and `model.json`, as `save` or the stage `train` writes
+            them.
+
+    Returns:
+        The network in evaluation mode; how a table is encoded for it; and from which probability on
+        a critical class is called, by the name of the class.
+
     Raises:
         DataError: a file is missing or broken, or the two do not belong together.
+
+    Example:
+        >>> model, encoding, thresholds = load("models/bidirectional")
+        >>> encoding.task, encoding.labels
+        ('tagging', ['c0', 'c1', 'c2'])
     """
     folder = Path(folder)
     description = atomic.read_json(folder / DESCRIPTION)
