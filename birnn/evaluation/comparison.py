@@ -51,17 +51,16 @@ def floor(
         resamples: how often sequences are drawn anew for the intervals.
         seed: of these draws, and of what the second one learns from.
     """
-    majority = baselines.majority(train, test)
-    alone = baselines.context_free(train, test, classes=len(labels), seed=seed)
-    answers = {f"always {labels[majority[0]]!r}": majority, "each step alone": alone}
-    what: dict[str, Any] = {"labels": labels, "offsets": test.label_offsets}
+    actual, offsets = test.labels, test.label_offsets
     return [
         Rung(
             name,
-            metrics.metrics(test.labels, classes, None, **what),
-            resampling.intervals(test.labels, classes, **what, resamples=resamples, seed=seed),
+            metrics.metrics(actual, classes, None, labels=labels, offsets=offsets),
+            resampling.intervals(
+                actual, classes, labels=labels, offsets=offsets, resamples=resamples, seed=seed
+            ),
         )
-        for name, classes in answers.items()
+        for name, classes in baselines.answers(train, test, labels=labels, seed=seed).items()
     ]
 
 

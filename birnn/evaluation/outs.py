@@ -11,23 +11,17 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow.parquet as pq
+import torch
 
 from birnn.data.encoding import Encoding
 from birnn.data.sequences import Sequences
 from birnn.evaluation import checks, metrics, resampling, trace
 from birnn.evaluation.checks import Check
-from birnn.files import atomic
-from birnn.model import history, prediction
+from birnn.files import atomic, paths
+from birnn.model import devices, history, prediction, saved_model
 from birnn.model.history import Epoch
 from birnn.model.networks import SequenceModel
-
-METRICS, INTERVALS = "metrics.json", "intervals.json"
-CHECKS, OPERATING_POINTS = "checks.json", "operating_points.json"
-PREDICTIONS, ANSWERS = "predictions.parquet", "answers.json"
-CONFUSION, CONFUSION_COUNTS = "confusion.csv", "confusion_counts.csv"
-PER_CLASS, BY_LENGTH, BY_POSITION = "per_class.csv", "by_length.csv", "by_position.csv"
-PRECISION_RECALL, CALIBRATION = "precision_recall.csv", "calibration.csv"
-CONFUSIONS, TRACE = "confusions.json", "trace.json"
+from birnn.model.operating_points import Wanted
 
 POSITION_COLUMNS = ("counted_from", "first", "last", "rows", "accuracy")
 SINGLE_POSITIONS, WIDER_POSITIONS = 10, 10  # steps that are counted singly, then ever wider groups
@@ -60,6 +54,14 @@ class Predicted:
         return prediction.decide(self.shares, self.encoding, self.thresholds)
 
 
+def predict(folder: Path, split: Sequences, device: torch.device) -> Predicted:
+    """Ask a saved model for the probabilities of all labels of a split."""
+    network, encoding, thresholds = saved_model.load(folder)
+    devices.limit_threads(prediction.BATCH_SIZE * network.architecture.sums)
+    shares = prediction.probabilities(network, split, device=device)
+    return Predicted(split, encoding, thresholds, shares)
+
+
 def write(
     folder: str | Path, test: Predicted, epochs: Sequence[Epoch], *, resamples: int, seed: int
 ) -> dict[str, float]:
@@ -76,20 +78,24 @@ def write(
         The tree of `metrics.json`.
     """
     folder = Path(folder)
-    with atomic.replacing(folder / PREDICTIONS) as partial:
+    with atomic.replacing(folder / paths.PREDICTIONS) as partial:
         table = prediction.table(
             test.split, test.encoding, test.thresholds, test.shares, labelled=True
         )
         pq.write_table(table, partial)
     actual, predicted = test.split.labels, test.classes
-    what: dict[str, Any] = {"labels": test.encoding.labels, "offsets": test.split.label_offsets}
-    found = metrics.metrics(actual, predicted, test.shares, **what)
-    sure = resampling.intervals(actual, predicted, **what, resamples=resamples, seed=seed)
-    atomic.write_json(folder / METRICS, found)
-    atomic.write_json(folder / INTERVALS, {name: ends._asdict() for name, ends in sure.items()})
+    labels, offsets = test.encoding.labels, test.split.label_offsets
+    found = metrics.metrics(actual, predicted, test.shares, labels=labels, offsets=offsets)
+    sure = resampling.intervals(
+        actual, predicted, labels=labels, offsets=offsets, resamples=resamples, seed=seed
+    )
+    atomic.write_json(folder / paths.METRICS, found)
+    atomic.write_json(
+        folder / paths.INTERVALS, {name: ends._asdict() for name, ends in sure.items()}
+    )
     _write_tables(folder, test, predicted)
     found_checks = [asdict(check) for check in check(test, predicted, sure, epochs)]
-    atomic.write_json(folder / CHECKS, found_checks)
+    atomic.write_json(folder / paths.CHECKS, found_checks)
     return found
 
 
@@ -103,16 +109,18 @@ def _write_tables(folder: Path, test: Predicted, predicted: Classes) -> None:
         offsets=test.split.label_offsets,
         lengths=test.split.lengths,
     )
-    _write_csv(pd.DataFrame(counts, index=labels, columns=labels), folder / CONFUSION, "actual")
-    _write_csv(_long(counts, labels), folder / CONFUSION_COUNTS)
-    _write_csv(metrics.per_class(counts, labels), folder / PER_CLASS)
-    atomic.write_json(folder / ANSWERS, answers(predicted))
-    _write_csv(by_length, folder / BY_LENGTH)
-    _write_csv(by_position(test.split, predicted), folder / BY_POSITION)
-    atomic.write_json(folder / CONFUSIONS, confusions(test, predicted, counts))
-    _write_csv(metrics.calibration(actual, test.shares), folder / CALIBRATION)
+    _write_csv(
+        pd.DataFrame(counts, index=labels, columns=labels), folder / paths.CONFUSION, "actual"
+    )
+    _write_csv(_long(counts, labels), folder / paths.CONFUSION_COUNTS)
+    _write_csv(metrics.per_class(counts, labels), folder / paths.PER_CLASS)
+    atomic.write_json(folder / paths.ANSWERS, answers(predicted))
+    _write_csv(by_length, folder / paths.BY_LENGTH)
+    _write_csv(by_position(test.split, predicted), folder / paths.BY_POSITION)
+    atomic.write_json(folder / paths.CONFUSIONS, confusions(test, predicted, counts))
+    _write_csv(metrics.calibration(actual, test.shares), folder / paths.CALIBRATION)
     curves = metrics.precision_recall(actual, test.shares, labels=labels)
-    _write_csv(curves, folder / PRECISION_RECALL)
+    _write_csv(curves, folder / paths.PRECISION_RECALL)
 
 
 def answers(predicted: Classes) -> dict[str, Any]:
@@ -238,7 +246,7 @@ def write_trace(folder: str | Path, model: SequenceModel, test: Predicted) -> No
     """
     one = test.split.select(np.array([trace.telling(model, test.split)]))
     found = trace.explain(model, test.encoding, test.thresholds, one, labelled=True)
-    atomic.write_json(Path(folder) / TRACE, asdict(found))
+    atomic.write_json(Path(folder) / paths.TRACE, asdict(found))
 
 
 def check(
@@ -284,7 +292,7 @@ def check(
 
 
 def write_operating_points(
-    folder: str | Path, validation: Predicted, test: Predicted, wanted: Mapping[str, Any]
+    folder: str | Path, validation: Predicted, test: Predicted, wanted: Mapping[str, Wanted]
 ) -> None:
     """Write what the thresholds give, beside what the most probable class would give.
 
@@ -292,7 +300,7 @@ def write_operating_points(
         folder: where to, such as `evaluation/bidirectional`.
         validation: what the thresholds were chosen on.
         test: the test split.
-        wanted: what to reach, by the name of the critical class, as `params.yaml` says it.
+        wanted: what to reach, by the name of the critical class.
     """
     rows = {
         "validation": (validation, validation.classes),
@@ -300,11 +308,14 @@ def write_operating_points(
         "test_argmax": (test, test.shares.argmax(axis=1)),
     }
     points = {
-        label: {"threshold": threshold, "wanted": wanted.get(label)}
+        label: {
+            "threshold": threshold,
+            "wanted": wanted[label]._asdict() if label in wanted else None,
+        }
         | {row: _figures(found, classes, label) for row, (found, classes) in rows.items()}
         for label, threshold in test.thresholds.items()
     }
-    atomic.write_json(Path(folder) / OPERATING_POINTS, points)
+    atomic.write_json(Path(folder) / paths.OPERATING_POINTS, points)
 
 
 def _figures(found: Predicted, classes: Classes, label: str) -> dict[str, float | None]:

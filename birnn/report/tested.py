@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from birnn.errors import DataError
-from birnn.files import atomic, digests
+from birnn.files import atomic, digests, paths
 from birnn.model import history
 from birnn.model.history import Epoch
 
@@ -89,23 +89,24 @@ def read(name: str, models: str | Path, evaluation: str | Path) -> Result:
     """
     model, tested = Path(models) / name, Path(evaluation) / name
     try:
+        described = atomic.read_json(model / paths.DESCRIPTION)
         return Result(
             name=name,
-            sha256=digests.sha256(model / "weights.safetensors", model / "model.json"),
-            bidirectional=atomic.read_json(model / "model.json")["architecture"]["bidirectional"],
-            metrics=atomic.read_json(tested / "metrics.json"),
-            intervals=_intervals(tested / "intervals.json"),
-            checks=atomic.read_json(tested / "checks.json"),
-            operating_points=atomic.read_json(tested / "operating_points.json"),
-            epochs=history.read(model / "history.csv"),
-            confusion=_confusion(tested / "confusion.csv"),
-            per_class=_csv(tested / "per_class.csv"),
-            by_length=_csv(tested / "by_length.csv"),
-            by_position=_csv(tested / "by_position.csv"),
-            calibration=_csv(tested / "calibration.csv"),
-            precision_recall=_csv(tested / "precision_recall.csv"),
-            confusions=atomic.read_json(tested / "confusions.json"),
-            trace=atomic.read_json(tested / "trace.json"),
+            sha256=digests.sha256(model / paths.WEIGHTS, model / paths.DESCRIPTION),
+            bidirectional=described["architecture"]["bidirectional"],
+            metrics=atomic.read_json(tested / paths.METRICS),
+            intervals=_intervals(tested / paths.INTERVALS),
+            checks=atomic.read_json(tested / paths.CHECKS),
+            operating_points=atomic.read_json(tested / paths.OPERATING_POINTS),
+            epochs=history.read(model / paths.HISTORY),
+            confusion=_confusion(tested / paths.CONFUSION),
+            per_class=_csv(tested / paths.PER_CLASS),
+            by_length=_csv(tested / paths.BY_LENGTH),
+            by_position=_csv(tested / paths.BY_POSITION),
+            calibration=_csv(tested / paths.CALIBRATION),
+            precision_recall=_csv(tested / paths.PRECISION_RECALL),
+            confusions=atomic.read_json(tested / paths.CONFUSIONS),
+            trace=atomic.read_json(tested / paths.TRACE),
         )
     except FileNotFoundError as error:
         raise DataError(f"{error.filename}: no such file; run `dvc repro` first") from None

@@ -12,6 +12,7 @@ import pytest
 from jinja2 import UndefinedError
 from rich.console import Console
 
+from birnn import params
 from birnn.errors import DataError
 from birnn.evaluation import verdict
 from birnn.evaluation.comparison import Rung
@@ -151,7 +152,9 @@ GAINS = {
 def conclude(of: Result) -> dict[str, Any]:
     shift = {"name": "label_shift", "status": "fail", "figures": {}, "sentence": f"{NAMES[0]}!"}
     checks = tested.worst_first([*of.checks, {**shift, "status": "pass"}, shift])
-    return tested.conclusion(of, verdict.verdict(of.metrics), checks, "macro")
+    return tested.conclusion(
+        of, verdict.verdict(of.metrics, verdict.aims(params.Evaluate())), checks, "macro"
+    )
 
 
 def render(template: str, **changes: Any) -> str:
