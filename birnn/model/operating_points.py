@@ -16,6 +16,7 @@ from birnn import params
 from birnn.data.sequences import Sequences
 from birnn.errors import DataError, ParamsError
 
+Ints = npt.NDArray[np.integer[Any]]
 Floats = npt.NDArray[np.floating[Any]]
 
 
@@ -90,13 +91,10 @@ def choose(
             "expected validation rows of the critical class, found none: "
             "add some, or take the class out of the critical ones"
         )
-    from sklearn.metrics import precision_recall_curve  # takes a second to import
-
-    # The curve's last point, recall 0, belongs to no threshold.
-    precision, recall, threshold = precision_recall_curve(positive, probability)
-    precision, recall = precision[:-1], recall[:-1]
+    wrong, right, threshold = tallies_at_thresholds(positive, probability)
+    precision, recall = right / (right + wrong), right / right[-1]
     bound, aim = (recall, precision) if wanted == "recall" else (precision, recall)
-    good = np.flatnonzero(bound >= min(at_least, bound.max()))
+    good = np.flatnonzero(bound >= min(at_least, bound.max()))[::-1]  # of equals the highest
     best = good[np.lexsort((bound[good], aim[good]))[-1]]
     return OperatingPoint(
         threshold=float(threshold[best]),
@@ -104,6 +102,20 @@ def choose(
         recall=float(recall[best]),
         reached=bool(bound[best] >= at_least),
     )
+
+
+def tallies_at_thresholds(
+    positive: npt.NDArray[np.bool_], score: Floats
+) -> tuple[Ints, Ints, Floats]:
+    """Return how many rows each threshold calls wrongly and rightly, and the thresholds falling.
+
+    As scikit-learn's `confusion_matrix_at_thresholds`, which takes a second to import.
+    """
+    falling = np.argsort(score)[::-1]
+    ranked = score[falling]
+    last = np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1)  # of each score's rows
+    right = np.cumsum(positive[falling])[last]
+    return last + 1 - right, right, ranked[last]
 
 
 def check(critical: Mapping[str, Wanted], labels: Sequence[str], validation: Sequences) -> None:
@@ -129,7 +141,7 @@ def check(critical: Mapping[str, Wanted], labels: Sequence[str], validation: Seq
 def thresholds(
     critical: Mapping[str, Wanted],
     labels: Sequence[str],
-    actual: npt.NDArray[np.integer[Any]],
+    actual: Ints,
     probabilities: Floats,
 ) -> dict[str, float]:
     """Find on validation from which probability on each critical class is called.

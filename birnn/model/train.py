@@ -24,20 +24,12 @@ from birnn.data.encoding import Encoding
 from birnn.data.sequences import Sequences
 from birnn.data.vectors import Vectors
 from birnn.files import atomic, console, digests, paths
-from birnn.model import (
-    devices,
-    history,
-    networks,
-    operating_points,
-    prediction,
-    saved_model,
-    training,
-)
+from birnn.model import devices, history, networks, operating_points, prediction, saved_model
 from birnn.model.distributed import ALONE, Group
 from birnn.model.history import Epoch
 from birnn.model.networks import Architecture, SequenceModel
 from birnn.model.operating_points import Wanted
-from birnn.model.training import Options
+from birnn.model.training import Options, fit
 
 
 class Log(Protocol):
@@ -121,7 +113,7 @@ def train(
             history.write(epochs, folder / paths.HISTORY)
             log.log_epoch(epoch)
 
-    training.fit(
+    fit(
         model,
         data.train,
         data.validation,

@@ -17,18 +17,8 @@ from birnn.data.sequences import Sequences
 from birnn.evaluation import comparison, data_checks, verdict
 from birnn.evaluation.comparison import Classes
 from birnn.evaluation.verdict import Aims
-from birnn.files import atomic
-from birnn.files.paths import (
-    ENCODING,
-    EVALUATION,
-    MODELS,
-    PREDICTIONS,
-    PREPARED,
-    RAW,
-    SUMMARY,
-    TEST,
-    TRAIN,
-)
+from birnn.files import atomic, paths
+from birnn.files.paths import EVALUATION, MODELS, PREPARED, RAW
 from birnn.report import tested
 from birnn.report.tested import Result
 from birnn.tracking import runs
@@ -69,8 +59,8 @@ class Evidence:
             DataError: a file is missing.
         """
         results = [tested.read(name, MODELS, EVALUATION) for name in models]
-        encoding = Encoding(**atomic.read_json(PREPARED / ENCODING))
-        predictions = {one.name: EVALUATION / one.name / PREDICTIONS for one in results}
+        encoding = Encoding(**atomic.read_json(PREPARED / paths.ENCODING))
+        predictions = {one.name: EVALUATION / one.name / paths.PREDICTIONS for one in results}
         return cls(
             results=results,
             answers={
@@ -78,9 +68,9 @@ class Evidence:
                 for name, path in predictions.items()
             },
             encoding=encoding,
-            train=sequences.read(PREPARED / TRAIN),
-            test=sequences.read(PREPARED / TEST),
-            summary=atomic.read_json(RAW / SUMMARY),
+            train=sequences.read(PREPARED / paths.TRAIN),
+            test=sequences.read(PREPARED / paths.TEST),
+            summary=atomic.read_json(RAW / paths.SUMMARY),
         )
 
 
