@@ -19,7 +19,6 @@ import pyarrow.parquet as pq
 from birnn.data.sequences import Sequences
 from birnn.errors import DataError
 from birnn.evaluation import baselines, metrics, resampling
-from birnn.evaluation.resampling import Difference
 
 Classes = npt.NDArray[np.integer[Any]]
 
@@ -62,30 +61,6 @@ def floor(
         )
         for name, classes in baselines.answers(train, test, labels=labels, seed=seed).items()
     ]
-
-
-def difference(
-    test: Sequences,
-    first: Classes,
-    second: Classes,
-    *,
-    labels: Sequence[str],
-    resamples: int,
-    seed: int,
-) -> dict[str, Difference]:
-    """Say what one model's predictions are worth over another's.
-
-    See `birnn.evaluation.resampling.difference`.
-    """
-    return resampling.difference(
-        test.labels,
-        first,
-        second,
-        labels=labels,
-        offsets=test.label_offsets,
-        resamples=resamples,
-        seed=seed,
-    )
 
 
 def predicted(path: str | Path, labels: Sequence[str]) -> Classes:

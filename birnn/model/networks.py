@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from birnn import params
 from birnn.data.encoding import UNKNOWN, Encoding
 from birnn.data.vectors import Vectors
 from birnn.errors import ParamsError
 from birnn.model.recurrent import GATES, Cell, VariableLengthRNN
 from birnn.model.spelling import Spelling
+
+if TYPE_CHECKING:  # who predicts needs no schema
+    from birnn import params
 
 Head = Literal["last", "mean", "max", "all"]
 

@@ -9,8 +9,6 @@ A key that is not declared in `schema` is a mistake, and the message names the n
 from birnn.params.loading import architecture, data, load, of_run
 from birnn.params.schema import (
     ArraysData,
-    Bar,
-    Bars,
     ConllData,
     Critical,
     Data,
@@ -20,7 +18,6 @@ from birnn.params.schema import (
     HMMData,
     Model,
     Params,
-    Prepare,
     Retrain,
     SktimeData,
     TableData,
@@ -30,8 +27,6 @@ from birnn.params.schema import (
 
 __all__ = [
     "ArraysData",
-    "Bar",
-    "Bars",
     "ConllData",
     "Critical",
     "Data",
@@ -41,7 +36,6 @@ __all__ = [
     "HMMData",
     "Model",
     "Params",
-    "Prepare",
     "Retrain",
     "SktimeData",
     "TableData",

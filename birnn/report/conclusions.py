@@ -14,7 +14,7 @@ from typing import Any, TypedDict
 from birnn.data import sequences
 from birnn.data.encoding import Encoding
 from birnn.data.sequences import Sequences
-from birnn.evaluation import comparison, data_checks, verdict
+from birnn.evaluation import comparison, data_checks, resampling, verdict
 from birnn.evaluation.comparison import Classes
 from birnn.evaluation.verdict import Aims
 from birnn.files import atomic, paths
@@ -106,7 +106,15 @@ def compare(evidence: Evidence, average: str, *, resamples: int, seed: int) -> C
     gain = None
     if pair := tested.to_compare(evidence.results):
         both, one = (evidence.answers[result.name] for result in pair)
-        gain = comparison.difference(test, both, one, labels=labels, resamples=resamples, seed=seed)
+        gain = resampling.difference(
+            test.labels,
+            both,
+            one,
+            labels=labels,
+            offsets=test.label_offsets,
+            resamples=resamples,
+            seed=seed,
+        )
     rungs = [*floor, *(result.rung for result in models)]
     return {
         "ladder": tested.ladder(rungs, evidence.summary.get("limits", {}), average),
