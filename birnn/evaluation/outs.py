@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,49 @@ MOST_CONFUSIONS, EXAMPLES, CONTEXT = 6, 2, 3  # pairs; examples of each; steps a
 
 Shares = npt.NDArray[np.float32]
 Classes = npt.NDArray[np.int64]
+
+
+class Reached(TypedDict):
+    """Of one class; None where the split does not hold it."""
+
+    precision: float | None
+    recall: float | None
+
+
+class Point(TypedDict):
+    """What `operating_points.json` says of a critical class: what is wanted, what its threshold
+    gives, and what the most probable class would give.
+    """
+
+    threshold: float
+    wanted: dict[str, float | None] | None
+    validation: Reached
+    test: Reached
+    test_argmax: Reached
+
+
+class Example(TypedDict):
+    """A mistake.
+
+    `step` counts from 1, None where the label is the sequence's; `probability` is that of the wrong
+    class; `context` are the steps around it: `step`, `word`, `actual`, `predicted`.
+    """
+
+    sequence: str
+    steps: int
+    step: int | None
+    probability: float
+    context: list[dict[str, str | int | None]]
+
+
+class Confusion(TypedDict):
+    """What `confusions.json` says of a pair; `share` is of the rows of the actual class."""
+
+    actual: str
+    predicted: str
+    count: int
+    share: float
+    examples: list[Example]
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,24 +220,18 @@ def _by_distance(
 
 def confusions(
     test: Predicted, predicted: Classes, counts: npt.NDArray[np.int64]
-) -> list[dict[str, Any]]:
+) -> list[Confusion]:
     """Return the most frequent confusions, each with the mistakes that the model was surest of.
 
     Args:
         test: the test split and what the model says of it.
         predicted: its `classes`.
         counts: their confusion matrix.
-
-    Returns:
-        The tree of `confusions.json`: for each pair of classes `actual`, `predicted`, `count`,
-        `share` (of the rows of the actual class) and `examples`, each with `sequence`, `steps` (in
-        it), `step` (from 1; None where the label is the sequence's), `probability` (of the wrong
-        class) and `context` (the steps around it: `word`, `actual`, `predicted`).
     """
     labels = test.encoding.labels
     wrong = counts - np.diag(np.diagonal(counts))
     ranked = np.argsort(-wrong, axis=None, kind="stable")[:MOST_CONFUSIONS]
-    found = []
+    found: list[Confusion] = []
     for actual, called in zip(*np.unravel_index(ranked, wrong.shape), strict=True):
         if not wrong[actual, called]:
             break
@@ -212,13 +249,13 @@ def confusions(
     return found
 
 
-def _example(test: Predicted, predicted: Classes, row: int) -> dict[str, Any]:
+def _example(test: Predicted, predicted: Classes, row: int) -> Example:
     split, labels = test.split, test.encoding.labels
     number = int(np.searchsorted(split.label_offsets, row, side="right")) - 1
     start, end = split.label_offsets[number : number + 2].tolist()
     around = np.arange(max(start, row - CONTEXT), min(end, row + CONTEXT + 1))
     spelled = trace.words(split, around) if split.tagging else None
-    context = [
+    context: list[dict[str, str | int | None]] = [
         {
             "step": step - start + 1,
             "word": spelled[place] if spelled else None,
@@ -302,24 +339,20 @@ def write_operating_points(
         test: the test split.
         wanted: what to reach, by the name of the critical class.
     """
-    rows = {
-        "validation": (validation, validation.classes),
-        "test": (test, test.classes),
-        "test_argmax": (test, test.shares.argmax(axis=1)),
-    }
-    points = {
+    points: dict[str, Point] = {
         label: {
             "threshold": threshold,
             "wanted": wanted[label]._asdict() if label in wanted else None,
+            "validation": _reached(validation, validation.classes, label),
+            "test": _reached(test, test.classes, label),
+            "test_argmax": _reached(test, test.shares.argmax(axis=1), label),
         }
-        | {row: _figures(found, classes, label) for row, (found, classes) in rows.items()}
         for label, threshold in test.thresholds.items()
     }
     atomic.write_json(Path(folder) / paths.OPERATING_POINTS, points)
 
 
-def _figures(found: Predicted, classes: Classes, label: str) -> dict[str, float | None]:
-    """Precision and recall of one class; None where the split does not hold it."""
+def _reached(found: Predicted, classes: Classes, label: str) -> Reached:
     column = found.encoding.labels.index(label)
     actual, called = found.split.labels == column, classes == column
     right, support, calls = (int(rows.sum()) for rows in (actual & called, actual, called))

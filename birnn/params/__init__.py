@@ -6,7 +6,7 @@
 A key that is not declared in `schema` is a mistake, and the message names the nearest one that is.
 """
 
-from birnn.params.loading import architecture, data, load, of_run
+from birnn.params.loading import Knob, Knobs, architecture, data, load, of_run
 from birnn.params.schema import (
     ArraysData,
     ConllData,
@@ -34,6 +34,8 @@ __all__ = [
     "FastaData",
     "FileData",
     "HMMData",
+    "Knob",
+    "Knobs",
     "Model",
     "Params",
     "Retrain",

@@ -8,7 +8,7 @@ concluded = conclude(evidence, aims)
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, TypedDict
 
 from birnn.data import sequences
@@ -19,6 +19,7 @@ from birnn.evaluation.comparison import Classes
 from birnn.evaluation.verdict import Aims
 from birnn.files import atomic, paths
 from birnn.files.paths import EVALUATION, MODELS, PREPARED, RAW
+from birnn.params import Knob
 from birnn.report import tested
 from birnn.report.tested import Result
 from birnn.tracking import runs
@@ -75,7 +76,7 @@ class Evidence:
 
 
 def identify(
-    results: Iterable[Result], knobs: Mapping[str, Mapping[str, Any]]
+    results: Iterable[Result], knobs: Mapping[str, Mapping[str, Knob]]
 ) -> list[tuple[str, str]]:
     """Name what a result rests on by the hashes that its MLflow runs are tagged with.
 
@@ -135,7 +136,7 @@ def conclude(evidence: Evidence, aims: Aims) -> dict[str, Any]:
         headline=f"f1_{aims.average}",
     )
     shift = data_checks.label_shift(train, test, labels=labels)
-    checks = tested.worst_first([*result.checks, asdict(leakage), asdict(shift)])
+    checks = tested.worst_first([*result.checks, leakage, shift])
     found = verdict.verdict(result.metrics, aims)
     concluded = tested.conclusion(result, found, checks, aims.average)
     return concluded | {"headlines": tested.headlines(evidence.results, aims.average)}

@@ -29,6 +29,7 @@ from birnn.errors import RegistryError
 from birnn.files import atomic, digests, paths
 from birnn.model import history
 from birnn.model.history import Epoch
+from birnn.params import Knob
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -155,7 +156,7 @@ class TrainingRun:
 
 @contextmanager
 def training_run(
-    problem: str, model: str, *, params: Mapping[str, Any], data: Path
+    problem: str, model: str, *, params: Mapping[str, Knob], data: Path
 ) -> Iterator[TrainingRun]:
     """Open a run for a training and close it with the state in which the training ended.
 
@@ -213,7 +214,7 @@ def run_of_model(
     model: str,
     folder: str | Path,
     *,
-    params: Mapping[str, Any],
+    params: Mapping[str, Knob],
     data: Path,
 ) -> Run:
     """Find the run that trained a model, or fill one in from the model's files.
@@ -241,7 +242,7 @@ def run_of_model(
         return run
 
 
-def in_checkout(problem: str, model: str, params: Mapping[str, Any], root: Path = Path()) -> Run:
+def in_checkout(problem: str, model: str, params: Mapping[str, Knob], root: Path = Path()) -> Run:
     """Find or fill in the run of a model of the pipeline; see `run_of_model`."""
     folder, data = root / paths.MODELS / model, root / paths.PREPARED
     return run_of_model(problem, model, folder, params=params, data=data)
@@ -257,7 +258,7 @@ def data_sha256(folder: Path) -> str:
     return digests.sha256(*sorted(folder.glob("*.arrow")), folder / paths.ENCODING)
 
 
-def params_sha256(params: Mapping[str, Any]) -> str:
+def params_sha256(params: Mapping[str, Knob]) -> str:
     """The hash that names the params of a run."""
     return digests.sha256_of_text(json.dumps(params, sort_keys=True))
 
@@ -272,7 +273,7 @@ def _create(
     client: MlflowClient,
     problem: str,
     model: str,
-    params: Mapping[str, Any],
+    params: Mapping[str, Knob],
     data: Path,
     tags: Mapping[str, str],
 ) -> Run:
