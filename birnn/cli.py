@@ -26,13 +26,10 @@ import typer
 
 from birnn import errors
 from birnn.errors import DataError
-from birnn.files import atomic
+from birnn.files import atomic, paths
+from birnn.files.paths import EVALUATION, MODELS, REPORT
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
-
-MODELS, EVALUATION, PREPARED, REPORT = (
-    Path(name) for name in ("models", "evaluation", "data/prepared", "report")
-)
 
 
 @app.callback()
@@ -50,8 +47,8 @@ def summary() -> None:
 
     from birnn.report import pages
 
-    compared = atomic.read_json(REPORT / "comparison.json")
-    verdict = atomic.read_json(REPORT / "verdict.json")
+    compared = atomic.read_json(REPORT / paths.COMPARISON)
+    verdict = atomic.read_json(REPORT / paths.VERDICT)
     Console().print(pages.console_table(compared["ladder"]))
     print(compared["second_direction"])
     print(f"{verdict['model']} is {verdict['sentence']}")
@@ -76,7 +73,7 @@ def _changes() -> list[tuple[str, str, str]]:
         for one in (before, now)
     ]
     models = [name.partition("@")[2] for name in now if name.startswith("evaluate@")]
-    metrics = {model: _metrics(EVALUATION / model / "metrics.json") for model in models}
+    metrics = {model: _metrics(EVALUATION / model / paths.METRICS) for model in models}
     return wording.changes((params[0], params[1]), metrics)
 
 
@@ -110,7 +107,7 @@ def _compare_with_commit() -> None:
 
 def _with_changes(rows: Sequence[Sequence[str]]) -> Path:
     """Print what changed and put it into a copy of the report; return the page to look at."""
-    page, copy = REPORT / "report.html", REPORT / "changes.html"
+    page, copy = REPORT / paths.PAGE, REPORT / paths.CHANGES
     copy.unlink(missing_ok=True)
     if not rows:
         return page
@@ -189,6 +186,7 @@ def predict(
     from birnn.sources import ingestion
 
     network, encoding, thresholds = saved_model.load(model)
+    devices.limit_threads(prediction.BATCH_SIZE * network.architecture.sums)
     skipped = Skipped()
     rows = ingestion.unlabelled(file, encoding.reading, encoding.features, skipped)
     predicted = prediction.of_table(
@@ -255,15 +253,13 @@ def backfill() -> None:
 
     chosen = params.load()
     results = [tested.read(name, MODELS, EVALUATION) for name in chosen.models]
-    drawn = drawings.pictures(results, atomic.read_json(REPORT / "comparison.json")["ladder"])
+    drawn = drawings.pictures(results, atomic.read_json(REPORT / paths.COMPARISON)["ladder"])
     try:
         for result in results:
             name = result.name
             knobs = params.of_run(chosen, name)
             with store.reached():
-                run = runs.run_of_model(
-                    chosen.problem, name, MODELS / name, params=knobs, data=PREPARED
-                )
+                run = runs.in_checkout(chosen.problem, name, knobs)
                 run.log_evaluation(EVALUATION / name)
                 drawings.attach(run, REPORT, result, drawn)
             print(f"{name}: run {run.id}")

@@ -10,48 +10,34 @@ Writes evaluation/MODEL/, and the test metrics to the model's run in MLflow.
 from __future__ import annotations
 
 import sys
-from pathlib import Path
-
-import torch
 
 from birnn import errors, params
 from birnn.data import sequences
 from birnn.evaluation import outs
-from birnn.evaluation.outs import Predicted
-from birnn.model import devices, history, prediction, saved_model
-from birnn.model.recurrent import GATES
+from birnn.files import paths
+from birnn.model import devices, history, operating_points, saved_model
 from birnn.tracking import runs, store
-
-PREPARED, MODELS, EVALUATION = Path("data/prepared"), Path("models"), Path("evaluation")
 
 
 def main(name: str) -> None:
     """Run the stage for one model."""
     chosen = params.load()
+    judged, model, folder = chosen.evaluate, paths.MODELS / name, paths.EVALUATION / name
     device = devices.choose(chosen.train.device)
     devices.make_deterministic(chosen.train.seed, device)
-    test = predict(MODELS / name, "test", device)
-    epochs = history.read(MODELS / name / "history.csv")
-    judged = chosen.evaluate
-    outs.write(EVALUATION / name, test, epochs, resamples=judged.resamples, seed=judged.seed)
-    validation = predict(MODELS / name, "validation", device) if judged.critical else test
-    wanted = judged.model_dump()["critical"]
-    outs.write_operating_points(EVALUATION / name, validation, test, wanted)
-    outs.write_trace(EVALUATION / name, saved_model.load(MODELS / name)[0], test)
-    knobs = params.of_run(chosen, name)
+    test = outs.predict(model, sequences.read(paths.PREPARED / paths.TEST), device)
+    epochs = history.read(model / paths.HISTORY)
+    outs.write(folder, test, epochs, resamples=judged.resamples, seed=judged.seed)
+    validation = test
+    if judged.critical:
+        split = sequences.read(paths.PREPARED / paths.VALIDATION)
+        validation = outs.predict(model, split, device)
+    critical = operating_points.wanted(judged.critical)
+    outs.write_operating_points(folder, validation, test, critical)
+    outs.write_trace(folder, saved_model.load(model)[0], test)
     with store.mirrored():
-        run = runs.run_of_model(chosen.problem, name, MODELS / name, params=knobs, data=PREPARED)
-        run.log_evaluation(EVALUATION / name)
-
-
-def predict(folder: Path, split: str, device: torch.device) -> Predicted:
-    """Ask a model for the probabilities of all labels of a split."""
-    network, encoding, thresholds = saved_model.load(folder)
-    described = network.architecture
-    devices.limit_threads(prediction.BATCH_SIZE * described.hidden_size * GATES[described.cell])
-    held_out = sequences.read(PREPARED / f"{split}.arrow")
-    shares = prediction.probabilities(network, held_out, device=device)
-    return Predicted(held_out, encoding, thresholds, shares)
+        run = runs.in_checkout(chosen.problem, name, params.of_run(chosen, name))
+        run.log_evaluation(folder)
 
 
 if __name__ == "__main__":

@@ -77,6 +77,16 @@ def non_empty(found: dict[str, set[str]]) -> dict[str, set[str]]:
     return {name: names for name, names in found.items() if names}
 
 
+def parameters(module: str) -> dict[str, int]:
+    """How many each function of a file takes, by its name."""
+    nodes = ast.walk(ast.parse(MODULES[module].read_text()))
+    functions = [node for node in nodes if isinstance(node, ast.FunctionDef)]
+    return {
+        f"{module}.{one.name}": len([*one.args.posonlyargs, *one.args.args, *one.args.kwonlyargs])
+        for one in functions
+    }
+
+
 def calls(module: str) -> set[str]:
     """The names of all functions that a file calls."""
     tree = ast.walk(ast.parse(MODULES[module].read_text()))
@@ -132,6 +142,12 @@ class TestImports:
     def test_nothing_imports_the_servable_model(self) -> None:
         """It acts when it is imported, which is for MLflow alone to do."""
         assert not [module for module in MODULES if "birnn.tracking.serving" in ours(module)]
+
+
+def test_functions_take_eight_parameters_at_most() -> None:
+    """More of them belong together, as options that have a name."""
+    found = [name for module in MODULES for name, many in parameters(module).items() if many > 8]
+    assert found == []
 
 
 def name(entry: str | dict[str, Any]) -> str:

@@ -5,6 +5,7 @@ Both baselines learn from the training split and answer for another one, a class
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,15 @@ TINY = np.finfo(np.float64).tiny  # the share of a class that train does not hav
 MOST_STEPS = 100_000  # to learn from: more would take longer and change the third digit at most
 
 Answers = npt.NDArray[np.int64]
+
+
+def answers(
+    train: Sequences, other: Sequences, *, labels: Sequence[str], seed: int
+) -> dict[str, Answers]:
+    """Answer as each baseline does, by its name; `seed` is of what the second one learns from."""
+    common = majority(train, other)
+    alone = context_free(train, other, classes=len(labels), seed=seed)
+    return {f"always {labels[common[0]]!r}": common, "each step alone": alone}
 
 
 def majority(train: Sequences, other: Sequences) -> Answers:

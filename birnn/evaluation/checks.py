@@ -16,6 +16,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtri, stdtr
 
+from birnn.evaluation.metrics import CALIBRATION_BINS as BINS
+from birnn.evaluation.metrics import calibration_bin
+
 Status = Literal["pass", "warn", "fail"]
 Floats = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.integer[Any]]
@@ -288,7 +291,6 @@ def _drop(right: Ints, rows: Ints, inside: Mask) -> tuple[float, float]:
 
 # --- calibration ----------------------------------------------------------------------------------
 
-BINS = 15  # as in `metrics.calibration`
 OFF, FAR_OFF = 0.05, 0.15
 
 
@@ -304,7 +306,7 @@ def calibration(confidence: Floats, right: Mask, offsets: Ints) -> Check:
         offsets: (S + 1,) where each sequence begins and ends.
     """
     sequence = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
-    column = np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, None)
+    column = calibration_bin(confidence)
     cells = (len(offsets) - 1) * BINS
     total = np.bincount(sequence * BINS + column, right - confidence, minlength=cells)
     surplus = total.reshape(-1, BINS) / len(right)  # of right answers, by sequence and bin

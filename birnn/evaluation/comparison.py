@@ -19,7 +19,6 @@ import pyarrow.parquet as pq
 from birnn.data.sequences import Sequences
 from birnn.errors import DataError
 from birnn.evaluation import baselines, metrics, resampling
-from birnn.evaluation.resampling import Difference
 
 Classes = npt.NDArray[np.integer[Any]]
 
@@ -51,42 +50,17 @@ def floor(
         resamples: how often sequences are drawn anew for the intervals.
         seed: of these draws, and of what the second one learns from.
     """
-    majority = baselines.majority(train, test)
-    alone = baselines.context_free(train, test, classes=len(labels), seed=seed)
-    answers = {f"always {labels[majority[0]]!r}": majority, "each step alone": alone}
-    what: dict[str, Any] = {"labels": labels, "offsets": test.label_offsets}
+    actual, offsets = test.labels, test.label_offsets
     return [
         Rung(
             name,
-            metrics.metrics(test.labels, classes, None, **what),
-            resampling.intervals(test.labels, classes, **what, resamples=resamples, seed=seed),
+            metrics.metrics(actual, classes, None, labels=labels, offsets=offsets),
+            resampling.intervals(
+                actual, classes, labels=labels, offsets=offsets, resamples=resamples, seed=seed
+            ),
         )
-        for name, classes in answers.items()
+        for name, classes in baselines.answers(train, test, labels=labels, seed=seed).items()
     ]
-
-
-def difference(
-    test: Sequences,
-    first: Classes,
-    second: Classes,
-    *,
-    labels: Sequence[str],
-    resamples: int,
-    seed: int,
-) -> dict[str, Difference]:
-    """Say what one model's predictions are worth over another's.
-
-    See `birnn.evaluation.resampling.difference`.
-    """
-    return resampling.difference(
-        test.labels,
-        first,
-        second,
-        labels=labels,
-        offsets=test.label_offsets,
-        resamples=resamples,
-        seed=seed,
-    )
 
 
 def predicted(path: str | Path, labels: Sequence[str]) -> Classes:

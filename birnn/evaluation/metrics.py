@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from birnn.errors import DataError
 from birnn.evaluation.spans import span_tallies
+from birnn.model.operating_points import tallies_at_thresholds
 
 Ints = NDArray[np.integer[Any]]
 Floats = NDArray[np.floating[Any]]
@@ -163,7 +164,7 @@ def calibration(actual: Ints, probabilities: Floats) -> Table:
     """
     confidence = probabilities.max(axis=1).astype(np.float64)
     right = probabilities.argmax(axis=1) == actual
-    bins = np.clip(np.ceil(confidence * CALIBRATION_BINS).astype(np.int64) - 1, 0, None)
+    bins = calibration_bin(confidence)
     rows = np.bincount(bins)
     kept = rows > 0
     return {
@@ -171,6 +172,11 @@ def calibration(actual: Ints, probabilities: Floats) -> Table:
         "accuracy": np.bincount(bins, right)[kept] / rows[kept],
         "rows": rows[kept],
     }
+
+
+def calibration_bin(confidence: Floats) -> NDArray[np.int64]:
+    """Return the bin of each row, (N,), from 0; see `calibration`."""
+    return np.clip(np.ceil(confidence * CALIBRATION_BINS).astype(np.int64) - 1, 0, None)
 
 
 def precision_recall(actual: Ints, probabilities: Floats, *, labels: Sequence[str]) -> Table:
@@ -298,7 +304,7 @@ def _ranking(positive: NDArray[np.bool_], score: Floats) -> tuple[float, float |
 
     Equal scores are one threshold. The area is None where every row is positive.
     """
-    wrong, right, _ = _tallies_at_thresholds(positive, score)
+    wrong, right, _ = tallies_at_thresholds(positive, score)
     gained = np.diff(right, prepend=0) / right[-1]
     precision = float(np.sum(gained * right / (right + wrong)))
     if not wrong[-1]:
@@ -307,23 +313,9 @@ def _ranking(positive: NDArray[np.bool_], score: Floats) -> tuple[float, float |
     return precision, float(area / (right[-1] * wrong[-1]))
 
 
-def _tallies_at_thresholds(
-    positive: NDArray[np.bool_], score: Floats
-) -> tuple[Counts, Counts, Floats]:
-    """Return how many rows each threshold calls wrongly and rightly, and the thresholds falling.
-
-    As scikit-learn's `confusion_matrix_at_thresholds`, which takes a second to import.
-    """
-    falling = np.argsort(score)[::-1]
-    ranked = score[falling]
-    last = np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1)  # of each score's rows
-    right = np.cumsum(positive[falling])[last]
-    return last + 1 - right, right, ranked[last]
-
-
 def _curve(positive: NDArray[np.bool_], score: Floats) -> tuple[Floats, Floats, Floats]:
     """Return thresholds, precision and recall, (points,) each."""
-    wrong, right, threshold = _tallies_at_thresholds(positive, score)
+    wrong, right, threshold = tallies_at_thresholds(positive, score)
     recall = right / right[-1]
     # The highest threshold that has the recall is the one with the highest precision.
     kept = np.unique(np.searchsorted(recall, np.linspace(recall[0], 1, CURVE_POINTS)))

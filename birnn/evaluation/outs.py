@@ -5,29 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow.parquet as pq
+import torch
 
 from birnn.data.encoding import Encoding
 from birnn.data.sequences import Sequences
 from birnn.evaluation import checks, metrics, resampling, trace
 from birnn.evaluation.checks import Check
-from birnn.files import atomic
-from birnn.model import history, prediction
+from birnn.files import atomic, paths
+from birnn.model import devices, history, prediction, saved_model
 from birnn.model.history import Epoch
 from birnn.model.networks import SequenceModel
-
-METRICS, INTERVALS = "metrics.json", "intervals.json"
-CHECKS, OPERATING_POINTS = "checks.json", "operating_points.json"
-PREDICTIONS, ANSWERS = "predictions.parquet", "answers.json"
-CONFUSION, CONFUSION_COUNTS = "confusion.csv", "confusion_counts.csv"
-PER_CLASS, BY_LENGTH, BY_POSITION = "per_class.csv", "by_length.csv", "by_position.csv"
-PRECISION_RECALL, CALIBRATION = "precision_recall.csv", "calibration.csv"
-CONFUSIONS, TRACE = "confusions.json", "trace.json"
+from birnn.model.operating_points import Wanted
 
 POSITION_COLUMNS = ("counted_from", "first", "last", "rows", "accuracy")
 SINGLE_POSITIONS, WIDER_POSITIONS = 10, 10  # steps that are counted singly, then ever wider groups
@@ -36,6 +30,49 @@ MOST_CONFUSIONS, EXAMPLES, CONTEXT = 6, 2, 3  # pairs; examples of each; steps a
 
 Shares = npt.NDArray[np.float32]
 Classes = npt.NDArray[np.int64]
+
+
+class Reached(TypedDict):
+    """Of one class; None where the split does not hold it."""
+
+    precision: float | None
+    recall: float | None
+
+
+class Point(TypedDict):
+    """What `operating_points.json` says of a critical class: what is wanted, what its threshold
+    gives, and what the most probable class would give.
+    """
+
+    threshold: float
+    wanted: dict[str, float | None] | None
+    validation: Reached
+    test: Reached
+    test_argmax: Reached
+
+
+class Example(TypedDict):
+    """A mistake.
+
+    `step` counts from 1, None where the label is the sequence's; `probability` is that of the wrong
+    class; `context` are the steps around it: `step`, `word`, `actual`, `predicted`.
+    """
+
+    sequence: str
+    steps: int
+    step: int | None
+    probability: float
+    context: list[dict[str, str | int | None]]
+
+
+class Confusion(TypedDict):
+    """What `confusions.json` says of a pair; `share` is of the rows of the actual class."""
+
+    actual: str
+    predicted: str
+    count: int
+    share: float
+    examples: list[Example]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +97,14 @@ class Predicted:
         return prediction.decide(self.shares, self.encoding, self.thresholds)
 
 
+def predict(folder: Path, split: Sequences, device: torch.device) -> Predicted:
+    """Ask a saved model for the probabilities of all labels of a split."""
+    network, encoding, thresholds = saved_model.load(folder)
+    devices.limit_threads(prediction.BATCH_SIZE * network.architecture.sums)
+    shares = prediction.probabilities(network, split, device=device)
+    return Predicted(split, encoding, thresholds, shares)
+
+
 def write(
     folder: str | Path, test: Predicted, epochs: Sequence[Epoch], *, resamples: int, seed: int
 ) -> dict[str, float]:
@@ -76,20 +121,24 @@ def write(
         The tree of `metrics.json`.
     """
     folder = Path(folder)
-    with atomic.replacing(folder / PREDICTIONS) as partial:
+    with atomic.replacing(folder / paths.PREDICTIONS) as partial:
         table = prediction.table(
             test.split, test.encoding, test.thresholds, test.shares, labelled=True
         )
         pq.write_table(table, partial)
     actual, predicted = test.split.labels, test.classes
-    what: dict[str, Any] = {"labels": test.encoding.labels, "offsets": test.split.label_offsets}
-    found = metrics.metrics(actual, predicted, test.shares, **what)
-    sure = resampling.intervals(actual, predicted, **what, resamples=resamples, seed=seed)
-    atomic.write_json(folder / METRICS, found)
-    atomic.write_json(folder / INTERVALS, {name: ends._asdict() for name, ends in sure.items()})
+    labels, offsets = test.encoding.labels, test.split.label_offsets
+    found = metrics.metrics(actual, predicted, test.shares, labels=labels, offsets=offsets)
+    sure = resampling.intervals(
+        actual, predicted, labels=labels, offsets=offsets, resamples=resamples, seed=seed
+    )
+    atomic.write_json(folder / paths.METRICS, found)
+    atomic.write_json(
+        folder / paths.INTERVALS, {name: ends._asdict() for name, ends in sure.items()}
+    )
     _write_tables(folder, test, predicted)
     found_checks = [asdict(check) for check in check(test, predicted, sure, epochs)]
-    atomic.write_json(folder / CHECKS, found_checks)
+    atomic.write_json(folder / paths.CHECKS, found_checks)
     return found
 
 
@@ -103,16 +152,18 @@ def _write_tables(folder: Path, test: Predicted, predicted: Classes) -> None:
         offsets=test.split.label_offsets,
         lengths=test.split.lengths,
     )
-    _write_csv(pd.DataFrame(counts, index=labels, columns=labels), folder / CONFUSION, "actual")
-    _write_csv(_long(counts, labels), folder / CONFUSION_COUNTS)
-    _write_csv(metrics.per_class(counts, labels), folder / PER_CLASS)
-    atomic.write_json(folder / ANSWERS, answers(predicted))
-    _write_csv(by_length, folder / BY_LENGTH)
-    _write_csv(by_position(test.split, predicted), folder / BY_POSITION)
-    atomic.write_json(folder / CONFUSIONS, confusions(test, predicted, counts))
-    _write_csv(metrics.calibration(actual, test.shares), folder / CALIBRATION)
+    _write_csv(
+        pd.DataFrame(counts, index=labels, columns=labels), folder / paths.CONFUSION, "actual"
+    )
+    _write_csv(_long(counts, labels), folder / paths.CONFUSION_COUNTS)
+    _write_csv(metrics.per_class(counts, labels), folder / paths.PER_CLASS)
+    atomic.write_json(folder / paths.ANSWERS, answers(predicted))
+    _write_csv(by_length, folder / paths.BY_LENGTH)
+    _write_csv(by_position(test.split, predicted), folder / paths.BY_POSITION)
+    atomic.write_json(folder / paths.CONFUSIONS, confusions(test, predicted, counts))
+    _write_csv(metrics.calibration(actual, test.shares), folder / paths.CALIBRATION)
     curves = metrics.precision_recall(actual, test.shares, labels=labels)
-    _write_csv(curves, folder / PRECISION_RECALL)
+    _write_csv(curves, folder / paths.PRECISION_RECALL)
 
 
 def answers(predicted: Classes) -> dict[str, Any]:
@@ -169,24 +220,18 @@ def _by_distance(
 
 def confusions(
     test: Predicted, predicted: Classes, counts: npt.NDArray[np.int64]
-) -> list[dict[str, Any]]:
+) -> list[Confusion]:
     """Return the most frequent confusions, each with the mistakes that the model was surest of.
 
     Args:
         test: the test split and what the model says of it.
         predicted: its `classes`.
         counts: their confusion matrix.
-
-    Returns:
-        The tree of `confusions.json`: for each pair of classes `actual`, `predicted`, `count`,
-        `share` (of the rows of the actual class) and `examples`, each with `sequence`, `steps` (in
-        it), `step` (from 1; None where the label is the sequence's), `probability` (of the wrong
-        class) and `context` (the steps around it: `word`, `actual`, `predicted`).
     """
     labels = test.encoding.labels
     wrong = counts - np.diag(np.diagonal(counts))
     ranked = np.argsort(-wrong, axis=None, kind="stable")[:MOST_CONFUSIONS]
-    found = []
+    found: list[Confusion] = []
     for actual, called in zip(*np.unravel_index(ranked, wrong.shape), strict=True):
         if not wrong[actual, called]:
             break
@@ -204,13 +249,13 @@ def confusions(
     return found
 
 
-def _example(test: Predicted, predicted: Classes, row: int) -> dict[str, Any]:
+def _example(test: Predicted, predicted: Classes, row: int) -> Example:
     split, labels = test.split, test.encoding.labels
     number = int(np.searchsorted(split.label_offsets, row, side="right")) - 1
     start, end = split.label_offsets[number : number + 2].tolist()
     around = np.arange(max(start, row - CONTEXT), min(end, row + CONTEXT + 1))
     spelled = trace.words(split, around) if split.tagging else None
-    context = [
+    context: list[dict[str, str | int | None]] = [
         {
             "step": step - start + 1,
             "word": spelled[place] if spelled else None,
@@ -238,7 +283,7 @@ def write_trace(folder: str | Path, model: SequenceModel, test: Predicted) -> No
     """
     one = test.split.select(np.array([trace.telling(model, test.split)]))
     found = trace.explain(model, test.encoding, test.thresholds, one, labelled=True)
-    atomic.write_json(Path(folder) / TRACE, asdict(found))
+    atomic.write_json(Path(folder) / paths.TRACE, asdict(found))
 
 
 def check(
@@ -284,7 +329,7 @@ def check(
 
 
 def write_operating_points(
-    folder: str | Path, validation: Predicted, test: Predicted, wanted: Mapping[str, Any]
+    folder: str | Path, validation: Predicted, test: Predicted, wanted: Mapping[str, Wanted]
 ) -> None:
     """Write what the thresholds give, beside what the most probable class would give.
 
@@ -292,23 +337,22 @@ def write_operating_points(
         folder: where to, such as `evaluation/bidirectional`.
         validation: what the thresholds were chosen on.
         test: the test split.
-        wanted: what to reach, by the name of the critical class, as `params.yaml` says it.
+        wanted: what to reach, by the name of the critical class.
     """
-    rows = {
-        "validation": (validation, validation.classes),
-        "test": (test, test.classes),
-        "test_argmax": (test, test.shares.argmax(axis=1)),
-    }
-    points = {
-        label: {"threshold": threshold, "wanted": wanted.get(label)}
-        | {row: _figures(found, classes, label) for row, (found, classes) in rows.items()}
+    points: dict[str, Point] = {
+        label: {
+            "threshold": threshold,
+            "wanted": wanted[label]._asdict() if label in wanted else None,
+            "validation": _reached(validation, validation.classes, label),
+            "test": _reached(test, test.classes, label),
+            "test_argmax": _reached(test, test.shares.argmax(axis=1), label),
+        }
         for label, threshold in test.thresholds.items()
     }
-    atomic.write_json(Path(folder) / OPERATING_POINTS, points)
+    atomic.write_json(Path(folder) / paths.OPERATING_POINTS, points)
 
 
-def _figures(found: Predicted, classes: Classes, label: str) -> dict[str, float | None]:
-    """Precision and recall of one class; None where the split does not hold it."""
+def _reached(found: Predicted, classes: Classes, label: str) -> Reached:
     column = found.encoding.labels.index(label)
     actual, called = found.split.labels == column, classes == column
     right, support, calls = (int(rows.sum()) for rows in (actual & called, actual, called))

@@ -6,6 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from birnn import params
+from birnn.model import operating_points
+from birnn.model.operating_points import Wanted
+
 Grade = Literal["good", "fair", "bad"]
 
 
@@ -16,19 +20,31 @@ class Bar(NamedTuple):
     good_above: float
 
 
-BARS = {
-    "accuracy": Bar(0.60, 0.85),
-    "precision": Bar(0.50, 0.80),
-    "recall": Bar(0.50, 0.80),
-    "f1": Bar(0.50, 0.80),
-}
+@dataclass(frozen=True, slots=True)
+class Aims:
+    """What a model must reach.
+
+    Attributes:
+        average: which precision, recall and F1 to look at.
+        bars: for `accuracy`, `precision`, `recall` and `f1`.
+        critical: what to reach, by the name of the class.
+    """
+
+    average: Literal["macro", "weighted"]
+    bars: Mapping[str, Bar]
+    critical: Mapping[str, Wanted]
 
 
-class Wanted(NamedTuple):
-    """What a critical class must reach; None where it does not matter."""
-
-    min_recall: float | None = None
-    min_precision: float | None = None
+def aims(chosen: params.Evaluate) -> Aims:
+    """What params.yaml aims at."""
+    bars = {
+        "accuracy": chosen.bars.accuracy,
+        "precision": chosen.bars.precision,
+        "recall": chosen.bars.recall,
+        "f1": chosen.bars.f1,
+    }
+    named = {name: Bar(bar.bad_below, bar.good_above) for name, bar in bars.items()}
+    return Aims(chosen.average, named, operating_points.wanted(chosen.critical))
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +60,7 @@ class Verdict:
         return f"{self.grade}: {'; '.join(self.reasons)}"
 
 
-def verdict(
-    metrics: Mapping[str, float],
-    *,
-    average: Literal["macro", "weighted"] = "macro",
-    bars: Mapping[str, Bar] = BARS,
-    critical: Mapping[str, Wanted] | None = None,
-) -> Verdict:
+def verdict(metrics: Mapping[str, float], aims: Aims) -> Verdict:
     """Grade a model.
 
     It is bad if one figure is below its bar or a critical class misses what it must reach, and
@@ -59,12 +69,10 @@ def verdict(
 
     Args:
         metrics: by flat name, as `birnn.evaluation.metrics.metrics` gives them.
-        average: which precision, recall and F1 to look at.
-        bars: for `accuracy`, `precision`, `recall` and `f1`.
-        critical: what to reach, by the name of the class.
+        aims: what it must reach.
     """
-    findings = _headline_findings(metrics, average, bars)
-    for label, wanted in (critical or {}).items():
+    findings = _headline_findings(metrics, aims.average, aims.bars)
+    for label, wanted in aims.critical.items():
         findings += _critical_findings(metrics, label, wanted)
     grades: tuple[Grade, ...] = ("bad", "fair")
     for grade in grades:

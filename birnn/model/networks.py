@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from birnn.data.encoding import UNKNOWN
+from birnn.data.encoding import UNKNOWN, Encoding
 from birnn.data.vectors import Vectors
-from birnn.model.recurrent import Cell, VariableLengthRNN
+from birnn.errors import ParamsError
+from birnn.model.recurrent import GATES, Cell, VariableLengthRNN
 from birnn.model.spelling import Spelling
+
+if TYPE_CHECKING:  # who predicts needs no schema
+    from birnn import params
 
 Head = Literal["last", "mean", "max", "all"]
 
@@ -71,6 +75,41 @@ class Architecture:
         """Numbers that the recurrent layers read at each step."""
         letters = 2 * self.character_hidden_size if self.characters else 0
         return self.features + self.embedding_size + letters
+
+    @property
+    def sums(self) -> int:
+        """That one step of a sequence takes in one layer and direction."""
+        return self.hidden_size * GATES[self.cell]
+
+
+def architecture(chosen: params.Model, encoding: Encoding, pretrained: Vectors) -> Architecture:
+    """Join what params.yaml chooses with what the data fixes.
+
+    Raises:
+        ParamsError: letters of steps that have no tokens, or a head for tagging.
+    """
+    if chosen.characters and not encoding.tokens:
+        raise ParamsError("model.characters: expected false without tokens, found true")
+    if chosen.head != "last" and encoding.task == "tagging":
+        raise ParamsError(f"model.head: expected last for tagging, found {chosen.head}")
+    return Architecture(
+        task=encoding.task,
+        cell=chosen.cell,
+        features=len(encoding.inputs),
+        embedding_size=(pretrained.width or chosen.embedding_size) if encoding.tokens else 0,
+        hidden_size=chosen.hidden_size,
+        num_layers=chosen.num_layers,
+        dropout=chosen.dropout,
+        bidirectional=chosen.bidirectional,
+        classes=len(encoding.labels),
+        tokens=0 if encoding.vocabulary is None else len(encoding.vocabulary) + 1,
+        word_dropout=chosen.word_dropout,
+        input_dropout=chosen.input_dropout,
+        characters=encoding.characters if chosen.characters else "",
+        character_size=chosen.character_size,
+        character_hidden_size=chosen.character_hidden_size,
+        head=chosen.head,
+    )
 
 
 def embedding(rows: int, width: int) -> nn.Embedding:

@@ -5,16 +5,50 @@ A threshold is chosen on validation rows and then used for every prediction.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from birnn.errors import DataError
+from birnn.data.sequences import Sequences
+from birnn.errors import DataError, ParamsError
 
+if TYPE_CHECKING:  # who predicts needs no schema
+    from birnn import params
+
+Ints = npt.NDArray[np.integer[Any]]
 Floats = npt.NDArray[np.floating[Any]]
+
+
+class Wanted(NamedTuple):
+    """What a critical class must reach; None where it does not matter.
+
+    `margin` is how much more its threshold is to reach on validation.
+    """
+
+    min_recall: float | None = None
+    min_precision: float | None = None
+    margin: float = 0.0
+
+    @property
+    def figure(self) -> Literal["recall", "precision"]:
+        """Which of the two must be reached."""
+        return "precision" if self.min_recall is None else "recall"
+
+    @property
+    def at_least(self) -> float:
+        """How much of it."""
+        return self.min_recall or self.min_precision or 0.0
+
+
+def wanted(critical: Mapping[str, params.Critical]) -> dict[str, Wanted]:
+    """What params.yaml wants, by the name of the class."""
+    return {
+        label: Wanted(one.min_recall, one.min_precision, one.margin)
+        for label, one in critical.items()
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +93,10 @@ def choose(
             "expected validation rows of the critical class, found none: "
             "add some, or take the class out of the critical ones"
         )
-    from sklearn.metrics import precision_recall_curve  # takes a second to import
-
-    # The curve's last point, recall 0, belongs to no threshold.
-    precision, recall, threshold = precision_recall_curve(positive, probability)
-    precision, recall = precision[:-1], recall[:-1]
+    wrong, right, threshold = tallies_at_thresholds(positive, probability)
+    precision, recall = right / (right + wrong), right / right[-1]
     bound, aim = (recall, precision) if wanted == "recall" else (precision, recall)
-    good = np.flatnonzero(bound >= min(at_least, bound.max()))
+    good = np.flatnonzero(bound >= min(at_least, bound.max()))[::-1]  # of equals the highest
     best = good[np.lexsort((bound[good], aim[good]))[-1]]
     return OperatingPoint(
         threshold=float(threshold[best]),
@@ -73,6 +104,67 @@ def choose(
         recall=float(recall[best]),
         reached=bool(bound[best] >= at_least),
     )
+
+
+def tallies_at_thresholds(
+    positive: npt.NDArray[np.bool_], score: Floats
+) -> tuple[Ints, Ints, Floats]:
+    """Return how many rows each threshold calls wrongly and rightly, and the thresholds falling.
+
+    As scikit-learn's `confusion_matrix_at_thresholds`, which takes a second to import.
+    """
+    falling = np.argsort(score)[::-1]
+    ranked = score[falling]
+    last = np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1)  # of each score's rows
+    right = np.cumsum(positive[falling])[last]
+    return last + 1 - right, right, ranked[last]
+
+
+def check(critical: Mapping[str, Wanted], labels: Sequence[str], validation: Sequences) -> None:
+    """Refuse what could only be found out after training: critical classes that are not there.
+
+    Raises:
+        ParamsError: a critical class is none of the classes.
+        DataError: the validation split does not hold it.
+    """
+    if unknown := critical.keys() - set(labels):
+        raise ParamsError(
+            f"evaluate.critical: expected classes among {', '.join(labels)}, found {min(unknown)!r}"
+        )
+    present = np.unique(validation.labels) if critical else ()
+    for label in critical:
+        if labels.index(label) not in present:
+            raise DataError(
+                f"evaluate.critical: expected validation labels {label!r} to choose its "
+                "threshold on, found none; raise prepare.split.validation"
+            )
+
+
+def thresholds(
+    critical: Mapping[str, Wanted],
+    labels: Sequence[str],
+    actual: Ints,
+    probabilities: Floats,
+) -> dict[str, float]:
+    """Find on validation from which probability on each critical class is called.
+
+    Args:
+        critical: what to reach, by the name of the class.
+        labels: names of the C classes.
+        actual: (N,) class indices of the validation labels.
+        probabilities: (N, C) that the model gives them.
+    """
+    found = {}
+    for label, aim in critical.items():
+        column = labels.index(label)
+        point = choose(
+            actual == column,
+            probabilities[:, column],
+            wanted=aim.figure,
+            at_least=aim.at_least + aim.margin,
+        )
+        found[label] = point.threshold
+    return found
 
 
 def decide(probabilities: Floats, thresholds: Mapping[int, float]) -> npt.NDArray[np.int64]:

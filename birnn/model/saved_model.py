@@ -17,9 +17,8 @@ from safetensors.torch import load_file, save_file
 from birnn.data.encoding import Encoding
 from birnn.errors import DataError
 from birnn.files import atomic
+from birnn.files.paths import DESCRIPTION, WEIGHTS
 from birnn.model.networks import Architecture, SequenceModel
-
-WEIGHTS, DESCRIPTION = "weights.safetensors", "model.json"
 
 
 def save(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TypedDict
@@ -11,9 +12,10 @@ from typing import TypedDict
 import torch
 from torch import Tensor
 
+from birnn import params
 from birnn.data.sequences import Sequences
 from birnn.errors import TrainingError
-from birnn.model import batching, checkpoint, history, losses
+from birnn.model import batching, checkpoint, devices, history, losses
 from birnn.model.adam import Adam
 from birnn.model.batching import Batch
 from birnn.model.checkpoint import Progress
@@ -34,36 +36,11 @@ class Bounds(TypedDict):
     spell: bool
 
 
-def fit(
-    model: SequenceModel,
-    train: Sequences,
-    validation: Sequences,
-    *,
-    device: torch.device,
-    seed: int,
-    batch_size: int,
-    max_epochs: int,
-    patience: int,
-    learning_rate: float,
-    weight_decay: float,
-    clip_norm: float,
-    resume: Path,
-    on_epoch: Callable[[Epoch], None],
-    batch_steps: int | None = None,
-    schedule: str = "constant",
-    keep: Keep = "loss",
-    precision: str = "fp32",
-    class_weights: str = "none",
-    focal_gamma: float = 0.0,
-    group: Group = ALONE,
-    track: Track = lambda batches, _: batches,
-) -> Progress:
-    """Train until validation stops to get better, and keep the best epoch.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How a model is trained.
 
-    Args:
-        model: trained in place; it ends with the weights of the best epoch.
-        train: what the gradient is computed on.
-        validation: what decides when to stop.
+    Attributes:
         device: where to compute.
         seed: of the batches and of dropout.
         batch_size: sequences in a batch at most.
@@ -72,9 +49,6 @@ def fit(
         learning_rate: Adam's, in the first epoch.
         weight_decay: times the weights, it is added to the gradient.
         clip_norm: gradients longer than this are shortened to it.
-        resume: where the state after each epoch is kept. If the file is there, training goes on
-            from it, and ends with the same weights as if it had never stopped.
-        on_epoch: called after every epoch, and first of all for each one that is resumed from.
         batch_steps: steps in a batch at most, padding included.
         schedule: how the learning rate goes on: `constant`, or `linear`, which lowers it with every
             epoch so that it would be 0 after `max_epochs`.
@@ -84,6 +58,70 @@ def fit(
         precision: `fp32`, or `bf16` for products in bfloat16 (weights and sums stay float32).
         class_weights: `none`, or `balanced` for rare classes to count as much as frequent ones.
         focal_gamma: exponent of the focal loss; see `birnn.model.losses.cross_entropy`.
+    """
+
+    device: torch.device
+    seed: int
+    batch_size: int
+    max_epochs: int
+    patience: int
+    learning_rate: float
+    weight_decay: float
+    clip_norm: float
+    batch_steps: int | None = None
+    schedule: str = "constant"
+    keep: Keep = "loss"
+    precision: str = "fp32"
+    class_weights: str = "none"
+    focal_gamma: float = 0.0
+
+
+def options(chosen: params.Train) -> Options:
+    """What params.yaml chooses, on the device and with the precision that are here.
+
+    Raises:
+        DeviceError: what was asked for is not there.
+    """
+    device = devices.choose(chosen.device)
+    return Options(
+        device=device,
+        seed=chosen.seed,
+        batch_size=chosen.batch_size,
+        max_epochs=chosen.max_epochs,
+        patience=chosen.patience,
+        learning_rate=chosen.learning_rate,
+        weight_decay=chosen.weight_decay,
+        clip_norm=chosen.clip_norm,
+        batch_steps=chosen.batch_steps,
+        schedule=chosen.schedule,
+        keep=chosen.keep,
+        precision=devices.precision(chosen.precision, device),
+        class_weights=chosen.class_weights,
+        focal_gamma=chosen.focal_gamma,
+    )
+
+
+def fit(
+    model: SequenceModel,
+    train: Sequences,
+    validation: Sequences,
+    options: Options,
+    *,
+    resume: Path,
+    on_epoch: Callable[[Epoch], None],
+    group: Group = ALONE,
+    track: Track = lambda batches, _: batches,
+) -> Progress:
+    """Train until validation stops to get better, and keep the best epoch.
+
+    Args:
+        model: trained in place; it ends with the weights of the best epoch.
+        train: what the gradient is computed on.
+        validation: what decides when to stop.
+        options: how.
+        resume: where the state after each epoch is kept. If the file is there, training goes on
+            from it, and ends with the same weights as if it had never stopped.
+        on_epoch: called after every epoch, and first of all for each one that is resumed from.
         group: the processes that train together; each calls `fit`, the first one keeps `resume`.
         track: wraps the batches of an epoch, to show progress.
 
@@ -93,37 +131,37 @@ def fit(
     counts = train.token_counts()
     if counts is not None:
         model.expect(counts)
-    model.to(device)
+    model.to(options.device)
     optimizer = Adam(
         model.parameters(),
-        learning_rate=learning_rate,
-        weight_decay=weight_decay,
-        clip_norm=clip_norm,
+        learning_rate=options.learning_rate,
+        weight_decay=options.weight_decay,
+        clip_norm=options.clip_norm,
     )
     spell = bool(model.architecture.characters)
-    bounds = Bounds(batch_size=batch_size, batch_steps=batch_steps, spell=spell)
+    bounds = Bounds(batch_size=options.batch_size, batch_steps=options.batch_steps, spell=spell)
     weights = None
-    if class_weights == "balanced":
-        weights = losses.balanced(train.labels, model.architecture.classes).to(device)
-    objective = partial(losses.cross_entropy, weights=weights, gamma=focal_gamma)
-    score = partial(_score, model, objective=objective, device=device, precision=precision)
-    splits = [batching.placed(split, device) for split in (train, validation)]
+    if options.class_weights == "balanced":
+        weights = losses.balanced(train.labels, model.architecture.classes).to(options.device)
+    objective = partial(losses.cross_entropy, weights=weights, gamma=options.focal_gamma)
+    score = partial(_score, model, options=options, objective=objective)
+    splits = [batching.placed(split, options.device) for split in (train, validation)]
     progress = checkpoint.load(resume, model, optimizer, group)
     for epoch in progress.history:
         on_epoch(epoch)
-    for number in range(len(progress.history) + 1, max_epochs + 1):
-        if number - 1 - progress.best_epoch >= patience:
+    for number in range(len(progress.history) + 1, options.max_epochs + 1):
+        if number - 1 - progress.best_epoch >= options.patience:
             break
-        optimizer.learning_rate = learning_rate * _pace(schedule, number, max_epochs)
-        torch.manual_seed(_epoch_seed(seed, number, group.rank))
-        batches = batching.epoch(splits[0], **bounds, seed=seed, number=number, group=group)
+        optimizer.learning_rate = options.learning_rate * _pace(options, number)
+        torch.manual_seed(_epoch_seed(options.seed, number, group.rank))
+        batches = batching.epoch(splits[0], **bounds, seed=options.seed, number=number, group=group)
         learned = _train(track(batches, f"epoch {number}"), score, optimizer, group)
         held_out = batching.in_order(splits[1], **bounds, group=group)
         measured = _measure(held_out, score, group)
         figures = learned[0], measured[0], learned[1], measured[1]
         epoch = Epoch(number, *figures, optimizer.learning_rate)
         _check(epoch)
-        progress.history = history.marked([*progress.history, epoch], keep)
+        progress.history = history.marked([*progress.history, epoch], options.keep)
         if progress.best_epoch == number:
             progress.best = {name: value.clone() for name, value in model.state_dict().items()}
         if group.leads:
@@ -159,17 +197,17 @@ def _score(
     batch: Batch,
     *,
     train: bool,
+    options: Options,
     objective: Callable[[Tensor, Tensor], Tensor],
-    device: torch.device,
-    precision: str,
 ) -> tuple[Tensor, Tensor]:
     """This process's part of the batch's mean loss, and a tally that stays on the device.
 
     The tally holds the summed loss, the right answers and the labels of this part.
     """
     model.train(train)
-    batch = batch.to(device)
-    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+    batch = batch.to(options.device)
+    halved = options.precision == "bf16"
+    with torch.autocast(options.device.type, torch.bfloat16, enabled=halved):
         logits = model(*batch.inputs).flatten(0, -2).float()
     labels = batch.labels.flatten()
     loss = objective(logits, labels)
@@ -190,9 +228,9 @@ def _epoch_seed(seed: int, number: int, rank: int) -> int:
     return (seed * 1_000_003 + number) * 1_009 + rank
 
 
-def _pace(schedule: str, number: int, max_epochs: int) -> float:
+def _pace(options: Options, number: int) -> float:
     """What the learning rate is multiplied by; an epoch's number alone decides, so one resumes."""
-    return 1 - (number - 1) / max_epochs if schedule == "linear" else 1.0
+    return 1 - (number - 1) / options.max_epochs if options.schedule == "linear" else 1.0
 
 
 def _check(epoch: Epoch) -> None:

@@ -6,11 +6,9 @@
 A key that is not declared in `schema` is a mistake, and the message names the nearest one that is.
 """
 
-from birnn.params.loading import architecture, data, load, of_run
+from birnn.params.loading import Knob, Knobs, architecture, data, load, of_run
 from birnn.params.schema import (
     ArraysData,
-    Bar,
-    Bars,
     ConllData,
     Critical,
     Data,
@@ -20,7 +18,6 @@ from birnn.params.schema import (
     HMMData,
     Model,
     Params,
-    Prepare,
     Retrain,
     SktimeData,
     TableData,
@@ -30,8 +27,6 @@ from birnn.params.schema import (
 
 __all__ = [
     "ArraysData",
-    "Bar",
-    "Bars",
     "ConllData",
     "Critical",
     "Data",
@@ -39,9 +34,10 @@ __all__ = [
     "FastaData",
     "FileData",
     "HMMData",
+    "Knob",
+    "Knobs",
     "Model",
     "Params",
-    "Prepare",
     "Retrain",
     "SktimeData",
     "TableData",

@@ -15,6 +15,10 @@ from birnn.errors import ParamsError
 from birnn.params.complaints import complaint, complaints, one_line
 from birnn.params.schema import Data, Model, Params
 
+Knob = str | int | float | bool | None
+Knobs = dict[str, Knob]
+"""By which people look for a run, by their names."""
+
 
 def load(path: str | Path = "params.yaml") -> Params:
     """Read and check a params file.
@@ -67,7 +71,7 @@ def architecture(params: Params, model: str) -> Model:
     return params.models[model]
 
 
-def of_run(params: Params, model: str) -> dict[str, str | int | float | bool | None]:
+def of_run(params: Params, model: str) -> Knobs:
     """The flat knobs by which people look for a run of `model`."""
     return {
         "source": params.data.source,

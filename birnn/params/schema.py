@@ -316,16 +316,6 @@ class Critical(Section):
             raise ValueError("expected either `min_recall` or `min_precision`")
         return self
 
-    @property
-    def wanted(self) -> Literal["recall", "precision"]:
-        """Which of the two must be reached."""
-        return "precision" if self.min_recall is None else "recall"
-
-    @property
-    def at_least(self) -> float:
-        """How much of it."""
-        return self.min_recall or self.min_precision or 0.0
-
 
 class Evaluate(Section):
     """How models are judged."""

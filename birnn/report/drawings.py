@@ -153,8 +153,10 @@ def _precision_recall(results: Sequence[Result]) -> dict[str, str]:
 
 def _precision_recall_curve(result: Result, label: str, accent: int) -> figures.Line:
     points = result.precision_recall[result.precision_recall["label"] == label]
-    at = result.operating_points.get(label, {}).get("test", {"recall": None})
-    mark = None if at["recall"] is None else (at["recall"], at["precision"])
+    mark = None
+    if point := result.operating_points.get(label):
+        recall, precision = point["test"]["recall"], point["test"]["precision"]
+        mark = None if recall is None or precision is None else (recall, precision)
     return figures.Line(result.name, _columns(points, "recall", "precision"), accent, mark=mark)
 
 

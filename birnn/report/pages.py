@@ -12,13 +12,11 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
 
-if TYPE_CHECKING:  # `birnn summary` draws a table, and should not wait for these
-    pass
 from birnn.report.drawings import MOST_CLASSES
 from birnn.report.tested import MEASURES
 from birnn.report.wording import phases, turning_points, versions

@@ -7,19 +7,21 @@ rows = ladder([result.rung for result in results], limits={}, average="macro")
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from birnn.errors import DataError
-from birnn.files import atomic, digests
+from birnn.files import atomic, digests, paths
 from birnn.model import history
 from birnn.model.history import Epoch
 
 if TYPE_CHECKING:  # `birnn summary` draws a table, and should not wait for these
     import pandas as pd
 
+    from birnn.evaluation.checks import Check
     from birnn.evaluation.comparison import Rung
+    from birnn.evaluation.outs import Confusion, Point
     from birnn.evaluation.resampling import Difference
     from birnn.evaluation.verdict import Verdict
 
@@ -42,7 +44,7 @@ class Result:
         bidirectional: whether it reads in both directions.
         metrics: the tree of `metrics.json`.
         intervals: low and high end of the metrics that have an interval.
-        checks: the tree of `checks.json`.
+        checks: what `checks.json` holds.
         operating_points: the tree of `operating_points.json`.
         epochs: the rows of `history.csv`.
         confusion: counts, a row for each true class.
@@ -61,8 +63,8 @@ class Result:
     bidirectional: bool
     metrics: dict[str, float]
     intervals: dict[str, tuple[float, float]]
-    checks: list[dict[str, Any]]
-    operating_points: dict[str, Any]
+    checks: list[Check]
+    operating_points: dict[str, Point]
     epochs: list[Epoch]
     confusion: pd.DataFrame
     per_class: pd.DataFrame
@@ -70,7 +72,7 @@ class Result:
     by_position: pd.DataFrame
     calibration: pd.DataFrame
     precision_recall: pd.DataFrame
-    confusions: list[dict[str, Any]]
+    confusions: list[Confusion]
     trace: dict[str, Any]
 
     @property
@@ -87,25 +89,28 @@ def read(name: str, models: str | Path, evaluation: str | Path) -> Result:
     Raises:
         DataError: a file is missing.
     """
+    from birnn.evaluation.checks import Check
+
     model, tested = Path(models) / name, Path(evaluation) / name
     try:
+        described = atomic.read_json(model / paths.DESCRIPTION)
         return Result(
             name=name,
-            sha256=digests.sha256(model / "weights.safetensors", model / "model.json"),
-            bidirectional=atomic.read_json(model / "model.json")["architecture"]["bidirectional"],
-            metrics=atomic.read_json(tested / "metrics.json"),
-            intervals=_intervals(tested / "intervals.json"),
-            checks=atomic.read_json(tested / "checks.json"),
-            operating_points=atomic.read_json(tested / "operating_points.json"),
-            epochs=history.read(model / "history.csv"),
-            confusion=_confusion(tested / "confusion.csv"),
-            per_class=_csv(tested / "per_class.csv"),
-            by_length=_csv(tested / "by_length.csv"),
-            by_position=_csv(tested / "by_position.csv"),
-            calibration=_csv(tested / "calibration.csv"),
-            precision_recall=_csv(tested / "precision_recall.csv"),
-            confusions=atomic.read_json(tested / "confusions.json"),
-            trace=atomic.read_json(tested / "trace.json"),
+            sha256=digests.sha256(model / paths.WEIGHTS, model / paths.DESCRIPTION),
+            bidirectional=described["architecture"]["bidirectional"],
+            metrics=atomic.read_json(tested / paths.METRICS),
+            intervals=_intervals(tested / paths.INTERVALS),
+            checks=[Check(**one) for one in atomic.read_json(tested / paths.CHECKS)],
+            operating_points=atomic.read_json(tested / paths.OPERATING_POINTS),
+            epochs=history.read(model / paths.HISTORY),
+            confusion=_confusion(tested / paths.CONFUSION),
+            per_class=_csv(tested / paths.PER_CLASS),
+            by_length=_csv(tested / paths.BY_LENGTH),
+            by_position=_csv(tested / paths.BY_POSITION),
+            calibration=_csv(tested / paths.CALIBRATION),
+            precision_recall=_csv(tested / paths.PRECISION_RECALL),
+            confusions=atomic.read_json(tested / paths.CONFUSIONS),
+            trace=atomic.read_json(tested / paths.TRACE),
         )
     except FileNotFoundError as error:
         raise DataError(f"{error.filename}: no such file; run `dvc repro` first") from None
@@ -194,9 +199,9 @@ def _points(gain: Difference, of: str) -> str:
     return f"{100 * gain.estimate:+.1f} points of {of} (95 % interval {low:+.1f} to {high:+.1f})"
 
 
-def worst_first(checks: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def worst_first(checks: Iterable[Check]) -> list[Check]:
     """Put the checks that failed before those that warn, and those that pass last."""
-    return sorted(checks, key=lambda check: ("fail", "warn", "pass").index(check["status"]))
+    return sorted(checks, key=lambda check: ("fail", "warn", "pass").index(check.status))
 
 
 def headlines(results: Sequence[Result], average: str) -> list[dict[str, Any]]:
@@ -216,7 +221,7 @@ def headlines(results: Sequence[Result], average: str) -> list[dict[str, Any]]:
 
 
 def conclusion(
-    result: Result, verdict: Verdict, checks: Sequence[Mapping[str, Any]], average: str
+    result: Result, verdict: Verdict, checks: Sequence[Check], average: str
 ) -> dict[str, Any]:
     """Give the tree of `verdict.json`: the grade of a model, why, its figures and its checks."""
     figures = {name: result.metrics[_names(average)[name]] for name in VERDICT_FIGURES}
@@ -226,5 +231,5 @@ def conclusion(
         "sentence": verdict.sentence,
         "reasons": verdict.reasons,
         **figures,
-        "checks": checks,
+        "checks": [asdict(check) for check in checks],
     }

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from birnn.errors import DataError
-from birnn.files import digests
+from birnn.files import digests, paths
 from birnn.params import lock
 from birnn.params.lock import Recorded
 
 DATA_STAGES = ("generate", "prepare")
-VERDICT = "report/verdict.json"
+VERDICT = (paths.REPORT / paths.VERDICT).as_posix()
 TOLERANCE = 0.25
 """Of the width of a metric's 95 % interval: twice what was measured; docs/reproducibility.md."""
 

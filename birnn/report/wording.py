@@ -8,15 +8,11 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from birnn.model import history
 from birnn.model.history import Epoch
 from birnn.params import lock
-
-if TYPE_CHECKING:  # `birnn summary` draws a table, and should not wait for these
-    pass
-
 
 CHANGES = ("accuracy", "f1_macro", "f1_weighted", "log_loss", "calibration_error")
 PACKAGES = ("numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "torch")

@@ -220,9 +220,8 @@ def without_context(
     """
     train, test = (sequences.read(prepared / f"{split}.arrow") for split in ("train", "test"))
     rows = steps_of(test.label_offsets, np.flatnonzero(kept))
-    majority = baselines.majority(train, test)
-    alone = baselines.context_free(train, test, classes=len(labels), seed=seed)
-    return {f"always {labels[majority[0]]!r}": majority[rows], "each step alone": alone[rows]}
+    answers = baselines.answers(train, test, labels=labels, seed=seed)
+    return {name: classes[rows] for name, classes in answers.items()}
 
 
 def latency(first: Asked, second: Asked, device: torch.device) -> tuple[float, float]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,23 +18,18 @@ from birnn.data import splits
 from birnn.data.encoding import Encoding
 from birnn.data.splits import Splitting
 from birnn.evaluation import metrics, verdict
-from birnn.evaluation.verdict import Bar, Wanted
-from birnn.files import atomic, digests
+from birnn.files import atomic, digests, paths
+from birnn.files.paths import EVALUATION, MODELS, PREPARED, RAW
 from birnn.model import devices
 from birnn.retraining import answering, attempts, drift, gate
 from birnn.retraining.answering import Asked, Chunk, Mask
 from birnn.retraining.attempts import Attempt
 from birnn.retraining.drift import Finding, Reference
-from birnn.retraining.gate import Headline
 from birnn.retraining.judged import Answers, Check
 from birnn.tracking import runs
 from birnn.tracking.registry import Registry, Version
 
-RAW, PREPARED, MODELS = Path("data/raw"), Path("data/prepared"), Path("models")
-EVALUATION = Path("evaluation")
 TRAINED_ON, REFERENCE = "trained_on.npy", "reference.json"  # attached to a version's run
-HEADLINES: dict[str, Headline] = {"macro": "f1_macro", "weighted": "f1_weighted"}
-BOUNDS = {"aim", "margin", "class_margin", "length_margin", "calibration_margin", "latency_ratio"}
 DRIFT_LEVEL = 0.05  # the chance of calling out drift where there is none
 
 
@@ -49,14 +43,9 @@ def hashes(folder: Path, model: str) -> dict[str, str]:
 
 def register(attempt: Attempt, registry: Registry) -> Version:
     """Make a version of the trained model, with all that a later retraining asks of it."""
-    copy, knobs = attempt.copy, params.of_run(attempt.chosen, attempt.model)
-    run = runs.run_of_model(
-        attempt.chosen.problem,
-        attempt.model,
-        copy / MODELS / attempt.model,
-        params=knobs,
-        data=copy / PREPARED,
-    )
+    chosen, copy = attempt.chosen, attempt.copy
+    knobs = params.of_run(chosen, attempt.model)
+    run = runs.in_checkout(chosen.problem, attempt.model, knobs, copy)
     _remember(attempt, registry, run.id)
     code = [*copy.glob("birnn/**/*.py"), *copy.glob("stages/*.py"), copy / "dvc.yaml"]
     tags = {
@@ -109,7 +98,7 @@ def checks(attempt: Attempt, registry: Registry, challenger: Version) -> list[Ch
     champion, fresh = _champion(attempt, registry, rows, encoding, device)
     if not fresh.any():
         return [_nothing_fresh(len(fresh))]
-    written = attempt.copy / EVALUATION / attempt.model / "predictions.parquet"
+    written = attempt.copy / EVALUATION / attempt.model / paths.PREDICTIONS
     tested = answering.tested(written, reloaded.answers, encoding.labels)
     return _judged(
         attempt,
@@ -147,31 +136,24 @@ def _judged(
     *,
     challenger: Answers,
     champion: Answers | None,
-    **answers: Any,
+    reloaded: Answers,
+    latency: tuple[float, float] | None,
 ) -> list[Check]:
     """Hand all that was gathered to the gate."""
     evaluate, labels = attempt.chosen.evaluate, encoding.labels
-    critical = {
-        label: Wanted(aim.min_recall, aim.min_precision) for label, aim in evaluate.critical.items()
-    }
     scores = metrics.metrics(
         challenger.actual, challenger.predicted, None, labels=labels, offsets=challenger.offsets
     )
-    bars = {name: Bar(**bar) for name, bar in evaluate.model_dump()["bars"].items()}
-    found = verdict.verdict(scores, average=evaluate.average, bars=bars, critical=critical)
     prepared = attempt.copy / PREPARED
     return gate.checks(
         challenger,
         champion,
+        gate.bounds(evaluate, attempt.chosen.retrain),
         labels=labels,
         baselines=answering.without_context(prepared, labels, fresh, seed=evaluate.seed),
-        verdict=found.grade,
-        critical=critical,
-        headline=HEADLINES[evaluate.average],
-        resamples=evaluate.resamples,
-        seed=evaluate.seed,
-        **attempt.chosen.retrain.model_dump(include=BOUNDS),
-        **answers,
+        verdict=verdict.verdict(scores, verdict.aims(evaluate)).grade,
+        latency=latency,
+        reloaded=reloaded,
     )
 
 
@@ -186,4 +168,4 @@ def _raw(attempt: Attempt, split: str) -> Iterator[Chunk]:
 
 
 def _encoding(attempt: Attempt) -> Encoding:
-    return Encoding(**atomic.read_json(attempt.copy / PREPARED / "encoding.json"))
+    return Encoding(**atomic.read_json(attempt.copy / PREPARED / paths.ENCODING))

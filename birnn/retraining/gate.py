@@ -1,6 +1,6 @@
 """Whether a new model is really better: a pure function of what two models answer.
 
-    found = checks(challenger, champion, labels=["a", "b"], aim="superior", ...)
+    found = checks(challenger, champion, bounds, labels=["a", "b"], ...)
     promotes(found)     # True where all have passed
 
 Every check must pass, so no correction for many tests is needed: a model that should fail one of
@@ -19,13 +19,17 @@ compared by the linearised difference and Student's t (see `_p_values`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import numpy as np
 
+from birnn import params
 from birnn.evaluation import metrics, resampling
 from birnn.evaluation.checks import calibration
-from birnn.evaluation.verdict import Grade, Wanted
+from birnn.evaluation.verdict import Grade
+from birnn.model import operating_points
+from birnn.model.operating_points import Wanted
 from birnn.retraining.judged import Answers, Check, Ints
 from birnn.retraining.regressions import no_falls
 
@@ -42,6 +46,51 @@ ROUNDING = 1e-4
 another order; and the share of labels for which that may decide between two classes."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """What a challenger must show.
+
+    Attributes:
+        headline: the metric that decides.
+        critical: what a class must reach, by its name.
+        aim: to be better, or to be no worse by `margin`.
+        margin: by which the headline may be lower; for `not_inferior`.
+        class_margin: by which the F1 of a class may fall.
+        length_margin: by which the accuracy in a bucket of lengths may fall.
+        calibration_margin: by which the calibration error may rise.
+        latency_ratio: how many times as long the challenger may take.
+        resamples: how often sequences are drawn anew.
+        seed: of these draws.
+    """
+
+    headline: Headline
+    critical: Mapping[str, Wanted]
+    aim: Aim
+    margin: float
+    class_margin: float
+    length_margin: float
+    calibration_margin: float
+    latency_ratio: float
+    resamples: int
+    seed: int
+
+
+def bounds(evaluate: params.Evaluate, retrain: params.Retrain) -> Bounds:
+    """What params.yaml asks of a challenger."""
+    return Bounds(
+        headline="f1_macro" if evaluate.average == "macro" else "f1_weighted",
+        critical=operating_points.wanted(evaluate.critical),
+        aim=retrain.aim,
+        margin=retrain.margin,
+        class_margin=retrain.class_margin,
+        length_margin=retrain.length_margin,
+        calibration_margin=retrain.calibration_margin,
+        latency_ratio=retrain.latency_ratio,
+        resamples=evaluate.resamples,
+        seed=evaluate.seed,
+    )
+
+
 def promotes(found: Sequence[Check]) -> bool:
     """Say whether a model may serve: where there are checks, and all have passed."""
     return bool(found) and all(check.passed for check in found)
@@ -50,22 +99,13 @@ def promotes(found: Sequence[Check]) -> bool:
 def checks(
     challenger: Answers,
     champion: Answers | None,
+    bounds: Bounds,
     *,
     labels: Sequence[str],
     baselines: Mapping[str, Ints],
     verdict: Grade,
-    critical: Mapping[str, Wanted],
-    headline: Headline,
-    aim: Aim,
-    margin: float,
-    class_margin: float,
-    length_margin: float,
-    calibration_margin: float,
     latency: tuple[float, float] | None,
-    latency_ratio: float,
     reloaded: Answers,
-    resamples: int,
-    seed: int,
 ) -> list[Check]:
     """Judge a challenger by the floor, by baselines, and by the champion on the same sequences.
 
@@ -73,21 +113,12 @@ def checks(
         challenger: its answers.
         champion: those of the model in service; None where there is none, and then what compares
             with it is left out. Both are about the same sequences, in the same order.
+        bounds: what the challenger must show.
         labels: names of the C classes, of both models.
         baselines: classes (N,) that each baseline gives, by its name.
         verdict: on the challenger; see `birnn.evaluation.verdict`.
-        critical: what a class must reach, by its name.
-        headline: the metric that decides.
-        aim: to be better, or to be no worse by `margin`.
-        margin: by which the headline may be lower; for `not_inferior`.
-        class_margin: by which the F1 of a class may fall.
-        length_margin: by which the accuracy in a bucket of lengths may fall.
-        calibration_margin: by which the calibration error may rise.
         latency: seconds that challenger and champion take for the same work, if measured.
-        latency_ratio: how many times as long the challenger may take.
         reloaded: answers of the challenger as the registry gives it back.
-        resamples: how often sequences are drawn anew.
-        seed: of these draws.
 
     Returns:
         The checks that apply. Of a test set too small to compare on, only those that need no
@@ -98,31 +129,30 @@ def checks(
     )
     found = [
         _enough_sequences(len(challenger)),
-        _absolute_floor(verdict, headline, scores),
-        *([_critical_classes(critical, scores)] if critical else []),
+        _absolute_floor(verdict, bounds.headline, scores),
+        *([_critical_classes(bounds.critical, scores)] if bounds.critical else []),
         _reloaded(challenger, reloaded),
-        *([_latency(*latency, latency_ratio)] if latency else []),
+        *([_latency(*latency, bounds.latency_ratio)] if latency else []),
     ]
     if not found[0].passed:
         return found
-    draws: dict[str, Any] = {"labels": labels, "resamples": resamples, "seed": seed}
     for name, classes in baselines.items():
-        found.append(_beats(name, _gain(challenger, classes, headline, **draws)))
+        found.append(_beats(name, _gain(challenger, classes, bounds, labels)))
     if champion is None:
         return found
     _assert_same_sequences(challenger, champion)
-    gain = _gain(challenger, champion.predicted, headline, **draws)
+    gain = _gain(challenger, champion.predicted, bounds, labels)
     return [
         *found,
-        _headline(headline, scores[headline], gain, aim, margin),
+        _headline(scores[bounds.headline], gain, bounds),
         *no_falls(
             challenger,
             champion,
             labels=labels,
-            class_margin=class_margin,
-            length_margin=length_margin,
+            class_margin=bounds.class_margin,
+            length_margin=bounds.length_margin,
         ),
-        _calibration(challenger, champion, calibration_margin),
+        _calibration(challenger, champion, bounds.calibration_margin),
     ]
 
 
@@ -207,20 +237,19 @@ class _Gain(NamedTuple):
         return f"{text}{few if self.differing < LEAST_DIFFERING else ''})"
 
 
-def _gain(
-    challenger: Answers, other: Ints, headline: str, *, labels: Sequence[str], **draws: int
-) -> _Gain:
+def _gain(challenger: Answers, other: Ints, bounds: Bounds, labels: Sequence[str]) -> _Gain:
     gains = resampling.difference(
         challenger.actual,
         challenger.predicted,
         other,
         labels=labels,
         offsets=challenger.offsets,
-        **draws,
+        resamples=bounds.resamples,
+        seed=bounds.seed,
     )
     apart = challenger.right != (challenger.actual == other)
     differing = np.count_nonzero(np.logical_or.reduceat(apart, challenger.offsets[:-1]))
-    return _Gain(*gains[headline], int(differing))
+    return _Gain(*gains[bounds.headline], int(differing))
 
 
 def _beats(name: str, gain: _Gain) -> Check:
@@ -228,13 +257,14 @@ def _beats(name: str, gain: _Gain) -> Check:
     return Check(f"beats {name}", gain.superior, gain._asdict(), sentence)
 
 
-def _headline(headline: str, score: float, gain: _Gain, aim: Aim, margin: float) -> Check:
+def _headline(score: float, gain: _Gain, bounds: Bounds) -> Check:
+    aim, margin = bounds.aim, bounds.margin
     passed = gain.superior if aim == "superior" else gain.low > -margin
     figures = {"challenger": score, "champion": score - gain.estimate, **gain._asdict()}
     if aim == "not_inferior":
         figures["margin"] = margin
     word = "better" if aim == "superior" else f"no worse by {margin:g}"
-    sentence = f"The challenger is {'' if passed else 'not shown to be '}{word}: {headline}"
+    sentence = f"The challenger is {'' if passed else 'not shown to be '}{word}: {bounds.headline}"
     return Check("headline", passed, figures, f"{sentence} {score:.3f}, {gain}.")
 
 

@@ -21,6 +21,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from birnn.errors import RegistryError, RetrainingError
+from birnn.files import paths
 from birnn.params import Params
 from birnn.retraining import attempts, candidate, decisions, gate, workspace
 from birnn.retraining.attempts import Attempt, Reproduce
@@ -234,7 +235,7 @@ def _calm(attempt: Attempt) -> Outcome | None:
         return None
     attempt.reproduce(attempt.copy, "prepare")
     if when == "data":
-        now = runs.data_sha256(attempt.copy / candidate.PREPARED)
+        now = runs.data_sha256(attempt.copy / paths.PREPARED)
         same = now == champion.tags["data_sha256"]
         return Outcome("skipped", "The data are those of the champion.") if same else None
     with store.reached():

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from birnn.errors import RegistryError
-from birnn.model import saved_model
+from birnn.files import paths
 from birnn.tracking import store
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ class Registry:
 
         where = f"models:/{self.problem}/{number}"
         place = mlflow.artifacts.download_artifacts(where, dst_path=str(folder))
-        (weights,) = (Path(place) / "artifacts").rglob(saved_model.WEIGHTS)
+        (weights,) = (Path(place) / "artifacts").rglob(paths.WEIGHTS)
         return weights.parent
 
     def log(self, run_id: str, path: str | Path) -> None:

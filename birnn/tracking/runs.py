@@ -26,9 +26,10 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from birnn.errors import RegistryError
-from birnn.files import atomic, digests
+from birnn.files import atomic, digests, paths
 from birnn.model import history
 from birnn.model.history import Epoch
+from birnn.params import Knob
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -67,7 +68,7 @@ class Run:
     def log_model(self, folder: str | Path) -> None:
         """Attach the model: its files, its hash, the kept epoch's figures, and a servable form."""
         folder = Path(folder)
-        kept = asdict(history.kept(history.read(folder / "history.csv")))
+        kept = asdict(history.kept(history.read(folder / paths.HISTORY)))
         del kept["learning_rate"], kept["kept"]
         self._log_metrics({f"best_{name}": value for name, value in kept.items()})
         log(self.id, folder)
@@ -80,9 +81,9 @@ class Run:
         A tag `checks` names those that did not pass.
         """
         known = self.client.get_run(self.id).data.metrics
-        found = atomic.read_json(Path(folder) / "metrics.json").items()
+        found = atomic.read_json(Path(folder) / paths.METRICS).items()
         self._log_metrics({name: v for name, v in found if known.get(_name(name)) != v})
-        checks = atomic.read_json(Path(folder) / "checks.json")
+        checks = atomic.read_json(Path(folder) / paths.CHECKS)
         alarms = [f"{one['name']}: {one['status']}" for one in checks if one["status"] != "pass"]
         self.client.set_tag(self.id, "checks", ", ".join(alarms) or "pass")
         self.client.log_artifacts(self.id, str(folder), "evaluation")
@@ -155,7 +156,7 @@ class TrainingRun:
 
 @contextmanager
 def training_run(
-    problem: str, model: str, *, params: Mapping[str, Any], data: Path
+    problem: str, model: str, *, params: Mapping[str, Knob], data: Path
 ) -> Iterator[TrainingRun]:
     """Open a run for a training and close it with the state in which the training ended.
 
@@ -213,7 +214,7 @@ def run_of_model(
     model: str,
     folder: str | Path,
     *,
-    params: Mapping[str, Any],
+    params: Mapping[str, Knob],
     data: Path,
 ) -> Run:
     """Find the run that trained a model, or fill one in from the model's files.
@@ -229,7 +230,7 @@ def run_of_model(
         )
         if found:
             return Run(client, found[0].info.run_id)
-        epochs, process = history.read(Path(folder) / "history.csv"), uuid.uuid4().hex
+        epochs, process = history.read(Path(folder) / paths.HISTORY), uuid.uuid4().hex
         with lock(f"runs/{process}"):
             tags = {"backfilled": "true", "process": process}
             run = _create(client, problem, model, params, data, tags)
@@ -241,17 +242,23 @@ def run_of_model(
         return run
 
 
+def in_checkout(problem: str, model: str, params: Mapping[str, Knob], root: Path = Path()) -> Run:
+    """Find or fill in the run of a model of the pipeline; see `run_of_model`."""
+    folder, data = root / paths.MODELS / model, root / paths.PREPARED
+    return run_of_model(problem, model, folder, params=params, data=data)
+
+
 def model_sha256(folder: str | Path) -> str:
     """The hash that names a model: of its weights and its description."""
-    return digests.sha256(Path(folder) / "weights.safetensors", Path(folder) / "model.json")
+    return digests.sha256(Path(folder) / paths.WEIGHTS, Path(folder) / paths.DESCRIPTION)
 
 
 def data_sha256(folder: Path) -> str:
     """The hash that names the prepared data: of all splits and their encoding."""
-    return digests.sha256(*sorted(folder.glob("*.arrow")), folder / "encoding.json")
+    return digests.sha256(*sorted(folder.glob("*.arrow")), folder / paths.ENCODING)
 
 
-def params_sha256(params: Mapping[str, Any]) -> str:
+def params_sha256(params: Mapping[str, Knob]) -> str:
     """The hash that names the params of a run."""
     return digests.sha256_of_text(json.dumps(params, sort_keys=True))
 
@@ -266,7 +273,7 @@ def _create(
     client: MlflowClient,
     problem: str,
     model: str,
-    params: Mapping[str, Any],
+    params: Mapping[str, Knob],
     data: Path,
     tags: Mapping[str, str],
 ) -> Run:

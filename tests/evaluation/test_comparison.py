@@ -11,7 +11,9 @@ from sklearn import metrics as sklearn_metrics
 
 from birnn.data.sequences import Sequences
 from birnn.errors import DataError
-from birnn.evaluation import baselines, comparison
+from birnn.evaluation import baselines, comparison, resampling
+from birnn.evaluation.comparison import Classes
+from birnn.evaluation.resampling import Difference
 
 Ragged = Callable[..., Sequences]
 LABELS = ["1", "10", "NA"]
@@ -40,13 +42,18 @@ def test_floor(ragged: Ragged, tagging: bool, features: int) -> None:
         assert "log_loss" not in rung.metrics
 
 
+def difference(test: Sequences, first: Classes, second: Classes) -> dict[str, Difference]:
+    offsets = test.label_offsets
+    return resampling.difference(
+        test.labels, first, second, labels=LABELS, offsets=offsets, resamples=100, seed=1
+    )
+
+
 class TestDifference:
     def test_of_a_better_model(self, ragged: Ragged) -> None:
         test = ragged([5, 3, 8, 1] * 20)
         worse = np.where(np.random.default_rng(0).random(len(test.labels)) < 0.3, 0, test.labels)
-        found = comparison.difference(
-            test, test.labels, worse, labels=LABELS, resamples=100, seed=1
-        )
+        found = difference(test, test.labels, worse)
         gain = found["accuracy"]
         assert gain.estimate == pytest.approx(np.mean(test.labels != worse))
         assert 0 < gain.low < gain.estimate < gain.high
@@ -55,7 +62,7 @@ class TestDifference:
     def test_of_a_model_and_itself(self, ragged: Ragged) -> None:
         test = ragged([5, 3, 8, 1] * 20)
         same = np.zeros(len(test.labels), dtype=np.int64)
-        found = comparison.difference(test, same, same, labels=LABELS, resamples=100, seed=1)
+        found = difference(test, same, same)
         assert tuple(found["accuracy"]) == (0, 0, 0, 0)
 
 

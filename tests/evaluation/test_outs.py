@@ -20,9 +20,10 @@ from birnn.data.encoding import Encoding
 from birnn.data.sequences import Sequences
 from birnn.evaluation import metrics, outs
 from birnn.evaluation.outs import Predicted
-from birnn.files import atomic
+from birnn.files import atomic, paths
 from birnn.model import prediction
 from birnn.model.history import Epoch, marked
+from birnn.model.operating_points import Wanted
 from birnn.report import tested
 
 Ragged = Callable[..., Sequences]
@@ -76,7 +77,7 @@ class TestFigures:
     def test_against_scikit_learn(self, tmp_path: Path, ragged: Ragged, tagging: bool) -> None:
         test, shares = case(ragged, tagging=tagging)
         found = write(tmp_path, test, list("abc"), shares)
-        assert atomic.read_json(tmp_path / outs.METRICS) == found
+        assert atomic.read_json(tmp_path / paths.METRICS) == found
         actual, predicted = test.labels, shares.argmax(axis=1)
         expected = {
             "accuracy": sklearn_metrics.accuracy_score(actual, predicted),
@@ -85,7 +86,7 @@ class TestFigures:
             "log_loss": sklearn_metrics.log_loss(actual, shares),
         }
         assert {name: found[name] for name in expected} == pytest.approx(expected)
-        per_class = rows(tmp_path / outs.PER_CLASS)
+        per_class = rows(tmp_path / paths.PER_CLASS)
         by_class = sklearn_metrics.precision_recall_fscore_support(actual, predicted)
         for column, figures in zip(("precision", "recall", "f1", "support"), by_class, strict=True):
             assert [float(row[column]) for row in per_class] == pytest.approx(figures.tolist())
@@ -93,7 +94,7 @@ class TestFigures:
     def test_by_length(self, tmp_path: Path, ragged: Ragged, tagging: bool) -> None:
         test, shares = case(ragged, tagging=tagging)
         write(tmp_path, test, list("abc"), shares)
-        buckets = rows(tmp_path / outs.BY_LENGTH)
+        buckets = rows(tmp_path / paths.BY_LENGTH)
         actual, predicted = test.labels, shares.argmax(axis=1)
         repeats = np.repeat(test.lengths, np.diff(test.label_offsets))
         seen = 0
@@ -117,7 +118,7 @@ class TestByPosition:
                 seen.setdefault(("end", end - row), []).append(right[row])
         found = {
             (row["counted_from"], int(row["first"])): row
-            for row in rows(tmp_path / outs.BY_POSITION)
+            for row in rows(tmp_path / paths.BY_POSITION)
         }
         assert found.keys() == seen.keys()
         for place, answers in seen.items():
@@ -142,14 +143,14 @@ class TestByPosition:
         test, shares = case(ragged, tagging=False)
         write(tmp_path, test, list("abc"), shares)
         header = "counted_from,first,last,rows,accuracy\n"
-        assert (tmp_path / outs.BY_POSITION).read_text() == header
+        assert (tmp_path / paths.BY_POSITION).read_text() == header
 
 
 @pytest.mark.parametrize("tagging", [True, False])
 class TestConfusions:
     def found(self, folder: Path, test: Sequences, shares: Shares) -> Any:
         write(folder, test, list("abc"), shares)
-        return atomic.read_json(folder / outs.CONFUSIONS)
+        return atomic.read_json(folder / paths.CONFUSIONS)
 
     def test_the_most_frequent_first(self, tmp_path: Path, ragged: Ragged, tagging: bool) -> None:
         test, shares = case(ragged, tagging=tagging)
@@ -203,12 +204,12 @@ class TestNames:
 
     def test_confusion(self, tmp_path: Path, ragged: Ragged, names: list[str]) -> None:
         counts = self.write(tmp_path, ragged, names)
-        with (tmp_path / outs.CONFUSION).open(encoding="utf-8", newline="") as file:
+        with (tmp_path / paths.CONFUSION).open(encoding="utf-8", newline="") as file:
             header, *lines = csv.reader(file)
         assert header == ["actual", *names]
         assert [line[0] for line in lines] == names
         assert [[int(count) for count in line[1:]] for line in lines] == counts.tolist()
-        pairs = rows(tmp_path / outs.CONFUSION_COUNTS)
+        pairs = rows(tmp_path / paths.CONFUSION_COUNTS)
         assert [(row["actual"], row["predicted"]) for row in pairs] == [
             (actual, predicted) for actual in names for predicted in names
         ]
@@ -216,19 +217,19 @@ class TestNames:
 
     def test_per_class(self, tmp_path: Path, ragged: Ragged, names: list[str]) -> None:
         self.write(tmp_path, ragged, names)
-        assert [row["label"] for row in rows(tmp_path / outs.PER_CLASS)] == names
-        curves = rows(tmp_path / outs.PRECISION_RECALL)
+        assert [row["label"] for row in rows(tmp_path / paths.PER_CLASS)] == names
+        curves = rows(tmp_path / paths.PRECISION_RECALL)
         assert list(dict.fromkeys(row["label"] for row in curves)) == names
 
     def test_predictions(self, tmp_path: Path, ragged: Ragged, names: list[str]) -> None:
         self.write(tmp_path, ragged, names)
         test, shares = case(ragged, tagging=True)
         expected = prediction.table(test, encoding(names, tagging=True), {}, shares, labelled=True)
-        assert pq.read_table(tmp_path / outs.PREDICTIONS).equals(expected)
+        assert pq.read_table(tmp_path / paths.PREDICTIONS).equals(expected)
 
     def test_the_report_reads_them(self, tmp_path: Path, ragged: Ragged, names: list[str]) -> None:
         counts = self.write(tmp_path / "evaluation" / "m", ragged, names)
-        for name in (outs.OPERATING_POINTS, outs.TRACE):
+        for name in (paths.OPERATING_POINTS, paths.TRACE):
             atomic.write_json(tmp_path / "evaluation/m" / name, {})
         model = tmp_path / "models" / "m"
         atomic.write_text(model / "weights.safetensors", "")
@@ -248,19 +249,19 @@ def test_the_same_bytes_twice(tmp_path: Path, ragged: Ragged) -> None:
     found = sorted(path.name for path in (tmp_path / "a").iterdir())
     assert found == sorted(
         [
-            outs.ANSWERS,
-            outs.METRICS,
-            outs.PREDICTIONS,
-            outs.CONFUSION,
-            outs.CONFUSION_COUNTS,
-            outs.PER_CLASS,
-            outs.BY_LENGTH,
-            outs.BY_POSITION,
-            outs.CONFUSIONS,
-            outs.INTERVALS,
-            outs.CHECKS,
-            outs.PRECISION_RECALL,
-            outs.CALIBRATION,
+            paths.ANSWERS,
+            paths.METRICS,
+            paths.PREDICTIONS,
+            paths.CONFUSION,
+            paths.CONFUSION_COUNTS,
+            paths.PER_CLASS,
+            paths.BY_LENGTH,
+            paths.BY_POSITION,
+            paths.CONFUSIONS,
+            paths.INTERVALS,
+            paths.CHECKS,
+            paths.PRECISION_RECALL,
+            paths.CALIBRATION,
         ]
     )
     for name in found:
@@ -272,7 +273,7 @@ def test_a_class_that_does_not_occur_has_no_figures(tmp_path: Path, ragged: Ragg
     wider = np.column_stack([shares, np.zeros(len(shares), np.float32)])
     names = [*"abc", "never"]
     write(tmp_path, test, names, wider)
-    last = rows(tmp_path / outs.PER_CLASS)[-1]
+    last = rows(tmp_path / paths.PER_CLASS)[-1]
     assert (last["label"], last["support"], last["f1"]) == ("never", "0", "")
 
 
@@ -280,7 +281,7 @@ class TestIntervals:
     def test_hold_the_figures(self, tmp_path: Path, ragged: Ragged) -> None:
         test, shares = case(ragged, tagging=True)
         found = write(tmp_path, test, list("abc"), shares)
-        intervals = atomic.read_json(tmp_path / outs.INTERVALS)
+        intervals = atomic.read_json(tmp_path / paths.INTERVALS)
         assert {*metrics.HEADLINES, "recall_a", "f1_c"} <= intervals.keys() <= found.keys()
         for name, ends in intervals.items():
             assert ends["low"] <= found[name] <= ends["high"]
@@ -291,7 +292,7 @@ class TestCurves:
         test = ragged([30] * 40)
         shares = np.random.default_rng(1).dirichlet([1, 1, 1], len(test.labels)).astype(np.float32)
         write(tmp_path, test, list("abc"), shares)
-        curves = rows(tmp_path / outs.PRECISION_RECALL)
+        curves = rows(tmp_path / paths.PRECISION_RECALL)
         for column, label in enumerate("abc"):
             curve = [row for row in curves if row["label"] == label]
             assert 100 < len(curve) <= metrics.CURVE_POINTS
@@ -321,9 +322,9 @@ class TestThresholds:
         found = write(tmp_path, test, list("abc"), shares, {"b": 0.0})
         assert found["recall_b"] == 1
         assert found["recall_a"] == 0
-        table = pq.read_table(tmp_path / outs.PREDICTIONS)
+        table = pq.read_table(tmp_path / paths.PREDICTIONS)
         assert table["predicted"].to_pylist() == ["b"] * len(test.labels)
-        assert rows(tmp_path / outs.PER_CLASS)[1]["predicted"] == str(len(test.labels))
+        assert rows(tmp_path / paths.PER_CLASS)[1]["predicted"] == str(len(test.labels))
 
     def test_are_shown_beside_the_most_probable_class(self, tmp_path: Path, ragged: Ragged) -> None:
         test, shares = case(ragged, tagging=True)
@@ -331,8 +332,8 @@ class TestThresholds:
         found = Predicted(test, names, {"b": 0.1}, shares)
         half = Predicted(test.select(np.arange(5)), names, {"b": 0.1}, shares[: test.offsets[5]])
         wanted = {"b": {"min_recall": 0.9, "min_precision": None, "margin": 0.0}}
-        outs.write_operating_points(tmp_path, half, found, wanted)
-        (point,) = atomic.read_json(tmp_path / outs.OPERATING_POINTS).values()
+        outs.write_operating_points(tmp_path, half, found, {"b": Wanted(min_recall=0.9)})
+        (point,) = atomic.read_json(tmp_path / paths.OPERATING_POINTS).values()
         assert (point["threshold"], point["wanted"]) == (0.1, wanted["b"])
         positive = test.labels == 1
         for row, called in {
@@ -353,14 +354,14 @@ class TestThresholds:
         test, shares = case(ragged, tagging=True)
         found = Predicted(test, encoding(list("abc"), tagging=True), {}, shares)
         outs.write_operating_points(tmp_path, found, found, {})
-        assert atomic.read_json(tmp_path / outs.OPERATING_POINTS) == {}
+        assert atomic.read_json(tmp_path / paths.OPERATING_POINTS) == {}
 
     def test_of_a_class_that_was_not_tested(self, tmp_path: Path, ragged: Ragged) -> None:
         test, shares = case(ragged, tagging=True)
         wider = np.column_stack([shares, np.zeros(len(shares), np.float32)])
         found = Predicted(test, encoding([*"abc", "never"], tagging=True), {"never": 0.5}, wider)
         outs.write_operating_points(tmp_path, found, found, {})
-        (point,) = atomic.read_json(tmp_path / outs.OPERATING_POINTS).values()
+        (point,) = atomic.read_json(tmp_path / paths.OPERATING_POINTS).values()
         assert point["test"] == {"precision": None, "recall": None}
 
 
@@ -374,7 +375,7 @@ class TestChecks:
     ) -> dict[str, str]:
         predicted = Predicted(test, encoding(list("abc"), tagging=test.tagging), {}, shares)
         outs.write(folder, predicted, epochs or EPOCHS, resamples=200, seed=1)
-        found = atomic.read_json(folder / outs.CHECKS)
+        found = atomic.read_json(folder / paths.CHECKS)
         return {check["name"]: check["status"] for check in found}
 
     def honest(self, ragged: Ragged, *, tagging: bool = True) -> tuple[Sequences, Shares]:

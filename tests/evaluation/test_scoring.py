@@ -17,6 +17,7 @@ from birnn.data.sequences import Sequences
 from birnn.errors import DataError
 from birnn.evaluation import outs, scoring
 from birnn.evaluation.outs import Predicted
+from birnn.files import paths
 from birnn.model.history import Epoch
 
 Ragged = Callable[..., Sequences]
@@ -72,7 +73,7 @@ def test_what_evaluate_wrote_scores_the_same(tmp_path: Path, ragged: Ragged, tag
     predicted = Predicted(test, encoding, {"10": 0.2}, shares)
     epochs = [Epoch(1, 1.0, 1.0, 0.5, 0.5, 0.01, kept=True)]
     expected = outs.write(tmp_path, predicted, epochs, resamples=100, seed=1)
-    found = scoring.read(tmp_path / outs.PREDICTIONS).metrics()
+    found = scoring.read(tmp_path / paths.PREDICTIONS).metrics()
     assert found == pytest.approx(expected, rel=1e-6)
 
 

@@ -1,8 +1,14 @@
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 
+from birnn import params
+from birnn.evaluation import verdict as verdicts
 from birnn.evaluation.metrics import metrics
-from birnn.evaluation.verdict import Bar, Wanted, verdict
+from birnn.evaluation.verdict import Bar, Verdict
+from birnn.model.operating_points import Wanted
 
 
 def figures(
@@ -17,6 +23,10 @@ def figures(
         "precision_fraud": 0.5,
         "recall_fraud": 0.12,
     }
+
+
+def verdict(metrics: dict[str, float], **changes: Any) -> Verdict:
+    return verdicts.verdict(metrics, replace(verdicts.aims(params.Evaluate()), **changes))
 
 
 def scored(counts: list[list[int]], labels: list[str]) -> dict[str, float]:

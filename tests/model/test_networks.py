@@ -18,7 +18,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from birnn.data.encoding import Encoding
 from birnn.data.vectors import NONE, Vectors
 from birnn.errors import DataError
-from birnn.files import atomic
+from birnn.files import atomic, paths
 from birnn.model import saved_model, spelling
 from birnn.model.networks import Architecture, SequenceModel
 from birnn.model.spelling import Spelling
@@ -313,10 +313,10 @@ class TestFiles:
     def test_the_same_model_gives_the_same_bytes(self, tmp_path: Path) -> None:
         for folder in "ab":
             saved_model.save(build(), ENCODING, {}, tmp_path / folder)
-        for name in (saved_model.WEIGHTS, saved_model.DESCRIPTION):
+        for name in (paths.WEIGHTS, paths.DESCRIPTION):
             assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
-    @pytest.mark.parametrize("name", [saved_model.WEIGHTS, saved_model.DESCRIPTION])
+    @pytest.mark.parametrize("name", [paths.WEIGHTS, paths.DESCRIPTION])
     def test_a_missing_file(self, tmp_path: Path, name: str) -> None:
         saved_model.save(build(), ENCODING, {}, tmp_path)
         (tmp_path / name).unlink()
@@ -326,8 +326,8 @@ class TestFiles:
     @pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.999])
     def test_weights_that_were_cut(self, tmp_path: Path, share: float) -> None:
         saved_model.save(build(), ENCODING, {}, tmp_path)
-        whole = (tmp_path / saved_model.WEIGHTS).read_bytes()
-        (tmp_path / saved_model.WEIGHTS).write_bytes(whole[: int(share * len(whole))])
+        whole = (tmp_path / paths.WEIGHTS).read_bytes()
+        (tmp_path / paths.WEIGHTS).write_bytes(whole[: int(share * len(whole))])
         with pytest.raises(DataError, match="expected a model that `train` has saved, found: "):
             saved_model.load(tmp_path)
 
@@ -351,9 +351,9 @@ class TestFiles:
         self, tmp_path: Path, change: Callable[[Any], Any]
     ) -> None:
         saved_model.save(build(), ENCODING, {}, tmp_path)
-        tree = atomic.read_json(tmp_path / saved_model.DESCRIPTION)
+        tree = atomic.read_json(tmp_path / paths.DESCRIPTION)
         change(tree)
-        (tmp_path / saved_model.DESCRIPTION).write_text(json.dumps(tree))
+        (tmp_path / paths.DESCRIPTION).write_text(json.dumps(tree))
         with pytest.raises(DataError) as refused:
             saved_model.load(tmp_path)
         message = str(refused.value)

@@ -42,9 +42,17 @@ def build(**changes: Any) -> SequenceModel:
     return SequenceModel(replace(tagger, **changes))
 
 
-def fit(network: SequenceModel, train: Sequences, folder: Path, **changes: Any) -> Progress:
+def fit(
+    network: SequenceModel,
+    train: Sequences,
+    folder: Path,
+    *,
+    validation: Sequences | None = None,
+    on_epoch: Callable[[Epoch], Any] = lambda _: None,
+    track: training.Track = lambda batches, _: batches,
+    **changes: Any,
+) -> Progress:
     options: dict[str, Any] = {
-        "validation": train,
         "device": CPU,
         "seed": 1,
         "batch_size": 5,
@@ -53,10 +61,16 @@ def fit(network: SequenceModel, train: Sequences, folder: Path, **changes: Any) 
         "learning_rate": 0.05,
         "weight_decay": 0.01,
         "clip_norm": 1.0,
-        "resume": folder / "resume.safetensors",
-        "on_epoch": lambda _: None,
     }
-    return training.fit(network, train, **(options | changes))
+    return training.fit(
+        network,
+        train,
+        validation or train,
+        training.Options(**(options | changes)),
+        resume=folder / "resume.safetensors",
+        on_epoch=on_epoch,
+        track=track,
+    )
 
 
 def bits(network: SequenceModel) -> dict[str, bytes]:
@@ -242,7 +256,7 @@ class TestEarlyStopping:
     def test_the_best_epoch_is_kept(self, tmp_path: Path, ragged: Ragged) -> None:
         train, validation = self.contradiction(ragged)
         network, first = build(dropout=0.0), build(dropout=0.0)
-        options = {"validation": validation, "patience": 3, "max_epochs": 50}
+        options: dict[str, Any] = {"validation": validation, "patience": 3, "max_epochs": 50}
         found = fit(network, train, tmp_path / "a", **options)
         losses = [epoch.validation_loss for epoch in found.history]
         assert losses == sorted(losses)
@@ -301,7 +315,7 @@ class TestTokens:
 
     def test_the_same_bytes_as_if_never_stopped(self, tmp_path: Path, ragged: Ragged) -> None:
         train, networks = ragged(LENGTHS, tokens=True), [self.build() for _ in range(2)]
-        options = {"max_epochs": 4, "schedule": "linear"}
+        options: dict[str, Any] = {"max_epochs": 4, "schedule": "linear"}
         expected = fit(networks[0], train, tmp_path / "a", **options)
 
         def stop(epoch: Epoch) -> None:
@@ -331,7 +345,8 @@ class TestSchedule:
 
     def test_a_lower_rate_moves_less(self, tmp_path: Path, ragged: Ragged) -> None:
         networks = [build(dropout=0.0), build(dropout=0.0)]
-        train, options = ragged(LENGTHS), {"max_epochs": 2, "weight_decay": 0.0}
+        train = ragged(LENGTHS)
+        options: dict[str, Any] = {"max_epochs": 2, "weight_decay": 0.0}
         runs = [
             fit(network, train, tmp_path / name, schedule=name, **options)
             for network, name in zip(networks, ("constant", "linear"), strict=True)

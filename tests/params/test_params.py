@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from birnn import params
 from birnn.errors import ParamsError
 from birnn.evaluation import verdict
+from birnn.model import operating_points
 from birnn.params import (
     ArraysData,
     ConllData,
@@ -438,13 +439,15 @@ class TestModels:
 class TestEvaluate:
     def test_bars_are_those_of_the_verdict(self, tmp_path: Path) -> None:
         bars = load(tmp_path).evaluate.bars.model_dump()
-        assert {name: verdict.Bar(**bar) for name, bar in bars.items()} == verdict.BARS
+        aims = verdict.aims(load(tmp_path).evaluate)
+        assert {name: verdict.Bar(**bar) for name, bar in bars.items()} == aims.bars
 
     def test_critical_classes(self, tmp_path: Path) -> None:
         section = "evaluate:\n  critical: {a: {min_recall: 0.8}, '1': {min_precision: 0.9}}\ntrain:"
         critical = load(tmp_path, ("train:", section)).evaluate.critical
         assert {
-            label: (aim.wanted, aim.at_least, aim.margin) for label, aim in critical.items()
+            label: (aim.figure, aim.at_least, aim.margin)
+            for label, aim in operating_points.wanted(critical).items()
         } == {
             "a": ("recall", 0.8, 0.0),
             "1": ("precision", 0.9, 0.0),

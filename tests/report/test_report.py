@@ -12,8 +12,10 @@ import pytest
 from jinja2 import UndefinedError
 from rich.console import Console
 
+from birnn import params
 from birnn.errors import DataError
 from birnn.evaluation import verdict
+from birnn.evaluation.checks import Check
 from birnn.evaluation.comparison import Rung
 from birnn.evaluation.resampling import Difference
 from birnn.files import atomic, digests
@@ -32,7 +34,7 @@ FIGURES = {"accuracy": 0.9, "log_loss": 0.25} | {
 
 def result(name: str = "bidirectional", **figures: float) -> Result:
     point = {"precision": 0.125, "recall": 0.8125}
-    operating_points = {
+    operating_points: dict[str, Any] = {
         NAMES[0]: {
             "threshold": 0.0625,
             "wanted": {"min_recall": 0.8},
@@ -48,7 +50,7 @@ def result(name: str = "bidirectional", **figures: float) -> Result:
         bidirectional=name != "forward",
         metrics=FIGURES | figures,
         intervals={"accuracy": (0.85, 0.95), "f1_macro": (0.8, 0.9375)},
-        checks=[{"name": "calibration", "status": "warn", "figures": {}, "sentence": "Off."}],
+        checks=[Check("calibration", "warn", {}, "Off.")],
         operating_points=operating_points if name == "bidirectional" else {},
         epochs=marked([Epoch(n, 1 / n, 1.5 / n, 0.5, 0.6, 0.01) for n in (1, 2, 3)]),
         confusion=pd.DataFrame(counts, index=NAMES, columns=NAMES),
@@ -149,9 +151,11 @@ GAINS = {
 
 
 def conclude(of: Result) -> dict[str, Any]:
-    shift = {"name": "label_shift", "status": "fail", "figures": {}, "sentence": f"{NAMES[0]}!"}
-    checks = tested.worst_first([*of.checks, {**shift, "status": "pass"}, shift])
-    return tested.conclusion(of, verdict.verdict(of.metrics), checks, "macro")
+    shift = Check("label_shift", "fail", {}, f"{NAMES[0]}!")
+    checks = tested.worst_first([*of.checks, replace(shift, status="pass"), shift])
+    return tested.conclusion(
+        of, verdict.verdict(of.metrics, verdict.aims(params.Evaluate())), checks, "macro"
+    )
 
 
 def render(template: str, **changes: Any) -> str:
@@ -490,7 +494,7 @@ class TestRead:
 
     def test_whole(self, tmp_path: Path) -> None:
         self.write(tmp_path)
-        found = tested.read("m", tmp_path / "models", tmp_path / "evaluation")
+        found: Any = tested.read("m", tmp_path / "models", tmp_path / "evaluation")
         assert found.bidirectional
         assert found.metrics == {"accuracy": 0.5}
         assert found.intervals == {"accuracy": (0.25, 0.75)}

@@ -11,9 +11,9 @@ from scipy.special import ndtri
 from sklearn import metrics as sk
 
 from birnn.evaluation.metrics import by_length
-from birnn.evaluation.verdict import Wanted
+from birnn.model.operating_points import Wanted
 from birnn.retraining import regressions
-from birnn.retraining.gate import checks, promotes
+from birnn.retraining.gate import Bounds, checks, promotes
 from birnn.retraining.judged import Answers, Check
 
 Array = NDArray[Any]
@@ -59,10 +59,7 @@ def sure(predicted: Array, confidence: Array) -> Array:
 
 
 def judge(challenger: Answers, champion: Answers | None, **changes: Any) -> list[Check]:
-    given: dict[str, Any] = {
-        "labels": LABELS,
-        "baselines": {"always 'a'": np.zeros_like(challenger.actual)},
-        "verdict": "fair",
+    bounds: dict[str, Any] = {
         "critical": {},
         "headline": "f1_macro",
         "aim": "superior",
@@ -70,13 +67,20 @@ def judge(challenger: Answers, champion: Answers | None, **changes: Any) -> list
         "class_margin": 0.05,
         "length_margin": 0.05,
         "calibration_margin": 0.05,
-        "latency": (1.0, 1.0),
         "latency_ratio": 1.5,
-        "reloaded": challenger,
         "resamples": 300,
         "seed": 1,
     }
-    return checks(challenger, champion, **given | changes)
+    given: dict[str, Any] = {
+        "labels": LABELS,
+        "baselines": {"always 'a'": np.zeros_like(challenger.actual)},
+        "verdict": "fair",
+        "latency": (1.0, 1.0),
+        "reloaded": challenger,
+    }
+    bounds |= {name: value for name, value in changes.items() if name in bounds}
+    given |= {name: value for name, value in changes.items() if name not in bounds}
+    return checks(challenger, champion, Bounds(**bounds), **given)
 
 
 def refused(found: list[Check]) -> set[str]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from birnn.errors import RegistryError
-from birnn.model import saved_model
+from birnn.files import paths
 from birnn.tracking import registry, runs, store
 from birnn.tracking.registry import Registry
 
@@ -53,7 +53,7 @@ class TestVersion:
         self, found: Registry, register: Callable[..., int], trained: Path, tmp_path: Path
     ) -> None:
         folder = found.fetch(register(), tmp_path / "fetched")
-        for name in (saved_model.WEIGHTS, saved_model.DESCRIPTION):
+        for name in (paths.WEIGHTS, paths.DESCRIPTION):
             assert (folder / name).read_bytes() == (trained / name).read_bytes()
 
     def test_that_an_attempt_left_undecided_is_discarded(

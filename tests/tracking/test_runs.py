@@ -30,7 +30,12 @@ from birnn.tracking import registry, runs, store
 EPOCHS = [Epoch(1, 1.5, 1.25, 0.25, 0.5, 0.01), Epoch(2, 0.75, 0.5, 0.75, 0.625, 0.01, kept=True)]
 NOBODY = "http://127.0.0.1:9"  # a port at which nobody answers
 ARTIFACT_CACHE = "mlflow.tracking._tracking_service.utils._artifact_repos_cache"  # a process's
-KNOBS = {"cell": "GRU", "hidden_size": 4, "learning_rate": 0.01, "bidirectional": True}
+KNOBS: params.Knobs = {
+    "cell": "GRU",
+    "hidden_size": 4,
+    "learning_rate": 0.01,
+    "bidirectional": True,
+}
 PROCESS = """
 import sys
 from pathlib import Path
@@ -136,7 +141,12 @@ class TestTrainingRun:
     def test_is_described_by_the_few_knobs_that_people_search(
         self, runs_root: Path, data: Path
     ) -> None:
-        steering = {"patience": 5, "max_epochs": 9, "device": "auto", "clip_norm": 1.0}
+        steering: params.Knobs = {
+            "patience": 5,
+            "max_epochs": 9,
+            "device": "auto",
+            "clip_norm": 1.0,
+        }
         knobs = KNOBS | steering
         with opened("tagging", "forward", params=knobs, data=data) as run:
             pass

@@ -1,0 +1,151 @@
+"""One training, from the prepared data to the files of a model.
+
+    data = Prepared.read(Path("data/prepared"))
+    model = network(params.Model(), data, options)
+    epochs = train(model, data, options, {}, folder=..., states=..., log=run)
+
+A training that was killed goes on where it stopped: its state is kept outside of the outs, named by
+all that decides its result.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from birnn import params
+from birnn.data import sequences, vectors
+from birnn.data.encoding import Encoding
+from birnn.data.sequences import Sequences
+from birnn.data.vectors import Vectors
+from birnn.files import atomic, console, digests, paths
+from birnn.model import devices, history, networks, operating_points, prediction, saved_model
+from birnn.model.distributed import ALONE, Group
+from birnn.model.history import Epoch
+from birnn.model.networks import Architecture, SequenceModel
+from birnn.model.operating_points import Wanted
+from birnn.model.training import Options, fit
+
+
+class Log(Protocol):
+    """Who is told how a training goes, such as a run in MLflow."""
+
+    def log_epoch(self, epoch: Epoch) -> None:
+        """Take note of an epoch; of those that a training is resumed from, once more."""
+
+    def log_model(self, folder: Path) -> None:
+        """Take note of the files of the model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What `prepare` has written, as far as a training reads it."""
+
+    folder: Path
+    encoding: Encoding
+    train: Sequences
+    validation: Sequences
+    pretrained: Vectors
+
+    @classmethod
+    def read(cls, folder: Path) -> Prepared:
+        """Read the encoding and the vectors, and map the splits."""
+        return cls(
+            folder=folder,
+            encoding=Encoding(**atomic.read_json(folder / paths.ENCODING)),
+            train=sequences.read(folder / paths.TRAIN),
+            validation=sequences.read(folder / paths.VALIDATION),
+            pretrained=vectors.load(folder / paths.VECTORS),
+        )
+
+
+def network(chosen: params.Model, data: Prepared, options: Options) -> SequenceModel:
+    """Seed torch, and make the network with which a training begins.
+
+    Raises:
+        ParamsError: see `birnn.model.networks.architecture`.
+    """
+    devices.make_deterministic(options.seed, options.device)
+    architecture = networks.architecture(chosen, data.encoding, data.pretrained)
+    devices.limit_threads(options.batch_size * architecture.sums)
+    model = SequenceModel(architecture)
+    model.start_from(data.pretrained)
+    return model
+
+
+def train(
+    model: SequenceModel,
+    data: Prepared,
+    options: Options,
+    critical: Mapping[str, Wanted],
+    *,
+    folder: Path,
+    states: Path,
+    log: Log,
+    group: Group = ALONE,
+) -> list[Epoch]:
+    """Train, and keep files and log in step with every epoch.
+
+    Args:
+        model: trained in place.
+        data: what it learns from.
+        options: how.
+        critical: what each critical class must reach.
+        folder: where the leading process writes the model and its history.
+        states: where trainings keep how far they are.
+        log: told of every epoch, and at last of the model; by the leading process alone.
+        group: the processes that train together.
+
+    Returns:
+        The epochs so far, of which one is kept; in processes that do not lead, none.
+    """
+    epochs: list[Epoch] = []
+    state = states / f"{_name(model.architecture, data, options)}.safetensors"
+
+    def note(epoch: Epoch) -> None:
+        if group.leads:
+            epochs[:] = history.marked([*epochs, epoch], options.keep)
+            history.write(epochs, folder / paths.HISTORY)
+            log.log_epoch(epoch)
+
+    fit(
+        model,
+        data.train,
+        data.validation,
+        options,
+        resume=state,
+        on_epoch=note,
+        group=group,
+        track=console.track,
+    )
+    if group.leads:
+        saved_model.save(model, data.encoding, _thresholds(model, data, options, critical), folder)
+        log.log_model(folder)
+        # An experiment beside this one may have had the same training, and be done with it.
+        state.unlink(missing_ok=True)
+    return epochs
+
+
+def _thresholds(
+    model: SequenceModel, data: Prepared, options: Options, critical: Mapping[str, Wanted]
+) -> dict[str, float]:
+    if not critical:
+        return {}
+    found = prediction.probabilities(model, data.validation, device=options.device)
+    labels = data.encoding.labels
+    return operating_points.thresholds(critical, labels, data.validation.labels, found)
+
+
+def _name(architecture: Architecture, data: Prepared, options: Options) -> str:
+    """The hash of all that decides what comes out of a training."""
+    chosen = asdict(options) | {"device": options.device.type}
+    names = (paths.TRAIN, paths.VALIDATION, paths.VECTORS)
+    read = digests.sha256(*(data.folder / name for name in names))
+    return digests.sha256_of_text(
+        json.dumps([asdict(architecture), chosen, torch.__version__, read])
+    )
