@@ -93,10 +93,11 @@ def read(name: str, models: str | Path, evaluation: str | Path) -> Result:
 
     model, tested = Path(models) / name, Path(evaluation) / name
     try:
+        sha256 = digests.sha256(model / paths.WEIGHTS, model / paths.DESCRIPTION)
         described = atomic.read_json(model / paths.DESCRIPTION)
         return Result(
             name=name,
-            sha256=digests.sha256(model / paths.WEIGHTS, model / paths.DESCRIPTION),
+            sha256=sha256,
             bidirectional=described["architecture"]["bidirectional"],
             metrics=atomic.read_json(tested / paths.METRICS),
             intervals=_intervals(tested / paths.INTERVALS),

@@ -178,7 +178,7 @@ def _how_close(models: list[str]) -> str:
 
 
 def _equal_answers(model: str) -> float:
-    path = f"evaluation/{model}/answers.json"
+    path = (paths.EVALUATION / model / paths.ANSWERS).as_posix()
     then, now = (" ".join(tree["sample"]).split() for tree in (_json_then(path), _json_now(path)))
     return sum(before == after for before, after in zip(then, now, strict=True)) / len(then)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from birnn.errors import RegistryError
-from birnn.files import atomic
+from birnn.files import atomic, paths
 from birnn.report import pages
 from birnn.retraining import attempts, decisions, notifications, workspace
 from birnn.tracking import registry, runs, store
@@ -24,7 +24,7 @@ from birnn.tracking.registry import (
     Registry,
 )
 
-RECORD, PAGE = Path("decisions.jsonl"), Path("report/retraining.html")
+RECORD, PAGE = Path("decisions.jsonl"), paths.REPORT / "retraining.html"
 
 Record = dict[str, Any]
 Aliases = Mapping[str, int | None]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from birnn.files import atomic
+from birnn.files import atomic, paths
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
@@ -25,7 +25,7 @@ def log(run_id: str, folder: Path) -> None:
             python_model=str(room / "serving.py"),
             artifacts={"model": str(folder)},
             code_paths=[str(room.parent)],
-            signature=_signature(atomic.read_json(folder / "model.json")["encoding"]),
+            signature=_signature(atomic.read_json(folder / paths.DESCRIPTION)["encoding"]),
             pip_requirements=["mlflow", "pandas", "pyarrow", "safetensors", "torch"],
         )
 

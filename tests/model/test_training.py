@@ -1,7 +1,7 @@
 """The training loop: what it computes, when it stops, and that it can be stopped."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import astuple, replace
+from dataclasses import asdict, astuple, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor
 
+from birnn import params
 from birnn.data import buckets
 from birnn.data.sequences import Sequences
 from birnn.errors import TrainingError
@@ -100,6 +101,27 @@ def figures(logits: Tensor, labels: Tensor, weights: Tensor) -> tuple[float, flo
     """Loss and accuracy."""
     accuracy = (logits.argmax(dim=1) == labels).double().mean()
     return cross_entropy(logits, labels, weights).item(), accuracy.item()
+
+
+def test_options_hold_all_that_params_choose() -> None:
+    chosen = params.Train(
+        device="cpu",
+        seed=2,
+        precision="fp32",
+        batch_size=3,
+        batch_steps=4,
+        max_epochs=5,
+        patience=6,
+        learning_rate=0.7,
+        schedule="linear",
+        keep="last",
+        weight_decay=0.8,
+        clip_norm=0.9,
+        class_weights="balanced",
+        focal_gamma=1.0,
+    )
+    found = asdict(training.options(chosen))
+    assert found | {"device": found["device"].type} == chosen.model_dump()
 
 
 class TestAgainstAPlainLoop:

@@ -1,7 +1,7 @@
 """The gate: what each check sees, and how often chance gets through or is held up."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 from sklearn import metrics as sk
 
+from birnn import params
 from birnn.evaluation.metrics import by_length
 from birnn.model.operating_points import Wanted
 from birnn.retraining import regressions
-from birnn.retraining.gate import Bounds, checks, promotes
+from birnn.retraining.gate import Bounds, bounds, checks, promotes
 from birnn.retraining.judged import Answers, Check
 
 Array = NDArray[Any]
@@ -59,7 +60,7 @@ def sure(predicted: Array, confidence: Array) -> Array:
 
 
 def judge(challenger: Answers, champion: Answers | None, **changes: Any) -> list[Check]:
-    bounds: dict[str, Any] = {
+    asked: dict[str, Any] = {
         "critical": {},
         "headline": "f1_macro",
         "aim": "superior",
@@ -78,9 +79,27 @@ def judge(challenger: Answers, champion: Answers | None, **changes: Any) -> list
         "latency": (1.0, 1.0),
         "reloaded": challenger,
     }
-    bounds |= {name: value for name, value in changes.items() if name in bounds}
-    given |= {name: value for name, value in changes.items() if name not in bounds}
-    return checks(challenger, champion, Bounds(**bounds), **given)
+    asked |= {name: value for name, value in changes.items() if name in asked}
+    given |= {name: value for name, value in changes.items() if name not in asked}
+    return checks(challenger, champion, Bounds(**asked), **given)
+
+
+def test_bounds_hold_all_that_params_choose() -> None:
+    margins: dict[str, Any] = {
+        "margin": 0.1,
+        "class_margin": 0.2,
+        "length_margin": 0.3,
+        "calibration_margin": 0.4,
+    }
+    retrain = params.Retrain(aim="not_inferior", latency_ratio=2.5, **margins)
+    evaluate = params.Evaluate(
+        average="weighted", resamples=200, seed=3, critical={"a": params.Critical(min_recall=0.8)}
+    )
+    found = asdict(bounds(evaluate, retrain))
+    assert margins.items() <= found.items()
+    assert (found["aim"], found["latency_ratio"]) == ("not_inferior", 2.5)
+    assert (found["headline"], found["resamples"], found["seed"]) == ("f1_weighted", 200, 3)
+    assert found["critical"] == {"a": Wanted(min_recall=0.8)}
 
 
 def refused(found: list[Check]) -> set[str]:
