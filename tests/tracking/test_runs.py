@@ -233,7 +233,7 @@ class TestStore:
     def test_keeps_artifacts_in_an_absolute_place(self, runs_root: Path) -> None:
         client = store.connect()
         experiment = client.get_experiment(store.experiment(client, "speech"))
-        assert experiment.artifact_location == f"file://{store}/mlartifacts/speech"
+        assert experiment.artifact_location == f"file://{runs_root}/mlartifacts/speech"
 
     def test_has_one_experiment_a_problem(self, runs_root: Path) -> None:
         client = store.connect()
