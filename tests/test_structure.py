@@ -8,6 +8,8 @@ from typing import Any
 
 import yaml
 
+from birnn.files import paths
+
 ROOT = Path(__file__).parents[1]
 ROOMS = (  # in the order in which data flow; a room imports from those before it alone
     "errors",
@@ -170,6 +172,14 @@ class TestStages:
         assert run == {stage: ["python", "-m", f"stages.{stage}"] for stage in STAGES}
         without = [name for name, keys in STAGES.items() if f"stages/{name}.py" not in keys["deps"]]
         assert without == []
+
+    def test_write_files_that_have_a_name(self) -> None:
+        """In `birnn.files.paths`, so that who writes a file and who reads it mean the same one."""
+        keys = ("outs", "metrics", "plots")
+        outs = [
+            name(one) for stage in STAGES.values() for key in keys for one in stage.get(key, [])
+        ]
+        assert {Path(out).name for out in outs} <= {*map(str, vars(paths).values())}
 
     def test_lists_are_sorted(self) -> None:
         listed = {

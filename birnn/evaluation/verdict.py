@@ -4,20 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from birnn import params
 from birnn.model import operating_points
 from birnn.model.operating_points import Wanted
 
 Grade = Literal["good", "fair", "bad"]
-
-
-class Bar(NamedTuple):
-    """A model is bad if a metric is below the first, and good only if it is above the second."""
-
-    bad_below: float
-    good_above: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +24,7 @@ class Aims:
     """
 
     average: Literal["macro", "weighted"]
-    bars: Mapping[str, Bar]
+    bars: Mapping[str, params.Bar]
     critical: Mapping[str, Wanted]
 
 
@@ -43,8 +36,7 @@ def aims(chosen: params.Evaluate) -> Aims:
         "recall": chosen.bars.recall,
         "f1": chosen.bars.f1,
     }
-    named = {name: Bar(bar.bad_below, bar.good_above) for name, bar in bars.items()}
-    return Aims(chosen.average, named, operating_points.wanted(chosen.critical))
+    return Aims(chosen.average, bars, operating_points.wanted(chosen.critical))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +74,7 @@ def verdict(metrics: Mapping[str, float], aims: Aims) -> Verdict:
 
 
 def _headline_findings(
-    metrics: Mapping[str, float], average: str, bars: Mapping[str, Bar]
+    metrics: Mapping[str, float], average: str, bars: Mapping[str, params.Bar]
 ) -> list[tuple[Grade, str]]:
     findings: list[tuple[Grade, str]] = []
     for name, bar in bars.items():

@@ -5,7 +5,7 @@ from pathlib import Path
 RAW, PREPARED = Path("data/raw"), Path("data/prepared")
 MODELS, EVALUATION, REPORT = Path("models"), Path("evaluation"), Path("report")
 
-SUMMARY = "summary.json"  # in `RAW`
+SEQUENCES, SUMMARY = "sequences.parquet", "summary.json"  # in `RAW`
 
 ENCODING, PACKING, VECTORS = "encoding.json", "packing.json", "vectors.safetensors"
 TRAIN, VALIDATION, TEST = "train.arrow", "validation.arrow", "test.arrow"

@@ -124,21 +124,16 @@ def train(
         track=console.track,
     )
     if group.leads:
-        saved_model.save(model, data.encoding, _thresholds(model, data, options, critical), folder)
+        thresholds: dict[str, float] = {}
+        if critical:
+            said = prediction.probabilities(model, data.validation, device=options.device)
+            labels, actual = data.encoding.labels, data.validation.labels
+            thresholds = operating_points.thresholds(critical, labels, actual, said)
+        saved_model.save(model, data.encoding, thresholds, folder)
         log.log_model(folder)
         # An experiment beside this one may have had the same training, and be done with it.
         state.unlink(missing_ok=True)
     return epochs
-
-
-def _thresholds(
-    model: SequenceModel, data: Prepared, options: Options, critical: Mapping[str, Wanted]
-) -> dict[str, float]:
-    if not critical:
-        return {}
-    found = prediction.probabilities(model, data.validation, device=options.device)
-    labels = data.encoding.labels
-    return operating_points.thresholds(critical, labels, data.validation.labels, found)
 
 
 def _name(architecture: Architecture, data: Prepared, options: Options) -> str:

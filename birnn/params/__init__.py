@@ -9,6 +9,7 @@ A key that is not declared in `schema` is a mistake, and the message names the n
 from birnn.params.loading import Knob, Knobs, architecture, data, load, of_run
 from birnn.params.schema import (
     ArraysData,
+    Bar,
     ConllData,
     Critical,
     Data,
@@ -28,6 +29,7 @@ from birnn.params.schema import (
 
 __all__ = [
     "ArraysData",
+    "Bar",
     "ConllData",
     "Critical",
     "Data",

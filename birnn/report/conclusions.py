@@ -61,12 +61,12 @@ class Evidence:
         """
         results = [tested.read(name, MODELS, EVALUATION) for name in models]
         encoding = Encoding(**atomic.read_json(PREPARED / paths.ENCODING))
-        predictions = {one.name: EVALUATION / one.name / paths.PREDICTIONS for one in results}
+        folders = {one.name: EVALUATION / one.name for one in results}
         return cls(
             results=results,
             answers={
-                name: comparison.predicted(path, encoding.labels)
-                for name, path in predictions.items()
+                name: comparison.predicted(folder / paths.PREDICTIONS, encoding.labels)
+                for name, folder in folders.items()
             },
             encoding=encoding,
             train=sequences.read(PREPARED / paths.TRAIN),

@@ -7,7 +7,7 @@ import pytest
 from birnn import params
 from birnn.evaluation import verdict as verdicts
 from birnn.evaluation.metrics import metrics
-from birnn.evaluation.verdict import Bar, Verdict
+from birnn.evaluation.verdict import Verdict
 from birnn.model.operating_points import Wanted
 
 
@@ -62,7 +62,10 @@ class TestGrade:
     def test_average_and_bars_can_be_chosen(self) -> None:
         found = {f"{name}_weighted": 0.7 for name in ("precision", "recall", "f1")}
         assert verdict(figures() | found, average="weighted").grade == "fair"
-        assert verdict(figures(), bars={"accuracy": Bar(0.6, 0.99)}).grade == "fair"
+        assert (
+            verdict(figures(), bars={"accuracy": params.Bar(bad_below=0.6, good_above=0.99)}).grade
+            == "fair"
+        )
 
 
 class TestGoldenAnswers:

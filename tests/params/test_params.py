@@ -440,7 +440,7 @@ class TestEvaluate:
     def test_bars_are_those_of_the_verdict(self, tmp_path: Path) -> None:
         bars = load(tmp_path).evaluate.bars.model_dump()
         aims = verdict.aims(load(tmp_path).evaluate)
-        assert {name: verdict.Bar(**bar) for name, bar in bars.items()} == aims.bars
+        assert {name: params.Bar(**bar) for name, bar in bars.items()} == aims.bars
 
     def test_critical_classes(self, tmp_path: Path) -> None:
         section = "evaluate:\n  critical: {a: {min_recall: 0.8}, '1': {min_precision: 0.9}}\ntrain:"
