@@ -15,26 +15,24 @@ from pathlib import Path
 from birnn import errors
 from birnn.data import splits
 from birnn.data.splits import Splitting
-from birnn.files import atomic, tables
+from birnn.files import atomic, paths, tables
 from birnn.files.reading import Skipped
 from birnn.params import HMMData, Params, load
 from birnn.sources import hmm, ingestion, inspection
-
-RAW = Path("data/raw")
 
 
 def main() -> None:
     """Run the stage."""
     params, skipped = load(), Skipped()
     data, where = params.data, ingestion.name(params.data)
-    with skipped.told(), atomic.replacing(RAW / "sequences.parquet") as path:
+    with skipped.told(), atomic.replacing(paths.RAW / paths.SEQUENCES) as path:
         tables.write(ingestion.rows(data, skipped), path)
         written = partial(tables.chunks, path)
         summary = inspection.summary(written(), written, task=data.task, where=where)
         if isinstance(data, HMMData):
             summary["limits"] = limits(params, data, path)
     summary |= {"left_out": dict(skipped.counts), "reading": ingestion.reading(data)}
-    atomic.write_json(RAW / "summary.json", summary)
+    atomic.write_json(paths.RAW / paths.SUMMARY, summary)
     for line in (*skipped.sentences(), *inspection.notes(summary)):
         print(line, file=sys.stderr)
 

@@ -10,20 +10,17 @@ packing.json.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from birnn import errors
 from birnn.data import buckets, encoding, sequences, splits, vectors
 from birnn.data.splits import Splitting
-from birnn.files import atomic, tables
+from birnn.files import atomic, paths, tables
+from birnn.files.paths import PREPARED, RAW
 from birnn.params import load
-
-RAW, PREPARED = Path("data/raw"), Path("data/prepared")
 
 
 def main() -> None:
     """Run the stage."""
-    params, summary = load(), atomic.read_json(RAW / "summary.json")
+    params, summary = load(), atomic.read_json(RAW / paths.SUMMARY)
     prepare, train, how = params.prepare, params.train, Splitting.of(params.prepare)
     # Two passes over the table: scales and vocabulary are known after the first one only.
     encoded = encoding.fit(
@@ -36,19 +33,19 @@ def main() -> None:
         reading=summary["reading"],
     )
     pretrained = vectors.of_vocabulary(prepare.vectors, encoded.vocabulary)
-    paths = {split: PREPARED / f"{split}.arrow" for split in tables.SPLITS}
+    arrow = {split: PREPARED / f"{split}.arrow" for split in tables.SPLITS}
     divided = splits.read(RAW, how)
-    sequences.write_each(((split, encoded.encode(*chunk)) for split, chunk in divided), paths)
-    atomic.write_json(PREPARED / "encoding.json", encoded.to_json())
-    vectors.write(pretrained, PREPARED / "vectors.safetensors")
+    sequences.write_each(((split, encoded.encode(*chunk)) for split, chunk in divided), arrow)
+    atomic.write_json(PREPARED / paths.ENCODING, encoded.to_json())
+    vectors.write(pretrained, PREPARED / paths.VECTORS)
     packing = buckets.packing(
-        {split: sequences.read(path).lengths for split, path in paths.items()},
+        {split: sequences.read(path).lengths for split, path in arrow.items()},
         batch_size=train.batch_size,
         batch_steps=train.batch_steps,
         seed=train.seed,
     )
     repeated = {name: summary[name] for name in ("duplicates", "conflicts")}
-    atomic.write_json(PREPARED / "packing.json", {**packing, **repeated})
+    atomic.write_json(PREPARED / paths.PACKING, {**packing, **repeated})
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from birnn.errors import DataError, ParamsError
-from birnn.files import atomic, tables
+from birnn.files import atomic, paths, tables
 from birnn.files.tables import Chunk
 from birnn.params import Prepare
 
@@ -123,8 +123,8 @@ def read(
     Raises:
         DataError: a split has none; told at the end.
     """
-    summary = atomic.read_json(raw / "summary.json")
-    chunks = tables.chunks(raw / "sequences.parquet")
+    summary = atomic.read_json(raw / paths.SUMMARY)
+    chunks = tables.chunks(raw / paths.SEQUENCES)
     found = set()
     for split, chunk in divide(chunks, how, list(summary["splits"]), wanted):
         found.add(split)
