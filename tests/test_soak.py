@@ -150,14 +150,14 @@ def one_week(season: Season, number: int, place: Path) -> str:
     return found
 
 
-def tested_rows(place: Path) -> list[Chunk]:
+def held_out_rows(place: Path) -> list[Chunk]:
     return list(splits.read_one(place / "data/raw", Splitting.of(params.load().prepare), "test"))
 
 
 def check_no_worse(service: Service, before: int, place: Path, tmp_path: Path) -> None:
     """By the margin and what chance makes of a hundred sequences."""
     now = service.champion
-    rows = tested_rows(place)
+    rows = held_out_rows(place)
     old, new = (service.accuracy(version, rows, tmp_path) for version in (before, now))
     assert new > old - MARGIN
 
@@ -177,7 +177,7 @@ def test_kills(place: Path, tmp_path: Path, kills: int) -> None:
         checkout.write_table(place, recent(number))
         checkout.killed(context, place, seconds=float(rng.uniform(0.1, whole)))
         killed += attempts.state().exists()
-        rows = tested_rows(place)
+        rows = held_out_rows(place)
         assert service.accuracy(service.champion, rows, tmp_path) > 0.5
         decisions.read("decisions.jsonl")
         assert retrain() in ("promoted", "kept", "unchanged")
