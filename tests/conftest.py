@@ -70,6 +70,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line("\n".join(left))
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: at most times a test waits for a process or a clock."""
+    return (os.cpu_count() or 1) + 1
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let slow tests start first: the others fill what time is left on either worker."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)

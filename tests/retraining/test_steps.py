@@ -360,25 +360,28 @@ class TestLock:
             assert sorted(process.exitcode for process in both) == [0, 1]
 
 
-POINTS = [  # from the start of a retraining to its end
-    "birnn.retraining.workspace.create",
-    "birnn.retraining.workspace.dvc",
-    "birnn.tracking.runs.run_of_model",
-    "birnn.retraining.candidate.checks",
-    "birnn.retraining.decisions.append",
-    "birnn.tracking.registry.Registry.decide",
-    "birnn.tracking.registry.Registry.point",
-    "mlflow.MlflowClient.set_registered_model_alias",
-    "birnn.tracking.registry.Registry.log",
-    "birnn.retraining.workspace.adopt",
-    "birnn.retraining.attempts.end",
-    "birnn.retraining.recovery.tell",
-]
+OFTEN, NIGHTLY = (), (pytest.mark.long,)
+POINTS = {  # from the start of a retraining to its end, and how often a kill there is tried
+    "birnn.retraining.workspace.create": NIGHTLY,
+    "birnn.retraining.workspace.dvc": NIGHTLY,
+    "birnn.tracking.runs.run_of_model": NIGHTLY,
+    "birnn.retraining.candidate.checks": OFTEN,
+    "birnn.retraining.decisions.append": OFTEN,
+    "birnn.tracking.registry.Registry.decide": OFTEN,
+    "birnn.tracking.registry.Registry.point": NIGHTLY,
+    "mlflow.MlflowClient.set_registered_model_alias": OFTEN,
+    "birnn.tracking.registry.Registry.log": NIGHTLY,
+    "birnn.retraining.workspace.adopt": OFTEN,
+    "birnn.retraining.attempts.end": OFTEN,
+    "birnn.retraining.recovery.tell": NIGHTLY,
+}
 
 
 @pytest.mark.slow
 class TestKill:
-    @pytest.mark.parametrize("point", POINTS)
+    @pytest.mark.parametrize(
+        "point", [pytest.param(point, marks=often) for point, often in POINTS.items()]
+    )
     def test_is_mended_by_the_next_one(self, place: Path, point: str) -> None:
         grow(place)
         checkout.killed(checkout.processes(), place, kill_at=point)
