@@ -10,6 +10,7 @@ import shutil
 import signal
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -76,8 +77,16 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let slow tests start first: the others fill what time is left on either worker."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    """Let slow tests start first, one of each file in turn, and the others fill what time is left.
+
+    Slow tests of one file often wait for the same fixture, which one of them makes.
+    """
+    seen: Counter[Path] = Counter()
+    turn: dict[pytest.Item, int] = {}
+    for item in items:
+        turn[item] = seen[item.path]
+        seen[item.path] += item.get_closest_marker("slow") is not None
+    items.sort(key=lambda item: (item.get_closest_marker("slow") is None, turn[item]))
 
 
 @pytest.fixture(scope="session")

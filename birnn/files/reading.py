@@ -9,6 +9,7 @@ import csv
 import gzip
 import re
 import sys
+import weakref
 import zlib
 from collections import Counter
 from collections.abc import Iterator
@@ -69,6 +70,8 @@ def lines(path: str | Path, encoding: str | None = None) -> Iterator[str]:
     """
     try:
         with opened(path, encoding or "utf-8") as file:
+            reader = _Reader()
+            weakref.finalize(reader, file.close)
             for number, line in enumerate(file, 1):
                 if "\r" in line and "\r" in line.rstrip("\r\n"):
                     raise DataError(
@@ -88,6 +91,14 @@ def lines(path: str | Path, encoding: str | None = None) -> Iterator[str]:
     except (EOFError, OSError, zlib.error) as error:
         expected = "gzip" if str(path).lower().endswith(".gz") else "a text file"
         raise DataError(f"{path}: expected {expected}, found: {one_line(error)}") from None
+
+
+class _Reader:
+    """Lives as long as somebody reads a file; then the file is closed.
+
+    Who stops halfway, at a fault, may be part of a circle of references. Python takes a circle
+    apart in any order, and warns of a file that it comes to before the `with` that would close it.
+    """
 
 
 def fields(

@@ -1,6 +1,8 @@
 """Lines and fields of text files, and how each fault of a file is named."""
 
+import gc
 import gzip
+import sys
 from pathlib import Path
 
 import pytest
@@ -133,3 +135,20 @@ def test_what_was_left_out_is_said_once_for_each_kind() -> None:
         "left out: comments, 2 in all, the first in line 2",
         "left out: empty lines, 1 in all, the first in line 3",
     ]
+
+
+def test_a_file_is_closed_when_who_reads_it_is_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where Python's collector comes to the file first, as it does to what is older."""
+    circle: list[object] = [write(tmp_path, b"one\ntwo\n").open(encoding="utf-8")]
+    monkeypatch.setattr(reading, "opened", lambda *_, files=circle: files.pop())
+    found = reading.lines("t.txt")
+    next(found)
+    monkeypatch.undo()
+    circle += [circle, found]
+    del circle, found
+    warned: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", warned.append)
+    gc.collect()
+    assert warned == []
