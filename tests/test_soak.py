@@ -24,6 +24,7 @@ from birnn.tracking import registry
 from birnn.tracking.registry import Registry
 
 MARGIN = 0.05
+KILLS = 50
 KEPT_WEEKS, A_WEEK = 5, 80  # of data, and sequences of each
 NEVER = -KEPT_WEEKS
 pytestmark = pytest.mark.slow
@@ -162,9 +163,12 @@ def check_no_worse(service: Service, before: int, place: Path, tmp_path: Path) -
     assert new > old - MARGIN
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(50, marks=pytest.mark.long)])
-def test_kills(place: Path, tmp_path: Path, kills: int) -> None:
-    """Killed at any moment, users have a champion, and the next retraining succeeds."""
+@pytest.mark.long
+def test_kills(place: Path, tmp_path: Path) -> None:
+    """Killed at any moment, users have a champion, and the next retraining succeeds.
+
+    `TestKill` in tests/retraining/test_steps.py is the short version, at moments that matter.
+    """
     assert retrain() == "promoted"
     service, context = Service(), checkout.processes()
     rng = np.random.default_rng(0)
@@ -173,7 +177,7 @@ def test_kills(place: Path, tmp_path: Path, kills: int) -> None:
     assert retrain() in ("promoted", "kept")
     whole = time.monotonic() - begin
     killed = 0
-    for number in range(2, kills + 2):
+    for number in range(2, KILLS + 2):
         checkout.write_table(place, recent(number))
         checkout.killed(context, place, seconds=float(rng.uniform(0.1, whole)))
         killed += attempts.state().exists()
@@ -182,4 +186,4 @@ def test_kills(place: Path, tmp_path: Path, kills: int) -> None:
         decisions.read("decisions.jsonl")
         assert retrain() in ("promoted", "kept", "unchanged")
         service.check_in_order()
-    assert killed > kills // 3
+    assert killed > KILLS // 3
