@@ -26,7 +26,7 @@ test-everywhere: .venv/installed  ## the same as older CPUs would run them; TEST
 	@$(AVX2_CPU) pytest $(SPREAD) $(TESTS)
 
 test-long: .venv/installed  ## what takes too long for every day: a year of retrainings, fifty kills, hundreds of draws
-	@pytest $(SPREAD) -m long
+	@pytest $(SPREAD) -m "long or not slow" --hypothesis-profile long
 
 check: .venv/installed  ## lint and type-check
 	@ruff check

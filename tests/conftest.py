@@ -21,6 +21,7 @@ import pytest
 import torch
 import yaml
 from filelock import FileLock
+from hypothesis import settings
 
 from birnn.data.encoding import Encoding
 from birnn.data.sequences import Sequences
@@ -30,6 +31,9 @@ from birnn.model.networks import Architecture
 from birnn.tracking import store
 
 torch.set_num_threads(1)
+settings.register_profile("short", max_examples=50)
+settings.register_profile("long", max_examples=300, deadline=None)
+settings.load_profile("short")  # `make test-long` asks for the other
 
 ROOT = Path(__file__).parents[1]
 CLASSES = 3
