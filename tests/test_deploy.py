@@ -120,7 +120,7 @@ with prefect_test_harness(server_startup_timeout=120):
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_prefect_flow_decides_as_the_command_does(
     served: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
