@@ -1,10 +1,12 @@
 """One MLflow run a trained model, found again by the model's hash.
 
-with training_run("tagging", "bidirectional", params={...}, data=...) as run:
-run.log_epoch(epoch)                              # while it trains
-run.log_model("models/bidirectional")             # weights, history, servable model
-run = run_of_model("tagging", "bidirectional", "models/bidirectional", ...)
-run.log_evaluation("evaluation/bidirectional")
+    with training_run("tagging", "bidirectional", params={...}, data=...) as run:
+        run.log_epoch(epoch)                              # while it trains
+        run.log_model("models/bidirectional")             # weights, history, servable model
+    run = run_of_model("tagging", "bidirectional", "models/bidirectional", ...)
+    run.log_evaluation("evaluation/bidirectional")
+
+A run that is interrupted ends as KILLED, one that fails as FAILED.
 """
 
 from __future__ import annotations
