@@ -76,8 +76,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """More than there are cores: at most times a test waits for a process or a clock."""
-    return (os.cpu_count() or 1) + 2
+    """One more than there are cores: at most times a test waits for a process or a clock."""
+    return (os.cpu_count() or 1) + 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
