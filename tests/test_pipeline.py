@@ -285,7 +285,10 @@ class TestExperiment:
         check_runs(queued)
         assert {run.data.tags["DVC_EXP_NAME"] for run in runs(queued).values()} == {"again"}
 
-    @pytest.mark.parametrize("way", [[], ["--temp"]], ids=["here", "temp"])
+    @pytest.mark.parametrize(
+        "way",
+        [pytest.param([], id="here", marks=pytest.mark.long), pytest.param(["--temp"], id="temp")],
+    )
     def test_with_another_value(self, copy: Path, way: list[str]) -> None:
         change = ["-S", "train.learning_rate=0.02", "--name", "faster"]
         run(copy, "dvc", "exp", "run", *way, *change, "train@forward")

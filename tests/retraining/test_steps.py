@@ -139,7 +139,7 @@ class TestDecision:
         assert "The verdict is bad" in outcome.sentence
         assert aliases() == (1, None, 2)
 
-    @pytest.mark.slow
+    @pytest.mark.long
     def test_counts_how_often_the_test_sequences_were_used(self, place: Path) -> None:
         tree = checkout.params()
         for rate in (0.02, 0.04):
