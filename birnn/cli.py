@@ -20,13 +20,13 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from birnn import errors
 from birnn.errors import DataError
-from birnn.files import atomic, paths
+from birnn.files import atomic, paths, records
 from birnn.files.paths import EVALUATION, MODELS, REPORT
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -46,11 +46,12 @@ def summary() -> None:
     from rich.console import Console
 
     from birnn.report import pages
+    from birnn.report.tested import Compared
 
-    compared = atomic.read_json(REPORT / paths.COMPARISON)
+    compared = records.read(REPORT / paths.COMPARISON, Compared)
     verdict = atomic.read_json(REPORT / paths.VERDICT)
-    Console().print(pages.console_table(compared["ladder"]))
-    print(compared["second_direction"])
+    Console().print(pages.console_table(compared.ladder))
+    print(compared.second_direction)
     print(f"{verdict['model']} is {verdict['sentence']}")
     for check in verdict["checks"]:
         if check["status"] != "pass":
@@ -77,7 +78,7 @@ def _changes() -> list[tuple[str, str, str]]:
     return wording.changes((params[0], params[1]), metrics)
 
 
-def _metrics(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def _metrics(path: Path) -> tuple[dict[str, float], dict[str, float]]:
     """In the last commit, if it holds them, and now."""
     import json
 
@@ -253,7 +254,8 @@ def backfill() -> None:
 
     chosen = params.load()
     results = [tested.read(name, MODELS, EVALUATION) for name in chosen.models]
-    drawn = drawings.pictures(results, atomic.read_json(REPORT / paths.COMPARISON)["ladder"])
+    compared = records.read(REPORT / paths.COMPARISON, tested.Compared)
+    drawn = drawings.pictures(results, compared.ladder)
     try:
         for result in results:
             name = result.name

@@ -9,13 +9,14 @@ Writes data/raw/sequences.parquet and data/raw/summary.json.
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from birnn import errors
 from birnn.data import splits
 from birnn.data.splits import Splitting
-from birnn.files import atomic, paths, tables
+from birnn.files import atomic, paths, records, tables
 from birnn.files.reading import Skipped
 from birnn.params import HMMData, Params, load
 from birnn.sources import hmm, ingestion, inspection
@@ -30,9 +31,10 @@ def main() -> None:
         written = partial(tables.chunks, path)
         summary = inspection.summary(written(), written, task=data.task, where=where)
         if isinstance(data, HMMData):
-            summary["limits"] = limits(params, data, path)
-    summary |= {"left_out": dict(skipped.counts), "reading": ingestion.reading(data)}
-    atomic.write_json(paths.RAW / paths.SUMMARY, summary)
+            summary = replace(summary, limits=limits(params, data, path))
+    how, left_out = ingestion.reading(data), dict(skipped.counts)
+    summary = replace(summary, left_out=left_out, reading=how)
+    records.write(paths.RAW / paths.SUMMARY, summary)
     for line in (*skipped.sentences(), *inspection.notes(summary)):
         print(line, file=sys.stderr)
 

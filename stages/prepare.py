@@ -13,39 +13,41 @@ from __future__ import annotations
 from birnn import errors
 from birnn.data import buckets, encoding, sequences, splits, vectors
 from birnn.data.splits import Splitting
-from birnn.files import atomic, paths, tables
+from birnn.files import paths, records, tables
 from birnn.files.paths import PREPARED, RAW
+from birnn.files.summary import Summary
 from birnn.params import load
 
 
 def main() -> None:
     """Run the stage."""
-    params, summary = load(), atomic.read_json(RAW / paths.SUMMARY)
+    params, summary = load(), records.read(RAW / paths.SUMMARY, Summary)
     prepare, train, how = params.prepare, params.train, Splitting.of(params.prepare)
     # Two passes over the table: scales and vocabulary are known after the first one only.
     encoded = encoding.fit(
         splits.read_one(RAW, how, "train"),
-        task=summary["task"],
+        task=summary.task,
         scale=prepare.scale,
         frame=prepare.frame or 1,
         min_count=prepare.min_count,
         lowercase=prepare.lowercase,
-        reading=summary["reading"],
+        reading=summary.reading,
     )
     pretrained = vectors.of_vocabulary(prepare.vectors, encoded.vocabulary)
     arrow = {split: PREPARED / f"{split}.arrow" for split in tables.SPLITS}
     divided = splits.read(RAW, how)
     sequences.write_each(((split, encoded.encode(*chunk)) for split, chunk in divided), arrow)
-    atomic.write_json(PREPARED / paths.ENCODING, encoded.to_json())
+    encoded.write(PREPARED / paths.ENCODING)
     vectors.write(pretrained, PREPARED / paths.VECTORS)
     packing = buckets.packing(
         {split: sequences.read(path).lengths for split, path in arrow.items()},
         batch_size=train.batch_size,
         batch_steps=train.batch_steps,
         seed=train.seed,
+        duplicates=summary.duplicates,
+        conflicts=summary.conflicts,
     )
-    repeated = {name: summary[name] for name in ("duplicates", "conflicts")}
-    atomic.write_json(PREPARED / paths.PACKING, {**packing, **repeated})
+    records.write(PREPARED / paths.PACKING, packing)
 
 
 if __name__ == "__main__":

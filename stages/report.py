@@ -10,8 +10,9 @@ the files and the pictures on the runs in MLflow.
 from __future__ import annotations
 
 from birnn import errors, params
+from birnn.data.buckets import Packing
 from birnn.evaluation import verdict
-from birnn.files import atomic, paths
+from birnn.files import atomic, paths, records
 from birnn.files.paths import REPORT
 from birnn.report import conclusions, drawings, figures, pages, wording
 from birnn.tracking import runs, store
@@ -29,29 +30,30 @@ def main() -> None:
         evidence, judged.average, resamples=judged.resamples, seed=judged.seed
     )
     concluded = conclusions.conclude(evidence, verdict.aims(judged))
+    drawn = drawings.pictures(results, compared.ladder)
     content = {
         "problem": chosen.problem,
         "average": judged.average,
         "results": results,
         "summary": evidence.summary,
         "frame": evidence.encoding.frame,
-        "packing": atomic.read_json(paths.PREPARED / paths.PACKING),
+        "packing": records.read(paths.PREPARED / paths.PACKING, Packing),
         "verdict": concluded,
         "accents": {result.name: number % figures.ACCENTS for number, result in enumerate(results)},
-        "pictures": drawings.pictures(results, compared["ladder"]),
+        "pictures": drawn,
         "identity": conclusions.identify(results, knobs),
         "knobs": wording.knobs(chosen.model_dump(include=SECTIONS)),
-        **compared,
+        "compared": compared,
     }
-    atomic.write_json(REPORT / paths.COMPARISON, compared)
-    atomic.write_json(REPORT / paths.VERDICT, concluded)
+    records.write(REPORT / paths.COMPARISON, compared)
+    records.write(REPORT / paths.VERDICT, concluded)
     atomic.write_text(REPORT / paths.PAGE, pages.render("report.html.j2", **content))
     atomic.write_text(REPORT / paths.TEXT, pages.render("report.md.j2", **content))
-    print(concluded["sentence"])
+    print(concluded.sentence)
     with store.mirrored():
         for result in results:
             run = runs.in_checkout(chosen.problem, result.name, knobs[result.name])
-            drawings.attach(run, REPORT, result, content["pictures"])
+            drawings.attach(run, REPORT, result, drawn)
 
 
 if __name__ == "__main__":

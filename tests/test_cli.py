@@ -19,9 +19,10 @@ import torch
 from conftest import ROOT
 
 from birnn import cli, params
-from birnn.files import atomic
+from birnn.files import atomic, records
 from birnn.model import prediction, saved_model
 from birnn.report import pages
+from birnn.report.tested import Compared, Figure, Row
 from birnn.retraining import schedule, steps
 from birnn.retraining.recovery import Outcome
 
@@ -199,14 +200,13 @@ class TestSummary:
     def test_shows_the_ladder_the_verdict_and_what_is_wrong(
         self, place: Path, birnn: Birnn
     ) -> None:
-        row = {"accuracy": {"value": 0.75, "low": 0.5, "high": 1.0}, "f1": None, "log_loss": None}
-        compared = {"ladder": [{"name": "forward", **row}], "second_direction": "It helps."}
+        row = Row("forward", Figure(0.75, 0.5, 1.0), None, None, None, None)
         checks = [
             {"name": name, "status": status, "sentence": f"About {name}."}
             for name, status in {"leakage": "fail", "overfitting": "warn", "other": "pass"}.items()
         ]
         verdict = {"model": "bidirectional", "sentence": "bad: it is", "checks": checks}
-        atomic.write_json(place / "report/comparison.json", compared)
+        records.write(place / "report/comparison.json", Compared([row], "It helps."))
         atomic.write_json(place / "report/verdict.json", verdict)
         ended = birnn("summary")
         assert ended.status == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -50,13 +51,36 @@ def padding_share(lengths: npt.NDArray[np.int64], batches: list[npt.NDArray[np.i
     return 1 - int(lengths.sum()) / computed
 
 
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """What `packing.json` says.
+
+    Attributes:
+        sequences: of each split.
+        steps: of each split.
+        padding_at_random: share of padding in batches of sequences as they come.
+        padding_as_batched: share of padding in the batches that training uses.
+        duplicates: sequences that repeat an earlier one.
+        conflicts: those of them that have other labels.
+    """
+
+    sequences: dict[str, int]
+    steps: dict[str, int]
+    padding_at_random: float
+    padding_as_batched: float
+    duplicates: int
+    conflicts: int
+
+
 def packing(
     lengths: Mapping[str, npt.NDArray[np.int64]],
     *,
     batch_size: int,
     batch_steps: int | None,
     seed: int,
-) -> dict[str, object]:
+    duplicates: int,
+    conflicts: int,
+) -> Packing:
     """Say what padding costs, with the training sequences as they come and as batched here.
 
     Args:
@@ -64,14 +88,18 @@ def packing(
         batch_size: see `cut`.
         batch_steps: see `cut`.
         seed: of the order.
+        duplicates: see `Packing`.
+        conflicts: see `Packing`.
     """
     train = lengths["train"]
     order = np.random.default_rng(seed).permutation(len(train))
     at_random = cut(order, train, batch_size, batch_steps)
     batched = shuffled(train, batch_size=batch_size, batch_steps=batch_steps, seed=seed, number=1)
-    return {
-        "sequences": {split: len(steps) for split, steps in lengths.items()},
-        "steps": {split: int(steps.sum()) for split, steps in lengths.items()},
-        "padding_at_random": padding_share(train, at_random),
-        "padding_as_batched": padding_share(train, batched),
-    }
+    return Packing(
+        sequences={split: len(steps) for split, steps in lengths.items()},
+        steps={split: int(steps.sum()) for split, steps in lengths.items()},
+        padding_at_random=padding_share(train, at_random),
+        padding_as_batched=padding_share(train, batched),
+        duplicates=duplicates,
+        conflicts=conflicts,
+    )

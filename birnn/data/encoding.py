@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +18,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from birnn.data import scaling, sequences
+from birnn.data.scaling import Kind
 from birnn.data.sequences import Sequences
 from birnn.errors import DataError, ParamsError
+from birnn.files import atomic
 from birnn.files.tables import Chunk, feature_names, natural_order, value_counts
 
 UNKNOWN = 0  # the place of a token of which nothing is known
@@ -51,9 +53,9 @@ class Encoding:
     vocabulary: list[str] | None = None
     characters: str = ""
     lowercase: bool = False
-    scaling: scaling.Kind = "global"
+    scaling: Kind = "global"
     frame: int = 1
-    reading: dict[str, Any] = field(default_factory=dict)
+    reading: dict[str, object] = field(default_factory=dict)
 
     @property
     def tokens(self) -> bool:
@@ -74,9 +76,13 @@ class Encoding:
         read = self.features if self.frame == 1 else names
         return [*read, *scales] if self.scaling == "per_sequence" else read
 
-    def to_json(self) -> dict[str, Any]:
-        """Give a tree for `encoding.json`."""
+    def to_json(self) -> dict[str, object]:
+        """Give a tree for `encoding.json`, whole, since models hold it too."""
         return asdict(self)
+
+    def write(self, path: str | Path) -> None:
+        """Write `encoding.json`."""
+        atomic.write_json(path, self.to_json())
 
     def encode(self, table: pa.Table, offsets: npt.NDArray[np.int64]) -> Sequences:
         """Turn whole sequences of a table into `Sequences`; without a `label` column, labels are 0.
@@ -138,11 +144,11 @@ def fit(
     chunks: Iterable[Chunk],
     *,
     task: str,
-    scale: scaling.Kind,
+    scale: Kind,
     frame: int = 1,
     min_count: int = 1,
     lowercase: bool = False,
-    reading: Mapping[str, Any] = MappingProxyType({}),
+    reading: Mapping[str, object] = MappingProxyType({}),
 ) -> Encoding:
     """Fit an encoding on the training sequences.
 

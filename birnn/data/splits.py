@@ -16,7 +16,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from birnn.errors import DataError, ParamsError
-from birnn.files import atomic, paths, tables
+from birnn.files import paths, records, tables
+from birnn.files.summary import Summary
 from birnn.files.tables import Chunk
 from birnn.params import Prepare
 
@@ -123,18 +124,18 @@ def read(
     Raises:
         DataError: a split has none; told at the end.
     """
-    summary = atomic.read_json(raw / paths.SUMMARY)
+    summary = records.read(raw / paths.SUMMARY, Summary)
     chunks = tables.chunks(raw / paths.SEQUENCES)
     found = set()
-    for split, chunk in divide(chunks, how, list(summary["splits"]), wanted):
+    for split, chunk in divide(chunks, how, list(summary.splits), wanted):
         found.add(split)
         yield split, chunk
     for split in wanted:
         if split not in found:
-            mend = "add some" if split in summary["splits"] else "add sequences, or raise its share"
+            mend = "add some" if split in summary.splits else "add sequences, or raise its share"
             raise DataError(
                 f"prepare.split: expected sequences to {VERBS[split]}, found none of "
-                f"{summary['sequences']} in the {split} split; {mend}"
+                f"{summary.sequences} in the {split} split; {mend}"
             )
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ from birnn.data.encoding import Encoding
 from birnn.data.sequences import Sequences
 from birnn.evaluation import checks, metrics, resampling, trace
 from birnn.evaluation.checks import Check
-from birnn.files import atomic, paths
+from birnn.files import atomic, paths, records
 from birnn.model import devices, history, prediction, saved_model
 from birnn.model.history import Epoch
 from birnn.model.networks import SequenceModel
@@ -32,40 +32,54 @@ Shares = npt.NDArray[np.float32]
 Classes = npt.NDArray[np.int64]
 
 
-class Reached(TypedDict):
+@dataclass(frozen=True, slots=True)
+class Reached:
     """Of one class; None where the split does not hold it."""
 
     precision: float | None
     recall: float | None
 
 
-class Point(TypedDict):
+@dataclass(frozen=True, slots=True)
+class Point:
     """What `operating_points.json` says of a critical class: what is wanted, what its threshold
     gives, and what the most probable class would give.
     """
 
     threshold: float
-    wanted: dict[str, float | None] | None
+    wanted: Wanted | None
     validation: Reached
     test: Reached
     test_argmax: Reached
 
 
-class Example(TypedDict):
+@dataclass(frozen=True, slots=True)
+class Around:
+    """A step near a mistake, counted from 1; its token, where steps have tokens."""
+
+    step: int
+    word: str | None
+    actual: str
+    predicted: str
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
     """A mistake.
 
     `step` counts from 1, None where the label is the sequence's; `probability` is that of the wrong
-    class; `context` are the steps around it: `step`, `word`, `actual`, `predicted`.
+    class; `context` are the steps around it.
     """
 
     sequence: str
     steps: int
     step: int | None
     probability: float
-    context: list[dict[str, str | int | None]]
+    context: list[Around]
 
 
-class Confusion(TypedDict):
+@dataclass(frozen=True, slots=True)
+class Confusion:
     """What `confusions.json` says of a pair; `share` is of the rows of the actual class."""
 
     actual: str
@@ -137,8 +151,7 @@ def write(
         folder / paths.INTERVALS, {name: ends._asdict() for name, ends in sure.items()}
     )
     _write_tables(folder, test, predicted)
-    found_checks = [asdict(check) for check in check(test, predicted, sure, epochs)]
-    atomic.write_json(folder / paths.CHECKS, found_checks)
+    records.write(folder / paths.CHECKS, check(test, predicted, sure, epochs))
     return found
 
 
@@ -157,24 +170,30 @@ def _write_tables(folder: Path, test: Predicted, predicted: Classes) -> None:
     )
     _write_csv(_long(counts, labels), folder / paths.CONFUSION_COUNTS)
     _write_csv(metrics.per_class(counts, labels), folder / paths.PER_CLASS)
-    atomic.write_json(folder / paths.ANSWERS, answers(predicted))
+    records.write(folder / paths.ANSWERS, answers(predicted))
     _write_csv(by_length, folder / paths.BY_LENGTH)
     _write_csv(by_position(test.split, predicted), folder / paths.BY_POSITION)
-    atomic.write_json(folder / paths.CONFUSIONS, confusions(test, predicted, counts))
+    records.write(folder / paths.CONFUSIONS, confusions(test, predicted, counts))
     _write_csv(metrics.calibration(actual, test.shares), folder / paths.CALIBRATION)
     curves = metrics.precision_recall(actual, test.shares, labels=labels)
     _write_csv(curves, folder / paths.PRECISION_RECALL)
 
 
-def answers(predicted: Classes) -> dict[str, Any]:
-    """Give the tree of `answers.json`: evenly spread predictions, few enough to be kept in git.
-
-    Returns:
-        `labels`, how many were predicted, and `sample`, lines of the numbers of the classes.
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What `answers.json` says: how many labels were predicted, and the classes' numbers of some,
+    in lines.
     """
+
+    labels: int
+    sample: list[str]
+
+
+def answers(predicted: Classes) -> Sample:
+    """Choose evenly spread predictions, few enough to be kept in git."""
     rows = np.unique(np.linspace(0, len(predicted) - 1, MOST_ANSWERS).astype(np.int64))
     lines = np.array_split(predicted[rows], -(-len(rows) // ANSWERS_A_LINE))
-    return {"labels": len(predicted), "sample": [" ".join(map(str, line)) for line in lines]}
+    return Sample(len(predicted), [" ".join(map(str, line)) for line in lines])
 
 
 def by_position(test: Sequences, predicted: Classes) -> metrics.Table:
@@ -238,13 +257,13 @@ def confusions(
         rows = np.flatnonzero((test.split.labels == actual) & (predicted == called))
         surest = rows[np.argsort(-test.shares[rows, called], kind="stable")][:EXAMPLES]
         found.append(
-            {
-                "actual": labels[actual],
-                "predicted": labels[called],
-                "count": len(rows),
-                "share": len(rows) / int(counts[actual].sum()),
-                "examples": [_example(test, predicted, int(row)) for row in surest],
-            }
+            Confusion(
+                actual=labels[actual],
+                predicted=labels[called],
+                count=len(rows),
+                share=len(rows) / int(counts[actual].sum()),
+                examples=[_example(test, predicted, int(row)) for row in surest],
+            )
         )
     return found
 
@@ -255,22 +274,22 @@ def _example(test: Predicted, predicted: Classes, row: int) -> Example:
     start, end = split.label_offsets[number : number + 2].tolist()
     around = np.arange(max(start, row - CONTEXT), min(end, row + CONTEXT + 1))
     spelled = trace.words(split, around) if split.tagging else None
-    context: list[dict[str, str | int | None]] = [
-        {
-            "step": step - start + 1,
-            "word": spelled[place] if spelled else None,
-            "actual": labels[split.labels[step]],
-            "predicted": labels[predicted[step]],
-        }
+    context = [
+        Around(
+            step=step - start + 1,
+            word=spelled[place] if spelled else None,
+            actual=labels[split.labels[step]],
+            predicted=labels[predicted[step]],
+        )
         for place, step in enumerate(around.tolist())
     ]
-    return {
-        "sequence": split.ids[number].as_py(),
-        "steps": int(split.lengths[number]),
-        "step": row - start + 1 if split.tagging else None,
-        "probability": float(test.shares[row, predicted[row]]),
-        "context": context if split.tagging else [],
-    }
+    return Example(
+        sequence=split.ids[number].as_py(),
+        steps=int(split.lengths[number]),
+        step=row - start + 1 if split.tagging else None,
+        probability=float(test.shares[row, predicted[row]]),
+        context=context if split.tagging else [],
+    )
 
 
 def write_trace(folder: str | Path, model: SequenceModel, test: Predicted) -> None:
@@ -283,7 +302,7 @@ def write_trace(folder: str | Path, model: SequenceModel, test: Predicted) -> No
     """
     one = test.split.select(np.array([trace.telling(model, test.split)]))
     found = trace.explain(model, test.encoding, test.thresholds, one, labelled=True)
-    atomic.write_json(Path(folder) / paths.TRACE, asdict(found))
+    records.write(Path(folder) / paths.TRACE, found)
 
 
 def check(
@@ -339,17 +358,17 @@ def write_operating_points(
         test: the test split.
         wanted: what to reach, by the name of the critical class.
     """
-    points: dict[str, Point] = {
-        label: {
-            "threshold": threshold,
-            "wanted": wanted[label]._asdict() if label in wanted else None,
-            "validation": _reached(validation, validation.classes, label),
-            "test": _reached(test, test.classes, label),
-            "test_argmax": _reached(test, test.shares.argmax(axis=1), label),
-        }
+    points = {
+        label: Point(
+            threshold=threshold,
+            wanted=wanted.get(label),
+            validation=_reached(validation, validation.classes, label),
+            test=_reached(test, test.classes, label),
+            test_argmax=_reached(test, test.shares.argmax(axis=1), label),
+        )
         for label, threshold in test.thresholds.items()
     }
-    atomic.write_json(Path(folder) / paths.OPERATING_POINTS, points)
+    records.write(Path(folder) / paths.OPERATING_POINTS, points)
 
 
 def _reached(found: Predicted, classes: Classes, label: str) -> Reached:
@@ -357,8 +376,8 @@ def _reached(found: Predicted, classes: Classes, label: str) -> Reached:
     actual, called = found.split.labels == column, classes == column
     right, support, calls = (int(rows.sum()) for rows in (actual & called, actual, called))
     if not support:
-        return {"precision": None, "recall": None}
-    return {"precision": right / max(calls, 1), "recall": right / support}
+        return Reached(precision=None, recall=None)
+    return Reached(precision=right / max(calls, 1), recall=right / support)
 
 
 def _long(counts: npt.NDArray[np.int64], labels: list[str]) -> metrics.Table:

@@ -23,7 +23,7 @@ from birnn.data import sequences, vectors
 from birnn.data.encoding import Encoding
 from birnn.data.sequences import Sequences
 from birnn.data.vectors import Vectors
-from birnn.files import atomic, console, digests, paths
+from birnn.files import console, digests, paths, records
 from birnn.model import devices, history, networks, operating_points, prediction, saved_model
 from birnn.model.distributed import ALONE, Group
 from birnn.model.history import Epoch
@@ -57,7 +57,7 @@ class Prepared:
         """Read the encoding and the vectors, and map the splits."""
         return cls(
             folder=folder,
-            encoding=Encoding(**atomic.read_json(folder / paths.ENCODING)),
+            encoding=records.read(folder / paths.ENCODING, Encoding),
             train=sequences.read(folder / paths.TRAIN),
             validation=sequences.read(folder / paths.VALIDATION),
             pretrained=vectors.load(folder / paths.VECTORS),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import yaml
 from pydantic import (
@@ -40,7 +40,7 @@ def load(path: str | Path = "params.yaml") -> Params:
         raise ParamsError(f"{path}: " + "; ".join(complaints(error))) from None
 
 
-def data(section: dict[str, Any]) -> Data:
+def data(section: Mapping[str, object]) -> Data:
     """Check a `data` section that does not come from a file.
 
     Raises:

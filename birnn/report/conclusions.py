@@ -7,29 +7,54 @@ concluded = conclude(evidence, aims)
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypedDict
 
 from birnn.data import sequences
 from birnn.data.encoding import Encoding
 from birnn.data.sequences import Sequences
 from birnn.evaluation import comparison, data_checks, resampling, verdict
+from birnn.evaluation.checks import Check
 from birnn.evaluation.comparison import Classes
-from birnn.evaluation.verdict import Aims
-from birnn.files import atomic, paths
+from birnn.evaluation.verdict import Aims, Grade
+from birnn.files import paths, records
 from birnn.files.paths import EVALUATION, MODELS, PREPARED, RAW
+from birnn.files.summary import Summary
 from birnn.params import Knob
 from birnn.report import tested
-from birnn.report.tested import Result
+from birnn.report.tested import Compared, Headline, Result
 from birnn.tracking import runs
 
+FIGURES = ("accuracy", "precision", "recall", "f1")  # of the verdict
 
-class Compared(TypedDict):
-    """The tree of `comparison.json`: the ladder, and what the second direction is worth."""
 
-    ladder: list[dict[str, Any]]
-    second_direction: str
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """What `verdict.json` says: how good the first model is, and why.
+
+    Attributes:
+        grade: `good`, `fair` or `bad`.
+        model: the name of the model.
+        sentence: the grade and its reasons in one line.
+        reasons: the decisive ones.
+        accuracy: on the test split, as all figures.
+        precision: averaged over the classes, as `evaluate.average` says.
+        recall: in the same way.
+        f1: in the same way.
+        checks: of all pitfalls, failures first.
+        headlines: the figures of all models that have an interval.
+    """
+
+    grade: Grade
+    model: str
+    sentence: str
+    reasons: tuple[str, ...]
+    accuracy: float
+    precision: float
+    recall: float
+    f1: float
+    checks: list[Check]
+    headlines: list[Headline]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +67,7 @@ class Evidence:
         encoding: names classes and features.
         train: the training split.
         test: the test split.
-        summary: the tree of `summary.json`.
+        summary: what the table holds.
     """
 
     results: list[Result]
@@ -50,7 +75,7 @@ class Evidence:
     encoding: Encoding
     train: Sequences
     test: Sequences
-    summary: Mapping[str, Any]
+    summary: Summary
 
     @classmethod
     def read(cls, models: Iterable[str]) -> Evidence:
@@ -60,7 +85,7 @@ class Evidence:
             DataError: a file is missing.
         """
         results = [tested.read(name, MODELS, EVALUATION) for name in models]
-        encoding = Encoding(**atomic.read_json(PREPARED / paths.ENCODING))
+        encoding = records.read(PREPARED / paths.ENCODING, Encoding)
         folders = {one.name: EVALUATION / one.name for one in results}
         return cls(
             results=results,
@@ -71,7 +96,7 @@ class Evidence:
             encoding=encoding,
             train=sequences.read(PREPARED / paths.TRAIN),
             test=sequences.read(PREPARED / paths.TEST),
-            summary=atomic.read_json(RAW / paths.SUMMARY),
+            summary=records.read(RAW / paths.SUMMARY, Summary),
         )
 
 
@@ -117,14 +142,14 @@ def compare(evidence: Evidence, average: str, *, resamples: int, seed: int) -> C
             seed=seed,
         )
     rungs = [*floor, *(result.rung for result in models)]
-    return {
-        "ladder": tested.ladder(rungs, evidence.summary.get("limits", {}), average),
-        "second_direction": tested.second_direction(gain, average),
-    }
+    return Compared(
+        tested.ladder(rungs, evidence.summary.limits, average),
+        tested.second_direction(gain, average),
+    )
 
 
-def conclude(evidence: Evidence, aims: Aims) -> dict[str, Any]:
-    """Give the tree of `verdict.json`, on the first model."""
+def conclude(evidence: Evidence, aims: Aims) -> Conclusion:
+    """Say how good the first model is, and why."""
     result, train, test = evidence.results[0], evidence.train, evidence.test
     labels = evidence.encoding.labels
     leakage = data_checks.leakage(
@@ -137,6 +162,21 @@ def conclude(evidence: Evidence, aims: Aims) -> dict[str, Any]:
     )
     shift = data_checks.label_shift(train, test, labels=labels)
     checks = tested.worst_first([*result.checks, leakage, shift])
+    return conclusion(result, evidence.results, checks, aims)
+
+
+def conclusion(
+    result: Result, results: Sequence[Result], checks: list[Check], aims: Aims
+) -> Conclusion:
+    """Grade a model among others, whose headlines are listed too."""
     found = verdict.verdict(result.metrics, aims)
-    concluded = tested.conclusion(result, found, checks, aims.average)
-    return concluded | {"headlines": tested.headlines(evidence.results, aims.average)}
+    figures = {name: result.metrics[tested.names(aims.average)[name]] for name in FIGURES}
+    return Conclusion(
+        grade=found.grade,
+        model=result.name,
+        sentence=found.sentence,
+        reasons=found.reasons,
+        **figures,
+        checks=checks,
+        headlines=tested.headlines(results, aims.average),
+    )

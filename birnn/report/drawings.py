@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from birnn.model import history
 from birnn.report import figures
@@ -16,14 +16,16 @@ from birnn.tracking import runs
 if TYPE_CHECKING:  # `birnn summary` draws a table, and should not wait for these
     import pandas as pd
 
-from birnn.report.tested import Result
+    from birnn.evaluation.trace import Trace
+
+from birnn.report.tested import Result, Row
 
 MOST_CLASSES = 16  # of a confusion matrix in numbers; larger ones are drawn
 LEAST_SHARE = 0.01  # of the answers, for a bin of the calibration curve
 MOST_CURVES = 6  # precision-recall curves
 
 
-def pictures(results: Sequence[Result], rungs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+def pictures(results: Sequence[Result], rungs: Sequence[Row]) -> dict[str, str]:
     """Draw what the page shows, as SVG by name; each model has one colour in all of them.
 
     Args:
@@ -32,8 +34,9 @@ def pictures(results: Sequence[Result], rungs: Sequence[Mapping[str, Any]]) -> d
     """
     accents = {result.name: number for number, result in enumerate(results)}
     named = [
-        figures.Rung(row["name"], **row["accuracy"], accent=accents.get(row["name"]))
+        figures.Rung(row.name, one.value, one.low, one.high, accent=accents.get(row.name))
         for row in rungs
+        if (one := row.accuracy)
     ]
     return {
         "ladder": figures.ladder(named, title="Accuracy with ever more context"),
@@ -155,26 +158,26 @@ def _precision_recall_curve(result: Result, label: str, accent: int) -> figures.
     points = result.precision_recall[result.precision_recall["label"] == label]
     mark = None
     if point := result.operating_points.get(label):
-        recall, precision = point["test"]["recall"], point["test"]["precision"]
+        recall, precision = point.test.recall, point.test.precision
         mark = None if recall is None or precision is None else (recall, precision)
     return figures.Line(result.name, _columns(points, "recall", "precision"), accent, mark=mark)
 
 
-def _trace(trace: Mapping[str, Any]) -> dict[str, str]:
+def _trace(trace: Trace) -> dict[str, str]:
     """The values of each layer, and what the model thinks as it reads on."""
     drawn: dict[str, str] = {}
-    for number, layer in enumerate(trace["flow"]):
-        accent = 0 if layer["name"] == "probabilities" else None
-        title = f"Values of {layer['name']}, from {layer['low']:g} to {layer['high']:g}"
-        drawn[f"layer_{number + 1}"] = figures.heat(layer["values"], title=title, accent=accent)
+    for number, layer in enumerate(trace.flow):
+        accent = 0 if layer.name == "probabilities" else None
+        title = f"Values of {layer.name}, from {layer.low:g} to {layer.high:g}"
+        drawn[f"layer_{number + 1}"] = figures.heat(layer.values, title=title, accent=accent)
     title = "Probability of the model's final answer after each step that it reads"
-    if trace["task"] == "tagging":
-        steps = [answer["step"] for answer in trace["answers"]]
+    if trace.task == "tagging":
+        steps = [answer.step for answer in trace.answers]
         drawn["reading"] = figures.heat(
-            trace["after_cut"], title=title, rows=steps, columns=trace["cuts"], top=1, accent=0
+            trace.after_cut, title=title, rows=steps, columns=trace.cuts, top=1, accent=0
         )
     else:
-        points = list(zip(trace["cuts"], *trace["after_cut"], strict=True))
+        points = list(zip(trace.cuts, *trace.after_cut, strict=True))
         line = figures.Line("final answer", points, 0, dots=True)
         drawn["reading"] = figures.lines(
             [line], title=title, x="steps read", y="probability", span=(0, 1)

@@ -11,15 +11,18 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 from rich.table import Table
 
 from birnn.report.drawings import MOST_CLASSES
-from birnn.report.tested import MEASURES
+from birnn.report.tested import MEASURES, Figure, Row
 from birnn.report.wording import phases, turning_points, versions
+
+if TYPE_CHECKING:  # a table on a terminal needs no torch
+    from birnn.evaluation.trace import Layer
 
 SPLITS = {
     "validation": "validation",
@@ -48,14 +51,14 @@ LAYERS = {
 }
 
 
-def console_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+def console_table(rows: Sequence[Row]) -> Table:
     """Draw the ladder for a terminal, in as few columns as will do."""
     table = Table()
     table.add_column("model")
     for measure in SHOWN:
         table.add_column(measure.replace("_", " "), justify="right", no_wrap=True)
     for row in rows:
-        table.add_row(escape(row["name"]), *(with_interval(row[measure]) for measure in SHOWN))
+        table.add_row(escape(row.name), *(with_interval(getattr(row, one)) for one in SHOWN))
     return table
 
 
@@ -103,9 +106,9 @@ def with_section(page: str, title: str, table: Sequence[Sequence[str]]) -> str:
     return page.replace(AFTER_VERDICT, section, 1)
 
 
-def _shape(layer: Mapping[str, Any], sequences: int, longest: int) -> str:
+def _shape(layer: Layer, sequences: int, longest: int) -> str:
     """`1000 x 10 x 8`: what a layer gives for all sequences, padded to the longest."""
-    *steps, width = layer["shape"]
+    *steps, width = layer.shape
     return " x ".join(map(str, [sequences, *[longest for _ in steps], width]))
 
 
@@ -118,10 +121,10 @@ def _figure(value: float | None) -> str:
     return "" if value is None or math.isnan(value) else f"{value:.4f}"
 
 
-def with_interval(figure: Mapping[str, float] | None) -> str:
+def with_interval(figure: Figure | None) -> str:
     """A figure as `ladder` gives it."""
     if figure is None:
         return ""
-    if "low" not in figure:
-        return f"{figure['value']:.3f}"
-    return f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
+    if figure.low is None:
+        return f"{figure.value:.3f}"
+    return f"{figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})"

@@ -7,12 +7,12 @@ rows = ladder([result.rung for result in results], limits={}, average="macro")
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from birnn.errors import DataError
-from birnn.files import atomic, digests, paths
+from birnn.files import atomic, digests, paths, records
 from birnn.model import history
 from birnn.model.history import Epoch
 
@@ -23,8 +23,7 @@ if TYPE_CHECKING:  # `birnn summary` draws a table, and should not wait for thes
     from birnn.evaluation.comparison import Rung
     from birnn.evaluation.outs import Confusion, Point
     from birnn.evaluation.resampling import Difference
-    from birnn.evaluation.verdict import Verdict
-
+    from birnn.evaluation.trace import Trace
 
 LIMITS = {
     "per_step": "limit: one step",
@@ -32,7 +31,46 @@ LIMITS = {
     "smoothing": "limit: whole",
 }
 MEASURES = ("accuracy", "precision", "recall", "f1", "log_loss")
-VERDICT_FIGURES = ("accuracy", "precision", "recall", "f1")
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A figure, and its 95 % interval where it has one."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What is known of one way to predict; None where a figure is not."""
+
+    name: str
+    accuracy: Figure | None
+    precision: Figure | None
+    recall: Figure | None
+    f1: Figure | None
+    log_loss: Figure | None
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What `comparison.json` says: the ladder, and what the second direction is worth."""
+
+    ladder: list[Row]
+    second_direction: str
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """A figure of a model that has an interval."""
+
+    model: str
+    metric: str
+    value: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -45,7 +83,7 @@ class Result:
         metrics: the tree of `metrics.json`.
         intervals: low and high end of the metrics that have an interval.
         checks: what `checks.json` holds.
-        operating_points: the tree of `operating_points.json`.
+        operating_points: of the critical classes, by name.
         epochs: the rows of `history.csv`.
         confusion: counts, a row for each true class.
         per_class: precision, recall, F1 and support of each class.
@@ -53,8 +91,8 @@ class Result:
         by_position: accuracy by the distance of a step from either end of its sequence.
         calibration: how probable answers were said to be, and how many were right.
         precision_recall: points of the curve of each class.
-        confusions: the tree of `confusions.json`.
-        trace: the tree of `trace.json`.
+        confusions: what `confusions.json` holds.
+        trace: what `trace.json` holds.
         sha256: the hash of weights and description.
     """
 
@@ -73,7 +111,7 @@ class Result:
     calibration: pd.DataFrame
     precision_recall: pd.DataFrame
     confusions: list[Confusion]
-    trace: dict[str, Any]
+    trace: Trace
 
     @property
     def rung(self) -> Rung:
@@ -90,6 +128,8 @@ def read(name: str, models: str | Path, evaluation: str | Path) -> Result:
         DataError: a file is missing.
     """
     from birnn.evaluation.checks import Check
+    from birnn.evaluation.outs import Confusion, Point
+    from birnn.evaluation.trace import Trace
 
     model, tested = Path(models) / name, Path(evaluation) / name
     try:
@@ -101,8 +141,8 @@ def read(name: str, models: str | Path, evaluation: str | Path) -> Result:
             bidirectional=described["architecture"]["bidirectional"],
             metrics=atomic.read_json(tested / paths.METRICS),
             intervals=_intervals(tested / paths.INTERVALS),
-            checks=[Check(**one) for one in atomic.read_json(tested / paths.CHECKS)],
-            operating_points=atomic.read_json(tested / paths.OPERATING_POINTS),
+            checks=records.read(tested / paths.CHECKS, list[Check]),
+            operating_points=records.read(tested / paths.OPERATING_POINTS, dict[str, Point]),
             epochs=history.read(model / paths.HISTORY),
             confusion=_confusion(tested / paths.CONFUSION),
             per_class=_csv(tested / paths.PER_CLASS),
@@ -110,8 +150,8 @@ def read(name: str, models: str | Path, evaluation: str | Path) -> Result:
             by_position=_csv(tested / paths.BY_POSITION),
             calibration=_csv(tested / paths.CALIBRATION),
             precision_recall=_csv(tested / paths.PRECISION_RECALL),
-            confusions=atomic.read_json(tested / paths.CONFUSIONS),
-            trace=atomic.read_json(tested / paths.TRACE),
+            confusions=records.read(tested / paths.CONFUSIONS, list[Confusion]),
+            trace=records.read(tested / paths.TRACE, Trace),
         )
     except FileNotFoundError as error:
         raise DataError(f"{error.filename}: no such file; run `dvc repro` first") from None
@@ -141,31 +181,25 @@ def _confusion(path: Path) -> pd.DataFrame:
     return table[1:].astype(int).set_axis(table.iloc[0], axis="columns")
 
 
-def ladder(
-    rungs: Sequence[Rung], limits: Mapping[str, float], average: str
-) -> list[dict[str, Any]]:
-    """Line up what was measured, and the best that is possible where it is known.
-
-    Returns:
-        A row each with `name` and, for each of `MEASURES`, None or a `value` with the ends of its
-        interval, `low` and `high`, where it has one.
-    """
-    rows = [{"name": rung.name, **_figures(rung, average)} for rung in rungs]
-    rows += [{"name": LIMITS[name], "accuracy": {"value": limit}} for name, limit in limits.items()]
-    return [dict.fromkeys(MEASURES) | row for row in rows]
+def ladder(rungs: Sequence[Rung], limits: Mapping[str, float], average: str) -> list[Row]:
+    """Line up what was measured, and the best that is possible where it is known."""
+    none = dict.fromkeys(MEASURES)
+    measured = [Row(rung.name, **{**none, **_figures(rung, average)}) for rung in rungs]
+    possible = [
+        Row(LIMITS[name], **{**none, "accuracy": Figure(limit)}) for name, limit in limits.items()
+    ]
+    return [*measured, *possible]
 
 
-def _figures(rung: Rung, average: str) -> dict[str, dict[str, float]]:
-    figures = {}
-    for measure, name in _names(average).items():
-        if name in rung.metrics:
-            ends = rung.intervals.get(name)
-            interval = {} if ends is None else {"low": ends[0], "high": ends[1]}
-            figures[measure] = {"value": rung.metrics[name], **interval}
-    return figures
+def _figures(rung: Rung, average: str) -> dict[str, Figure]:
+    return {
+        measure: Figure(rung.metrics[name], *rung.intervals.get(name, ()))
+        for measure, name in names(average).items()
+        if name in rung.metrics
+    }
 
 
-def _names(average: str) -> dict[str, str]:
+def names(average: str) -> dict[str, str]:
     """The flat name of each measure."""
     plain = ("accuracy", "log_loss")
     return {name: name if name in plain else f"{name}_{average}" for name in MEASURES}
@@ -205,32 +239,11 @@ def worst_first(checks: Iterable[Check]) -> list[Check]:
     return sorted(checks, key=lambda check: ("fail", "warn", "pass").index(check.status))
 
 
-def headlines(results: Sequence[Result], average: str) -> list[dict[str, Any]]:
+def headlines(results: Sequence[Result], average: str) -> list[Headline]:
     """Line up the figures of all models that have an interval, with its ends."""
     return [
-        {
-            "model": result.name,
-            "metric": name,
-            "value": result.metrics[name],
-            "low": low,
-            "high": high,
-        }
+        Headline(result.name, name, result.metrics[name], low, high)
         for result in results
         for name, (low, high) in result.intervals.items()
-        if name in _names(average).values()
+        if name in names(average).values()
     ]
-
-
-def conclusion(
-    result: Result, verdict: Verdict, checks: Sequence[Check], average: str
-) -> dict[str, Any]:
-    """Give the tree of `verdict.json`: the grade of a model, why, its figures and its checks."""
-    figures = {name: result.metrics[_names(average)[name]] for name in VERDICT_FIGURES}
-    return {
-        "grade": verdict.grade,
-        "model": result.name,
-        "sentence": verdict.sentence,
-        "reasons": verdict.reasons,
-        **figures,
-        "checks": [asdict(check) for check in checks],
-    }

@@ -8,11 +8,14 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from birnn.model import history
 from birnn.model.history import Epoch
 from birnn.params import lock
+
+if TYPE_CHECKING:  # words alone need no torch
+    from birnn.evaluation.trace import Trace
 
 CHANGES = ("accuracy", "f1_macro", "f1_weighted", "log_loss", "calibration_error")
 PACKAGES = ("numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "torch")
@@ -47,12 +50,12 @@ def _phase(previous: Epoch | None, epoch: Epoch, least: float) -> str:
     return f"Swings: {100 * change:.0f} % above its least, in training too."
 
 
-def turning_points(trace: Mapping[str, Any]) -> dict[int, list[int]]:
+def turning_points(trace: Trace) -> dict[int, list[int]]:
     """Which steps changed the model's mind, and on the answers of which steps before them."""
     turned = defaultdict(list)
-    for answer in trace["answers"]:
-        if abs(answer["turned_by"]) >= TURN:
-            turned[answer["turned_at"]].append(answer["step"])
+    for answer in trace.answers:
+        if abs(answer.turned_by) >= TURN:
+            turned[answer.turned_at].append(answer.step)
     return dict(sorted(turned.items()))
 
 

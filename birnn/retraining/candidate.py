@@ -18,7 +18,7 @@ from birnn.data import splits
 from birnn.data.encoding import Encoding
 from birnn.data.splits import Splitting
 from birnn.evaluation import metrics, verdict
-from birnn.files import atomic, digests, paths
+from birnn.files import atomic, digests, paths, records
 from birnn.files.paths import EVALUATION, MODELS, PREPARED, RAW
 from birnn.model import devices
 from birnn.retraining import answering, attempts, drift, gate
@@ -168,4 +168,4 @@ def _raw(attempt: Attempt, split: str) -> Iterator[Chunk]:
 
 
 def _encoding(attempt: Attempt) -> Encoding:
-    return Encoding(**atomic.read_json(attempt.copy / PREPARED / paths.ENCODING))
+    return records.read(attempt.copy / PREPARED / paths.ENCODING, Encoding)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -126,13 +125,13 @@ def _reader(data: FileData, skipped: Skipped, labelled: bool) -> ReadFile:
             return lambda path, _: table.read(path)
 
 
-def reading(data: Data) -> dict[str, Any]:
+def reading(data: Data) -> dict[str, object]:
     """Say how files are read, whatever their names: the part of the section that a model keeps."""
     return {} if isinstance(data, HMMData) else data.model_dump(exclude=PLACES)
 
 
 def unlabelled(
-    path: Path, known: Mapping[str, Any], features: Collection[str], skipped: Skipped
+    path: Path, known: Mapping[str, object], features: Collection[str], skipped: Skipped
 ) -> Iterator[pa.RecordBatch]:
     """Stream the rows of a file that is to be predicted.
 
@@ -145,8 +144,8 @@ def unlabelled(
     Raises:
         DataError: the file is missing or broken, or of another kind.
     """
-    source = known.get("source", "table")
-    if source == "table" or _is_table(path, known.get("encoding")):
+    source, stored_as = known.get("source", "table"), known.get("encoding")
+    if source == "table" or _is_table(path, str(stored_as) if stored_as else None):
         return table.read(path, features)
     kinds = {**SOURCES, **dict.fromkeys(TABLES, "text"), ".json": ""}
     if kinds.get(kind(path), source) != source:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from birnn.errors import DataError
 from birnn.files import hashing
 from birnn.files.hashing import Hashes, Seen
+from birnn.files.summary import ClassCount, Conflict, Summary
 from birnn.files.tables import SPLITS, Chunk, feature_names, natural_order, value_counts
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Head(NamedTuple):
 
 def summary(
     chunks: Iterable[Chunk], again: Callable[[], Iterable[Chunk]], *, task: str, where: str
-) -> dict[str, Any]:
+) -> Summary:
     """Count what a sequence table holds.
 
     Args:
@@ -50,12 +51,8 @@ def summary(
         where: what to call the source in messages.
 
     Returns:
-        The tree of `summary.json`: numbers of sequences, steps and features (or distinct tokens),
-        quantiles of the lengths, each class's count and share (of steps for tagging, of sequences
-        for classification), the number of sequences in each split that the table names, classes of
-        train that are not in test, and how many sequences repeat an earlier one (`duplicates`),
-        with other labels (`conflicts`, of which the first pairs are shown), as far as they are
-        compared: up to `MOST_COMPARED` different ones.
+        All but what only readers and known processes know. Sequences are compared with each other
+        up to `MOST_COMPARED` different ones.
 
     Raises:
         DataError: all labels are the same, or one is in validation or test and not in train.
@@ -67,23 +64,25 @@ def summary(
     labels = Counter[str]()
     for (_, name), count in counts.labels.items():
         labels[name] += count
-    return {
-        "task": task,
-        "sequences": counts.lengths.total(),
-        "steps": sum(length * count for length, count in counts.lengths.items()),
-        **({"tokens": len(counts.tokens)} if len(counts.tokens) else {}),
-        **({"features": counts.features} if counts.features else {}),
-        "lengths": _quantiles(counts.lengths),
-        "labels": {
-            name: {"count": labels[name], "share": labels[name] / labels.total()}
+    return Summary(
+        task=task,
+        sequences=counts.lengths.total(),
+        steps=sum(length * count for length, count in counts.lengths.items()),
+        tokens=len(counts.tokens),
+        features=counts.features,
+        lengths=_quantiles(counts.lengths),
+        labels={
+            name: ClassCount(labels[name], labels[name] / labels.total())
             for name in natural_order(labels)
         },
-        "splits": {name: counts.splits[name] for name in SPLITS if name in counts.splits},
-        "not_in_test": _absent(counts.labels, "test", others="train"),
-        "duplicates": counts.duplicates,
-        "conflicts": counts.conflicts,
-        "first_conflicts": _pairs(again, counts.first_conflicts),
-    }
+        splits={name: counts.splits[name] for name in SPLITS if name in counts.splits},
+        not_in_test=_absent(counts.labels, "test", others="train"),
+        duplicates=counts.duplicates,
+        conflicts=counts.conflicts,
+        first_conflicts=_pairs(again, counts.first_conflicts),
+        left_out={},
+        reading={},
+    )
 
 
 class _Counts:
@@ -168,7 +167,7 @@ def _head(heads: pa.Table, number: int) -> Head:
 
 def _pairs(
     again: Callable[[], Iterable[Chunk]], conflicts: list[tuple[int, Head]]
-) -> list[dict[str, list[str]]]:
+) -> list[Conflict]:
     """Find the sequences that others contradict, by a second look from the beginning."""
     earlier: dict[int, Head] = {}
     wanted = {key for key, _ in conflicts}
@@ -181,7 +180,7 @@ def _pairs(
         if wanted == earlier.keys():
             break
     return [
-        {"sequences": [earlier[key].id, late.id], "labels": [earlier[key].label, late.label]}
+        Conflict([earlier[key].id, late.id], [earlier[key].label, late.label])
         for key, late in conflicts
     ]
 
@@ -222,26 +221,26 @@ def _quantiles(lengths: Counter[int]) -> dict[str, float]:
     return {"mean": mean, **dict(zip(shares, found.tolist(), strict=True))}
 
 
-def notes(found: Mapping[str, Any]) -> Iterator[str]:
+def notes(found: Summary) -> Iterator[str]:
     """Say what in a summary deserves a warning, a line each."""
-    if found["not_in_test"]:
-        names = ", ".join(map(repr, found["not_in_test"]))
+    if found.not_in_test:
+        names = ", ".join(map(repr, found.not_in_test))
         yield f"in train but not in test: labels {names}"
-    if found["conflicts"]:
-        pairs = "; ".join(_pair(pair, found["task"]) for pair in found["first_conflicts"])
-        number = f"{found['conflicts']:,}"
+    if found.conflicts:
+        pairs = "; ".join(_pair(pair, found.task) for pair in found.first_conflicts)
+        number = f"{found.conflicts:,}"
         yield f"identical to an earlier sequence, but with other labels: {number}, such as {pairs}"
 
 
-def _pair(pair: Mapping[str, list[str]], task: str) -> str:
+def _pair(pair: Conflict, task: str) -> str:
     first, second = (
         repr(name) if task == "tagging" else f"{name!r} ({label})"
-        for name, label in zip(pair["sequences"], pair["labels"], strict=True)
+        for name, label in zip(pair.sequences, pair.labels, strict=True)
     )
     return f"{first} and {second}"
 
 
-def tables(found: Mapping[str, Any], *, most: int = 30) -> Iterator[Table]:
+def tables(found: Summary, *, most: int = 30) -> Iterator[Table]:
     """Show a summary on a terminal: counts, then at most `most` of the classes."""
     from rich.markup import escape
     from rich.table import Table
@@ -251,27 +250,27 @@ def tables(found: Mapping[str, Any], *, most: int = 30) -> Iterator[Table]:
         counts.add_row(escape(name), escape(value))
     yield counts
     classes = Table("class", "count", "share", title="labels", title_justify="left")
-    for label, row in islice(found["labels"].items(), most):
-        classes.add_row(escape(label), f"{row['count']:,}", f"{row['share']:.1%}")
-    if len(found["labels"]) > most:
-        classes.add_row(f"and {len(found['labels']) - most} more", "", "")
+    for label, row in islice(found.labels.items(), most):
+        classes.add_row(escape(label), f"{row.count:,}", f"{row.share:.1%}")
+    if len(found.labels) > most:
+        classes.add_row(f"and {len(found.labels) - most} more", "", "")
     yield classes
 
 
-def _counts(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    yield "task", found["task"]
-    yield "sequences", f"{found['sequences']:,}"
-    yield "steps", f"{found['steps']:,}"
-    if "tokens" in found:
-        yield "distinct tokens", f"{found['tokens']:,}"
-    if "features" in found:
-        shown = ", ".join(found["features"][:8]) + (", ..." if len(found["features"]) > 8 else "")
-        yield "features", f"{len(found['features'])}: {shown}"
-    for name, value in found["lengths"].items():
+def _counts(found: Summary) -> Iterator[tuple[str, str]]:
+    yield "task", found.task
+    yield "sequences", f"{found.sequences:,}"
+    yield "steps", f"{found.steps:,}"
+    if found.tokens:
+        yield "distinct tokens", f"{found.tokens:,}"
+    if found.features:
+        shown = ", ".join(found.features[:8]) + (", ..." if len(found.features) > 8 else "")
+        yield "features", f"{len(found.features)}: {shown}"
+    for name, value in found.lengths.items():
         yield f"steps of a sequence, {name}", f"{value:,.1f}"
-    for name, count in found["splits"].items():
+    for name, count in found.splits.items():
         yield f"sequences in {name}", f"{count:,}"
     yield "missing values", "0"
-    among = f", among {MOST_COMPARED:,}" if found["sequences"] > MOST_COMPARED else ""
-    yield "duplicates", f"{found['duplicates']:,}{among}"
-    yield "conflicting labels", f"{found['conflicts']:,}{among}"
+    among = f", among {MOST_COMPARED:,}" if found.sequences > MOST_COMPARED else ""
+    yield "duplicates", f"{found.duplicates:,}{among}"
+    yield "conflicting labels", f"{found.conflicts:,}{among}"

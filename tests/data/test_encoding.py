@@ -13,7 +13,7 @@ from birnn.data import encoding
 from birnn.data.encoding import Encoding
 from birnn.data.sequences import Sequences
 from birnn.errors import DataError, ParamsError
-from birnn.files import atomic, table_checks, tables
+from birnn.files import records, table_checks, tables
 
 
 def table(task: str = "tagging", **columns: Any) -> pa.Table:
@@ -243,5 +243,5 @@ def test_an_empty_training_split() -> None:
 @pytest.mark.parametrize("rows", [features(0), tokens("NA", "1", "é😀")])
 def test_round_trip_through_json(rows: pa.Table, tmp_path: Path) -> None:
     fitted = fit(rows)
-    atomic.write_json(tmp_path / "encoding.json", fitted.to_json())
-    assert Encoding(**atomic.read_json(tmp_path / "encoding.json")) == fitted
+    fitted.write(tmp_path / "encoding.json")
+    assert records.read(tmp_path / "encoding.json", Encoding) == fitted

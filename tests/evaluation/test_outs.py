@@ -20,7 +20,8 @@ from birnn.data.encoding import Encoding
 from birnn.data.sequences import Sequences
 from birnn.evaluation import metrics, outs
 from birnn.evaluation.outs import Predicted
-from birnn.files import atomic, paths
+from birnn.evaluation.trace import Trace
+from birnn.files import atomic, paths, records
 from birnn.model import prediction
 from birnn.model.history import Epoch, marked
 from birnn.model.operating_points import Wanted
@@ -229,8 +230,9 @@ class TestNames:
 
     def test_the_report_reads_them(self, tmp_path: Path, ragged: Ragged, names: list[str]) -> None:
         counts = self.write(tmp_path / "evaluation" / "m", ragged, names)
-        for name in (paths.OPERATING_POINTS, paths.TRACE):
-            atomic.write_json(tmp_path / "evaluation/m" / name, {})
+        atomic.write_json(tmp_path / "evaluation/m" / paths.OPERATING_POINTS, {})
+        trace = Trace("s", 1, "tagging", flow=[], answers=[], cuts=[1], after_cut=[[0.5]])
+        records.write(tmp_path / "evaluation/m" / paths.TRACE, trace)
         model = tmp_path / "models" / "m"
         atomic.write_text(model / "weights.safetensors", "")
         atomic.write_json(model / "model.json", {"architecture": {"bidirectional": True}})
@@ -331,10 +333,9 @@ class TestThresholds:
         names = encoding(list("abc"), tagging=True)
         found = Predicted(test, names, {"b": 0.1}, shares)
         half = Predicted(test.select(np.arange(5)), names, {"b": 0.1}, shares[: test.offsets[5]])
-        wanted = {"b": {"min_recall": 0.9, "min_precision": None, "margin": 0.0}}
         outs.write_operating_points(tmp_path, half, found, {"b": Wanted(min_recall=0.9)})
         (point,) = atomic.read_json(tmp_path / paths.OPERATING_POINTS).values()
-        assert (point["threshold"], point["wanted"]) == (0.1, wanted["b"])
+        assert (point["threshold"], point["wanted"]) == (0.1, {"min_recall": 0.9})
         positive = test.labels == 1
         for row, called in {
             "test": shares[:, 1] >= np.float32(0.1),
@@ -480,13 +481,13 @@ class TestAnswers:
     def test_are_all_of_a_few(self) -> None:
         predicted = np.array([2, 0, 1] * 10)
         found = outs.answers(predicted)
-        assert found["labels"] == 30
-        assert [int(one) for line in found["sample"] for one in line.split()] == predicted.tolist()
-        assert len(found["sample"]) == 2
+        assert found.labels == 30
+        assert [int(one) for line in found.sample for one in line.split()] == predicted.tolist()
+        assert len(found.sample) == 2
 
     def test_are_evenly_spread_over_many(self) -> None:
         found = outs.answers(np.arange(5000))
-        sample = [int(one) for line in found["sample"] for one in line.split()]
-        assert found["labels"] == 5000
+        sample = [int(one) for line in found.sample for one in line.split()]
+        assert found.labels == 5000
         assert (len(sample), sample[0], sample[-1]) == (1000, 0, 4999)
         assert set(np.diff(sample)) == {5, 6}

@@ -13,15 +13,21 @@ from jinja2 import UndefinedError
 from rich.console import Console
 
 from birnn import params
+from birnn.data.buckets import Packing
 from birnn.errors import DataError
 from birnn.evaluation import verdict
 from birnn.evaluation.checks import Check
 from birnn.evaluation.comparison import Rung
+from birnn.evaluation.outs import Around, Confusion, Example, Point, Reached
 from birnn.evaluation.resampling import Difference
-from birnn.files import atomic, digests
+from birnn.evaluation.trace import Answer, Layer, Said, Trace
+from birnn.files import atomic, digests, records
+from birnn.files.summary import ClassCount, Summary
 from birnn.model.history import Epoch, marked
-from birnn.report import drawings, pages, tested, wording
-from birnn.report.tested import Result
+from birnn.model.operating_points import Wanted
+from birnn.report import conclusions, drawings, pages, tested, wording
+from birnn.report.conclusions import Conclusion
+from birnn.report.tested import Compared, Figure, Result
 from birnn.tracking import runs
 
 NAMES = ["<script>alert(1)</script>", "NA", 'a&"b"']
@@ -33,15 +39,10 @@ FIGURES = {"accuracy": 0.9, "log_loss": 0.25} | {
 
 
 def result(name: str = "bidirectional", **figures: float) -> Result:
-    point = {"precision": 0.125, "recall": 0.8125}
-    operating_points: dict[str, Any] = {
-        NAMES[0]: {
-            "threshold": 0.0625,
-            "wanted": {"min_recall": 0.8},
-            "validation": point,
-            "test": point,
-            "test_argmax": {"precision": None, "recall": None},
-        }
+    point = Reached(precision=0.125, recall=0.8125)
+    none = Reached(precision=None, recall=None)
+    operating_points = {
+        NAMES[0]: Point(0.0625, Wanted(0.8), validation=point, test=point, test_argmax=none)
     }
     counts = [[8, 1, 1], [0, 4, 1], [0, 0, 0]]
     return Result(
@@ -82,65 +83,56 @@ def result(name: str = "bidirectional", **figures: float) -> Result:
             {"label": NAMES[:1] * 2, "precision": [1.0, 0.5], "recall": [0.5, 1.0]}
         ),
         confusions=[
-            {
-                "actual": NAMES[0],
-                "predicted": NAMES[1],
-                "count": 7,
-                "share": 0.25,
-                "examples": [
-                    {
-                        "sequence": "s<7>",
-                        "steps": 4,
-                        "step": 2,
-                        "probability": 0.9375,
-                        "context": [
-                            {"step": 1, "word": None, "actual": "a", "predicted": "a"},
-                            {"step": 2, "word": "<w>", "actual": "b", "predicted": "c"},
-                        ],
-                    }
+            Confusion(
+                NAMES[0],
+                NAMES[1],
+                count=7,
+                share=0.25,
+                examples=[
+                    Example(
+                        sequence="s<7>",
+                        steps=4,
+                        step=2,
+                        probability=0.9375,
+                        context=[Around(1, None, "a", "a"), Around(2, "<w>", "b", "c")],
+                    )
                 ],
-            }
+            )
         ],
         trace=traced(),
     )
 
 
-def traced(task: str = "tagging") -> dict[str, Any]:
+def traced(task: str = "tagging", *, backward: bool = True) -> Trace:
     """What `evaluate` writes of a sequence of two steps, of which the second turns the first."""
     layers = {"input": 3, "forward states": 2, "backward states": 2, "both together": 4}
-    flow = [(name, [2, width]) for name, width in layers.items()]
+    flow: list[tuple[str, tuple[int, ...]]] = [(name, (2, width)) for name, width in layers.items()]
     if task == "classification":
-        flow += [("last states", [4]), ("logits", [3]), ("probabilities", [3])]
-    right, wrong = ({"label": name, "probability": 0.75} for name in NAMES[:2])
-    answer = {
-        "actual": NAMES[0],
-        "both": right,
-        "forward": wrong,
-        "backward": right,
-        "cut_off": wrong,
-        "word": None,
-    }
-    return {
-        "sequence": "s' 1",
-        "steps": 2,
-        "task": task,
-        "flow": [
-            {
-                "name": name,
-                "shape": shape,
-                "low": -1.0,
-                "high": 1.0,
-                "values": [[0.5] * shape[-1]] * (2 if len(shape) > 1 else 1),
-            }
+        flow += [("last states", (4,)), ("logits", (3,)), ("probabilities", (3,))]
+    right, wrong = (Said(name, 0.75) for name in NAMES[:2])
+    first = Answer(
+        step=1,
+        word=None,
+        actual=NAMES[0],
+        both=right,
+        forward=wrong,
+        backward=right if backward else None,
+        cut_off=wrong,
+        turned_at=2,
+        turned_by=0.625,
+    )
+    return Trace(
+        sequence="s' 1",
+        steps=2,
+        task=task,
+        flow=[
+            Layer(name, shape, -1.0, 1.0, [[0.5] * shape[-1]] * (2 if len(shape) > 1 else 1))
             for name, shape in flow
         ],
-        "answers": [
-            answer | {"step": 1, "turned_at": 2, "turned_by": 0.625},
-            answer | {"step": 2, "turned_at": 0, "turned_by": 0.0},
-        ],
-        "cuts": [1, 2],
-        "after_cut": [[0.125, 0.75], [None, 0.75]] if task == "tagging" else [[0.125, 0.75]],
-    }
+        answers=[first, replace(first, step=2, turned_at=0, turned_by=0.0)],
+        cuts=[1, 2],
+        after_cut=[[0.125, 0.75], [None, 0.75]] if task == "tagging" else [[0.125, 0.75]],
+    )
 
 
 GAINS = {
@@ -150,34 +142,44 @@ GAINS = {
 }
 
 
-def conclude(of: Result) -> dict[str, Any]:
+def conclude(of: Result) -> Conclusion:
     shift = Check("label_shift", "fail", {}, f"{NAMES[0]}!")
     checks = tested.worst_first([*of.checks, replace(shift, status="pass"), shift])
-    return tested.conclusion(
-        of, verdict.verdict(of.metrics, verdict.aims(params.Evaluate())), checks, "macro"
-    )
+    return conclusions.conclusion(of, [of], checks, verdict.aims(params.Evaluate()))
 
 
 def render(template: str, **changes: Any) -> str:
     results = changes.pop("results", [result(), result("forward", accuracy=0.8, f1_macro=0.7)])
-    lengths = {"mean": 3.0, "min": 1.0, "max": 4.0}
     rows = tested.ladder([one.rung for one in results], {"filtering": 0.85}, "macro")
     content: dict[str, Any] = {
         "problem": "speech",
         "average": "macro",
         "results": results,
         "accents": {one.name: number for number, one in enumerate(results)},
-        "summary": {"sequences": 99, "steps": 321, "lengths": lengths, "labels": NAMES},
+        "summary": Summary(
+            task="tagging",
+            sequences=99,
+            steps=321,
+            lengths={"mean": 3.0, "min": 1.0, "max": 4.0},
+            labels={name: ClassCount(107, 1 / 3) for name in NAMES},
+            splits={},
+            not_in_test=[],
+            duplicates=2,
+            conflicts=1,
+            first_conflicts=[],
+            left_out={},
+            reading={},
+        ),
         "frame": 1,
-        "packing": {
-            "sequences": {"train": 70, "validation": 14, "test": 15},
-            "padding_at_random": 0.8125,
-            "padding_as_batched": 0.0875,
-            "duplicates": 2,
-            "conflicts": 1,
-        },
-        "ladder": rows,
-        "second_direction": tested.second_direction(GAINS, "macro"),
+        "packing": Packing(
+            sequences={"train": 70, "validation": 14, "test": 15},
+            steps={"train": 210, "validation": 42, "test": 69},
+            padding_at_random=0.8125,
+            padding_as_batched=0.0875,
+            duplicates=2,
+            conflicts=1,
+        ),
+        "compared": Compared(rows, tested.second_direction(GAINS, "macro")),
         "verdict": conclude(results[0]),
         "pictures": drawings.pictures(results, rows),
         "identity": [("data_sha256", "0123456789abcdef" * 4)],
@@ -277,8 +279,7 @@ class TestHTML:
         assert "--sequence 's'\"'\"' 1'" in text
 
     def test_a_model_that_reads_one_way_has_a_trace_too(self) -> None:
-        answers = [answer | {"backward": None} for answer in traced()["answers"]]
-        alone = replace(result("forward"), trace=traced() | {"answers": answers})
+        alone = replace(result("forward"), trace=traced(backward=False))
         assert "backward alone" not in Page(render("report.html.j2", results=[alone])).text
 
     def test_many_classes_are_drawn(self) -> None:
@@ -325,8 +326,11 @@ class TestPhases:
 
 def test_turning_points() -> None:
     turns = [(1, 3, 0.5), (2, 3, -0.25), (3, 4, 0.05), (4, 5, 0.125)]
-    answers = [{"step": s, "turned_at": at, "turned_by": by} for s, at, by in turns]
-    assert wording.turning_points({"answers": answers}) == {3: [1, 2], 5: [4]}
+    one = traced()
+    answers = [
+        replace(one.answers[0], step=step, turned_at=at, turned_by=by) for step, at, by in turns
+    ]
+    assert wording.turning_points(replace(one, answers=answers)) == {3: [1, 2], 5: [4]}
 
 
 class TestChanges:
@@ -418,19 +422,19 @@ class TestLadder:
     def test_from_the_floor_to_the_ceiling(self) -> None:
         rungs = [Rung("always 'a'", {"accuracy": 0.5, "f1_macro": 0.25}, {}), result().rung]
         rows = tested.ladder(rungs, {"filtering": 0.7, "smoothing": 0.95}, "macro")
-        assert [(row["name"], row["accuracy"]) for row in rows] == [
-            ("always 'a'", {"value": 0.5}),
-            ("bidirectional", {"value": 0.9, "low": 0.85, "high": 0.95}),
-            ("limit: past", {"value": 0.7}),
-            ("limit: whole", {"value": 0.95}),
+        assert [(row.name, row.accuracy) for row in rows] == [
+            ("always 'a'", Figure(0.5)),
+            ("bidirectional", Figure(0.9, 0.85, 0.95)),
+            ("limit: past", Figure(0.7)),
+            ("limit: whole", Figure(0.95)),
         ]
-        assert rows[0]["log_loss"] is None
-        assert rows[1]["log_loss"] == {"value": 0.25}
-        assert rows[1]["f1"] == {"value": 0.9, "low": 0.8, "high": 0.9375}
+        assert rows[0].log_loss is None
+        assert rows[1].log_loss == Figure(0.25)
+        assert rows[1].f1 == Figure(0.9, 0.8, 0.9375)
 
     def test_the_average_is_the_users_choice(self) -> None:
         (row,) = tested.ladder([result().rung], {}, "weighted")
-        assert row["f1"] == {"value": FIGURES["f1_weighted"]}
+        assert row.f1 == Figure(FIGURES["f1_weighted"])
 
     def test_on_a_terminal(self) -> None:
         console = Console(file=StringIO(), width=100)
@@ -463,13 +467,13 @@ class TestSecondDirection:
 class TestConclusion:
     def test_grade_reasons_figures_and_checks(self) -> None:
         found = conclude(result(accuracy=0.7, precision_macro=0.1))
-        assert found["grade"] == "bad"
-        assert found["sentence"] == "bad: precision 0.100 is below 0.50"
-        assert found["reasons"] == ("precision 0.100 is below 0.50",)
-        assert found["model"] == "bidirectional"
-        figures = [found[name] for name in ("accuracy", "precision", "recall", "f1")]
+        assert found.grade == "bad"
+        assert found.sentence == "bad: precision 0.100 is below 0.50"
+        assert found.reasons == ("precision 0.100 is below 0.50",)
+        assert found.model == "bidirectional"
+        figures = [getattr(found, name) for name in ("accuracy", "precision", "recall", "f1")]
         assert figures == [0.7, 0.1, 0.9, 0.9]
-        assert [check["status"] for check in found["checks"]] == ["fail", "warn", "pass"]
+        assert [check.status for check in found.checks] == ["fail", "warn", "pass"]
 
 
 class TestRead:
@@ -481,7 +485,7 @@ class TestRead:
         ends = {"accuracy": {"low": 0.25, "high": 0.75}}
         atomic.write_json(folder / "evaluation/m/intervals.json", ends)
         atomic.write_json(folder / "evaluation/m/checks.json", [])
-        atomic.write_json(folder / "evaluation/m/operating_points.json", {"NA": {}})
+        atomic.write_json(folder / "evaluation/m/operating_points.json", {})
         atomic.write_text(folder / "evaluation/m/confusion.csv", "actual,1,NA\n1,2,3\nNA,4,5\n")
         header = "label,precision,recall,f1,support\n"
         atomic.write_text(folder / "evaluation/m/per_class.csv", f"{header}1,,0.5,,5\nNA,1,1,1,9\n")
@@ -489,8 +493,8 @@ class TestRead:
         atomic.write_text(folder / "evaluation/m/by_position.csv", "counted_from,first\nend,1\n")
         atomic.write_text(folder / "evaluation/m/calibration.csv", "confidence\n0.5\n")
         atomic.write_text(folder / "evaluation/m/precision_recall.csv", "label\n1\nNA\n")
-        atomic.write_json(folder / "evaluation/m/confusions.json", [{"actual": "NA"}])
-        atomic.write_json(folder / "evaluation/m/trace.json", {"sequence": "s"})
+        atomic.write_json(folder / "evaluation/m/confusions.json", [])
+        records.write(folder / "evaluation/m/trace.json", traced())
 
     def test_whole(self, tmp_path: Path) -> None:
         self.write(tmp_path)
@@ -498,13 +502,13 @@ class TestRead:
         assert found.bidirectional
         assert found.metrics == {"accuracy": 0.5}
         assert found.intervals == {"accuracy": (0.25, 0.75)}
-        assert (found.checks, found.operating_points) == ([], {"NA": {}})
+        assert (found.checks, found.operating_points) == ([], {})
         assert found.confusion.loc["NA"].to_dict() == {"1": 4, "NA": 5}
         assert found.per_class["label"].tolist() == ["1", "NA"]
         assert found.per_class["f1"].isna().tolist() == [True, False]
         assert found.per_class["recall"].tolist() == [0.5, 1.0]
         assert found.precision_recall["label"].tolist() == ["1", "NA"]
-        assert (found.confusions, found.trace) == ([{"actual": "NA"}], {"sequence": "s"})
+        assert (found.confusions, found.trace) == ([], traced())
         weights = tmp_path / "models/m/weights.safetensors"
         assert found.sha256 == digests.sha256(weights, tmp_path / "models/m/model.json")
 

@@ -1,5 +1,6 @@
 """Models that answer for raw sequences, compared with what the stages have made of them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -46,8 +47,7 @@ def saved(encoding: Encoding, folder: Path, labels: list[str], seed: int = 0) ->
         bidirectional=True,
         classes=len(labels),
     )
-    tree = encoding.to_json() | {"labels": labels}
-    saved_model.save(SequenceModel(shape), Encoding(**tree), {}, folder)
+    saved_model.save(SequenceModel(shape), replace(encoding, labels=labels), {}, folder)
     return folder
 
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from birnn import cli
 from birnn.errors import DataError
 from birnn.files import table_checks, tables
+from birnn.files.summary import ClassCount, Summary
 from birnn.sources import inspection
 
 Chunk = tuple[pa.Table, npt.NDArray[np.int64]]
@@ -33,7 +34,7 @@ def chunks(columns: dict[str, Any], rows: int = 100) -> Iterator[Chunk]:
     return tables.whole_sequences(table_checks.checked(parts, task="tagging", where="t.csv"))
 
 
-def summary(columns: dict[str, Any], task: str = "tagging", rows: int = 100) -> dict[str, Any]:
+def summary(columns: dict[str, Any], task: str = "tagging", rows: int = 100) -> Summary:
     def read() -> Iterator[Chunk]:
         return chunks(columns, rows)
 
@@ -43,37 +44,39 @@ def summary(columns: dict[str, Any], task: str = "tagging", rows: int = 100) -> 
 class TestSummary:
     @pytest.mark.parametrize("rows", [1, 2, 100])
     def test_of_tags(self, rows: int) -> None:
-        assert summary(GOOD | {"split": ["train", "train", "train", "test"]}, rows=rows) == {
-            "task": "tagging",
-            "sequences": 3,
-            "steps": 4,
-            "features": ["x"],
-            "lengths": {
-                "mean": pytest.approx(4 / 3),
+        assert summary(GOOD | {"split": ["train", "train", "train", "test"]}, rows=rows) == Summary(
+            task="tagging",
+            sequences=3,
+            steps=4,
+            features=["x"],
+            lengths={
+                "mean": 4 / 3,
                 "min": 1.0,
                 "q25": 1.0,
                 "median": 1.0,
                 "q75": 1.5,
-                "q95": pytest.approx(1.9),
+                "q95": 1.9,
                 "max": 2.0,
             },
-            "labels": {"p": {"count": 2, "share": 0.5}, "q": {"count": 2, "share": 0.5}},
-            "splits": {"train": 2, "test": 1},
-            "not_in_test": ["q"],
-            "duplicates": 0,
-            "conflicts": 0,
-            "first_conflicts": [],
-        }
+            labels={"p": ClassCount(2, 0.5), "q": ClassCount(2, 0.5)},
+            splits={"train": 2, "test": 1},
+            not_in_test=["q"],
+            duplicates=0,
+            conflicts=0,
+            first_conflicts=[],
+            left_out={},
+            reading={},
+        )
 
     def test_of_classes_with_tokens_and_features(self) -> None:
         found = summary(
             GOOD | {"token": ["s", "t", "u", "s"], "label": ["2", "2", "10", "2"]}, "classification"
         )
-        assert (found["tokens"], found["features"]) == (3, ["x"])
-        assert list(found["labels"]) == ["2", "10"]
-        assert [count["count"] for count in found["labels"].values()] == [2, 1]
-        assert found["splits"] == {}
-        assert found["not_in_test"] == []
+        assert (found.tokens, found.features) == (3, ["x"])
+        assert list(found.labels) == ["2", "10"]
+        assert [count.count for count in found.labels.values()] == [2, 1]
+        assert found.splits == {}
+        assert found.not_in_test == []
 
     def test_one_label_only(self) -> None:
         with pytest.raises(
@@ -88,24 +91,24 @@ class TestSummary:
             summary(columns)
 
     def test_a_table_without_train_is_for_prepare_to_refuse(self) -> None:
-        assert summary(GOOD | {"split": ["test"] * 4})["not_in_test"] == []
+        assert summary(GOOD | {"split": ["test"] * 4}).not_in_test == []
 
     @settings(deadline=None)
     @given(st.lists(st.integers(1, 9), min_size=2, max_size=30))
     def test_lengths_are_those_of_numpy(self, lengths: list[int]) -> None:
         ids = np.repeat(np.arange(len(lengths)), lengths)
         found = summary({"sequence": ids, "x": ids, "label": np.arange(len(ids)) % 2}, rows=7)
-        assert found["lengths"]["mean"] == pytest.approx(np.mean(lengths))
+        assert found.lengths["mean"] == pytest.approx(np.mean(lengths))
         quantiles = np.quantile(lengths, [0, 0.25, 0.5, 0.75, 0.95, 1])
-        assert [*found["lengths"].values()][1:] == pytest.approx(quantiles)
+        assert [*found.lengths.values()][1:] == pytest.approx(quantiles)
 
 
 def test_the_memory_of_what_was_seen_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     columns = GOOD | {"sequence": list("abcd"), "x": [1.0, 1.0, 2.0, 2.0], "label": list("pqpq")}
-    assert summary(columns, rows=1)["duplicates"] == 2
+    assert summary(columns, rows=1).duplicates == 2
     monkeypatch.setattr(inspection, "MOST_COMPARED", 1)
     found = summary(columns, rows=1)
-    assert found["duplicates"] == 0
+    assert found.duplicates == 0
     assert ("duplicates", "0, among 1") in [*inspection._counts(found)]
 
 
@@ -142,8 +145,8 @@ def test_repeated_sequences_are_those_of_a_plain_count(drawn: list[list[Step]], 
         again["conflicts"] += others != labels
         pairs += [[known, f"s{number}"]] if others != labels else []
     found = summary(columns, task, rows=4)
-    assert {name: found[name] for name in again} == again
-    assert [pair["sequences"] for pair in found["first_conflicts"]] == pairs[: inspection.SHOWN]
+    assert {name: getattr(found, name) for name in again} == again
+    assert [pair.sequences for pair in found.first_conflicts] == pairs[: inspection.SHOWN]
 
 
 class TestNotes:

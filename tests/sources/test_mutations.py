@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from birnn.errors import BirnnError
 from birnn.files import tables
 from birnn.files.reading import Skipped
+from birnn.files.summary import Summary
 from birnn.sources import ingestion, inspection
 
 RNG = np.random.default_rng(0)
@@ -117,7 +118,7 @@ def damage(draw: st.DrawFn, whole: bytes) -> bytes:
     return whole
 
 
-def load(path: Path) -> tuple[str, dict[str, Any], Counter[str]]:
+def load(path: Path) -> tuple[str, Summary | None, Counter[str]]:
     """The message, or what `birnn check` finds, and what was left out."""
     skipped = Skipped()
     try:
@@ -129,7 +130,7 @@ def load(path: Path) -> tuple[str, dict[str, Any], Counter[str]]:
             where=str(path),
         )
     except BirnnError as error:
-        return str(error), {}, skipped.counts
+        return str(error), None, skipped.counts
     return "", found, skipped.counts
 
 
@@ -158,10 +159,11 @@ def rows_in(path: Path) -> int:
     return len(lines)
 
 
-def rows_out(path: Path, found: dict[str, Any], left_out: Counter[str]) -> int:
+def rows_out(path: Path, found: Summary | None, left_out: Counter[str]) -> int:
+    assert found is not None
     if path.name.startswith("r."):
-        return int(found["sequences"]) + left_out["texts without a token"]
-    return int(found["steps"]) + (left_out.total() if path.name.startswith("c.") else 0)
+        return found.sequences + left_out["texts without a token"]
+    return found.steps + (left_out.total() if path.name.startswith("c.") else 0)
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -153,10 +153,10 @@ class TestShipped:
         tables.write(ingestion.rows(data, Skipped()), tmp_path / "t.parquet")
         chunks = partial(tables.chunks, tmp_path / "t.parquet")
         summary = inspection.summary(chunks(), chunks, task="classification", where="t.csv")
-        assert summary["splits"] == {"train": 270, "test": 370}
-        assert len(summary["features"]) == 12
-        assert (summary["lengths"]["min"], summary["lengths"]["max"]) == (7, 29)
-        assert list(summary["labels"]) == [str(speaker) for speaker in range(1, 10)]
+        assert summary.splits == {"train": 270, "test": 370}
+        assert len(summary.features) == 12
+        assert (summary.lengths["min"], summary.lengths["max"]) == (7, 29)
+        assert list(summary.labels) == [str(speaker) for speaker in range(1, 10)]
 
     @pytest.mark.parametrize("name", ["JapaneseVowels", "PLAID", "BasicMotions", "UnitTest"])
     @pytest.mark.parametrize("split", ["train", "test"])

@@ -1,0 +1,60 @@
+"""What `summary.json` says of a sequence table; `birnn.sources.inspection` counts it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class ClassCount:
+    """How often a class occurs: of the steps for tagging, of the sequences for classification."""
+
+    count: int
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Two identical sequences with different labels: their ids, and the label of the first step."""
+
+    sequences: list[str]
+    labels: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """What is in a sequence table.
+
+    Attributes:
+        task: `tagging` or `classification`.
+        sequences: how many there are.
+        steps: how many they have together.
+        tokens: distinct tokens; 0 where steps have none.
+        features: names of the numeric columns.
+        lengths: their `mean`, `min`, `q25`, `median`, `q75`, `q95` and `max`, in steps.
+        labels: each class, in natural order.
+        splits: sequences in each split that the table names.
+        not_in_test: classes of train that the test split of the table does not hold.
+        duplicates: sequences that repeat an earlier one.
+        conflicts: those of them that have other labels.
+        first_conflicts: the first few of these.
+        limits: the best accuracies that are possible, where a known process made the data.
+        left_out: what readers left out, by the reason.
+        reading: how the files were read; see `birnn.sources.ingestion.reading`.
+    """
+
+    task: str
+    sequences: int
+    steps: int
+    tokens: int = 0
+    features: list[str] = field(default_factory=list)
+    lengths: dict[str, float]
+    labels: dict[str, ClassCount]
+    splits: dict[str, int]
+    not_in_test: list[str]
+    duplicates: int
+    conflicts: int
+    first_conflicts: list[Conflict]
+    limits: dict[str, float] = field(default_factory=dict)
+    left_out: dict[str, int]
+    reading: dict[str, object]
