@@ -228,13 +228,17 @@ def score(
     as_json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON.")] = False,
     resamples: Annotated[int, typer.Option(min=100, help="For the intervals.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Of the resamples.")] = 1,
+    use_params: Annotated[
+        bool, typer.Option("--params", help="Judge by `evaluate` of params.yaml.")
+    ] = False,
 ) -> None:
     """Score a table with `sequence`, `actual` or `label`, `predicted` and `probability_LABEL`."""
     import json
 
     from rich.console import Console
 
-    from birnn.evaluation import scoring
+    from birnn import params
+    from birnn.evaluation import scoring, verdict
 
     scored = scoring.read(file)
     if as_json:
@@ -243,6 +247,8 @@ def score(
     console = Console()
     for table in scoring.tables(scored, resamples=resamples, seed=seed):
         console.print(table)
+    aims = verdict.aims(params.load().evaluate if use_params else params.Evaluate())
+    print(scoring.judge(scored, aims, resamples=resamples, seed=seed).sentence)
 
 
 @app.command()

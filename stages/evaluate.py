@@ -3,7 +3,8 @@
     python -m stages.evaluate bidirectional
 
 Reads `critical`, `resamples` and `seed` of `evaluate` from params.yaml and what names the run,
-models/MODEL/, data/prepared/test.arrow, and validation.arrow for what thresholds give there.
+models/MODEL/, data/prepared/test.arrow, validation.arrow for what thresholds give there, and the
+limits of data/raw/summary.json.
 Writes evaluation/MODEL/, and the test metrics to the model's run in MLflow.
 """
 
@@ -14,7 +15,8 @@ import sys
 from birnn import errors, params
 from birnn.data import sequences
 from birnn.evaluation import outs
-from birnn.files import paths
+from birnn.files import paths, records
+from birnn.files.summary import Summary
 from birnn.model import devices, history, operating_points, saved_model
 from birnn.tracking import runs, store
 
@@ -27,7 +29,16 @@ def main(name: str) -> None:
     devices.make_deterministic(chosen.train.seed, device)
     test = outs.predict(model, sequences.read(paths.PREPARED / paths.TEST), device)
     epochs = history.read(model / paths.HISTORY)
-    outs.write(folder, test, epochs, resamples=judged.resamples, seed=judged.seed)
+    summary = records.read(paths.RAW / paths.SUMMARY, Summary)
+    seen = "smoothing" if params.architecture(chosen, name).bidirectional else "filtering"
+    outs.write(
+        folder,
+        test,
+        epochs,
+        resamples=judged.resamples,
+        seed=judged.seed,
+        limits=summary.limits_by_length.get(seen),
+    )
     validation = test
     if judged.critical:
         split = sequences.read(paths.PREPARED / paths.VALIDATION)

@@ -31,7 +31,8 @@ def main() -> None:
         written = partial(tables.chunks, path)
         summary = inspection.summary(written(), written, task=data.task, where=where)
         if isinstance(data, HMMData):
-            summary = replace(summary, limits=limits(params, data, path))
+            overall, by_length = limits(params, data, path)
+            summary = replace(summary, limits=overall, limits_by_length=by_length)
     how, left_out = ingestion.reading(data), dict(skipped.counts)
     summary = replace(summary, left_out=left_out, reading=how)
     records.write(paths.RAW / paths.SUMMARY, summary)
@@ -39,7 +40,7 @@ def main() -> None:
         print(line, file=sys.stderr)
 
 
-def limits(params: Params, data: HMMData, path: Path) -> dict[str, float]:
+def limits(params: Params, data: HMMData, path: Path) -> hmm.Limits:
     """Compute the accuracy limits on the sequences that `prepare` will test on."""
     how = Splitting.of(params.prepare)
     test = splits.divide(tables.chunks(path), how, named=(), wanted=["test"])

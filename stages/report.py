@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from birnn import errors, params
 from birnn.data.buckets import Packing
-from birnn.evaluation import verdict
+from birnn.evaluation import headlines, verdict
 from birnn.files import atomic, paths, records
 from birnn.files.paths import REPORT
 from birnn.report import conclusions, drawings, figures, pages, wording
@@ -29,11 +29,11 @@ def main() -> None:
     compared = conclusions.compare(
         evidence, judged.average, resamples=judged.resamples, seed=judged.seed
     )
-    concluded = conclusions.conclude(evidence, verdict.aims(judged))
+    concluded = conclusions.conclude(evidence, compared, verdict.aims(judged))
     drawn = drawings.pictures(results, compared.ladder)
     content = {
         "problem": chosen.problem,
-        "average": judged.average,
+        "average": headlines.averaged_over(results[0].metrics, judged.average),
         "results": results,
         "summary": evidence.summary,
         "frame": evidence.encoding.frame,

@@ -19,10 +19,11 @@ import torch
 from conftest import ROOT
 
 from birnn import cli, params
+from birnn.evaluation.headlines import Figure
 from birnn.files import atomic, records
 from birnn.model import prediction, saved_model
 from birnn.report import pages
-from birnn.report.tested import Compared, Figure, Row
+from birnn.report.tested import Compared, Row
 from birnn.retraining import schedule, steps
 from birnn.retraining.recovery import Outcome
 
@@ -183,7 +184,7 @@ class TestSummary:
     ) -> None:
         page = f"<main>{pages.AFTER_VERDICT}</main>"
         atomic.write_text(place / "report/report.html", page)
-        atomic.write_json(place / "report/comparison.json", {"ladder": [], "second_direction": ""})
+        records.write(place / "report/comparison.json", Compared([], "", Figure(0.1)))
         verdict = {"model": "m", "sentence": "good", "checks": []}
         atomic.write_json(place / "report/verdict.json", verdict)
         changes = [("", "last commit", "now"), ("train.seed", "1", "2")]
@@ -206,7 +207,9 @@ class TestSummary:
             for name, status in {"leakage": "fail", "overfitting": "warn", "other": "pass"}.items()
         ]
         verdict = {"model": "bidirectional", "sentence": "bad: it is", "checks": checks}
-        records.write(place / "report/comparison.json", Compared([row], "It helps."))
+        records.write(
+            place / "report/comparison.json", Compared([row], "It helps.", Figure(0.1, 0.05, 0.15))
+        )
         atomic.write_json(place / "report/verdict.json", verdict)
         ended = birnn("summary")
         assert ended.status == 0

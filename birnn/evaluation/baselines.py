@@ -27,7 +27,16 @@ def answers(
     """Answer as each baseline does, by its name; `seed` is of what the second one learns from."""
     common = majority(train, other)
     alone = context_free(train, other, classes=len(labels), seed=seed)
-    return {f"always {labels[common[0]]!r}": common, "each step alone": alone}
+    return {f"always {labels[common[0]]!r}": common, without_context(train): alone}
+
+
+def without_context(train: Sequences) -> str:
+    """What to call the baseline that knows no order.
+
+    To tag a step, it sees that step alone. To classify a sequence it sees all of its steps, so it
+    may pass what one step can tell, and for some problems nothing better is possible.
+    """
+    return "each step alone" if train.tagging else "bag of steps"
 
 
 def majority(train: Sequences, other: Sequences) -> Answers:

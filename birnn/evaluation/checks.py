@@ -8,13 +8,13 @@ with sequences, not steps, as what is independent; and an effect large enough to
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtri, stdtr
+from scipy.special import ndtri, stdtr, stdtrit
 
 from birnn.evaluation.metrics import CALIBRATION_BINS as BINS
 from birnn.evaluation.metrics import calibration_bin
@@ -26,6 +26,7 @@ Mask = npt.NDArray[np.bool_]
 Finding = tuple[Status, str]
 
 SIGNIFICANCE = 0.01
+MOST_NAMED = 5  # in one sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,22 @@ class Check:
     figures: Mapping[str, float]
     sentence: str
 
+    @property
+    def doubt(self) -> str:
+        """What not to believe where it fails."""
+        return DOUBTS.get(self.name, "the figures that it names")
+
+
+DOUBTS = {
+    "accuracy_paradox": "the accuracy",
+    "calibration": "the probabilities, and the log loss",
+    "label_shift": "averages over the classes where these are as frequent as in training",
+    "leakage": "any figure of the test set",
+    "overfitting": "figures of the training split",
+    "rare_classes": "the figures of classes, and their averages",
+    "sequence_length": "the averages for sequences of every length",
+}
+
 
 def _check(name: str, figures: Mapping[str, Any], findings: list[Finding], otherwise: str) -> Check:
     """Conclude: the worst of the findings gives the status; without any, the check passes."""
@@ -51,6 +68,13 @@ def _check(name: str, figures: Mapping[str, Any], findings: list[Finding], other
     status: Status = "fail" if "fail" in statuses else "warn" if statuses else "pass"
     sentence = " ".join(text for _, text in findings) or otherwise
     return Check(name, status, {key: float(value) for key, value in figures.items()}, sentence)
+
+
+def listed(names: Iterable[str]) -> str:
+    """The first `MOST_NAMED` of some names, and how many more there are."""
+    found = list(names)
+    more = f" and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
+    return ", ".join(found[:MOST_NAMED]) + more
 
 
 def _percent(share: float) -> str:
@@ -71,6 +95,7 @@ def accuracy_paradox(
     accuracy: float,
     intervals: Mapping[str, tuple[float, float]],
     labels: Sequence[str],
+    critical: Collection[str] = (),
 ) -> Check:
     """Does the accuracy come from a common class, while another is missed?
 
@@ -78,12 +103,16 @@ def accuracy_paradox(
     common class, or a class has an interval of recall that lies below one half. It warns where
     accuracy is not high, or where the recall of a class is low but its interval is wide.
 
+    Critical classes have thresholds, which give accuracy away for what was asked of these classes.
+    So they are left to the verdict, and an accuracy below that share is their price, not a fault.
+
     Args:
         support: (C,) test rows of each class.
         recall: (C,) share of them that is found.
         accuracy: of the same predictions.
         intervals: low and high end of `accuracy` and `recall_LABEL`, as far as they are known.
         labels: names of the C classes.
+        critical: those that are called from a threshold on.
     """
     common = int(support.argmax())
     share = float(support[common] / support.sum())
@@ -91,10 +120,11 @@ def accuracy_paradox(
     figures = {"accuracy": accuracy, "majority_share": share}
     findings: list[Finding] = []
     blind = f"always saying {labels[common]!r}, which is right in {_percent(share)} of cases"
-    if intervals.get("accuracy", (accuracy, accuracy))[0] <= share:
+    no_better = intervals.get("accuracy", (accuracy, accuracy))[0] <= share
+    if no_better and not critical:
         text = f"An accuracy of {_percent(accuracy)} is not clearly better than {blind}."
         findings.append((serious, text))
-    for c in np.flatnonzero(support).tolist():
+    for c in (c for c in np.flatnonzero(support).tolist() if labels[c] not in critical):
         high = intervals.get(f"recall_{labels[c]}", (recall[c], recall[c]))[1]
         if recall[c] < LOW_RECALL and (support[c] >= LEAST_ROWS or high < LOW_RECALL):
             figures[f"recall_{labels[c]}"] = float(recall[c])
@@ -102,6 +132,9 @@ def accuracy_paradox(
             text += f" {labels[c]!r} is found."
             findings.append((serious if high < LOW_RECALL else "warn", text))
     otherwise = f"An accuracy of {_percent(accuracy)} is better than {blind}; no class is missed."
+    if no_better:
+        otherwise = f"An accuracy of {_percent(accuracy)} is not better than {blind}: the price of"
+        otherwise += f" the thresholds of {listed(map(repr, critical))}. No other class is missed."
     return _check("accuracy_paradox", figures, findings, otherwise)
 
 
@@ -241,7 +274,9 @@ def _apart(train: float, validation: float, gap: tuple[float, float]) -> bool:
 WORSE, MUCH_WORSE = 0.05, 0.15  # accuracy below that of all others
 
 
-def sequence_length(right: Ints, rows: Ints, lengths: Ints, bucket: Ints) -> Check:
+def sequence_length(
+    right: Ints, rows: Ints, lengths: Ints, bucket: Ints, *, possible: Floats | None = None
+) -> Check:
     """Are short or long sequences predicted much worse than the others?
 
     Args:
@@ -249,32 +284,88 @@ def sequence_length(right: Ints, rows: Ints, lengths: Ints, bucket: Ints) -> Che
         rows: (S,) its rows.
         lengths: (S,) its steps.
         bucket: (S,) the bucket of lengths that it is in, from 0.
+        possible: (S,) rows that the best possible model is expected to predict right, where that is
+            known. Short sequences may be harder by nature; so what counts is how far accuracy is
+            below what is possible.
     """
     accuracy = right.sum() / rows.sum()
     figures = {"accuracy": accuracy}
     findings: list[Finding] = []
-    num_buckets = int(bucket.max()) + 1
-    for i in range(num_buckets):
-        inside = bucket == i
+    buckets = [bucket == i for i in range(int(bucket.max()) + 1)]
+    for inside in buckets:
         if min(inside.sum(), (~inside).sum()) < 2:
             continue
-        drop, chance = _drop(right, rows, inside)
-        if drop >= WORSE and chance < SIGNIFICANCE / num_buckets:
-            own = right[inside].sum() / rows[inside].sum()
-            span = f"{lengths[inside].min()} to {lengths[inside].max()}"
+        drop, chance = _drop(right if possible is None else right - possible, rows, inside)
+        if drop >= WORSE and chance < SIGNIFICANCE / len(buckets):
+            own, span = _share(right, rows, inside), _span(lengths[inside])
             figures[f"accuracy_{span.replace(' ', '_')}"] = own
             text = f"With {span} steps accuracy is {_percent(own)}, on the whole"
-            text += f" {_percent(accuracy)}."
+            text += f" {_percent(accuracy)}{_of_possible(possible, rows, inside)}."
             findings.append(("fail" if drop >= MUCH_WORSE else "warn", text))
-    otherwise = "Short and long sequences are predicted about equally well."
-    return _check("sequence_length", figures, findings, otherwise)
+    apart, otherwise = _apart_by_length(right, rows, lengths, buckets, possible)
+    return _check("sequence_length", figures | apart, findings, otherwise)
 
 
-def _drop(right: Ints, rows: Ints, inside: Mask) -> tuple[float, float]:
+def _share(right: Floats | Ints, rows: Ints, inside: Mask) -> float:
+    return float(right[inside].sum() / rows[inside].sum())
+
+
+def _span(lengths: Ints) -> str:
+    first, last = int(lengths.min()), int(lengths.max())
+    return f"{first}" if first == last else f"{first} to {last}"
+
+
+def _of_possible(possible: Floats | None, rows: Ints, inside: Mask) -> str:
+    if possible is None:
+        return ""
+    return f"; possible are {_percent(_share(possible, rows, inside))} there"
+
+
+def _apart_by_length(
+    right: Ints, rows: Ints, lengths: Ints, buckets: Sequence[Mask], possible: Floats | None
+) -> tuple[dict[str, float], str]:
+    """Say how far the best and the worst bucket are apart, with the 95 % interval of that.
+
+    The two are picked for being apart, so the interval is Bonferroni's over all pairs.
+    """
+    known = [inside for inside in buckets if np.count_nonzero(inside) > 1]
+    if len(known) < 2:
+        return {}, "The test sequences are all of about one length, or too few to compare lengths."
+    known.sort(key=lambda inside: _share(right, rows, inside))
+    worst, best = known[0], known[-1]
+    two = worst | best
+    drop, error = _below(right[two], rows[two], worst[two])
+    tail = 0.025 / (len(known) * (len(known) - 1) / 2)
+    reach = -float(stdtrit(min(worst.sum(), best.sum()) - 1, tail)) * error
+    figures = {"spread": drop, "spread_low": drop - reach, "spread_high": drop + reach}
+    text = " to ".join(
+        f"{_percent(_share(right, rows, inside))} with {_span(lengths[inside])} steps"
+        f"{_of_possible(possible, rows, inside)}"
+        for inside in (worst, best)
+    )
+    text = f"Accuracy goes from {text}: {100 * drop:.1f} points apart (95 % interval"
+    text += f" {100 * (drop - reach):.1f} to {100 * (drop + reach):.1f})."
+    if drop - reach > 0 and possible is not None:
+        text += " That is in the nature of the data: both are about as near to what is possible."
+    return figures, text
+
+
+def _drop(right: Floats | Ints, rows: Ints, inside: Mask) -> tuple[float, float]:
     """Return how far accuracy inside is below that outside, and the chance of so much by luck.
 
-    One-sided Welch's t for two ratios, whose spread is that of the sequences' residuals (Cochran,
-    Sampling Techniques, 1977, chapter 6), with the degrees of freedom of the part inside.
+    One-sided Welch's t for two ratios, with the degrees of freedom of the part inside.
+    """
+    drop, error = _below(right, rows, inside)
+    if not error:
+        return drop, float(drop <= 0)
+    return drop, float(stdtr(np.count_nonzero(inside) - 1, -drop / error))
+
+
+def _below(right: Floats | Ints, rows: Ints, inside: Mask) -> tuple[float, float]:
+    """Return how far accuracy inside is below that outside, and the standard error of that.
+
+    The spread of a ratio is that of the sequences' residuals (Cochran, Sampling Techniques, 1977,
+    chapter 6).
     """
     means, variances = [], []
     for part in (inside, ~inside):
@@ -283,10 +374,7 @@ def _drop(right: Ints, rows: Ints, inside: Mask) -> tuple[float, float]:
         residual = right[part] - mean * rows[part]
         means.append(float(mean))
         variances.append(float(residual @ residual) / total**2 * size / (size - 1))
-    drop, error = means[1] - means[0], sum(variances) ** 0.5
-    if not error:
-        return drop, float(drop <= 0)
-    return drop, float(stdtr(np.count_nonzero(inside) - 1, -drop / error))
+    return means[1] - means[0], sum(variances) ** 0.5
 
 
 # --- calibration ----------------------------------------------------------------------------------
@@ -294,7 +382,9 @@ def _drop(right: Ints, rows: Ints, inside: Mask) -> tuple[float, float]:
 OFF, FAR_OFF = 0.05, 0.15
 
 
-def calibration(confidence: Floats, right: Mask, offsets: Ints) -> Check:
+def calibration(
+    confidence: Floats, right: Mask, offsets: Ints, *, rare: Sequence[str] = ()
+) -> Check:
     """Is an answer that is called 90 % probable right in 90 % of cases?
 
     The figure is the expected calibration error of `metrics.calibration`, less what it would be by
@@ -304,6 +394,7 @@ def calibration(confidence: Floats, right: Mask, offsets: Ints) -> Check:
         confidence: (N,) probability of the most probable class of each test row.
         right: (N,) whether that class is the actual one.
         offsets: (S + 1,) where each sequence begins and ends.
+        rare: classes in fewer than `LEAST_SEQUENCES` test sequences, of which nobody can say it.
     """
     sequence = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
     column = calibration_bin(confidence)
@@ -320,7 +411,13 @@ def calibration(confidence: Floats, right: Mask, offsets: Ints) -> Check:
     if error - chance > OFF:
         status: Status = "fail" if error - chance > FAR_OFF else "warn"
         findings.append((status, f"{text}; its probabilities are off by {_percent(error)}."))
-    return _check("calibration", figures, findings, f"{text}: one can believe its probabilities.")
+    elif chance > OFF:
+        few = f"{text}; with {len(offsets) - 1} test sequences chance alone makes probabilities"
+        findings.append(("warn", f"{few} look off by {_percent(chance)}, so one cannot say more."))
+    otherwise = f"{text}: one can believe its probabilities"
+    if rare:
+        otherwise += f", but too few test sequences hold {listed(map(repr, rare))} to say so of it"
+    return _check("calibration", figures, findings, f"{otherwise}.")
 
 
 # --- rare classes and label shift -----------------------------------------------------------------
@@ -382,14 +479,19 @@ def rare_classes(present: Ints, *, labels: Sequence[str]) -> Check:
         present: (C,) test sequences in which each class occurs.
         labels: names of the C classes.
     """
-    rare = np.flatnonzero(present < LEAST_SEQUENCES).tolist()
-    figures = {"sequences": present.min()}
-    figures |= {f"sequences_{labels[c]}": present[c] for c in rare}
-    named = ", ".join(f"{labels[c]!r} ({present[c]})" for c in rare)
+    found = dict(zip(labels, present.tolist(), strict=True))
+    few = {label: found[label] for label in rare(present, labels)}
+    figures = {"sequences": present.min()} | {f"sequences_{name}": few[name] for name in few}
+    named = listed(f"{label!r} ({count})" for label, count in few.items())
     text = f"Too few test sequences for an honest figure: {named}."
-    status: Status = "fail" if len(rare) == len(present) else "warn"
+    status: Status = "fail" if len(few) == len(present) else "warn"
     otherwise = f"Every class occurs in at least {present.min()} test sequences."
-    return _check("rare_classes", figures, [(status, text)] if rare else [], otherwise)
+    return _check("rare_classes", figures, [(status, text)] if few else [], otherwise)
+
+
+def rare(present: Ints, labels: Sequence[str]) -> list[str]:
+    """Name the classes that occur in fewer than `LEAST_SEQUENCES` test sequences."""
+    return [name for name, count in zip(labels, present, strict=True) if count < LEAST_SEQUENCES]
 
 
 def label_shift(train: LabelCounts, test: LabelCounts, *, labels: Sequence[str]) -> Check:

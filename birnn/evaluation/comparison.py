@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from birnn.data.sequences import Sequences
 from birnn.errors import DataError
-from birnn.evaluation import baselines, metrics, resampling
+from birnn.evaluation import metrics, resampling
 
 Classes = npt.NDArray[np.integer[Any]]
 
@@ -38,39 +38,66 @@ class Rung:
     intervals: Mapping[str, tuple[float, float]]
 
 
-def floor(
-    train: Sequences, test: Sequences, *, labels: Sequence[str], resamples: int, seed: int
-) -> list[Rung]:
-    """Score the baselines: the majority class of train, and a look at each step alone.
+def rung(
+    name: str,
+    test: Sequences,
+    classes: Classes,
+    *,
+    labels: Sequence[str],
+    resamples: int,
+    seed: int,
+) -> Rung:
+    """Score answers to the test labels.
 
     Args:
-        train: what the baselines learn from.
-        test: what they answer for.
+        name: what to call them.
+        test: the sequences.
+        classes: (labels,) class indices.
         labels: names of the classes.
         resamples: how often sequences are drawn anew for the intervals.
-        seed: of these draws, and of what the second one learns from.
+        seed: of these draws.
     """
     actual, offsets = test.labels, test.label_offsets
-    return [
-        Rung(
-            name,
-            metrics.metrics(actual, classes, None, labels=labels, offsets=offsets),
-            resampling.intervals(
-                actual, classes, labels=labels, offsets=offsets, resamples=resamples, seed=seed
-            ),
-        )
-        for name, classes in baselines.answers(train, test, labels=labels, seed=seed).items()
-    ]
+    return Rung(
+        name,
+        metrics.metrics(actual, classes, None, labels=labels, offsets=offsets),
+        resampling.intervals(
+            actual, classes, labels=labels, offsets=offsets, resamples=resamples, seed=seed
+        ),
+    )
 
 
-def predicted(path: str | Path, labels: Sequence[str]) -> Classes:
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """What a model says of the test labels, (labels,) class indices each.
+
+    Attributes:
+        served: with its thresholds, if it has any.
+        most_probable: without them: the one rule by which models can be compared.
+    """
+
+    served: Classes
+    most_probable: Classes
+
+
+def predicted(path: str | Path, labels: Sequence[str], *, thresholds: bool) -> Predicted:
     """Read the predicted classes back from a table that `evaluate` has written.
+
+    Args:
+        path: the table.
+        labels: names of the classes.
+        thresholds: whether some classes are called from a threshold on.
 
     Raises:
         DataError: the file is missing.
     """
+    columns = [f"probability_{label}" for label in labels] if thresholds else []
     try:
-        column = pq.read_table(path, columns=["predicted"])["predicted"]
+        table = pq.read_table(path, columns=["predicted", *columns])
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; run `dvc repro` first") from None
-    return np.asarray(pc.index_in(column, pa.array(labels)).to_numpy())
+    served = np.asarray(pc.index_in(table["predicted"], pa.array(labels)).to_numpy())
+    if not thresholds:
+        return Predicted(served, served)
+    shares = np.column_stack([table[column].to_numpy() for column in columns])
+    return Predicted(served, shares.argmax(axis=1))

@@ -14,14 +14,14 @@ occurs among the actual or the predicted rows only, no figure and no part in an 
 that occurs in neither. No metric is ever NaN, and nothing here warns.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from birnn.errors import DataError
-from birnn.evaluation.spans import span_tallies
+from birnn.evaluation.spans import kind_tallies, present_kinds, span_tallies
 from birnn.model.operating_points import tallies_at_thresholds
 
 Ints = NDArray[np.integer[Any]]
@@ -63,7 +63,8 @@ def metrics(
     The `HEADLINES` and per class `support_LABEL` are always there. `precision_LABEL`,
     `recall_LABEL` and `f1_LABEL` need a class that occurs among the actual or the predicted rows;
     `span_precision`, `span_recall` and `span_f1` need labels in BIO, IOBES or IOB1 notation and a
-    span somewhere. With `probabilities` come also
+    span somewhere; with `_KIND` behind, as `span_support_KIND`, they are of one kind of span. With
+    `probabilities` come also
 
     - `log_loss`: natural logarithm, clipped at the type's epsilon as scikit-learn does;
     - `average_precision_macro`, `roc_auc_macro`: one class against the rest, averaged over the
@@ -81,6 +82,7 @@ def metrics(
     found = _named(HEADLINES, headline_values(counts))
     if spans := span_tallies(actual, predicted, labels, offsets):
         found |= _named(SPAN_HEADLINES, precision_recall_f1(*(np.sum(tally) for tally in spans)))
+        found |= _span_metrics(kind_tallies(actual, predicted, labels, offsets))
     if probabilities is not None:
         found |= _probability_metrics(actual, probabilities)
     by_class = _class_metrics(counts, labels)
@@ -252,6 +254,29 @@ def _class_metrics(counts: NDArray[np.int64], labels: Sequence[str]) -> dict[str
         found |= _named([f"{figure}_{label}" for label in labels], table[figure])
     support = table["support"].tolist()
     return found | {f"support_{label}": n for label, n in zip(labels, support, strict=True)}
+
+
+def _span_metrics(kinds: Mapping[str, Sequence[int]]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for kind, tally in kinds.items():
+        names = [f"{name}_{kind}" for name in SPAN_HEADLINES]
+        found |= _named(names, precision_recall_f1(*np.array(tally, np.float64)))
+        found[f"span_support_{kind}"] = tally[1]
+    return found
+
+
+def present(actual: Ints, labels: Sequence[str], offsets: Ints) -> dict[str, int]:
+    """Return in how many sequences each class occurs, or each kind of span where labels name some.
+
+    It is what the figures of a class rest on: the steps of one sequence are not independent.
+    """
+    kinds = present_kinds(actual, labels, offsets)
+    if kinds is not None:
+        return kinds
+    sequence = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    pairs = np.unique(sequence * len(labels) + actual)
+    counts = np.bincount(pairs % len(labels), minlength=len(labels)).tolist()
+    return dict(zip(labels, counts, strict=True))
 
 
 def check_probabilities(probabilities: Floats) -> None:

@@ -120,7 +120,13 @@ def predict(folder: Path, split: Sequences, device: torch.device) -> Predicted:
 
 
 def write(
-    folder: str | Path, test: Predicted, epochs: Sequence[Epoch], *, resamples: int, seed: int
+    folder: str | Path,
+    test: Predicted,
+    epochs: Sequence[Epoch],
+    *,
+    resamples: int,
+    seed: int,
+    limits: Mapping[int, float] | None = None,
 ) -> dict[str, float]:
     """Score predictions and write all of `evaluate` but the operating points and the trace.
 
@@ -130,6 +136,7 @@ def write(
         epochs: how the model was trained.
         resamples: how often sequences are drawn anew for the intervals.
         seed: of these draws.
+        limits: the best accuracy that is possible for each length of a sequence, if that is known.
 
     Returns:
         The tree of `metrics.json`.
@@ -151,7 +158,7 @@ def write(
         folder / paths.INTERVALS, {name: ends._asdict() for name, ends in sure.items()}
     )
     _write_tables(folder, test, predicted)
-    records.write(folder / paths.CHECKS, check(test, predicted, sure, epochs))
+    records.write(folder / paths.CHECKS, check(test, predicted, sure, epochs, limits or {}))
     return found
 
 
@@ -310,6 +317,7 @@ def check(
     predicted: Classes,
     intervals: Mapping[str, tuple[float, float]],
     epochs: Sequence[Epoch],
+    limits: Mapping[int, float],
 ) -> list[Check]:
     """Look for the pitfalls that one model can fall into; see `birnn.evaluation.checks`.
 
@@ -318,6 +326,7 @@ def check(
         predicted: its `classes`.
         intervals: low and high end of the metrics.
         epochs: how the model was trained.
+        limits: see `write`.
     """
     actual, offsets, labels = test.split.labels, test.split.label_offsets, test.encoding.labels
     table = metrics.per_class(metrics.confusion(actual, predicted, len(labels)), labels)
@@ -330,6 +339,7 @@ def check(
             accuracy=float(right.mean()),
             intervals=intervals,
             labels=labels,
+            critical=test.thresholds,
         ),
         checks.overfitting(
             np.array([epoch.train_loss for epoch in epochs]),
@@ -341,10 +351,24 @@ def check(
             np.diff(offsets),
             test.split.lengths,
             metrics.length_buckets(test.split.lengths),
+            possible=_possible(test.split, limits),
         ),
-        checks.calibration(test.shares.max(axis=1), test.shares.argmax(axis=1) == actual, offsets),
+        checks.calibration(
+            test.shares.max(axis=1),
+            test.shares.argmax(axis=1) == actual,
+            offsets,
+            rare=checks.rare(present, labels),
+        ),
         checks.rare_classes(present, labels=labels),
     ]
+
+
+def _possible(test: Sequences, limits: Mapping[int, float]) -> npt.NDArray[np.float64] | None:
+    """How many labels of each sequence the best possible model is expected to give right."""
+    lengths = test.lengths.tolist()
+    if not limits or not limits.keys() >= set(lengths):
+        return None
+    return np.array([limits[length] for length in lengths]) * np.diff(test.label_offsets)
 
 
 def write_operating_points(

@@ -22,12 +22,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from birnn.errors import DataError
-from birnn.evaluation import metrics, resampling
+from birnn.evaluation import checks, metrics, resampling, verdict
+from birnn.evaluation.verdict import Aims, Basis, Verdict
 from birnn.files.table_checks import text_column
 from birnn.files.tables import natural_order, sequence_starts
 
 SUFFIXES = {".csv": ",", ".tsv": "\t", ".parquet": ""}
 PREFIX = "probability_"
+MOST_COLUMNS, MOST_PAIRS = 12, 20  # of a confusion matrix on a terminal; of its pairs otherwise
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +218,7 @@ def tables(scored: Scored, *, resamples: int, seed: int) -> Iterator[Table]:
         seed=seed,
     )
     yield _headlines(scored, found, sure)
+    yield _confusion(scored)
     yield _by_class(scored, found, sure)
     yield _by_length(scored)
 
@@ -233,6 +236,58 @@ def _headlines(
     for name in (name for name in found if name not in of_class):
         table.add_row(name, f"{found[name]:.4f}", _ends(sure.get(name)))
     return table
+
+
+def _confusion(scored: Scored) -> Table:
+    """Counts, a row for each true class and a column for each answer; of many classes, the pairs
+    that are confused most.
+    """
+    counts = metrics.confusion(scored.actual, scored.predicted, len(scored.labels))
+    if len(scored.labels) <= MOST_COLUMNS:
+        table = _table("true classes by answers", "true", *map(escape, scored.labels))
+        for label, row in zip(scored.labels, counts.tolist(), strict=True):
+            table.add_row(escape(label), *map(str, row))
+        return table
+    table = _table("most frequent confusions", "true", "answer", "count")
+    wrong = counts - np.diag(np.diagonal(counts))
+    for cell in np.argsort(-wrong, axis=None, kind="stable")[:MOST_PAIRS].tolist():
+        actual, answer = divmod(cell, len(scored.labels))
+        names = escape(scored.labels[actual]), escape(scored.labels[answer])
+        table.add_row(*names, str(wrong[actual, answer]))
+    return table
+
+
+def judge(scored: Scored, aims: Aims, *, resamples: int, seed: int) -> Verdict:
+    """Grade predictions; see `birnn.evaluation.verdict`.
+
+    Args:
+        scored: what to grade.
+        aims: what to reach.
+        resamples: how often sequences are drawn anew for the intervals.
+        seed: of these draws.
+    """
+    labels, offsets = scored.labels, scored.offsets
+    sure = resampling.intervals(
+        scored.actual,
+        scored.predicted,
+        labels=labels,
+        offsets=offsets,
+        resamples=resamples,
+        seed=seed,
+    )
+    found, present = scored.metrics(), metrics.present(scored.actual, labels, offsets)
+    table = metrics.per_class(
+        metrics.confusion(scored.actual, scored.predicted, len(labels)), labels
+    )
+    paradox = checks.accuracy_paradox(
+        table["support"],
+        np.nan_to_num(table["recall"]),
+        accuracy=found["accuracy"],
+        intervals=sure,
+        labels=labels,
+        critical=aims.critical,
+    )
+    return verdict.verdict(Basis(found, sure, present, [paradox]), aims)
 
 
 def _by_class(

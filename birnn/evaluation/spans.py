@@ -65,12 +65,46 @@ def span_tallies(
     notation = span_notation(labels)
     if notation is None:
         return None
-    first, spans = _spans(actual, offsets, notation)
-    first_predicted, spans_predicted = _spans(predicted, offsets, notation)
-    right = first[np.isin(spans, spans_predicted, assume_unique=True)]
+    right, first, first_predicted = _first_rows(actual, predicted, offsets, notation)
 
     def tally(rows: Ints) -> Counts:
         sequence = np.searchsorted(offsets, rows, side="right") - 1
         return np.bincount(sequence, minlength=len(offsets) - 1)
 
     return tally(right), tally(first), tally(first_predicted)
+
+
+def _first_rows(
+    actual: Ints, predicted: Ints, offsets: Ints, notation: Notation
+) -> tuple[Ints, Ints, Ints]:
+    """Return where right, actual and predicted spans begin."""
+    first, spans = _spans(actual, offsets, notation)
+    first_predicted, spans_predicted = _spans(predicted, offsets, notation)
+    return first[np.isin(spans, spans_predicted, assume_unique=True)], first, first_predicted
+
+
+def kind_tallies(
+    actual: Ints, predicted: Ints, labels: Sequence[str], offsets: Ints
+) -> dict[str, tuple[int, int, int]]:
+    """Return how many spans of each kind are right, actual and predicted; empty without kinds."""
+    notation = span_notation(labels)
+    names = sorted({label.partition("-")[2] for label in labels})
+    if notation is None or names == [""]:
+        return {}
+    right, first, first_predicted = _first_rows(actual, predicted, offsets, notation)
+    tags = (actual[right], actual[first], predicted[first_predicted])
+    counts = [np.bincount(notation.kind[one], minlength=len(names)).tolist() for one in tags]
+    return {name: (r, a, p) for name, r, a, p in zip(names, *counts, strict=True) if name}
+
+
+def present_kinds(actual: Ints, labels: Sequence[str], offsets: Ints) -> dict[str, int] | None:
+    """Return in how many sequences a span of each kind occurs; None without kinds."""
+    notation = span_notation(labels)
+    names = sorted({label.partition("-")[2] for label in labels})
+    if notation is None or names == [""]:
+        return None
+    sequence = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    kinds = notation.kind[actual]
+    pairs = np.unique(sequence[kinds >= 0] * len(names) + kinds[kinds >= 0])
+    counts = np.bincount(pairs % len(names), minlength=len(names))
+    return {name: int(count) for name, count in zip(names, counts, strict=True) if name}

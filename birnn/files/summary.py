@@ -38,7 +38,9 @@ class Summary:
         duplicates: sequences that repeat an earlier one.
         conflicts: those of them that have other labels.
         first_conflicts: the first few of these.
-        limits: the best accuracies that are possible, where a known process made the data.
+        limits: the best accuracies that are possible, where a known process made the data; see
+            `birnn.sources.hmm.limits`.
+        limits_by_length: the same for each length of a sequence, where lengths differ.
         left_out: what readers left out, by the reason.
         reading: how the files were read; see `birnn.sources.ingestion.reading`.
     """
@@ -56,5 +58,6 @@ class Summary:
     conflicts: int
     first_conflicts: list[Conflict]
     limits: dict[str, float] = field(default_factory=dict)
+    limits_by_length: dict[str, dict[int, float]] = field(default_factory=dict)
     left_out: dict[str, int]
     reading: dict[str, object]

@@ -9,14 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypedDict
 
 from birnn.data import sequences
 from birnn.data.encoding import Encoding
 from birnn.data.sequences import Sequences
-from birnn.evaluation import comparison, data_checks, resampling, verdict
+from birnn.evaluation import (
+    baselines,
+    comparison,
+    data_checks,
+    headlines,
+    metrics,
+    resampling,
+    verdict,
+)
 from birnn.evaluation.checks import Check
-from birnn.evaluation.comparison import Classes
-from birnn.evaluation.verdict import Aims, Grade
+from birnn.evaluation.comparison import Classes, Predicted
+from birnn.evaluation.headlines import Figure
+from birnn.evaluation.resampling import Difference
+from birnn.evaluation.verdict import Aims, Basis, Grade
 from birnn.files import paths, records
 from birnn.files.paths import EVALUATION, MODELS, PREPARED, RAW
 from birnn.files.summary import Summary
@@ -36,6 +47,7 @@ class Conclusion:
         grade: `good`, `fair` or `bad`.
         model: the name of the model.
         sentence: the grade and its reasons in one line.
+        reached: what critical classes reach, a sentence each.
         reasons: the decisive ones.
         accuracy: on the test split, as all figures.
         precision: averaged over the classes, as `evaluate.average` says.
@@ -48,6 +60,7 @@ class Conclusion:
     grade: Grade
     model: str
     sentence: str
+    reached: tuple[str, ...]
     reasons: tuple[str, ...]
     accuracy: float
     precision: float
@@ -63,7 +76,7 @@ class Evidence:
 
     Attributes:
         results: the models, of which the first is judged.
-        answers: (labels,) class indices that each model gives the test labels, by its name.
+        answers: what each model says of the test labels, by its name.
         encoding: names classes and features.
         train: the training split.
         test: the test split.
@@ -71,7 +84,7 @@ class Evidence:
     """
 
     results: list[Result]
-    answers: Mapping[str, Classes]
+    answers: Mapping[str, Predicted]
     encoding: Encoding
     train: Sequences
     test: Sequences
@@ -86,12 +99,15 @@ class Evidence:
         """
         results = [tested.read(name, MODELS, EVALUATION) for name in models]
         encoding = records.read(PREPARED / paths.ENCODING, Encoding)
-        folders = {one.name: EVALUATION / one.name for one in results}
         return cls(
             results=results,
             answers={
-                name: comparison.predicted(folder / paths.PREDICTIONS, encoding.labels)
-                for name, folder in folders.items()
+                one.name: comparison.predicted(
+                    EVALUATION / one.name / paths.PREDICTIONS,
+                    encoding.labels,
+                    thresholds=bool(one.operating_points),
+                )
+                for one in results
             },
             encoding=encoding,
             train=sequences.read(PREPARED / paths.TRAIN),
@@ -120,6 +136,9 @@ def identify(
 def compare(evidence: Evidence, average: str, *, resamples: int, seed: int) -> Compared:
     """Line up the models with the baselines, and say what the second direction is worth.
 
+    All of them answer with the most probable class, the one rule by which they can be compared:
+    a threshold was chosen to find more of one class, at a price that says nothing of the model.
+
     Args:
         evidence: what is known of them.
         average: which precision, recall and F1 to show.
@@ -127,56 +146,74 @@ def compare(evidence: Evidence, average: str, *, resamples: int, seed: int) -> C
         seed: of these draws, and of what a baseline learns from.
     """
     test, labels = evidence.test, evidence.encoding.labels
-    models = sorted(evidence.results, key=lambda result: result.bidirectional)
-    floor = comparison.floor(evidence.train, test, labels=labels, resamples=resamples, seed=seed)
-    gain = None
-    if pair := tested.to_compare(evidence.results):
-        both, one = (evidence.answers[result.name] for result in pair)
-        gain = resampling.difference(
-            test.labels,
-            both,
-            one,
-            labels=labels,
-            offsets=test.label_offsets,
-            resamples=resamples,
-            seed=seed,
-        )
-    rungs = [*floor, *(result.rung for result in models)]
+    drawn: _Drawn = {"labels": labels, "resamples": resamples, "seed": seed}
+    floor = baselines.answers(evidence.train, test, labels=labels, seed=seed)
+    rungs = [comparison.rung(name, test, classes, **drawn) for name, classes in floor.items()]
+    for result in sorted(evidence.results, key=lambda result: result.bidirectional):
+        said = evidence.answers[result.name].most_probable
+        again = result.operating_points
+        rungs.append(comparison.rung(result.name, test, said, **drawn) if again else result.rung)
+
+    def gain(first: Classes, second: Classes) -> dict[str, Difference]:
+        offsets = test.label_offsets
+        return resampling.difference(test.labels, first, second, offsets=offsets, **drawn)
+
+    judged = evidence.answers[evidence.results[0].name].most_probable
+    over = gain(judged, floor[baselines.without_context(evidence.train)])
+    pair = [evidence.answers[one.name] for one in tested.to_compare(evidence.results) or ()]
+    worth = gain(pair[0].most_probable, pair[1].most_probable) if pair else None
     return Compared(
         tested.ladder(rungs, evidence.summary.limits, average),
-        tested.second_direction(gain, average),
+        tested.second_direction(worth, average),
+        Figure(*over[headlines.names(over, average)["f1"]][:3]),
     )
 
 
-def conclude(evidence: Evidence, aims: Aims) -> Conclusion:
+class _Drawn(TypedDict):
+    """How resamples are drawn."""
+
+    labels: Sequence[str]
+    resamples: int
+    seed: int
+
+
+def conclude(evidence: Evidence, compared: Compared, aims: Aims) -> Conclusion:
     """Say how good the first model is, and why."""
     result, train, test = evidence.results[0], evidence.train, evidence.test
     labels = evidence.encoding.labels
     leakage = data_checks.leakage(
         train,
         test,
-        evidence.answers[result.name],
+        evidence.answers[result.name].served,
         features=evidence.encoding.inputs,
         labels=labels,
-        headline=f"f1_{aims.average}",
+        headline=headlines.names(result.metrics, aims.average)["f1"],
     )
     shift = data_checks.label_shift(train, test, labels=labels)
     checks = tested.worst_first([*result.checks, leakage, shift])
-    return conclusion(result, evidence.results, checks, aims)
+    basis = Basis(
+        metrics=result.metrics,
+        intervals=result.intervals,
+        present=metrics.present(test.labels, labels, test.label_offsets),
+        checks=checks,
+        gain=compared.over_baseline,
+        baseline=baselines.without_context(train),
+    )
+    return conclusion(result.name, evidence.results, basis, aims)
 
 
-def conclusion(
-    result: Result, results: Sequence[Result], checks: list[Check], aims: Aims
-) -> Conclusion:
+def conclusion(model: str, results: Sequence[Result], basis: Basis, aims: Aims) -> Conclusion:
     """Grade a model among others, whose headlines are listed too."""
-    found = verdict.verdict(result.metrics, aims)
-    figures = {name: result.metrics[tested.names(aims.average)[name]] for name in FIGURES}
+    found = verdict.verdict(basis, aims)
+    names = headlines.names(basis.metrics, aims.average)
+    figures = {name: basis.metrics[names[name]] for name in FIGURES}
     return Conclusion(
         grade=found.grade,
-        model=result.name,
+        model=model,
         sentence=found.sentence,
+        reached=found.reached,
         reasons=found.reasons,
         **figures,
-        checks=checks,
-        headlines=tested.headlines(results, aims.average),
+        checks=[*basis.checks],
+        headlines=tested.intervals(results, aims.average),
     )

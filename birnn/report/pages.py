@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
+from birnn.evaluation.headlines import MEASURES, Figure
 from birnn.report.drawings import MOST_CLASSES
-from birnn.report.tested import MEASURES, Figure, Row
+from birnn.report.tested import Row
 from birnn.report.wording import phases, turning_points, versions
 
 if TYPE_CHECKING:  # a table on a terminal needs no torch
@@ -33,7 +34,9 @@ SHOWN = ("accuracy", "f1", "log_loss")  # on a terminal
 AFTER_VERDICT = "<!-- A section that depends on more than this run is put here. -->"
 RUNGS = {
     "each step alone": "A logistic regression, or for words a count, that sees one step at a time.",
+    "bag of steps": "Every step votes on its own; their order counts for nothing.",
     "limit: one step": "The best accuracy that is possible from one step alone.",
+    "limit: bag of steps": "What the best vote of steps, taken as independent, can reach.",
     "limit: past": "The best accuracy that is possible from a step and all before it.",
     "limit: whole": "The best accuracy that is possible from the whole sequence.",
 }

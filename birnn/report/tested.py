@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from birnn.errors import DataError
+from birnn.evaluation import headlines
+from birnn.evaluation.headlines import MEASURES, Figure
 from birnn.files import atomic, digests, paths, records
 from birnn.model import history
 from birnn.model.history import Epoch
@@ -27,19 +29,10 @@ if TYPE_CHECKING:  # `birnn summary` draws a table, and should not wait for thes
 
 LIMITS = {
     "per_step": "limit: one step",
+    "bag": "limit: bag of steps",
     "filtering": "limit: past",
     "smoothing": "limit: whole",
 }
-MEASURES = ("accuracy", "precision", "recall", "f1", "log_loss")
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """A figure, and its 95 % interval where it has one."""
-
-    value: float
-    low: float | None = None
-    high: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +49,18 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """What `comparison.json` says: the ladder, and what the second direction is worth."""
+    """What `comparison.json` says.
+
+    Attributes:
+        ladder: the models beside baselines, and what is possible.
+        second_direction: in a sentence, what it is worth.
+        over_baseline: what the first model gains over a baseline without context, in the F1 that
+            leads.
+    """
 
     ladder: list[Row]
     second_direction: str
+    over_baseline: Figure
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,15 +195,9 @@ def ladder(rungs: Sequence[Rung], limits: Mapping[str, float], average: str) -> 
 def _figures(rung: Rung, average: str) -> dict[str, Figure]:
     return {
         measure: Figure(rung.metrics[name], *rung.intervals.get(name, ()))
-        for measure, name in names(average).items()
+        for measure, name in headlines.names(rung.metrics, average).items()
         if name in rung.metrics
     }
-
-
-def names(average: str) -> dict[str, str]:
-    """The flat name of each measure."""
-    plain = ("accuracy", "log_loss")
-    return {name: name if name in plain else f"{name}_{average}" for name in MEASURES}
 
 
 def to_compare(results: Sequence[Result]) -> tuple[Result, Result] | None:
@@ -221,11 +216,14 @@ def second_direction(differences: Mapping[str, Difference] | None, average: str)
     """
     if differences is None:
         return "The models all read in the same directions: nothing to compare."
-    accuracy, f1 = differences["accuracy"], differences[f"f1_{average}"]
+    accuracy, f1 = "accuracy", headlines.names(differences, average)["f1"]
+    over = headlines.averaged_over(differences, average)
+    shown = {accuracy: "accuracy", f1: f"F1, {over}"}
+    first, second = (f1, accuracy) if over == "spans" else (accuracy, f1)
     return (
-        f"The second direction is worth {_points(accuracy, 'accuracy')} and "
-        f"{_points(f1, f'F1, {average}')}; it helps accuracy in "
-        f"{100 * accuracy.share_better:.0f} % of resamples."
+        f"The second direction is worth {_points(differences[first], shown[first])} and "
+        f"{_points(differences[second], shown[second])}; it helps {shown[first].partition(',')[0]} "
+        f"in {100 * differences[first].share_better:.0f} % of resamples."
     )
 
 
@@ -239,11 +237,11 @@ def worst_first(checks: Iterable[Check]) -> list[Check]:
     return sorted(checks, key=lambda check: ("fail", "warn", "pass").index(check.status))
 
 
-def headlines(results: Sequence[Result], average: str) -> list[Headline]:
+def intervals(results: Sequence[Result], average: str) -> list[Headline]:
     """Line up the figures of all models that have an interval, with its ends."""
     return [
         Headline(result.name, name, result.metrics[name], low, high)
         for result in results
         for name, (low, high) in result.intervals.items()
-        if name in names(average).values()
+        if name in headlines.names(result.metrics, average).values()
     ]

@@ -18,6 +18,7 @@ from birnn.data import splits
 from birnn.data.encoding import Encoding
 from birnn.data.splits import Splitting
 from birnn.evaluation import metrics, verdict
+from birnn.evaluation.verdict import Basis
 from birnn.files import atomic, digests, paths, records
 from birnn.files.paths import EVALUATION, MODELS, PREPARED, RAW
 from birnn.model import devices
@@ -144,14 +145,15 @@ def _judged(
     scores = metrics.metrics(
         challenger.actual, challenger.predicted, None, labels=labels, offsets=challenger.offsets
     )
-    prepared = attempt.copy / PREPARED
+    present = metrics.present(challenger.actual, labels, challenger.offsets)
+    basis, prepared = Basis(scores, present=present), attempt.copy / PREPARED
     return gate.checks(
         challenger,
         champion,
         gate.bounds(evaluate, attempt.chosen.retrain),
         labels=labels,
         baselines=answering.without_context(prepared, labels, fresh, seed=evaluate.seed),
-        verdict=verdict.verdict(scores, verdict.aims(evaluate)).grade,
+        verdict=verdict.verdict(basis, verdict.aims(evaluate)).grade,
         latency=latency,
         reloaded=reloaded,
     )

@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -224,12 +224,24 @@ def posteriors(
     return {view: p.swapaxes(0, 1)[mask] @ of_class for view, p in states.items()}
 
 
+class Limits(NamedTuple):
+    """The best accuracies that are possible, by the name of a view.
+
+    Attributes:
+        overall: over all sequences.
+        by_length: for each length of a sequence; empty where all are equally long.
+    """
+
+    overall: dict[str, float]
+    by_length: dict[str, dict[int, float]]
+
+
 def limits(
     chain: Chain,
     batches: Iterable[pa.RecordBatch],
     *,
     task: Literal["tagging", "classification"],
-) -> dict[str, float]:
+) -> Limits:
     """Compute the accuracy that no model is expected to beat on these sequences.
 
     The most probable label is right with its own probability; the mean of that over steps (tagging)
@@ -237,7 +249,9 @@ def limits(
     the past (so for any forward RNN), `smoothing` with past and future (so for any model).
 
     For classification the question is put at the last step. All of the sequence is past there, so
-    `filtering` and `smoothing` are the same; `per_step` knows the last observation alone.
+    `filtering` and `smoothing` are the same; `per_step` knows the last observation alone. `bag` is
+    what the best vote of steps that are taken as independent is expected to reach: it knows all
+    observations, and nothing of their order.
 
     Args:
         chain: what the batches were drawn from.
@@ -247,18 +261,58 @@ def limits(
     Raises:
         DataError: the batches hold no sequence.
     """
-    sums: Counter[str] = Counter()
-    count = 0
+    rows, right = Counter[int](), dict[str, Counter[int]]()
     for batch in filter(len, batches):
         values, starts = _observations(chain, batch), sequence_starts(batch["sequence"])
-        ends = np.append(starts[1:], len(values))
-        asked = np.arange(len(values)) if task == "tagging" else ends - 1
-        count += len(asked)
-        for view, p in posteriors(chain, values, ends - starts).items():
-            sums[view] += p[asked].max(axis=1).sum()
-    if not count:
+        lengths = np.diff(np.append(starts, len(values)))
+        for view, expected in _expected_right(chain, values, lengths, task).items():
+            sums = right.setdefault(view, Counter())
+            for length, total in zip(*_summed(expected, lengths), strict=True):
+                sums[length] += total
+        asked = lengths if task == "tagging" else np.ones_like(lengths)
+        rows.update(dict(zip(*_summed(asked, lengths), strict=True)))
+    if not rows:
         raise DataError("accuracy limits: expected a test sequence, found 0; raise data.sequences")
-    return {view: float(total / count) for view, total in sums.items()}
+    overall = {view: float(sums.total() / rows.total()) for view, sums in right.items()}
+    by_length = {
+        view: {length: float(sums[length] / rows[length]) for length in sorted(rows)}
+        for view, sums in right.items()
+        if len(rows) > 1
+    }
+    return Limits(overall, by_length)
+
+
+def _summed(values: npt.NDArray[Any], lengths: IntArray) -> tuple[list[int], list[Any]]:
+    """Distinct lengths, and the sum of the values of the sequences of each."""
+    found, inverse = np.unique(lengths, return_inverse=True)
+    sums = np.bincount(inverse, values).astype(values.dtype)
+    return found.tolist(), sums.tolist()
+
+
+def _expected_right(
+    chain: Chain, values: npt.NDArray[np.floating], lengths: IntArray, task: str
+) -> dict[str, FloatArray]:
+    """How many labels of each sequence the best answer from each view is expected to give right."""
+    views = posteriors(chain, values, lengths)
+    if task == "tagging":
+        starts = np.cumsum(lengths) - lengths
+        return {view: np.add.reduceat(p.max(axis=1), starts) for view, p in views.items()}
+    last = {view: p[np.cumsum(lengths) - 1] for view, p in views.items()}
+    voted = _votes(chain, values, lengths).argmax(axis=1)
+    bag = np.take_along_axis(last["smoothing"], voted[:, None], axis=1)[:, 0]
+    best = {view: p.max(axis=1) for view, p in last.items()}
+    return {"per_step": best.pop("per_step"), "bag": bag, **best}
+
+
+def _votes(chain: Chain, values: npt.NDArray[np.floating], lengths: IntArray) -> FloatArray:
+    """Log P(class) + the sum over steps of log P(observation | class), (N, C), up to a constant."""
+    likelihood = _likelihood(chain, values, _mask(lengths))
+    marginals = _marginals(chain, len(likelihood))
+    of_class = np.eye(chain.labels.max() + 1)[chain.labels]
+    joint = np.log((marginals[:, None] * likelihood) @ of_class + TINY)
+    prior = np.log(marginals @ of_class + TINY)
+    votes: FloatArray = prior[0] + (joint - prior[:, None]).sum(axis=0)
+    return votes
 
 
 def _shares(shares: Sequence[float] | None, classes: int) -> FloatArray:

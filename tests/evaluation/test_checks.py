@@ -242,6 +242,26 @@ class TestOverfitting:
         assert check.status == status
 
 
+class TestThresholds:
+    """What a threshold costs was asked for: it is no paradox."""
+
+    def check(self, critical: list[str]) -> Check:
+        return checks.accuracy_paradox(
+            np.array([9800, 200]),
+            np.array([0.95, 0.8]),
+            accuracy=0.947,
+            intervals={"accuracy": (0.942, 0.951), "recall_fraud": (0.74, 0.85)},
+            labels=["fair", "fraud"],
+            critical=critical,
+        )
+
+    def test_an_accuracy_below_the_common_class_is_its_price(self) -> None:
+        assert self.check([]).status == "fail"
+        found = self.check(["fraud"])
+        assert found.status == "pass"
+        assert "the price of the thresholds of 'fraud'" in found.sentence
+
+
 class TestSequenceLength:
     def test_a_bucket_with_scrambled_labels(self) -> None:
         for seed in range(5):
@@ -267,7 +287,44 @@ class TestSequenceLength:
 
     def test_one_bucket_has_nothing_to_compare(self) -> None:
         rows = np.full(30, 5)
-        assert checks.sequence_length(rows, rows, rows, 0 * rows).status == "pass"
+        check = checks.sequence_length(rows, rows, rows, 0 * rows)
+        assert check.status == "pass"
+        assert "all of about one length" in check.sentence
+
+    def harder_when_short(self, seed: int) -> tuple[Array, Array, Array]:
+        """Rows, their right answers and what is possible, of 0.90 for short and 0.98 for long."""
+        lengths = np.repeat([5, 40], [400, 100])
+        share = np.where(lengths == 5, 0.9, 0.98)
+        return lengths, np.random.default_rng(seed).binomial(lengths, share), share * lengths
+
+    def test_says_how_far_lengths_are_apart(self) -> None:
+        """0.899 for short and 0.985 for long sequences are not about equally good."""
+        lengths, right, _ = self.harder_when_short(1)
+        check = checks.sequence_length(right, lengths, lengths, (lengths == 40).astype(int))
+        assert check.status == "warn"
+        assert "With 5 steps accuracy is 90 %" in check.sentence
+        assert check.figures["spread_low"] < 0.08 < check.figures["spread_high"]
+
+    def test_what_is_harder_by_nature_is_no_fault(self) -> None:
+        lengths, right, possible = self.harder_when_short(1)
+        bucket = (lengths == 40).astype(int)
+        check = checks.sequence_length(right, lengths, lengths, bucket, possible=possible)
+        assert check.status == "pass"
+        assert "90 % with 5 steps; possible are 90 % there to 98 % with 40 steps" in check.sentence
+        assert "in the nature of the data" in check.sentence
+        worse = right - np.where(lengths == 40, 4, 0)
+        check = checks.sequence_length(worse, lengths, lengths, bucket, possible=possible)
+        assert check.status == "warn"
+        assert "possible are 98 % there" in check.sentence
+
+    def test_the_interval_holds_the_true_spread(self) -> None:
+        held = 0
+        for seed in range(300):
+            lengths, right, _ = self.harder_when_short(seed)
+            bucket = (lengths == 40).astype(int)
+            found = checks.sequence_length(right, lengths, lengths, bucket).figures
+            held += found["spread_low"] <= 0.08 <= found["spread_high"]
+        assert 0.93 <= held / 300 <= 0.98
 
 
 class TestCalibration:
@@ -296,6 +353,20 @@ class TestCalibration:
             errors.append(check.figures["calibration_error"])
             chances.append(check.figures["by_chance"])
         assert np.mean(chances) == pytest.approx(np.mean(errors), rel=0.1)
+
+    def test_a_few_sequences_cannot_tell(self) -> None:
+        sure = np.full(6, 0.8)
+        check = checks.calibration(sure, np.arange(6) < 5, np.arange(7))
+        assert check.status == "warn"
+        assert "one cannot say more" in check.sentence
+
+    def test_of_a_rare_class_nobody_knows(self) -> None:
+        _, test = splits(0)
+        right = test.predicted == test.actual
+        found = checks.calibration(
+            test.probabilities.max(axis=1), right, test.offsets, rare=["fraud"]
+        )
+        assert "but too few test sequences hold 'fraud' to say so of it" in found.sentence
 
     def test_sure_and_wrong(self) -> None:
         actual, probabilities = np.arange(100) % 2, np.tile([0.99, 0.01], (100, 1))

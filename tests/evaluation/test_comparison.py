@@ -21,20 +21,20 @@ LABELS = ["1", "10", "NA"]
 
 @pytest.mark.parametrize("tagging", [True, False])
 @pytest.mark.parametrize("features", [4, 0])
-def test_floor(ragged: Ragged, tagging: bool, features: int) -> None:
+def test_baselines_are_rungs(ragged: Ragged, tagging: bool, features: int) -> None:
     train, test = (
         ragged([5, 3, 8, 1] * 20, features=features, tagging=tagging, seed=seed) for seed in (1, 2)
     )
-    rungs = comparison.floor(train, test, labels=LABELS, resamples=100, seed=1)
+    answers = baselines.answers(train, test, labels=LABELS, seed=1)
     common = np.bincount(train.labels).argmax()
-    assert [rung.name for rung in rungs] == [f"always {LABELS[common]!r}", "each step alone"]
-    answers = [
-        np.full(len(test.labels), common),
-        baselines.context_free(train, test, classes=3, seed=1),
-    ]
-    for rung, answer in zip(rungs, answers, strict=True):
+    alone = "each step alone" if tagging else "bag of steps"
+    assert [*answers] == [f"always {LABELS[common]!r}", alone]
+    assert (answers[f"always {LABELS[common]!r}"] == common).all()
+    for name, answer in answers.items():
+        rung = comparison.rung(name, test, answer, labels=LABELS, resamples=100, seed=1)
         accuracy = sklearn_metrics.accuracy_score(test.labels, answer)
         f1 = sklearn_metrics.f1_score(test.labels, answer, average="macro")
+        assert rung.name == name
         assert rung.metrics["accuracy"] == pytest.approx(accuracy)
         assert rung.metrics["f1_macro"] == pytest.approx(f1)
         low, high = rung.intervals["accuracy"]
@@ -67,11 +67,22 @@ class TestDifference:
 
 
 class TestPredicted:
+    NAMES = pa.array(["NA", "1", "10", "1"])
+
     def test_is_read_back(self, tmp_path: Path) -> None:
-        names = pa.array(["NA", "1", "10", "1"])
-        pq.write_table(pa.table({"predicted": names, "x": [1, 2, 3, 4]}), tmp_path / "p.parquet")
-        assert comparison.predicted(tmp_path / "p.parquet", LABELS).tolist() == [2, 0, 1, 0]
+        table = pa.table({"predicted": self.NAMES, "x": [1, 2, 3, 4]})
+        pq.write_table(table, tmp_path / "p.parquet")
+        found = comparison.predicted(tmp_path / "p.parquet", LABELS, thresholds=False)
+        assert found.served.tolist() == found.most_probable.tolist() == [2, 0, 1, 0]
+
+    def test_with_thresholds_the_most_probable_class_is_another(self, tmp_path: Path) -> None:
+        probable = [[0.6, 0.3, 0.5, 0.4], [0.2, 0.3, 0.5, 0.2], [0.2, 0.4, 0.0, 0.4]]
+        columns = {f"probability_{name}": p for name, p in zip(LABELS, probable, strict=True)}
+        pq.write_table(pa.table({"predicted": self.NAMES, **columns}), tmp_path / "p.parquet")
+        found = comparison.predicted(tmp_path / "p.parquet", LABELS, thresholds=True)
+        assert found.served.tolist() == [2, 0, 1, 0]
+        assert found.most_probable.tolist() == [0, 2, 0, 0]
 
     def test_a_missing_file(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match=r"p\.parquet: no such file; run `dvc repro` first"):
-            comparison.predicted(tmp_path / "p.parquet", LABELS)
+            comparison.predicted(tmp_path / "p.parquet", LABELS, thresholds=False)

@@ -13,12 +13,14 @@ from sklearn import metrics as sk
 from birnn.errors import DataError
 from birnn.evaluation.metrics import (
     HEADLINES,
+    SPAN_HEADLINES,
     by_length,
     calibration,
     confusion,
     length_buckets,
     metrics,
     per_class,
+    present,
 )
 from birnn.evaluation.resampling import difference, intervals
 
@@ -262,8 +264,20 @@ class TestSpans:
             "span_f1": (2 * right, num_actual + num_predicted),
         }
         found = metrics(actual, predicted, None, labels=labels, offsets=offsets)
-        shown = {name: figure for name, figure in found.items() if name.startswith("span")}
+        shown = {name: figure for name, figure in found.items() if name in SPAN_HEADLINES}
         assert shown == pytest.approx({n: a / b for n, (a, b) in expected.items() if b})
+
+    def test_each_kind_has_figures_of_its_own(self) -> None:
+        labels = ["O", "B-x", "I-x", "B-y"]
+        actual, predicted = np.array([1, 2, 0, 3, 1, 0]), np.array([1, 2, 3, 3, 0, 0])
+        found = metrics(actual, predicted, None, labels=labels, offsets=np.array([0, 4, 6]))
+        names = ("precision", "recall", "f1", "support")
+        kinds = {kind: [found.get(f"span_{name}_{kind}") for name in names] for kind in "xy"}
+        assert kinds == {
+            "x": [1, 0.5, pytest.approx(2 / 3), 2],
+            "y": [0.5, 1, pytest.approx(2 / 3), 1],
+        }
+        assert present(actual, labels, np.array([0, 4, 6])) == {"x": 2, "y": 1}
 
     def test_a_span_ends_with_its_sequence(self) -> None:
         actual, predicted = np.array([1, 2, 2, 2]), np.array([1, 2, 0, 0])

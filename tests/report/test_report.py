@@ -15,19 +15,21 @@ from rich.console import Console
 from birnn import params
 from birnn.data.buckets import Packing
 from birnn.errors import DataError
-from birnn.evaluation import verdict
+from birnn.evaluation import headlines, verdict
 from birnn.evaluation.checks import Check
 from birnn.evaluation.comparison import Rung
+from birnn.evaluation.headlines import Figure
 from birnn.evaluation.outs import Around, Confusion, Example, Point, Reached
 from birnn.evaluation.resampling import Difference
 from birnn.evaluation.trace import Answer, Layer, Said, Trace
+from birnn.evaluation.verdict import Basis
 from birnn.files import atomic, digests, records
 from birnn.files.summary import ClassCount, Summary
 from birnn.model.history import Epoch, marked
 from birnn.model.operating_points import Wanted
 from birnn.report import conclusions, drawings, pages, tested, wording
 from birnn.report.conclusions import Conclusion
-from birnn.report.tested import Compared, Figure, Result
+from birnn.report.tested import Compared, Result
 from birnn.tracking import runs
 
 NAMES = ["<script>alert(1)</script>", "NA", 'a&"b"']
@@ -145,7 +147,8 @@ GAINS = {
 def conclude(of: Result) -> Conclusion:
     shift = Check("label_shift", "fail", {}, f"{NAMES[0]}!")
     checks = tested.worst_first([*of.checks, replace(shift, status="pass"), shift])
-    return conclusions.conclusion(of, [of], checks, verdict.aims(params.Evaluate()))
+    basis = Basis(of.metrics, of.intervals, checks=checks)
+    return conclusions.conclusion(of.name, [of], basis, verdict.aims(params.Evaluate()))
 
 
 def render(template: str, **changes: Any) -> str:
@@ -179,7 +182,7 @@ def render(template: str, **changes: Any) -> str:
             duplicates=2,
             conflicts=1,
         ),
-        "compared": Compared(rows, tested.second_direction(GAINS, "macro")),
+        "compared": Compared(rows, tested.second_direction(GAINS, "macro"), Figure(0.1)),
         "verdict": conclude(results[0]),
         "pictures": drawings.pictures(results, rows),
         "identity": [("data_sha256", "0123456789abcdef" * 4)],
@@ -360,7 +363,7 @@ class TestChanges:
         page = render("report.html.j2")
         changed = pages.with_section(page, "What <changed>", [("", "then"), ("<b>", "1")])
         text = Page(changed).text
-        assert text.index("Good") < text.index("What <changed>") < text.index("The ladder")
+        assert text.index("Fair") < text.index("What <changed>") < text.index("The ladder")
         assert "<b>" in text
         assert Page(changed).open == []
         assert len(changed) > len(page)
@@ -406,9 +409,9 @@ class TestAttach:
 
 def test_markdown() -> None:
     lines = render("report.md.j2").splitlines()
-    assert lines[0].startswith("# speech: good: accuracy 0.900 is above 0.85")
+    assert lines[0].startswith("# speech: fair: the check for label shift failed, so do not")
     table = [line for line in lines if line.startswith("|")]
-    ladder = [line for line in table if line.count("|") == len(tested.MEASURES) + 2]
+    ladder = [line for line in table if line.count("|") == len(headlines.MEASURES) + 2]
     assert "| limit: past | 0.850 |  |  |  |  |" in ladder
     both = "| bidirectional | 0.900 (0.850 to 0.950) | 0.900 | 0.900 | 0.900 (0.800 to 0.938) |"
     assert f"{both} 0.250 |" in ladder

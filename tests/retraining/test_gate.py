@@ -99,7 +99,7 @@ def test_bounds_hold_all_that_params_choose() -> None:
     assert margins.items() <= found.items()
     assert (found["aim"], found["latency_ratio"]) == ("not_inferior", 2.5)
     assert (found["headline"], found["resamples"], found["seed"]) == ("f1_weighted", 200, 3)
-    assert found["critical"] == {"a": Wanted(min_recall=0.8)}
+    assert found["critical"] == {"a": asdict(Wanted(min_recall=0.8))}
 
 
 def refused(found: list[Check]) -> set[str]:
