@@ -318,7 +318,7 @@ def _span(lengths: Ints) -> str:
 def _of_possible(possible: Floats | None, rows: Ints, inside: Mask) -> str:
     if possible is None:
         return ""
-    return f"; possible are {_percent(_share(possible, rows, inside))} there"
+    return f" (possible: {_percent(_share(possible, rows, inside))})"
 
 
 def _apart_by_length(

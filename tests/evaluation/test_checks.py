@@ -310,12 +310,15 @@ class TestSequenceLength:
         bucket = (lengths == 40).astype(int)
         check = checks.sequence_length(right, lengths, lengths, bucket, possible=possible)
         assert check.status == "pass"
-        assert "90 % with 5 steps; possible are 90 % there to 98 % with 40 steps" in check.sentence
+        assert (
+            "90 % with 5 steps (possible: 90 %) to 98 % with 40 steps (possible: 98 %)"
+            in check.sentence
+        )
         assert "in the nature of the data" in check.sentence
         worse = right - np.where(lengths == 40, 4, 0)
         check = checks.sequence_length(worse, lengths, lengths, bucket, possible=possible)
         assert check.status == "warn"
-        assert "possible are 98 % there" in check.sentence
+        assert "(possible: 98 %)" in check.sentence
 
     def test_the_interval_holds_the_true_spread(self) -> None:
         held = 0
