@@ -49,7 +49,7 @@ def summary() -> None:
 
     compared = atomic.read_json(REPORT / paths.COMPARISON)
     verdict = atomic.read_json(REPORT / paths.VERDICT)
-    Console().print(pages.console_table(compared["ladder"]))
+    Console().print(pages.console_table(compared["ladder"], compared.get("over", "sequences")))
     print(compared["second_direction"])
     print(f"{verdict['model']} is {verdict['sentence']}")
     for check in verdict["checks"]:
@@ -225,8 +225,6 @@ def trace(
 def score(
     file: Annotated[Path, typer.Argument(help="Predictions, .csv, .tsv or .parquet.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON.")] = False,
-    resamples: Annotated[int, typer.Option(min=100, help="For the intervals.")] = 1000,
-    seed: Annotated[int, typer.Option(min=0, help="Of the resamples.")] = 1,
 ) -> None:
     """Score a table with `sequence`, `actual` or `label`, `predicted` and `probability_LABEL`."""
     import json
@@ -240,7 +238,7 @@ def score(
         print(json.dumps(scored.metrics(), indent=2, ensure_ascii=False))
         return
     console = Console()
-    for table in scoring.tables(scored, resamples=resamples, seed=seed):
+    for table in scoring.tables(scored):
         console.print(table)
 
 

@@ -2,7 +2,7 @@
 
     python -m stages.evaluate bidirectional
 
-Reads `critical`, `resamples` and `seed` of `evaluate` from params.yaml and what names the run,
+Reads `evaluate.critical` from params.yaml and what names the run,
 models/MODEL/, data/prepared/test.arrow, and validation.arrow for what thresholds give there.
 Writes evaluation/MODEL/, and the test metrics to the model's run in MLflow.
 """
@@ -27,7 +27,7 @@ def main(name: str) -> None:
     devices.make_deterministic(chosen.train.seed, device)
     test = outs.predict(model, sequences.read(paths.PREPARED / paths.TEST), device)
     epochs = history.read(model / paths.HISTORY)
-    outs.write(folder, test, epochs, resamples=judged.resamples, seed=judged.seed)
+    outs.write(folder, test, epochs)
     validation = test
     if judged.critical:
         split = sequences.read(paths.PREPARED / paths.VALIDATION)

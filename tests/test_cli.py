@@ -146,7 +146,7 @@ class TestScore:
         assert (found["accuracy"], found["recall_yes"], found["support_yes"]) == (0.9, 0, 10)
 
     def test_in_tables(self, scored: Path, birnn: Birnn) -> None:
-        ended = birnn("score", scored, "--resamples", 100)
+        ended = birnn("score", scored)
         assert (ended.status, ended.err) == (0, "")
         for shown in ("100 rows of 2 sequences", "accuracy", "0.9000", "yes", "by length"):
             assert shown in ended.out

@@ -3,12 +3,12 @@
 A check takes small arrays and tables. It ends in `pass`; in `warn` where something deserves a look;
 or in `fail` where the metrics should not be believed until it is mended. Where chance could look
 like a fault, a check wants significance at the 1 % level over all that it looks at (Bonferroni),
-with sequences, not steps, as what is independent; and an effect large enough to matter.
+with groups of sequences, not steps, as what is independent; and an effect large enough to matter.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -26,6 +26,8 @@ Mask = npt.NDArray[np.bool_]
 Finding = tuple[Status, str]
 
 SIGNIFICANCE = 0.01
+MOST_NAMED = 5
+"""Classes, features or lengths in a sentence: of a hundred, nobody would read all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +51,22 @@ def _check(name: str, figures: Mapping[str, Any], findings: list[Finding], other
     """Conclude: the worst of the findings gives the status; without any, the check passes."""
     statuses = {status for status, _ in findings}
     status: Status = "fail" if "fail" in statuses else "warn" if statuses else "pass"
-    sentence = " ".join(text for _, text in findings) or otherwise
+    worst_first = sorted(findings, key=lambda finding: finding[0] == "warn")
+    sentence = sentences([text for _, text in worst_first]) or otherwise
     return Check(name, status, {key: float(value) for key, value in figures.items()}, sentence)
+
+
+def first_few(names: Iterable[str]) -> str:
+    """`'a', 'b', 'c', 'd', 'e' and 75 more`."""
+    names = [*names]
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(names[:MOST_NAMED]) + more
+
+
+def sentences(said: Sequence[str]) -> str:
+    """Put the first few together, and say how many more there are."""
+    more = [f"And {len(said) - MOST_NAMED} more."] if len(said) > MOST_NAMED else []
+    return " ".join([*said[:MOST_NAMED], *more])
 
 
 def _percent(share: float) -> str:
@@ -94,7 +110,7 @@ def accuracy_paradox(
     if intervals.get("accuracy", (accuracy, accuracy))[0] <= share:
         text = f"An accuracy of {_percent(accuracy)} is not clearly better than {blind}."
         findings.append((serious, text))
-    for c in np.flatnonzero(support).tolist():
+    for c in sorted(np.flatnonzero(support).tolist(), key=lambda c: float(recall[c])):
         high = intervals.get(f"recall_{labels[c]}", (recall[c], recall[c]))[1]
         if recall[c] < LOW_RECALL and (support[c] >= LEAST_ROWS or high < LOW_RECALL):
             figures[f"recall_{labels[c]}"] = float(recall[c])
@@ -303,7 +319,7 @@ def calibration(confidence: Floats, right: Mask, offsets: Ints) -> Check:
     Args:
         confidence: (N,) probability of the most probable class of each test row.
         right: (N,) whether that class is the actual one.
-        offsets: (S + 1,) where each sequence begins and ends.
+        offsets: (S + 1,) where each sequence begins and ends, or each group of them.
     """
     sequence = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
     column = calibration_bin(confidence)
@@ -355,7 +371,7 @@ class LabelCounts:
 
 
 def label_counts(labels: Ints, offsets: Ints, num_classes: int) -> LabelCounts:
-    """Count the classes of S sequences: labels (N,) class indices, offsets (S + 1,) into them."""
+    """Count the classes of S sequences, or groups of them: labels (N,), offsets (S + 1,)."""
     lengths = np.diff(offsets)
     cells = np.repeat(np.arange(len(lengths)), lengths) * num_classes + labels
     pairs, times = np.unique(cells, return_counts=True)
@@ -375,20 +391,23 @@ def label_counts(labels: Ints, offsets: Ints, num_classes: int) -> LabelCounts:
     )
 
 
-def rare_classes(present: Ints, *, labels: Sequence[str]) -> Check:
-    """Are there enough test sequences of every class for an honest figure?
+def rare_classes(present: Ints, *, labels: Sequence[str], unit: str = "test sequences") -> Check:
+    """Are there enough independent test sequences of every class for an honest figure?
 
     Args:
-        present: (C,) test sequences in which each class occurs.
+        present: (C,) test sequences, or groups of them, in which each class occurs.
         labels: names of the C classes.
+        unit: what was counted, in the plural.
     """
     rare = np.flatnonzero(present < LEAST_SEQUENCES).tolist()
     figures = {"sequences": present.min()}
     figures |= {f"sequences_{labels[c]}": present[c] for c in rare}
-    named = ", ".join(f"{labels[c]!r} ({present[c]})" for c in rare)
-    text = f"Too few test sequences for an honest figure: {named}."
+    by_count = sorted(rare, key=lambda c: int(present[c]))
+    rarest_first = [*sorted(by_count[:MOST_NAMED]), *by_count[MOST_NAMED:]]
+    named = first_few(f"{labels[c]!r} ({present[c]})" for c in rarest_first)
+    text = f"Too few {unit} for an honest figure: {named}."
     status: Status = "fail" if len(rare) == len(present) else "warn"
-    otherwise = f"Every class occurs in at least {present.min()} test sequences."
+    otherwise = f"Every class occurs in at least {present.min()} {unit}."
     return _check("rare_classes", figures, [(status, text)] if rare else [], otherwise)
 
 
@@ -401,7 +420,8 @@ def label_shift(train: LabelCounts, test: LabelCounts, *, labels: Sequence[str])
     before, now = train.count / train.rows, test.count / test.rows
     figures = {"total_variation": np.abs(before - now).sum() / 2}
     findings: list[Finding] = []
-    for c in np.flatnonzero(_shift_is_significant(train, test)).tolist():
+    shifted = np.flatnonzero(_shift_is_significant(train, test)).tolist()
+    for c in sorted(shifted, key=lambda c: -abs(float(now[c] - before[c]))):
         if _differ(before[c], now[c], SHIFT):
             figures |= {f"train_{labels[c]}": before[c], f"test_{labels[c]}": now[c]}
             text = f"{labels[c]!r} makes up {100 * before[c]:.1f} % of train but"

@@ -1,6 +1,6 @@
 """The ladder of context: the models on the test split, beside baselines that see less.
 
-Each rung is scored on the same test labels, with intervals from the same resamples of sequences.
+Each rung is scored on the same test labels.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 
 from birnn.data.sequences import Sequences
 from birnn.errors import DataError
-from birnn.evaluation import baselines, metrics, resampling
+from birnn.evaluation import baselines, metrics
+from birnn.evaluation.intervals import intervals
 
 Classes = npt.NDArray[np.integer[Any]]
 
@@ -38,26 +39,26 @@ class Rung:
     intervals: Mapping[str, tuple[float, float]]
 
 
-def floor(
-    train: Sequences, test: Sequences, *, labels: Sequence[str], resamples: int, seed: int
-) -> list[Rung]:
+def floor(train: Sequences, test: Sequences, *, labels: Sequence[str], seed: int) -> list[Rung]:
     """Score the baselines: the majority class of train, and a look at each step alone.
 
     Args:
         train: what the baselines learn from.
         test: what they answer for.
         labels: names of the classes.
-        resamples: how often sequences are drawn anew for the intervals.
-        seed: of these draws, and of what the second one learns from.
+        seed: of what the second one learns from.
     """
     actual, offsets = test.labels, test.label_offsets
     return [
         Rung(
             name,
             metrics.metrics(actual, classes, None, labels=labels, offsets=offsets),
-            resampling.intervals(
-                actual, classes, labels=labels, offsets=offsets, resamples=resamples, seed=seed
-            ),
+            {
+                name: (one.low, one.high)
+                for name, one in intervals(
+                    actual, classes, labels=labels, offsets=offsets, groups=test.group_numbers
+                ).items()
+            },
         )
         for name, classes in baselines.answers(train, test, labels=labels, seed=seed).items()
     ]

@@ -14,9 +14,10 @@ import pyarrow.parquet as pq
 import torch
 
 from birnn.data.encoding import Encoding
-from birnn.data.sequences import Sequences
-from birnn.evaluation import checks, metrics, resampling, trace
+from birnn.data.sequences import Sequences, rows_by_group
+from birnn.evaluation import checks, intervals, metrics, trace
 from birnn.evaluation.checks import Check
+from birnn.evaluation.intervals import Interval
 from birnn.files import atomic, paths
 from birnn.model import devices, history, prediction, saved_model
 from birnn.model.history import Epoch
@@ -30,13 +31,30 @@ MOST_CONFUSIONS, EXAMPLES, CONTEXT = 6, 2, 3  # pairs; examples of each; steps a
 
 Shares = npt.NDArray[np.float32]
 Classes = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+
+
+class Ends(TypedDict):
+    """Of an interval."""
+
+    low: float
+    high: float
 
 
 class Reached(TypedDict):
-    """Of one class; None where the split does not hold it."""
+    """Of one class, in rows: `right` of `predicted` make precision, of `support` recall.
+
+    Both are None where the split does not hold the class, and so are intervals that would rest on
+    a single group.
+    """
 
     precision: float | None
     recall: float | None
+    right: int
+    predicted: int
+    support: int
+    precision_interval: Ends | None
+    recall_interval: Ends | None
 
 
 class Point(TypedDict):
@@ -105,17 +123,13 @@ def predict(folder: Path, split: Sequences, device: torch.device) -> Predicted:
     return Predicted(split, encoding, thresholds, shares)
 
 
-def write(
-    folder: str | Path, test: Predicted, epochs: Sequence[Epoch], *, resamples: int, seed: int
-) -> dict[str, float]:
+def write(folder: str | Path, test: Predicted, epochs: Sequence[Epoch]) -> dict[str, float]:
     """Score predictions and write all of `evaluate` but the operating points and the trace.
 
     Args:
         folder: where to, such as `evaluation/bidirectional`.
         test: the test split and what the model says of it.
         epochs: how the model was trained.
-        resamples: how often sequences are drawn anew for the intervals.
-        seed: of these draws.
 
     Returns:
         The tree of `metrics.json`.
@@ -129,17 +143,30 @@ def write(
     actual, predicted = test.split.labels, test.classes
     labels, offsets = test.encoding.labels, test.split.label_offsets
     found = metrics.metrics(actual, predicted, test.shares, labels=labels, offsets=offsets)
-    sure = resampling.intervals(
-        actual, predicted, labels=labels, offsets=offsets, resamples=resamples, seed=seed
-    )
+    groups = test.split.group_numbers
+    sure = intervals.intervals(actual, predicted, labels=labels, offsets=offsets, groups=groups)
     atomic.write_json(folder / paths.METRICS, found)
-    atomic.write_json(
-        folder / paths.INTERVALS, {name: ends._asdict() for name, ends in sure.items()}
-    )
+    atomic.write_json(folder / paths.INTERVALS, _with_reasons(sure, found, labels))
     _write_tables(folder, test, predicted)
     found_checks = [asdict(check) for check in check(test, predicted, sure, epochs)]
     atomic.write_json(folder / paths.CHECKS, found_checks)
     return found
+
+
+def _with_reasons(
+    sure: Mapping[str, Interval], found: Mapping[str, float], labels: Sequence[str]
+) -> dict[str, dict[str, float | str | None]]:
+    """The tree of `intervals.json`: an entry also for a metric that has no interval."""
+    none: dict[str, float | str | None] = {
+        "low": None,
+        "high": None,
+        "reason": "it rests on a single group",
+    }
+    return {
+        name: {**sure[name]._asdict()} if name in sure else none
+        for name in intervals.names(labels)
+        if name in found
+    }
 
 
 def _write_tables(folder: Path, test: Predicted, predicted: Classes) -> None:
@@ -289,7 +316,7 @@ def write_trace(folder: str | Path, model: SequenceModel, test: Predicted) -> No
 def check(
     test: Predicted,
     predicted: Classes,
-    intervals: Mapping[str, tuple[float, float]],
+    sure: Mapping[str, Interval],
     epochs: Sequence[Epoch],
 ) -> list[Check]:
     """Look for the pitfalls that one model can fall into; see `birnn.evaluation.checks`.
@@ -297,19 +324,20 @@ def check(
     Args:
         test: the test split and what the model says of it.
         predicted: its `classes`.
-        intervals: low and high end of the metrics.
+        sure: the intervals of the metrics.
         epochs: how the model was trained.
     """
     actual, offsets, labels = test.split.labels, test.split.label_offsets, test.encoding.labels
     table = metrics.per_class(metrics.confusion(actual, predicted, len(labels)), labels)
     right = predicted == actual
-    present = checks.label_counts(actual, offsets, len(labels)).present
+    rows, groups = rows_by_group(offsets, test.split.group_numbers)
+    confidence, surest = test.shares.max(axis=1), test.shares.argmax(axis=1) == actual
     return [
         checks.accuracy_paradox(
             table["support"],
             np.nan_to_num(table["recall"]),
             accuracy=float(right.mean()),
-            intervals=intervals,
+            intervals={name: (one.low, one.high) for name, one in sure.items()},
             labels=labels,
         ),
         checks.overfitting(
@@ -323,8 +351,12 @@ def check(
             test.split.lengths,
             metrics.length_buckets(test.split.lengths),
         ),
-        checks.calibration(test.shares.max(axis=1), test.shares.argmax(axis=1) == actual, offsets),
-        checks.rare_classes(present, labels=labels),
+        checks.calibration(confidence[rows], surest[rows], groups),
+        checks.rare_classes(
+            checks.label_counts(actual[rows], groups, len(labels)).present,
+            labels=labels,
+            unit="test sequences" if len(groups) == len(offsets) else "groups of test sequences",
+        ),
     ]
 
 
@@ -356,9 +388,21 @@ def _reached(found: Predicted, classes: Classes, label: str) -> Reached:
     column = found.encoding.labels.index(label)
     actual, called = found.split.labels == column, classes == column
     right, support, calls = (int(rows.sum()) for rows in (actual & called, actual, called))
-    if not support:
-        return {"precision": None, "recall": None}
-    return {"precision": right / max(calls, 1), "recall": right / support}
+    return {
+        "precision": right / max(calls, 1) if support else None,
+        "recall": right / support if support else None,
+        "right": right,
+        "predicted": calls,
+        "support": support,
+        "precision_interval": _share_ends(found.split, actual, called) if support else None,
+        "recall_interval": _share_ends(found.split, called, actual),
+    }
+
+
+def _share_ends(split: Sequences, part: Mask, whole: Mask) -> Ends | None:
+    groups = split.group_numbers
+    interval = intervals.of_share(part, whole, offsets=split.label_offsets, groups=groups)
+    return None if interval is None else {"low": interval.low, "high": interval.high}
 
 
 def _long(counts: npt.NDArray[np.int64], labels: list[str]) -> metrics.Table:

@@ -1,7 +1,7 @@
 """What can be concluded of the models: how they compare, how good the first one is, and why.
 
 evidence = Evidence.read(["bidirectional", "forward"])
-compared = compare(evidence, "macro", resamples=1000, seed=1)
+compared = compare(evidence, "macro", seed=1)
 concluded = conclude(evidence, aims)
 """
 
@@ -14,7 +14,7 @@ from typing import Any, TypedDict
 from birnn.data import sequences
 from birnn.data.encoding import Encoding
 from birnn.data.sequences import Sequences
-from birnn.evaluation import comparison, data_checks, resampling, verdict
+from birnn.evaluation import comparison, data_checks, intervals, verdict
 from birnn.evaluation.comparison import Classes
 from birnn.evaluation.verdict import Aims
 from birnn.files import atomic, paths
@@ -26,10 +26,14 @@ from birnn.tracking import runs
 
 
 class Compared(TypedDict):
-    """The tree of `comparison.json`: the ladder, and what the second direction is worth."""
+    """The tree of `comparison.json`: the ladder, and what the second direction is worth.
+
+    `over` says what the intervals are over, such as `20 groups of sequences`.
+    """
 
     ladder: list[dict[str, Any]]
     second_direction: str
+    over: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,34 +96,34 @@ def identify(
     return found
 
 
-def compare(evidence: Evidence, average: str, *, resamples: int, seed: int) -> Compared:
+def compare(evidence: Evidence, average: str, *, seed: int) -> Compared:
     """Line up the models with the baselines, and say what the second direction is worth.
 
     Args:
         evidence: what is known of them.
         average: which precision, recall and F1 to show.
-        resamples: how often sequences are drawn anew for the intervals.
-        seed: of these draws, and of what a baseline learns from.
+        seed: of what a baseline learns from.
     """
     test, labels = evidence.test, evidence.encoding.labels
     models = sorted(evidence.results, key=lambda result: result.bidirectional)
-    floor = comparison.floor(evidence.train, test, labels=labels, resamples=resamples, seed=seed)
+    floor = comparison.floor(evidence.train, test, labels=labels, seed=seed)
     gain = None
     if pair := tested.to_compare(evidence.results):
         both, one = (evidence.answers[result.name] for result in pair)
-        gain = resampling.difference(
+        gain = intervals.difference(
             test.labels,
             both,
             one,
             labels=labels,
             offsets=test.label_offsets,
-            resamples=resamples,
-            seed=seed,
+            groups=test.group_numbers,
         )
     rungs = [*floor, *(result.rung for result in models)]
+    over = intervals.over(len(test.groups.unique()), len(test))
     return {
         "ladder": tested.ladder(rungs, evidence.summary.get("limits", {}), average),
-        "second_direction": tested.second_direction(gain, average),
+        "second_direction": tested.second_direction(gain, average, over),
+        "over": over,
     }
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.markup import escape
 from rich.table import Table
@@ -20,6 +20,9 @@ from rich.table import Table
 from birnn.report.drawings import MOST_CLASSES
 from birnn.report.tested import MEASURES
 from birnn.report.wording import phases, turning_points, versions
+
+if TYPE_CHECKING:
+    from birnn.evaluation.outs import Reached
 
 SPLITS = {
     "validation": "validation",
@@ -48,9 +51,14 @@ LAYERS = {
 }
 
 
-def console_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """Draw the ladder for a terminal, in as few columns as will do."""
-    table = Table()
+def console_table(rows: Sequence[Mapping[str, Any]], over: str) -> Table:
+    """Draw the ladder for a terminal, in as few columns as will do.
+
+    Args:
+        rows: what `birnn.report.tested.ladder` gives.
+        over: what the intervals are over, such as `20 groups of sequences`.
+    """
+    table = Table(caption=f"In brackets: 95 % intervals over {over}", caption_justify="left")
     table.add_column("model")
     for measure in SHOWN:
         table.add_column(measure.replace("_", " "), justify="right", no_wrap=True)
@@ -76,6 +84,7 @@ def render(template: str, **content: Any) -> str:
     environment.filters["quoted"] = shlex.quote
     environment.filters["signed"] = "{:+.2f}".format
     environment.filters["figure"] = _figure
+    environment.filters["counted"] = _counted
     environment.filters["with_interval"] = with_interval
     environment.globals |= {
         "after_verdict": AFTER_VERDICT,
@@ -116,6 +125,22 @@ def _cell(text: str) -> str:
 
 def _figure(value: float | None) -> str:
     return "" if value is None or math.isnan(value) else f"{value:.4f}"
+
+
+def _counted(
+    reached: Reached,
+    figure: Literal["precision", "recall"],
+    whole: Literal["predicted", "support"],
+) -> str:
+    """`0.667 (4 of 6, 22 to 96 %)`: a figure of an operating point, on what it rests, how sure."""
+    share = reached[figure]
+    if share is None:
+        return ""
+    said = f"{share:.3f} ({reached['right']} of {reached[whole]}"
+    ends = reached["recall_interval" if figure == "recall" else "precision_interval"]
+    if ends is None:
+        return f"{said}, no interval)"
+    return f"{said}, {100 * ends['low']:.0f} to {100 * ends['high']:.0f} %)"
 
 
 def with_interval(figure: Mapping[str, float] | None) -> str:

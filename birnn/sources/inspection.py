@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 SHOWN = 3
+MOST_NAMED = 5
+"""Labels in a warning: of a hundred, nobody would read all."""
 MOST_COMPARED = 1 << 25
 """Sequences that are compared with each other; more would not fit into a gigabyte."""
 
@@ -52,10 +54,11 @@ def summary(
     Returns:
         The tree of `summary.json`: numbers of sequences, steps and features (or distinct tokens),
         quantiles of the lengths, each class's count and share (of steps for tagging, of sequences
-        for classification), the number of sequences in each split that the table names, classes of
-        train that are not in test, and how many sequences repeat an earlier one (`duplicates`),
-        with other labels (`conflicts`, of which the first pairs are shown), as far as they are
-        compared: up to `MOST_COMPARED` different ones.
+        for classification), the number of sequences in each split that the table names, how many
+        groups it names and what share of the labels the largest has, classes of train that are not
+        in test, and how many sequences repeat an earlier one (`duplicates`), with other labels
+        (`conflicts`, of which the first pairs are shown), as far as they are compared: up to
+        `MOST_COMPARED` different ones.
 
     Raises:
         DataError: all labels are the same, or one is in validation or test and not in train.
@@ -79,6 +82,7 @@ def summary(
             for name in natural_order(labels)
         },
         "splits": {name: counts.splits[name] for name in SPLITS if name in counts.splits},
+        **({"groups": _groups(counts.groups)} if counts.groups else {}),
         "not_in_test": _absent(counts.labels, "test", others="train"),
         "duplicates": counts.duplicates,
         "conflicts": counts.conflicts,
@@ -93,6 +97,7 @@ class _Counts:
         self.task = task
         self.lengths = Counter[int]()
         self.labels, self.splits = Counter[tuple[str, str]](), Counter[str]()
+        self.groups = Counter[str]()
         self.features: list[str] = []
         self.tokens, self.contents = Seen(), Seen()
         self.duplicates = self.conflicts = 0
@@ -106,6 +111,9 @@ class _Counts:
         self.features = feature_names(table.schema)
         if "split" in table.schema.names:
             self.splits.update(value_counts(heads["split"]))
+        if "group" in table.schema.names:
+            labelled = table if self.task == "tagging" else heads
+            self.groups.update(value_counts(labelled["group"]))
         if "token" in table.schema.names:
             self.tokens.add(hashing.of_text(table["token"].unique()))
         self._add_labels(table if self.task == "tagging" else heads)
@@ -159,7 +167,7 @@ def _ordered(steps: Hashes, offsets: npt.NDArray[np.int64]) -> Hashes:
 
 
 def _kept(table: pa.Table) -> list[str]:
-    return [name for name in ("sequence", "label", "split") if name in table.schema.names]
+    return [name for name in ("sequence", "label", "split", "group") if name in table.schema.names]
 
 
 def _head(heads: pa.Table, number: int) -> Head:
@@ -208,6 +216,12 @@ def _absent(labels: Mapping[tuple[str, str], int], split: str, *, others: str) -
     return natural_order({name for place, name in labels if place == others and found} - found)
 
 
+def _groups(groups: Counter[str]) -> dict[str, Any]:
+    """How many there are, and the name of the largest and its share of all labels."""
+    ((name, labels),) = groups.most_common(1)
+    return {"count": len(groups), "largest": name, "share": labels / groups.total()}
+
+
 def _quantiles(lengths: Counter[int]) -> dict[str, float]:
     """Mean and quantiles of lengths, of which only the distinct ones are held."""
     shares = {"min": 0.0, "q25": 0.25, "median": 0.5, "q75": 0.75, "q95": 0.95, "max": 1.0}
@@ -224,9 +238,16 @@ def _quantiles(lengths: Counter[int]) -> dict[str, float]:
 
 def notes(found: Mapping[str, Any]) -> Iterator[str]:
     """Say what in a summary deserves a warning, a line each."""
-    if found["not_in_test"]:
-        names = ", ".join(map(repr, found["not_in_test"]))
-        yield f"in train but not in test: labels {names}"
+    if absent := found["not_in_test"]:
+        names = ", ".join(map(repr, absent[:MOST_NAMED]))
+        more = f" and {len(absent) - MOST_NAMED} more" if len(absent) > MOST_NAMED else ""
+        yield f"in train but not in test: labels {names}{more}"
+    if found.get("groups", {}).get("share", 0) > 0.5:
+        groups = found["groups"]
+        yield (
+            f"group {groups['largest']!r} has {groups['share']:.0%} of all labels, and falls into "
+            "one split as a whole: the test will say little of other groups; divide it, or add some"
+        )
     if found["conflicts"]:
         pairs = "; ".join(_pair(pair, found["task"]) for pair in found["first_conflicts"])
         number = f"{found['conflicts']:,}"
@@ -271,6 +292,8 @@ def _counts(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield f"steps of a sequence, {name}", f"{value:,.1f}"
     for name, count in found["splits"].items():
         yield f"sequences in {name}", f"{count:,}"
+    if "groups" in found:
+        yield "groups", f"{found['groups']['count']:,}"
     yield "missing values", "0"
     among = f", among {MOST_COMPARED:,}" if found["sequences"] > MOST_COMPARED else ""
     yield "duplicates", f"{found['duplicates']:,}{among}"

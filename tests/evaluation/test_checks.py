@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from birnn.data import fingerprints
 from birnn.evaluation import checks
 from birnn.evaluation.checks import Check
+from birnn.evaluation.intervals import intervals
 from birnn.evaluation.metrics import confusion, length_buckets, metrics, per_class
-from birnn.evaluation.resampling import intervals
 
 Array = NDArray[Any]
 LABELS = ["a", "b", "c"]
@@ -47,14 +47,16 @@ def splits(seed: int) -> tuple[Split, Split]:
 
 
 def paradox(test: Split) -> Check:
+    groups = np.arange(len(test.offsets) - 1)
+    found = intervals(
+        test.actual, test.predicted, labels=LABELS, offsets=test.offsets, groups=groups
+    )
     table = per_class(confusion(test.actual, test.predicted, 3), LABELS)
     return checks.accuracy_paradox(
         table["support"],
         table["recall"],
         accuracy=float(np.mean(test.actual == test.predicted)),
-        intervals=intervals(
-            test.actual, test.predicted, labels=LABELS, offsets=test.offsets, resamples=200
-        ),
+        intervals={name: (one.low, one.high) for name, one in found.items()},
         labels=LABELS,
     )
 

@@ -72,7 +72,7 @@ def test_what_evaluate_wrote_scores_the_same(tmp_path: Path, ragged: Ragged, tag
     encoding = Encoding("tagging" if tagging else "classification", NAMES, [*"wxyz"], [], [])
     predicted = Predicted(test, encoding, {"10": 0.2}, shares)
     epochs = [Epoch(1, 1.0, 1.0, 0.5, 0.5, 0.01, kept=True)]
-    expected = outs.write(tmp_path, predicted, epochs, resamples=100, seed=1)
+    expected = outs.write(tmp_path, predicted, epochs)
     found = scoring.read(tmp_path / paths.PREDICTIONS).metrics()
     assert found == pytest.approx(expected, rel=1e-6)
 
@@ -112,7 +112,7 @@ def test_tables(tmp_path: Path) -> None:
     frame = table(400).assign(actual=lambda t: t["actual"].where(t["actual"] != "2", "[b]"))
     scored = scoring.read(write(frame, tmp_path / "t.csv"))
     console = Console(file=StringIO(), width=120)
-    for drawn in scoring.tables(scored, resamples=100, seed=1):
+    for drawn in scoring.tables(scored):
         console.print(drawn)
     assert isinstance(console.file, StringIO)
     shown = console.file.getvalue()

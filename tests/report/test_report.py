@@ -17,7 +17,7 @@ from birnn.errors import DataError
 from birnn.evaluation import verdict
 from birnn.evaluation.checks import Check
 from birnn.evaluation.comparison import Rung
-from birnn.evaluation.resampling import Difference
+from birnn.evaluation.intervals import Difference
 from birnn.files import atomic, digests
 from birnn.model.history import Epoch, marked
 from birnn.report import drawings, pages, tested, wording
@@ -33,7 +33,15 @@ FIGURES = {"accuracy": 0.9, "log_loss": 0.25} | {
 
 
 def result(name: str = "bidirectional", **figures: float) -> Result:
-    point = {"precision": 0.125, "recall": 0.8125}
+    point: dict[str, Any] = {
+        "precision": 0.125,
+        "recall": 0.8125,
+        "right": 13,
+        "predicted": 104,
+        "support": 16,
+        "precision_interval": {"low": 0.0625, "high": 0.25},
+        "recall_interval": None,
+    }
     operating_points: dict[str, Any] = {
         NAMES[0]: {
             "threshold": 0.0625,
@@ -144,9 +152,9 @@ def traced(task: str = "tagging") -> dict[str, Any]:
 
 
 GAINS = {
-    "accuracy": Difference(-0.025, -0.05, 0.0125, 0.0625),
-    "f1_macro": Difference(0.125, 0.1, 0.15, 1.0),
-    "f1_weighted": Difference(0.0, -0.25, 0.25, 0.5),
+    "accuracy": Difference(-0.025, -0.05, 0.0125, 12),
+    "f1_macro": Difference(0.125, 0.1, 0.15, 12),
+    "f1_weighted": Difference(0.0, -0.25, 0.25, 12),
 }
 
 
@@ -177,7 +185,8 @@ def render(template: str, **changes: Any) -> str:
             "conflicts": 1,
         },
         "ladder": rows,
-        "second_direction": tested.second_direction(GAINS, "macro"),
+        "second_direction": tested.second_direction(GAINS, "macro", "20 groups"),
+        "over": "20 groups",
         "verdict": conclude(results[0]),
         "pictures": drawings.pictures(results, rows),
         "identity": [("data_sha256", "0123456789abcdef" * 4)],
@@ -238,7 +247,12 @@ class TestHTML:
     def test_the_figures_are_there(self) -> None:
         text = Page(render("report.html.j2")).text
         figures = ["0.900 (0.850 to 0.950)", "0.850", "8.8 %", "81.2 %", "99 sequences"]
-        figures += ["-2.5 points of accuracy", "0.0625", "0.8125", "7 times, 25 % of the class"]
+        figures += [
+            "-2.5 points of accuracy",
+            "0.0625",
+            "0.812 (13 of 16, no interval)",
+            "7 times, 25 % of the class",
+        ]
         figures += ["0123456789abcdef", "train.learning_rate", "torch"]
         for figure in figures:
             assert figure in text
@@ -410,7 +424,8 @@ def test_markdown() -> None:
     assert f"{both} 0.250 |" in ladder
     assert f"| label shift | fail | {NAMES[0]}! |" in table
     assert "| calibration | warn | Off. |" in table
-    assert f"| bidirectional | {NAMES[0]} | 0.0625 | test | 0.1250 | 0.8125 |" in table
+    precision, recall = "0.125 (13 of 104, 6 to 25 %)", "0.812 (13 of 16, no interval)"
+    assert f"| bidirectional | {NAMES[0]} | 0.0625 | test | {precision} | {recall} |" in table
     assert f"| bidirectional | {NAMES[0]} | 0.0625 | test, most probable class |  |  |" in table
 
 
@@ -435,29 +450,45 @@ class TestLadder:
     def test_on_a_terminal(self) -> None:
         console = Console(file=StringIO(), width=100)
         rungs = [Rung("always '[b]'", {"accuracy": 0.5}, {}), result().rung]
-        console.print(pages.console_table(tested.ladder(rungs, {"filtering": 0.7}, "macro")))
+        console.print(
+            pages.console_table(tested.ladder(rungs, {"filtering": 0.7}, "macro"), "20 groups")
+        )
         assert isinstance(console.file, StringIO)
         shown = console.file.getvalue()
         assert "log loss" in shown
         assert "always '[b]'" in shown
         assert "0.900 (0.850 to 0.950)" in shown
         assert "limit: past" in shown
+        assert "95 % intervals over 20 groups" in shown
 
 
 class TestSecondDirection:
     def test_its_worth(self) -> None:
-        assert tested.second_direction(GAINS, "macro") == (
+        assert tested.second_direction(GAINS, "macro", "20 groups of sequences") == (
             "The second direction is worth -2.5 points of accuracy (95 % interval -5.0 to +1.2) "
-            "and +12.5 points of F1, macro (95 % interval +10.0 to +15.0); "
-            "it helps accuracy in 6 % of resamples."
+            "and +12.5 points of F1, macro (95 % interval +10.0 to +15.0), "
+            "over 20 groups of sequences."
         )
-        assert "+0.0 points of F1, weighted" in tested.second_direction(GAINS, "weighted")
+        weighted = tested.second_direction(GAINS, "weighted", "20 sequences")
+        assert "+0.0 points of F1, weighted" in weighted
+
+    def test_too_few_that_differ(self) -> None:
+        few = {name: gain._replace(differing=9) for name, gain in GAINS.items()}
+        assert tested.second_direction(few, "macro", "20 sequences") == (
+            "The second direction is worth -2.5 points of accuracy and +12.5 points of F1, macro; "
+            "the models differ in 9 of 20 sequences, too few for an interval."
+        )
+
+    def test_a_single_group(self) -> None:
+        assert tested.second_direction({}, "macro", "1 sequence") == (
+            "What the second direction is worth cannot be told from 1 sequence."
+        )
 
     def test_what_is_compared(self) -> None:
         both, one = result(), result("forward")
         assert tested.to_compare([one, both]) == (both, one)
         assert tested.to_compare([one, replace(one, name="small")]) is None
-        assert "nothing to compare" in tested.second_direction(None, "macro")
+        assert "nothing to compare" in tested.second_direction(None, "macro", "20 sequences")
 
 
 class TestConclusion:
