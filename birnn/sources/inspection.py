@@ -245,7 +245,7 @@ def notes(found: Mapping[str, Any]) -> Iterator[str]:
     if found.get("groups", {}).get("share", 0) > 0.5:
         groups = found["groups"]
         yield (
-            f"group {groups['largest']!r} has {groups['share']:.0%} of all labels, and falls into "
+            f"group {groups['largest']!r} has {100 * groups['share']:.0f} % of all labels, and falls into "
             "one split as a whole: the test will say little of other groups; divide it, or add some"
         )
     if found["conflicts"]:

@@ -327,6 +327,28 @@ class TestRareClasses:
         check = checks.rare_classes(np.array([50, 3, 0]), labels=LABELS)
         assert check.sentence.endswith("'b' (3), 'c' (0).")
 
+    def test_names_the_rarest_of_many(self) -> None:
+        labels = [f"c{number:02}" for number in range(80)]
+        check = checks.rare_classes(np.arange(80) % 10, labels=labels, unit="groups")
+        assert check.sentence == (
+            "Too few groups for an honest figure: 'c00' (0), 'c10' (0), 'c20' (0), 'c30' (0), "
+            "'c40' (0) and 75 more."
+        )
+
+
+def test_many_missed_classes_are_not_all_named() -> None:
+    labels = [f"c{number:02}" for number in range(81)]
+    check = checks.accuracy_paradox(
+        np.append(5000, np.full(80, 20)),
+        np.append(1, np.linspace(0.4, 0.0, 80)),
+        accuracy=0.9,
+        intervals={},
+        labels=labels,
+    )
+    assert check.sentence.count("is found") == 5
+    assert "only 0 % of 'c80'" in check.sentence
+    assert check.sentence.endswith(" And 75 more.")
+
 
 class TestLabelShift:
     @pytest.mark.parametrize(

@@ -125,6 +125,23 @@ def test_tables(tmp_path: Path) -> None:
     assert "precision_10" not in shown  # it stands in the table of the classes
 
 
+def test_groups_are_read(tmp_path: Path) -> None:
+    frame = table(400).assign(group=lambda t: "g" + (t["sequence"].astype(int) // 5).astype(str))
+    scored = scoring.read(write(frame, tmp_path / "t.csv"))
+    assert scored.groups.tolist() == (np.arange(100) // 5).tolist()
+    titles = [str(drawn.title) for drawn in scoring.tables(scored)]
+    assert titles[0].endswith("95 % intervals are over 20 groups of sequences")
+
+
+def test_what_evaluate_wrote_keeps_its_groups(tmp_path: Path, ragged: Ragged) -> None:
+    test = ragged([5, 3, 8, 1])
+    shares = np.random.default_rng(1).dirichlet([1, 1, 1], len(test.labels)).astype(np.float32)
+    encoding = Encoding("tagging", NAMES, [*"wxyz"], [], [])
+    epochs = [Epoch(1, 1.0, 1.0, 0.5, 0.5, 0.01, kept=True)]
+    outs.write(tmp_path, Predicted(test, encoding, {}, shares), epochs)
+    assert scoring.read(tmp_path / paths.PREDICTIONS).groups.tolist() == [0, 0, 1, 1]
+
+
 def changed(**columns: Any) -> pd.DataFrame:
     return table().assign(**columns)
 
@@ -141,6 +158,10 @@ MISTAKES: dict[str, tuple[pd.DataFrame, str]] = {
     "an interleaved sequence": (
         changed(sequence=[*"abcab" * 12]),
         "row 4: sequence 'a' goes on after another one began; keep its rows together",
+    ),
+    "a sequence of two groups": (
+        changed(group=["g", "h"] * 30),
+        "row 2, column `group`: expected 'g' as in the rows before it of this sequence, found 'h'",
     ),
     "a sum that is not one": (changed(probability_10=0.9), "expected probabilities of 0 or more"),
     "no probability": (changed(probability_10=np.nan), "expected probabilities of 0 or more"),
