@@ -2,7 +2,7 @@
 
 Draws test sets whose true figures are known, some with groups that resemble one another, and counts
 how often an interval holds the true figure; and of two models that are equally good, how often one
-would be called better. `--trials` says how many sets to draw; docs/intervals.md shows 2000.
+would be called better. `--trials` says how many sets to draw; docs/intervals.md shows 1000.
 """
 
 import argparse
@@ -181,7 +181,7 @@ def lines(trials: int) -> Iterator[list[str]]:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.coverage", description=__doc__)
-    parser.add_argument("--trials", type=int, default=2000)
+    parser.add_argument("--trials", type=int, default=1000)
     arguments = parser.parse_args()
     table = Table(title=f"Percent of {arguments.trials} test sets", title_justify="left")
     table.add_column("test set", no_wrap=True)

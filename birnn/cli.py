@@ -49,7 +49,7 @@ def summary() -> None:
 
     compared = atomic.read_json(REPORT / paths.COMPARISON)
     verdict = atomic.read_json(REPORT / paths.VERDICT)
-    Console().print(pages.console_table(compared["ladder"], compared.get("over", "sequences")))
+    Console().print(pages.console_table(compared["ladder"], compared.get("intervals", "")))
     print(compared["second_direction"])
     print(f"{verdict['model']} is {verdict['sentence']}")
     for check in verdict["checks"]:

@@ -85,6 +85,14 @@ def over(groups: int, sequences: int) -> str:
     return f"{sequences} sequence{'s' * (sequences > 1)}"
 
 
+def in_brackets(groups: int, sequences: int) -> str:
+    """Say below a table what its intervals are over, or why it has none."""
+    text = over(groups, sequences)
+    if groups == 1:
+        return f"There are no 95 % intervals: they would rest on {text}."
+    return f"In brackets: 95 % intervals over {text}."
+
+
 def intervals(
     actual: Ints, predicted: Ints, *, labels: Sequence[str], offsets: Ints, groups: Ints
 ) -> dict[str, Interval]:

@@ -236,9 +236,9 @@ def tables(scored: Scored) -> Iterator[Table]:
 
 def _headlines(scored: Scored, found: Mapping[str, float], sure: Mapping[str, Interval]) -> Table:
     sequences, rows = len(scored.offsets) - 1, len(scored.actual)
-    over = intervals.over(len(np.unique(scored.groups)), sequences)
-    title = f"{rows} rows of {sequences} sequences; 95 % intervals are over {over}"
-    table = _table(title, "metric", "value", "95 % interval")
+    table = _table(f"{rows} rows of {sequences} sequences", "metric", "value", "95 % interval")
+    table.caption = intervals.in_brackets(len(np.unique(scored.groups)), sequences)
+    table.caption_justify = "left"
     of_class = {
         f"{figure}_{label}"
         for figure in ("precision", "recall", "f1", "support")

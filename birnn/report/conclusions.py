@@ -28,12 +28,12 @@ from birnn.tracking import runs
 class Compared(TypedDict):
     """The tree of `comparison.json`: the ladder, and what the second direction is worth.
 
-    `over` says what the intervals are over, such as `20 groups of sequences`.
+    `intervals` says what the ends in brackets are over, such as 20 groups of sequences.
     """
 
     ladder: list[dict[str, Any]]
     second_direction: str
-    over: str
+    intervals: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +119,11 @@ def compare(evidence: Evidence, average: str, *, seed: int) -> Compared:
             groups=test.group_numbers,
         )
     rungs = [*floor, *(result.rung for result in models)]
-    over = intervals.over(len(test.groups.unique()), len(test))
+    sizes = len(test.groups.unique()), len(test)
     return {
         "ladder": tested.ladder(rungs, evidence.summary.get("limits", {}), average),
-        "second_direction": tested.second_direction(gain, average, over),
-        "over": over,
+        "second_direction": tested.second_direction(gain, average, intervals.over(*sizes)),
+        "intervals": intervals.in_brackets(*sizes),
     }
 
 

@@ -51,14 +51,14 @@ LAYERS = {
 }
 
 
-def console_table(rows: Sequence[Mapping[str, Any]], over: str) -> Table:
+def console_table(rows: Sequence[Mapping[str, Any]], intervals: str) -> Table:
     """Draw the ladder for a terminal, in as few columns as will do.
 
     Args:
         rows: what `birnn.report.tested.ladder` gives.
-        over: what the intervals are over, such as `20 groups of sequences`.
+        intervals: what the ends in brackets are.
     """
-    table = Table(caption=f"In brackets: 95 % intervals over {over}", caption_justify="left")
+    table = Table(caption=intervals, caption_justify="left")
     table.add_column("model")
     for measure in SHOWN:
         table.add_column(measure.replace("_", " "), justify="right", no_wrap=True)

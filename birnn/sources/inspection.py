@@ -245,8 +245,9 @@ def notes(found: Mapping[str, Any]) -> Iterator[str]:
     if found.get("groups", {}).get("share", 0) > 0.5:
         groups = found["groups"]
         yield (
-            f"group {groups['largest']!r} has {100 * groups['share']:.0f} % of all labels, and falls into "
-            "one split as a whole: the test will say little of other groups; divide it, or add some"
+            f"group {groups['largest']!r} has {100 * groups['share']:.0f} % of all labels, and all "
+            "of it falls into one split: the test will say little of other groups; divide it, or "
+            "add groups"
         )
     if found["conflicts"]:
         pairs = "; ".join(_pair(pair, found["task"]) for pair in found["first_conflicts"])

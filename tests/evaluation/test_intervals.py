@@ -10,7 +10,14 @@ from sklearn import metrics as sk
 
 from benchmarks import coverage
 from benchmarks.coverage import Draw
-from birnn.evaluation.intervals import difference, intervals, names, of_share, over
+from birnn.evaluation.intervals import (
+    difference,
+    in_brackets,
+    intervals,
+    names,
+    of_share,
+    over,
+)
 from birnn.evaluation.metrics import metrics
 
 Array = NDArray[Any]
@@ -268,3 +275,9 @@ class TestDifference:
 )
 def test_over(groups: int, sequences: int, said: str) -> None:
     assert over(groups, sequences) == said
+    alone = groups == 1
+    assert in_brackets(groups, sequences) == (
+        f"There are no 95 % intervals: they would rest on {said}."
+        if alone
+        else f"In brackets: 95 % intervals over {said}."
+    )

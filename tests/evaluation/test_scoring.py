@@ -129,8 +129,8 @@ def test_groups_are_read(tmp_path: Path) -> None:
     frame = table(400).assign(group=lambda t: "g" + (t["sequence"].astype(int) // 5).astype(str))
     scored = scoring.read(write(frame, tmp_path / "t.csv"))
     assert scored.groups.tolist() == (np.arange(100) // 5).tolist()
-    titles = [str(drawn.title) for drawn in scoring.tables(scored)]
-    assert titles[0].endswith("95 % intervals are over 20 groups of sequences")
+    captions = [drawn.caption for drawn in scoring.tables(scored)]
+    assert captions[0] == "In brackets: 95 % intervals over 20 groups of sequences."
 
 
 def test_what_evaluate_wrote_keeps_its_groups(tmp_path: Path, ragged: Ragged) -> None:

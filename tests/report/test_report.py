@@ -186,7 +186,7 @@ def render(template: str, **changes: Any) -> str:
         },
         "ladder": rows,
         "second_direction": tested.second_direction(GAINS, "macro", "20 groups"),
-        "over": "20 groups",
+        "intervals": "In brackets: 95 % intervals over 20 groups.",
         "verdict": conclude(results[0]),
         "pictures": drawings.pictures(results, rows),
         "identity": [("data_sha256", "0123456789abcdef" * 4)],
@@ -451,7 +451,7 @@ class TestLadder:
         console = Console(file=StringIO(), width=100)
         rungs = [Rung("always '[b]'", {"accuracy": 0.5}, {}), result().rung]
         console.print(
-            pages.console_table(tested.ladder(rungs, {"filtering": 0.7}, "macro"), "20 groups")
+            pages.console_table(tested.ladder(rungs, {"filtering": 0.7}, "macro"), "over 20 groups")
         )
         assert isinstance(console.file, StringIO)
         shown = console.file.getvalue()
@@ -459,7 +459,7 @@ class TestLadder:
         assert "always '[b]'" in shown
         assert "0.900 (0.850 to 0.950)" in shown
         assert "limit: past" in shown
-        assert "95 % intervals over 20 groups" in shown
+        assert "over 20 groups" in shown
 
 
 class TestSecondDirection:
