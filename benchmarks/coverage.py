@@ -6,8 +6,10 @@ would be called better. `--trials` says how many sets to draw; docs/intervals.md
 """
 
 import argparse
+import os
 from collections import defaultdict
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -167,11 +169,12 @@ def _compared(rows: Rows) -> dict[str, Difference]:
     )
 
 
-def lines(trials: int) -> Iterator[list[str]]:
+def lines(trials: int, workers: int) -> Iterator[list[str]]:
     """Rows of the table, in percent."""
-    for name, draws in DRAWS.items():
-        for draw in draws:
-            found = measure(draw, trials)
+    each = [(name, draw) for name, draws in DRAWS.items() for draw in draws]
+    with ProcessPoolExecutor(workers) as pool:
+        measured = pool.map(measure, [draw for _, draw in each], [trials] * len(each))
+        for (name, draw), found in zip(each, measured, strict=True):
             shown = [found.covered[figure] for figure in (*ALONE, *RARE)]
             shown += [found.same[figure] for figure in COMPARED[:2]]
             shown += [found.promoted[figure] for figure in COMPARED[:2]]
@@ -182,6 +185,7 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.coverage", description=__doc__)
     parser.add_argument("--trials", type=int, default=1000)
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
     arguments = parser.parse_args()
     table = Table(title=f"Percent of {arguments.trials} test sets", title_justify="left")
     table.add_column("test set", no_wrap=True)
@@ -190,7 +194,7 @@ def main() -> None:
     for kind in ("difference of", "called better by"):
         for name in COMPARED[:2]:
             table.add_column(f"{kind} {name.replace('_', ' ')}", justify="right")
-    for line in lines(arguments.trials):
+    for line in lines(arguments.trials, arguments.workers):
         table.add_row(*line)
     console = Console()
     console = console if console.is_terminal else Console(width=210)

@@ -257,7 +257,9 @@ def _apart(train: float, validation: float, gap: tuple[float, float]) -> bool:
 WORSE, MUCH_WORSE = 0.05, 0.15  # accuracy below that of all others
 
 
-def sequence_length(right: Ints, rows: Ints, lengths: Ints, bucket: Ints) -> Check:
+def sequence_length(
+    right: Ints, rows: Ints, lengths: Ints, bucket: Ints, groups: Ints | None = None
+) -> Check:
     """Are short or long sequences predicted much worse than the others?
 
     Args:
@@ -265,16 +267,18 @@ def sequence_length(right: Ints, rows: Ints, lengths: Ints, bucket: Ints) -> Che
         rows: (S,) its rows.
         lengths: (S,) its steps.
         bucket: (S,) the bucket of lengths that it is in, from 0.
+        groups: (S,) the number of its group; None where each is its own.
     """
+    groups = np.arange(len(rows)) if groups is None else groups
     accuracy = right.sum() / rows.sum()
     figures = {"accuracy": accuracy}
     findings: list[Finding] = []
     num_buckets = int(bucket.max()) + 1
     for i in range(num_buckets):
         inside = bucket == i
-        if min(inside.sum(), (~inside).sum()) < 2:
+        if min(len(np.unique(groups[part])) for part in (inside, ~inside)) < 2:
             continue
-        drop, chance = _drop(right, rows, inside)
+        drop, chance = _drop(right, rows, inside, groups)
         if drop >= WORSE and chance < SIGNIFICANCE / num_buckets:
             own = right[inside].sum() / rows[inside].sum()
             span = f"{lengths[inside].min()} to {lengths[inside].max()}"
@@ -286,23 +290,24 @@ def sequence_length(right: Ints, rows: Ints, lengths: Ints, bucket: Ints) -> Che
     return _check("sequence_length", figures, findings, otherwise)
 
 
-def _drop(right: Ints, rows: Ints, inside: Mask) -> tuple[float, float]:
+def _drop(right: Ints, rows: Ints, inside: Mask, groups: Ints) -> tuple[float, float]:
     """Return how far accuracy inside is below that outside, and the chance of so much by luck.
 
-    One-sided Welch's t for two ratios, whose spread is that of the sequences' residuals (Cochran,
+    One-sided Welch's t for two ratios, whose spread is that of the groups' residuals (Cochran,
     Sampling Techniques, 1977, chapter 6), with the degrees of freedom of the part inside.
     """
     means, variances = [], []
     for part in (inside, ~inside):
-        size, total = np.count_nonzero(part), rows[part].sum()
+        total = rows[part].sum()
         mean = right[part].sum() / total
-        residual = right[part] - mean * rows[part]
+        residual = np.bincount(groups[part], right[part] - mean * rows[part])
+        size = len(np.unique(groups[part]))
         means.append(float(mean))
         variances.append(float(residual @ residual) / total**2 * size / (size - 1))
     drop, error = means[1] - means[0], sum(variances) ** 0.5
     if not error:
         return drop, float(drop <= 0)
-    return drop, float(stdtr(np.count_nonzero(inside) - 1, -drop / error))
+    return drop, float(stdtr(len(np.unique(groups[inside])) - 1, -drop / error))
 
 
 # --- calibration ----------------------------------------------------------------------------------

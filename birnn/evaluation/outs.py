@@ -337,7 +337,8 @@ def check(
             table["support"],
             np.nan_to_num(table["recall"]),
             accuracy=float(right.mean()),
-            intervals={name: (one.low, one.high) for name, one in sure.items()},
+            intervals=dict.fromkeys(intervals.names(labels), (0.0, 1.0))  # where none is known
+            | {name: (one.low, one.high) for name, one in sure.items()},
             labels=labels,
         ),
         checks.overfitting(
@@ -350,6 +351,7 @@ def check(
             np.diff(offsets),
             test.split.lengths,
             metrics.length_buckets(test.split.lengths),
+            test.split.group_numbers,
         ),
         checks.calibration(confidence[rows], surest[rows], groups),
         checks.rare_classes(

@@ -267,6 +267,14 @@ class TestSequenceLength:
         right, bucket = np.where(lengths == 5, 0, 10), (lengths == 10).astype(int)
         assert checks.sequence_length(right, lengths, lengths, bucket).status == "fail"
 
+    def test_groups_that_are_worse_are_no_bad_lengths(self) -> None:
+        """Two of ten groups are bad, and their sequences happen to be long."""
+        groups = np.repeat(np.arange(10), 30)
+        lengths, bucket = np.where(groups < 4, 10, 5), (groups < 4).astype(int)
+        rows, right = lengths, np.where(groups < 2, lengths // 2, lengths)
+        assert checks.sequence_length(right, rows, lengths, bucket).status == "fail"
+        assert checks.sequence_length(right, rows, lengths, bucket, groups).status == "pass"
+
     def test_one_bucket_has_nothing_to_compare(self) -> None:
         rows = np.full(30, 5)
         assert checks.sequence_length(rows, rows, rows, 0 * rows).status == "pass"
