@@ -1,5 +1,6 @@
 """The report: the right figures in words and tables, safe for any name, nothing from outside."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
 from io import StringIO
@@ -13,14 +14,17 @@ from jinja2 import UndefinedError
 from rich.console import Console
 
 from birnn import params
+from birnn.data.encoding import Encoding
+from birnn.data.sequences import Sequences
 from birnn.errors import DataError
 from birnn.evaluation import verdict
 from birnn.evaluation.checks import Check
 from birnn.evaluation.comparison import Rung
-from birnn.evaluation.intervals import Difference
+from birnn.evaluation.intervals import Difference, over
 from birnn.files import atomic, digests
 from birnn.model.history import Epoch, marked
-from birnn.report import drawings, pages, tested, wording
+from birnn.report import conclusions, drawings, pages, tested, wording
+from birnn.report.conclusions import Evidence
 from birnn.report.tested import Result
 from birnn.tracking import runs
 
@@ -489,6 +493,26 @@ class TestSecondDirection:
         assert tested.to_compare([one, both]) == (both, one)
         assert tested.to_compare([one, replace(one, name="small")]) is None
         assert "nothing to compare" in tested.second_direction(None, "macro", "20 sequences")
+
+
+@pytest.mark.parametrize("sequences", [1, 2])  # of one group: see `ragged`
+def test_a_single_test_group_is_compared_without_intervals(
+    ragged: Callable[..., Sequences], sequences: int
+) -> None:
+    train, test = ragged([5, 3, 8, 1] * 10), ragged([9] * sequences)
+    models = [result(), result("forward")]
+    evidence = Evidence(
+        results=[replace(one, intervals={}) for one in models],
+        answers={one.name: test.labels for one in models},
+        encoding=Encoding("tagging", list("abc"), list("wxyz"), [0.0] * 4, [1.0] * 4),
+        train=train,
+        test=test,
+        summary={},
+    )
+    compared = conclusions.compare(evidence, "macro", seed=1)
+    assert compared["second_direction"].endswith("cannot be told from " + over(1, sequences) + ".")
+    assert compared["intervals"].startswith("There are no 95 % intervals")
+    assert "low" not in compared["ladder"][0]["accuracy"]
 
 
 class TestConclusion:
