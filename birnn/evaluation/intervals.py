@@ -106,12 +106,14 @@ def intervals(
     shares = _shares(tallies)
     figures = _figures(tallies, shares)
     weight = _weight(shares, tallies.num_groups)
-    ends = _share_ends(shares, weight, tallies.num_groups)
+    ends, variance = _share_ends(shares, weight, tallies.num_groups), _variance(figures.change)
     averages = [
-        _average_ends(figures, ends, weights, len(ends.T) + i)
-        for i, weights in enumerate(_averages(tallies))
+        _average_ends(figures.value, variance, ends, average, len(ends.T) + i)
+        for i, average in enumerate(_averages(tallies))
     ]
-    ends = np.column_stack([ends, *averages, _mcc_ends(figures, weight, len(labels))])
+    of_accuracy = _Weight(*(each[3 * len(labels), np.newaxis] for each in weight))
+    of_mcc = _mcc_ends(figures.value[-1:], variance[-1:], of_accuracy)
+    ends = np.column_stack([ends, *averages, of_mcc])
     return {
         name: Interval(float(ends[0, i]), float(ends[1, i]), int(figures.rests_on[i]))
         for name, i in _columns(labels).items()
@@ -475,10 +477,11 @@ def _jeffreys(value: Floats, number: Floats) -> tuple[Floats, Floats]:
     return np.where(value == 0, 0, low), np.where(value == 1, 1, high)
 
 
-def _average_ends(figures: _Figures, of_shares: Floats, average: _Weights, place: int) -> Floats:
-    """The ends (2,) of the interval of an average of classes, which has this place."""
+def _average_ends(
+    value: Floats, variance: Floats, of_shares: Floats, average: _Weights, place: int
+) -> Floats:
+    """The ends (2,) of the interval of an average of classes, which has this place among M."""
     classes = slice(average.first, average.first + len(average.weights))
-    value, variance = figures.value, _variance(figures.change)
     apart = np.nan_to_num(of_shares[:, classes] - value[classes])
     alone = average.weights**2 @ np.nan_to_num(variance[classes])
     together = variance[place] / alone if alone > 0 else 1
@@ -487,9 +490,7 @@ def _average_ends(figures: _Figures, of_shares: Floats, average: _Weights, place
     return ends
 
 
-def _mcc_ends(figures: _Figures, weight: _Weight, num_classes: int) -> Floats:
-    """The ends (2,) of the interval of Matthews correlation: as a share, from -1 to 1."""
-    value, variance = (1 + figures.value[-1:]) / 2, _variance(figures.change)[-1:] / 4
-    of_accuracy = slice(3 * num_classes, 3 * num_classes + 1)
-    number = _observations(value, variance, _Weight(*(each[of_accuracy] for each in weight)))
-    return 2 * np.concatenate(_jeffreys(value, number)) - 1
+def _mcc_ends(value: Floats, variance: Floats, weight: _Weight) -> Floats:
+    """The ends (2,) of the interval of Matthews correlation (1,): as a share, from -1 to 1."""
+    share = (1 + value) / 2
+    return 2 * np.concatenate(_jeffreys(share, _observations(share, variance / 4, weight))) - 1
