@@ -50,7 +50,7 @@ def summary() -> None:
 
     compared = records.read(REPORT / paths.COMPARISON, Compared)
     verdict = atomic.read_json(REPORT / paths.VERDICT)
-    Console().print(pages.console_table(compared.ladder))
+    Console().print(pages.console_table(compared.ladder, compared.intervals))
     print(compared.second_direction)
     print(f"{verdict['model']} is {verdict['sentence']}")
     for check in verdict["checks"]:
@@ -226,8 +226,6 @@ def trace(
 def score(
     file: Annotated[Path, typer.Argument(help="Predictions, .csv, .tsv or .parquet.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON.")] = False,
-    resamples: Annotated[int, typer.Option(min=100, help="For the intervals.")] = 1000,
-    seed: Annotated[int, typer.Option(min=0, help="Of the resamples.")] = 1,
     use_params: Annotated[
         bool, typer.Option("--params", help="Judge by `evaluate` of params.yaml.")
     ] = False,
@@ -245,10 +243,11 @@ def score(
         print(json.dumps(scored.metrics(), indent=2, ensure_ascii=False))
         return
     console = Console()
-    for table in scoring.tables(scored, resamples=resamples, seed=seed):
+    sure = scored.intervals()
+    for table in scoring.tables(scored, sure):
         console.print(table)
     aims = verdict.aims(params.load().evaluate if use_params else params.Evaluate())
-    print(scoring.judge(scored, aims, resamples=resamples, seed=seed).sentence)
+    print(scoring.judge(scored, sure, aims).sentence)
 
 
 @app.command()

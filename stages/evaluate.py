@@ -2,9 +2,9 @@
 
     python -m stages.evaluate bidirectional
 
-Reads `critical`, `resamples` and `seed` of `evaluate` from params.yaml and what names the run,
-models/MODEL/, data/prepared/test.arrow, validation.arrow for what thresholds give there, and the
-limits of data/raw/summary.json.
+Reads `evaluate.critical` from params.yaml and what names the run, models/MODEL/,
+data/prepared/test.arrow, validation.arrow for what thresholds give there, and the limits of
+data/raw/summary.json.
 Writes evaluation/MODEL/, and the test metrics to the model's run in MLflow.
 """
 
@@ -31,14 +31,7 @@ def main(name: str) -> None:
     epochs = history.read(model / paths.HISTORY)
     summary = records.read(paths.RAW / paths.SUMMARY, Summary)
     seen = "smoothing" if params.architecture(chosen, name).bidirectional else "filtering"
-    outs.write(
-        folder,
-        test,
-        epochs,
-        resamples=judged.resamples,
-        seed=judged.seed,
-        limits=summary.limits_by_length.get(seen),
-    )
+    outs.write(folder, test, epochs, limits=summary.limits_by_length.get(seen))
     validation = test
     if judged.critical:
         split = sequences.read(paths.PREPARED / paths.VALIDATION)

@@ -26,9 +26,7 @@ def main() -> None:
     judged, knobs = chosen.evaluate, {name: params.of_run(chosen, name) for name in chosen.models}
     evidence = conclusions.Evidence.read(chosen.models)
     results = evidence.results
-    compared = conclusions.compare(
-        evidence, judged.average, resamples=judged.resamples, seed=judged.seed
-    )
+    compared = conclusions.compare(evidence, judged.average, seed=judged.seed)
     concluded = conclusions.conclude(evidence, compared, verdict.aims(judged))
     drawn = drawings.pictures(results, compared.ladder)
     content = {

@@ -87,7 +87,7 @@ def params(**retrain: Any) -> dict[str, Any]:
     tree["model"] |= {"cell": "GRU", "hidden_size": 8}
     small = {"device": "cpu", "batch_size": 32, "max_epochs": 6, "learning_rate": 0.03}
     tree["train"] |= small
-    tree["evaluate"] |= {"resamples": 200, "critical": {}}
+    tree["evaluate"] |= {"critical": {}}
     tree["retrain"] = {"aim": "not_inferior", "margin": 0.05, "latency_ratio": 100.0, **retrain}
     return tree
 

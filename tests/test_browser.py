@@ -59,7 +59,7 @@ def place(
         write_table(folder / "data/external/t.csv")
         tree = small_params()
         tree["data"] = {"source": "table", "task": "tagging", "path": "data/external/t.csv"}
-        tree["evaluate"] |= {"critical": {LABELS[0]: {"min_recall": 0.5}}, "resamples": 100}
+        tree["evaluate"] |= {"critical": {LABELS[0]: {"min_recall": 0.5}}}
         (folder / "params.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(folder)

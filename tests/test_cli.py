@@ -148,7 +148,7 @@ class TestScore:
         assert (found["accuracy"], found["recall_yes"], found["support_yes"]) == (0.9, 0, 10)
 
     def test_in_tables(self, scored: Path, birnn: Birnn) -> None:
-        ended = birnn("score", scored, "--resamples", 100)
+        ended = birnn("score", scored)
         assert (ended.status, ended.err) == (0, "")
         for shown in ("100 rows of 2 sequences", "accuracy", "0.9000", "yes", "by length"):
             assert shown in ended.out
@@ -184,7 +184,7 @@ class TestSummary:
     ) -> None:
         page = f"<main>{pages.AFTER_VERDICT}</main>"
         atomic.write_text(place / "report/report.html", page)
-        records.write(place / "report/comparison.json", Compared([], "", Figure(0.1)))
+        records.write(place / "report/comparison.json", Compared([], "", "", None))
         verdict = {"model": "m", "sentence": "good", "checks": []}
         atomic.write_json(place / "report/verdict.json", verdict)
         changes = [("", "last commit", "now"), ("train.seed", "1", "2")]
@@ -208,7 +208,7 @@ class TestSummary:
         ]
         verdict = {"model": "bidirectional", "sentence": "bad: it is", "checks": checks}
         records.write(
-            place / "report/comparison.json", Compared([row], "It helps.", Figure(0.1, 0.05, 0.15))
+            place / "report/comparison.json", Compared([row], "It helps.", "Intervals.", None)
         )
         atomic.write_json(place / "report/verdict.json", verdict)
         ended = birnn("summary")

@@ -67,6 +67,16 @@ class Sequences:
         """Where each sequence's labels begin, (sequences + 1,) int64."""
         return self.offsets if self.tagging else np.arange(len(self) + 1)
 
+    @property
+    def group_numbers(self) -> npt.NDArray[np.int64]:
+        """A number for the group of each sequence, (sequences,) int64 from 0."""
+        return np.asarray(self.groups.dictionary_encode().indices.to_numpy(), dtype=np.int64)
+
+    @property
+    def grouped(self) -> bool:
+        """Whether the groups are more than the sequences' own ids."""
+        return not self.groups.equals(self.ids)
+
     def release(self) -> None:
         """Let go of the pages that were read, so that memory does not grow to the file's size."""
         if self.mapped is not None:
@@ -113,6 +123,23 @@ def steps_of(
     starts = offsets[indices] - (ends - lengths)
     rows: npt.NDArray[np.int64] = np.arange(lengths.sum()) + np.repeat(starts, lengths)
     return rows
+
+
+def rows_by_group(
+    offsets: npt.NDArray[np.int64], groups: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Put the rows of each group together, as if it were one sequence.
+
+    Args:
+        offsets: (sequences + 1,) where the rows of each sequence begin.
+        groups: (sequences,) the number of its group, from 0.
+
+    Returns:
+        The rows in the new order, and where those of each group begin, (groups + 1,).
+    """
+    sizes = np.bincount(groups, np.diff(offsets)).astype(np.int64)
+    order = np.argsort(groups, kind="stable")
+    return steps_of(offsets, order), np.concatenate([[0], np.cumsum(sizes)])
 
 
 def write(chunks: Iterable[Sequences], path: str | Path) -> None:

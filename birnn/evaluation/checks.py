@@ -3,7 +3,7 @@
 A check takes small arrays and tables. It ends in `pass`; in `warn` where something deserves a look;
 or in `fail` where the metrics should not be believed until it is mended. Where chance could look
 like a fault, a check wants significance at the 1 % level over all that it looks at (Bonferroni),
-with sequences, not steps, as what is independent; and an effect large enough to matter.
+with groups of sequences, not steps, as what is independent; and an effect large enough to matter.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ Mask = npt.NDArray[np.bool_]
 Finding = tuple[Status, str]
 
 SIGNIFICANCE = 0.01
-MOST_NAMED = 5  # in one sentence
+MOST_NAMED = 5
+"""Classes, features or lengths in a sentence: of a hundred, nobody would read all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +67,22 @@ def _check(name: str, figures: Mapping[str, Any], findings: list[Finding], other
     """Conclude: the worst of the findings gives the status; without any, the check passes."""
     statuses = {status for status, _ in findings}
     status: Status = "fail" if "fail" in statuses else "warn" if statuses else "pass"
-    sentence = " ".join(text for _, text in findings) or otherwise
+    worst_first = sorted(findings, key=lambda finding: finding[0] == "warn")
+    sentence = sentences([text for _, text in worst_first]) or otherwise
     return Check(name, status, {key: float(value) for key, value in figures.items()}, sentence)
 
 
-def listed(names: Iterable[str]) -> str:
-    """The first `MOST_NAMED` of some names, and how many more there are."""
-    found = list(names)
-    more = f" and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
-    return ", ".join(found[:MOST_NAMED]) + more
+def first_few(names: Iterable[str]) -> str:
+    """`'a', 'b', 'c', 'd', 'e' and 75 more`."""
+    names = [*names]
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(names[:MOST_NAMED]) + more
+
+
+def sentences(said: Sequence[str]) -> str:
+    """Put the first few together, and say how many more there are."""
+    more = [f"And {len(said) - MOST_NAMED} more."] if len(said) > MOST_NAMED else []
+    return " ".join([*said[:MOST_NAMED], *more])
 
 
 def _percent(share: float) -> str:
@@ -124,7 +132,8 @@ def accuracy_paradox(
     if no_better and not critical:
         text = f"An accuracy of {_percent(accuracy)} is not clearly better than {blind}."
         findings.append((serious, text))
-    for c in (c for c in np.flatnonzero(support).tolist() if labels[c] not in critical):
+    others = (c for c in np.flatnonzero(support).tolist() if labels[c] not in critical)
+    for c in sorted(others, key=lambda c: float(recall[c])):
         high = intervals.get(f"recall_{labels[c]}", (recall[c], recall[c]))[1]
         if recall[c] < LOW_RECALL and (support[c] >= LEAST_ROWS or high < LOW_RECALL):
             figures[f"recall_{labels[c]}"] = float(recall[c])
@@ -134,7 +143,9 @@ def accuracy_paradox(
     otherwise = f"An accuracy of {_percent(accuracy)} is better than {blind}; no class is missed."
     if no_better:
         otherwise = f"An accuracy of {_percent(accuracy)} is not better than {blind}: the price of"
-        otherwise += f" the thresholds of {listed(map(repr, critical))}. No other class is missed."
+        otherwise += (
+            f" the thresholds of {first_few(map(repr, critical))}. No other class is missed."
+        )
     return _check("accuracy_paradox", figures, findings, otherwise)
 
 
@@ -275,7 +286,13 @@ WORSE, MUCH_WORSE = 0.05, 0.15  # accuracy below that of all others
 
 
 def sequence_length(
-    right: Ints, rows: Ints, lengths: Ints, bucket: Ints, *, possible: Floats | None = None
+    right: Ints,
+    rows: Ints,
+    lengths: Ints,
+    bucket: Ints,
+    groups: Ints | None = None,
+    *,
+    possible: Floats | None = None,
 ) -> Check:
     """Are short or long sequences predicted much worse than the others?
 
@@ -284,26 +301,60 @@ def sequence_length(
         rows: (S,) its rows.
         lengths: (S,) its steps.
         bucket: (S,) the bucket of lengths that it is in, from 0.
+        groups: (S,) the number of its group; None where each is its own.
         possible: (S,) rows that the best possible model is expected to predict right, where that is
             known. Short sequences may be harder by nature; so what counts is how far accuracy is
             below what is possible.
     """
+    groups = np.arange(len(rows)) if groups is None else groups
     accuracy = right.sum() / rows.sum()
     figures = {"accuracy": accuracy}
     findings: list[Finding] = []
+    against = right if possible is None else right - possible
     buckets = [bucket == i for i in range(int(bucket.max()) + 1)]
     for inside in buckets:
-        if min(inside.sum(), (~inside).sum()) < 2:
+        if min(len(np.unique(groups[part])) for part in (inside, ~inside)) < 2:
             continue
-        drop, chance = _drop(right if possible is None else right - possible, rows, inside)
+        drop, chance = _drop(against, rows, inside, groups)
         if drop >= WORSE and chance < SIGNIFICANCE / len(buckets):
             own, span = _share(right, rows, inside), _span(lengths[inside])
             figures[f"accuracy_{span.replace(' ', '_')}"] = own
             text = f"With {span} steps accuracy is {_percent(own)}, on the whole"
             text += f" {_percent(accuracy)}{_of_possible(possible, rows, inside)}."
             findings.append(("fail" if drop >= MUCH_WORSE else "warn", text))
-    apart, otherwise = _apart_by_length(right, rows, lengths, buckets, possible)
-    return _check("sequence_length", figures | apart, findings, otherwise)
+    known = [inside for inside in buckets if len(np.unique(groups[inside])) > 1]
+    if len(known) < 2:
+        otherwise = "The test sequences are all of about one length, or too few to compare lengths."
+        return _check("sequence_length", figures, findings, otherwise)
+    known.sort(key=lambda inside: _share(right, rows, inside))
+    spread = _spread(right, rows, known, groups)
+    ends = [
+        f"{_percent(_share(right, rows, inside))} with {_span(lengths[inside])} steps"
+        f"{_of_possible(possible, rows, inside)}"
+        for inside in (known[0], known[-1])
+    ]
+    otherwise = f"Accuracy goes from {' to '.join(ends)}: {100 * spread['spread']:.1f} points apart"
+    otherwise += f" (95 % interval {100 * spread['spread_low']:.1f} to"
+    otherwise += f" {100 * spread['spread_high']:.1f})."
+    if spread["spread_low"] > 0 and possible is not None:
+        otherwise += (
+            " That is in the nature of the data: both are about as near to what is possible."
+        )
+    return _check("sequence_length", figures | spread, findings, otherwise)
+
+
+def _spread(right: Ints, rows: Ints, known: Sequence[Mask], groups: Ints) -> dict[str, float]:
+    """Say how far the worst and the best bucket, the first and the last, are apart.
+
+    They are picked for being apart, so the 95 % interval is Bonferroni's over all pairs.
+    """
+    worst, best = known[0], known[-1]
+    two = worst | best
+    spread, error = _below(right[two], rows[two], worst[two], groups[two])
+    tail = 0.025 / (len(known) * (len(known) - 1) / 2)
+    least = min(len(np.unique(groups[inside])) for inside in (worst, best))
+    reach = -float(stdtrit(least - 1, tail)) * error
+    return {"spread": spread, "spread_low": spread - reach, "spread_high": spread + reach}
 
 
 def _share(right: Floats | Ints, rows: Ints, inside: Mask) -> float:
@@ -321,57 +372,29 @@ def _of_possible(possible: Floats | None, rows: Ints, inside: Mask) -> str:
     return f" (possible: {_percent(_share(possible, rows, inside))})"
 
 
-def _apart_by_length(
-    right: Ints, rows: Ints, lengths: Ints, buckets: Sequence[Mask], possible: Floats | None
-) -> tuple[dict[str, float], str]:
-    """Say how far the best and the worst bucket are apart, with the 95 % interval of that.
-
-    The two are picked for being apart, so the interval is Bonferroni's over all pairs.
-    """
-    known = [inside for inside in buckets if np.count_nonzero(inside) > 1]
-    if len(known) < 2:
-        return {}, "The test sequences are all of about one length, or too few to compare lengths."
-    known.sort(key=lambda inside: _share(right, rows, inside))
-    worst, best = known[0], known[-1]
-    two = worst | best
-    drop, error = _below(right[two], rows[two], worst[two])
-    tail = 0.025 / (len(known) * (len(known) - 1) / 2)
-    reach = -float(stdtrit(min(worst.sum(), best.sum()) - 1, tail)) * error
-    figures = {"spread": drop, "spread_low": drop - reach, "spread_high": drop + reach}
-    text = " to ".join(
-        f"{_percent(_share(right, rows, inside))} with {_span(lengths[inside])} steps"
-        f"{_of_possible(possible, rows, inside)}"
-        for inside in (worst, best)
-    )
-    text = f"Accuracy goes from {text}: {100 * drop:.1f} points apart (95 % interval"
-    text += f" {100 * (drop - reach):.1f} to {100 * (drop + reach):.1f})."
-    if drop - reach > 0 and possible is not None:
-        text += " That is in the nature of the data: both are about as near to what is possible."
-    return figures, text
-
-
-def _drop(right: Floats | Ints, rows: Ints, inside: Mask) -> tuple[float, float]:
+def _drop(right: Floats | Ints, rows: Ints, inside: Mask, groups: Ints) -> tuple[float, float]:
     """Return how far accuracy inside is below that outside, and the chance of so much by luck.
 
     One-sided Welch's t for two ratios, with the degrees of freedom of the part inside.
     """
-    drop, error = _below(right, rows, inside)
+    drop, error = _below(right, rows, inside, groups)
     if not error:
         return drop, float(drop <= 0)
-    return drop, float(stdtr(np.count_nonzero(inside) - 1, -drop / error))
+    return drop, float(stdtr(len(np.unique(groups[inside])) - 1, -drop / error))
 
 
-def _below(right: Floats | Ints, rows: Ints, inside: Mask) -> tuple[float, float]:
+def _below(right: Floats | Ints, rows: Ints, inside: Mask, groups: Ints) -> tuple[float, float]:
     """Return how far accuracy inside is below that outside, and the standard error of that.
 
-    The spread of a ratio is that of the sequences' residuals (Cochran, Sampling Techniques, 1977,
+    The spread of a ratio is that of the groups' residuals (Cochran, Sampling Techniques, 1977,
     chapter 6).
     """
     means, variances = [], []
     for part in (inside, ~inside):
-        size, total = np.count_nonzero(part), rows[part].sum()
+        total = rows[part].sum()
         mean = right[part].sum() / total
-        residual = right[part] - mean * rows[part]
+        residual = np.bincount(groups[part], right[part] - mean * rows[part])
+        size = len(np.unique(groups[part]))
         means.append(float(mean))
         variances.append(float(residual @ residual) / total**2 * size / (size - 1))
     return means[1] - means[0], sum(variances) ** 0.5
@@ -393,7 +416,7 @@ def calibration(
     Args:
         confidence: (N,) probability of the most probable class of each test row.
         right: (N,) whether that class is the actual one.
-        offsets: (S + 1,) where each sequence begins and ends.
+        offsets: (S + 1,) where each sequence begins and ends, or each group of them.
         rare: classes in fewer than `LEAST_SEQUENCES` test sequences, of which nobody can say it.
     """
     sequence = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
@@ -416,7 +439,9 @@ def calibration(
         findings.append(("warn", f"{few} look off by {_percent(chance)}, so one cannot say more."))
     otherwise = f"{text}: one can believe its probabilities"
     if rare:
-        otherwise += f", but too few test sequences hold {listed(map(repr, rare))} to say so of it"
+        otherwise += (
+            f", but too few test sequences hold {first_few(map(repr, rare))} to say so of it"
+        )
     return _check("calibration", figures, findings, f"{otherwise}.")
 
 
@@ -452,7 +477,7 @@ class LabelCounts:
 
 
 def label_counts(labels: Ints, offsets: Ints, num_classes: int) -> LabelCounts:
-    """Count the classes of S sequences: labels (N,) class indices, offsets (S + 1,) into them."""
+    """Count the classes of S sequences, or groups of them: labels (N,), offsets (S + 1,)."""
     lengths = np.diff(offsets)
     cells = np.repeat(np.arange(len(lengths)), lengths) * num_classes + labels
     pairs, times = np.unique(cells, return_counts=True)
@@ -472,25 +497,26 @@ def label_counts(labels: Ints, offsets: Ints, num_classes: int) -> LabelCounts:
     )
 
 
-def rare_classes(present: Ints, *, labels: Sequence[str]) -> Check:
-    """Are there enough test sequences of every class for an honest figure?
+def rare_classes(present: Ints, *, labels: Sequence[str], unit: str = "test sequences") -> Check:
+    """Are there enough independent test sequences of every class for an honest figure?
 
     Args:
-        present: (C,) test sequences in which each class occurs.
+        present: (C,) test sequences, or groups of them, in which each class occurs.
         labels: names of the C classes.
+        unit: what was counted, in the plural.
     """
     found = dict(zip(labels, present.tolist(), strict=True))
-    few = {label: found[label] for label in rare(present, labels)}
+    few = {label: found[label] for label in sorted(rare(present, labels), key=found.__getitem__)}
     figures = {"sequences": present.min()} | {f"sequences_{name}": few[name] for name in few}
-    named = listed(f"{label!r} ({count})" for label, count in few.items())
-    text = f"Too few test sequences for an honest figure: {named}."
+    named = first_few(f"{label!r} ({count})" for label, count in few.items())
+    text = f"Too few {unit} for an honest figure: {named}."
     status: Status = "fail" if len(few) == len(present) else "warn"
-    otherwise = f"Every class occurs in at least {present.min()} test sequences."
+    otherwise = f"Every class occurs in at least {present.min()} {unit}."
     return _check("rare_classes", figures, [(status, text)] if few else [], otherwise)
 
 
 def rare(present: Ints, labels: Sequence[str]) -> list[str]:
-    """Name the classes that occur in fewer than `LEAST_SEQUENCES` test sequences."""
+    """Name the classes that occur in fewer than `LEAST_SEQUENCES` test sequences, or groups."""
     return [name for name, count in zip(labels, present, strict=True) if count < LEAST_SEQUENCES]
 
 
@@ -503,7 +529,8 @@ def label_shift(train: LabelCounts, test: LabelCounts, *, labels: Sequence[str])
     before, now = train.count / train.rows, test.count / test.rows
     figures = {"total_variation": np.abs(before - now).sum() / 2}
     findings: list[Finding] = []
-    for c in np.flatnonzero(_shift_is_significant(train, test)).tolist():
+    shifted = np.flatnonzero(_shift_is_significant(train, test)).tolist()
+    for c in sorted(shifted, key=lambda c: -abs(float(now[c] - before[c]))):
         if _differ(before[c], now[c], SHIFT):
             figures |= {f"train_{labels[c]}": before[c], f"test_{labels[c]}": now[c]}
             text = f"{labels[c]!r} makes up {100 * before[c]:.1f} % of train but"

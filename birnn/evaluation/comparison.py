@@ -1,6 +1,6 @@
 """The ladder of context: the models on the test split, beside baselines that see less.
 
-Each rung is scored on the same test labels, with intervals from the same resamples of sequences.
+Each rung is scored on the same test labels.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 
 from birnn.data.sequences import Sequences
 from birnn.errors import DataError
-from birnn.evaluation import metrics, resampling
+from birnn.evaluation import metrics
+from birnn.evaluation.intervals import intervals
 
 Classes = npt.NDArray[np.integer[Any]]
 
@@ -38,15 +39,7 @@ class Rung:
     intervals: Mapping[str, tuple[float, float]]
 
 
-def rung(
-    name: str,
-    test: Sequences,
-    classes: Classes,
-    *,
-    labels: Sequence[str],
-    resamples: int,
-    seed: int,
-) -> Rung:
+def rung(name: str, test: Sequences, classes: Classes, labels: Sequence[str]) -> Rung:
     """Score answers to the test labels.
 
     Args:
@@ -54,16 +47,13 @@ def rung(
         test: the sequences.
         classes: (labels,) class indices.
         labels: names of the classes.
-        resamples: how often sequences are drawn anew for the intervals.
-        seed: of these draws.
     """
-    actual, offsets = test.labels, test.label_offsets
+    actual, offsets, groups = test.labels, test.label_offsets, test.group_numbers
+    sure = intervals(actual, classes, labels=labels, offsets=offsets, groups=groups)
     return Rung(
         name,
         metrics.metrics(actual, classes, None, labels=labels, offsets=offsets),
-        resampling.intervals(
-            actual, classes, labels=labels, offsets=offsets, resamples=resamples, seed=seed
-        ),
+        {name: (one.low, one.high) for name, one in sure.items()},
     )
 
 

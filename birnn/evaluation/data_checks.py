@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from birnn.data import fingerprints
 from birnn.data.fingerprints import Fingerprints
-from birnn.data.sequences import Sequences
+from birnn.data.sequences import Sequences, rows_by_group
 from birnn.evaluation import checks, metrics
 from birnn.evaluation.checks import Check
 
@@ -55,10 +55,10 @@ def leakage(
 
 def label_shift(train: Sequences, test: Sequences, *, labels: Sequence[str]) -> Check:
     """Compare how frequent the classes are; see `birnn.evaluation.checks.label_shift`."""
-    counts = [
-        checks.label_counts(split.labels, split.label_offsets, len(labels))
-        for split in (train, test)
-    ]
+    counts = []
+    for split in (train, test):
+        rows, groups = rows_by_group(split.label_offsets, split.group_numbers)
+        counts.append(checks.label_counts(split.labels[rows], groups, len(labels)))
     return checks.label_shift(*counts, labels=labels)
 
 

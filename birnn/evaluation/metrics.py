@@ -46,6 +46,9 @@ SPAN_HEADLINES = ("span_precision", "span_recall", "span_f1")
 
 SUM_TOLERANCE = 0.01
 """How far from one a row of probabilities may sum: tables are often rounded to three digits."""
+LEAST_PROBABILITY = float(np.finfo(np.float32).eps)
+"""That the log loss reckons with. Models give float32; a table of them, read as float64, is to
+score the same."""
 CALIBRATION_BINS = 15
 CURVE_POINTS = 200
 
@@ -66,7 +69,7 @@ def metrics(
     span somewhere; with `_KIND` behind, as `span_support_KIND`, they are of one kind of span. With
     `probabilities` come also
 
-    - `log_loss`: natural logarithm, clipped at the type's epsilon as scikit-learn does;
+    - `log_loss`: in nats, of probabilities clipped at `LEAST_PROBABILITY`;
     - `average_precision_macro`, `roc_auc_macro`: one class against the rest, averaged over the
       classes for which they are defined, that is, with an actual row and, for the second, also a
       row of another class;
@@ -217,7 +220,7 @@ def headline_values(counts: Counts) -> NDArray[np.float64]:
     """Return the `HEADLINES` (..., 9) of a stack of confusion matrices (..., C, C).
 
     The closed forms of scikit-learn's functions, which take one set of rows at a time and warn
-    about absent classes; resampling asks for a thousand sets. `mcc` is 0 where it is 0 / 0.
+    about absent classes; buckets of lengths ask for several. `mcc` is 0 where it is 0 / 0.
     """
     support, guessed = counts.sum(axis=-1), counts.sum(axis=-2)
     right = np.diagonal(counts, axis1=-2, axis2=-1)
@@ -231,13 +234,28 @@ def headline_values(counts: Counts) -> NDArray[np.float64]:
 
 
 def _mcc(right: Counts, support: Counts, guessed: Counts) -> NDArray[np.float64]:
-    """Matthews correlation of C classes: R_K of Gorodkin 2004, from the counts of each class."""
+    """Matthews correlation of C classes, from the counts of each class."""
     support, guessed = support.astype(np.float64), guessed.astype(np.float64)
-    total = support.sum(axis=-1)
-    together = right.sum(axis=-1) * total - (support * guessed).sum(axis=-1)
-    spread_support = total**2 - (support**2).sum(axis=-1)
-    spread_guessed = total**2 - (guessed**2).sum(axis=-1)
-    apart = np.sqrt(spread_support) * np.sqrt(spread_guessed)
+    squares = (support * guessed, support**2, guessed**2)
+    return correlation(
+        right.sum(axis=-1), support.sum(axis=-1), *(each.sum(axis=-1) for each in squares)
+    )
+
+
+def correlation(
+    right: Counts, total: Counts, products: Counts, support: Counts, guessed: Counts
+) -> NDArray[np.float64]:
+    """Return Matthews correlation, 0 where it is 0 / 0: R_K of Gorodkin 2004.
+
+    Args:
+        right: (...) right rows.
+        total: (...) rows.
+        products: (...) actual times predicted rows of each class, summed over the classes.
+        support: (...) the same of squares of the actual rows.
+        guessed: (...) the same of squares of the predicted rows.
+    """
+    together = right * total - products
+    apart = np.sqrt((total**2 - support) * (total**2 - guessed))  # exact where all is right
     mcc: NDArray[np.float64] = np.zeros_like(apart)
     np.divide(together, apart, out=mcc, where=apart > 0)
     return mcc
@@ -308,10 +326,9 @@ def _probability_metrics(actual: Ints, probabilities: Floats) -> dict[str, float
 
 
 def _log_loss(actual: Ints, probabilities: Floats) -> float:
-    """As scikit-learn's `log_loss`, without its (N, C) arrays."""
-    hit = np.take_along_axis(probabilities, actual[:, np.newaxis], axis=1)
-    epsilon = np.finfo(hit.dtype).eps
-    return float(-np.log(np.clip(hit, epsilon, 1 - epsilon), dtype=np.float64).mean())
+    """As scikit-learn's `log_loss` of float32, without its (N, C) arrays."""
+    hit = np.take_along_axis(probabilities, actual[:, np.newaxis], axis=1).astype(np.float64)
+    return float(-np.log(np.clip(hit, LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)).mean())
 
 
 def _ranking_metrics(actual: Ints, probabilities: Floats) -> dict[str, float]:

@@ -14,9 +14,10 @@ import pyarrow.parquet as pq
 import torch
 
 from birnn.data.encoding import Encoding
-from birnn.data.sequences import Sequences
-from birnn.evaluation import checks, metrics, resampling, trace
+from birnn.data.sequences import Sequences, rows_by_group
+from birnn.evaluation import checks, intervals, metrics, trace
 from birnn.evaluation.checks import Check
+from birnn.evaluation.intervals import Interval
 from birnn.files import atomic, paths, records
 from birnn.model import devices, history, prediction, saved_model
 from birnn.model.history import Epoch
@@ -30,14 +31,32 @@ MOST_CONFUSIONS, EXAMPLES, CONTEXT = 6, 2, 3  # pairs; examples of each; steps a
 
 Shares = npt.NDArray[np.float32]
 Classes = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """Of an interval."""
+
+    low: float
+    high: float
 
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """Of one class; None where the split does not hold it."""
+    """Of one class, in rows: `right` of `predicted` make precision, of `support` recall.
+
+    Both are None where the split does not hold the class, and so are intervals that would rest on
+    a single group.
+    """
 
     precision: float | None
     recall: float | None
+    right: int
+    predicted: int
+    support: int
+    precision_interval: Ends | None
+    recall_interval: Ends | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +143,6 @@ def write(
     test: Predicted,
     epochs: Sequence[Epoch],
     *,
-    resamples: int,
-    seed: int,
     limits: Mapping[int, float] | None = None,
 ) -> dict[str, float]:
     """Score predictions and write all of `evaluate` but the operating points and the trace.
@@ -134,8 +151,6 @@ def write(
         folder: where to, such as `evaluation/bidirectional`.
         test: the test split and what the model says of it.
         epochs: how the model was trained.
-        resamples: how often sequences are drawn anew for the intervals.
-        seed: of these draws.
         limits: the best accuracy that is possible for each length of a sequence, if that is known.
 
     Returns:
@@ -150,16 +165,29 @@ def write(
     actual, predicted = test.split.labels, test.classes
     labels, offsets = test.encoding.labels, test.split.label_offsets
     found = metrics.metrics(actual, predicted, test.shares, labels=labels, offsets=offsets)
-    sure = resampling.intervals(
-        actual, predicted, labels=labels, offsets=offsets, resamples=resamples, seed=seed
-    )
+    groups = test.split.group_numbers
+    sure = intervals.intervals(actual, predicted, labels=labels, offsets=offsets, groups=groups)
     atomic.write_json(folder / paths.METRICS, found)
-    atomic.write_json(
-        folder / paths.INTERVALS, {name: ends._asdict() for name, ends in sure.items()}
-    )
+    atomic.write_json(folder / paths.INTERVALS, _with_reasons(sure, found, labels))
     _write_tables(folder, test, predicted)
     records.write(folder / paths.CHECKS, check(test, predicted, sure, epochs, limits or {}))
     return found
+
+
+def _with_reasons(
+    sure: Mapping[str, Interval], found: Mapping[str, float], labels: Sequence[str]
+) -> dict[str, dict[str, float | str | None]]:
+    """The tree of `intervals.json`: an entry also for a metric that has no interval."""
+    none: dict[str, float | str | None] = {
+        "low": None,
+        "high": None,
+        "reason": "it rests on a single group",
+    }
+    return {
+        name: {**sure[name]._asdict()} if name in sure else none
+        for name in intervals.names(labels)
+        if name in found
+    }
 
 
 def _write_tables(folder: Path, test: Predicted, predicted: Classes) -> None:
@@ -315,7 +343,7 @@ def write_trace(folder: str | Path, model: SequenceModel, test: Predicted) -> No
 def check(
     test: Predicted,
     predicted: Classes,
-    intervals: Mapping[str, tuple[float, float]],
+    sure: Mapping[str, Interval],
     epochs: Sequence[Epoch],
     limits: Mapping[int, float],
 ) -> list[Check]:
@@ -324,20 +352,23 @@ def check(
     Args:
         test: the test split and what the model says of it.
         predicted: its `classes`.
-        intervals: low and high end of the metrics.
+        sure: the intervals of the metrics.
         epochs: how the model was trained.
         limits: see `write`.
     """
     actual, offsets, labels = test.split.labels, test.split.label_offsets, test.encoding.labels
     table = metrics.per_class(metrics.confusion(actual, predicted, len(labels)), labels)
     right = predicted == actual
-    present = checks.label_counts(actual, offsets, len(labels)).present
+    rows, groups = rows_by_group(offsets, test.split.group_numbers)
+    present = checks.label_counts(actual[rows], groups, len(labels)).present
+    confidence, surest = test.shares.max(axis=1), test.shares.argmax(axis=1) == actual
     return [
         checks.accuracy_paradox(
             table["support"],
             np.nan_to_num(table["recall"]),
             accuracy=float(right.mean()),
-            intervals=intervals,
+            intervals=dict.fromkeys(intervals.names(labels), (0.0, 1.0))  # where none is known
+            | {name: (one.low, one.high) for name, one in sure.items()},
             labels=labels,
             critical=test.thresholds,
         ),
@@ -351,15 +382,17 @@ def check(
             np.diff(offsets),
             test.split.lengths,
             metrics.length_buckets(test.split.lengths),
+            test.split.group_numbers,
             possible=_possible(test.split, limits),
         ),
         checks.calibration(
-            test.shares.max(axis=1),
-            test.shares.argmax(axis=1) == actual,
-            offsets,
-            rare=checks.rare(present, labels),
+            confidence[rows], surest[rows], groups, rare=checks.rare(present, labels)
         ),
-        checks.rare_classes(present, labels=labels),
+        checks.rare_classes(
+            present,
+            labels=labels,
+            unit="test sequences" if len(groups) == len(offsets) else "groups of test sequences",
+        ),
     ]
 
 
@@ -399,9 +432,21 @@ def _reached(found: Predicted, classes: Classes, label: str) -> Reached:
     column = found.encoding.labels.index(label)
     actual, called = found.split.labels == column, classes == column
     right, support, calls = (int(rows.sum()) for rows in (actual & called, actual, called))
-    if not support:
-        return Reached(precision=None, recall=None)
-    return Reached(precision=right / max(calls, 1), recall=right / support)
+    return Reached(
+        precision=right / max(calls, 1) if support else None,
+        recall=right / support if support else None,
+        right=right,
+        predicted=calls,
+        support=support,
+        precision_interval=_share_ends(found.split, actual, called) if support else None,
+        recall_interval=_share_ends(found.split, called, actual),
+    )
+
+
+def _share_ends(split: Sequences, part: Mask, whole: Mask) -> Ends | None:
+    groups = split.group_numbers
+    interval = intervals.of_share(part, whole, offsets=split.label_offsets, groups=groups)
+    return None if interval is None else Ends(interval.low, interval.high)
 
 
 def _long(counts: npt.NDArray[np.int64], labels: list[str]) -> metrics.Table:

@@ -2,7 +2,7 @@
 
 scored = read("predictions.csv")
 scored.metrics()                                   # flat, as in metrics.json
-for table in tables(scored, resamples=1000, seed=1): Console().print(table)
+for table in tables(scored): Console().print(table)
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ from pyarrow import csv
 from rich.markup import escape
 from rich.table import Table
 
+from birnn.data.sequences import rows_by_group
 from birnn.errors import DataError
-from birnn.evaluation import checks, metrics, resampling, verdict
+from birnn.evaluation import checks, intervals, metrics, verdict
+from birnn.evaluation.intervals import Interval
 from birnn.evaluation.verdict import Aims, Basis, Verdict
 from birnn.files.table_checks import text_column
 from birnn.files.tables import natural_order, sequence_starts
@@ -43,6 +45,7 @@ class Scored:
         predicted: (N,) positions in `labels`.
         probabilities: (N, C), or None.
         offsets: (S + 1,) the rows at which each sequence begins and ends.
+        groups: (S,) the number of the group of each sequence, or its own where there are none.
     """
 
     where: str
@@ -51,6 +54,7 @@ class Scored:
     predicted: npt.NDArray[np.int64]
     probabilities: npt.NDArray[np.float64] | None
     offsets: npt.NDArray[np.int64]
+    groups: npt.NDArray[np.int64]
 
     def metrics(self) -> dict[str, float]:
         """Give every metric; see `birnn.evaluation.metrics.metrics`.
@@ -68,6 +72,16 @@ class Scored:
             )
         except DataError as error:
             raise DataError(f"{self.where}: {error}") from None
+
+    def intervals(self) -> dict[str, Interval]:
+        """Give the 95 % intervals of metrics; see `birnn.evaluation.intervals`."""
+        return intervals.intervals(
+            self.actual,
+            self.predicted,
+            labels=self.labels,
+            offsets=self.offsets,
+            groups=self.groups,
+        )
 
 
 def score(path: str | Path) -> dict[str, float]:
@@ -140,7 +154,7 @@ def _wanted(names: list[str], where: str) -> list[str]:
         if name not in names:
             either = "`actual` or `label`" if name == "label" else f"`{name}`"
             raise DataError(f"{where}: expected a column {either}, {found}")
-    wanted = ["sequence", actual, "predicted"]
+    wanted = ["sequence", actual, "predicted", *({"group"} & set(names))]
     wanted += [name for name in names if name.startswith(PREFIX)]
     for name in wanted:
         if names.count(name) > 1:
@@ -153,9 +167,12 @@ def _scored(table: pa.Table, where: str) -> Scored:
         raise DataError(f"{where}: expected rows, found none")
     columns = {name: table[name].combine_chunks() for name in table.schema.names}
     named = {name: column for name, column in columns.items() if not name.startswith(PREFIX)}
-    ids, actual, predicted = (
-        text_column(column, f"column `{name}`", where, 0) for name, column in named.items()
-    )
+    texts = {
+        name: text_column(column, f"column `{name}`", where, 0) for name, column in named.items()
+    }
+    ids, predicted = texts["sequence"], texts["predicted"]
+    actual = texts["actual" if "actual" in texts else "label"]
+    offsets = _offsets(ids, where)
     given = {name.removeprefix(PREFIX): columns[name] for name in columns.keys() - named.keys()}
     occurring = {*actual.unique().to_pylist(), *predicted.unique().to_pylist()}
     labels = natural_order(occurring | given.keys())
@@ -165,7 +182,8 @@ def _scored(table: pa.Table, where: str) -> Scored:
         actual=_indices(actual, labels),
         predicted=_indices(predicted, labels),
         probabilities=_probabilities(given, labels, where) if given else None,
-        offsets=_offsets(ids, where),
+        offsets=offsets,
+        groups=_groups(texts.get("group", ids), offsets, where),
     )
 
 
@@ -200,34 +218,39 @@ def _offsets(ids: pa.Array, where: str) -> npt.NDArray[np.int64]:
     return np.append(starts, len(ids))
 
 
-def tables(scored: Scored, *, resamples: int, seed: int) -> Iterator[Table]:
+def _groups(names: pa.Array, offsets: npt.NDArray[np.int64], where: str) -> npt.NDArray[np.int64]:
+    rows = np.asarray(names.dictionary_encode().indices.to_numpy(), dtype=np.int64)
+    groups: npt.NDArray[np.int64] = rows[offsets[:-1]]
+    other = np.flatnonzero(rows != np.repeat(groups, np.diff(offsets)))
+    if len(other):
+        first = offsets[np.searchsorted(offsets, other[0], side="right") - 1]
+        raise DataError(
+            f"{where}, row {other[0] + 1}, column `group`: expected {names[first].as_py()!r} as in "
+            f"the rows before it of this sequence, found {names[other[0]].as_py()!r}; give each "
+            "sequence one group"
+        )
+    return groups
+
+
+def tables(scored: Scored, sure: Mapping[str, Interval]) -> Iterator[Table]:
     """Draw the metrics with 95 % intervals, each class, and each bucket of lengths.
 
     Args:
-        scored: what to score.
-        resamples: how often sequences are drawn anew for the intervals.
-        seed: of these draws.
+        scored: what was scored.
+        sure: what `Scored.intervals` gives.
     """
     found = scored.metrics()
-    sure = resampling.intervals(
-        scored.actual,
-        scored.predicted,
-        labels=scored.labels,
-        offsets=scored.offsets,
-        resamples=resamples,
-        seed=seed,
-    )
     yield _headlines(scored, found, sure)
     yield _confusion(scored)
     yield _by_class(scored, found, sure)
     yield _by_length(scored)
 
 
-def _headlines(
-    scored: Scored, found: Mapping[str, float], sure: Mapping[str, resampling.Interval]
-) -> Table:
+def _headlines(scored: Scored, found: Mapping[str, float], sure: Mapping[str, Interval]) -> Table:
     sequences, rows = len(scored.offsets) - 1, len(scored.actual)
     table = _table(f"{rows} rows of {sequences} sequences", "metric", "value", "95 % interval")
+    table.caption = intervals.in_brackets(len(np.unique(scored.groups)), sequences)
+    table.caption_justify = "left"
     of_class = {
         f"{figure}_{label}"
         for figure in ("precision", "recall", "f1", "support")
@@ -257,42 +280,32 @@ def _confusion(scored: Scored) -> Table:
     return table
 
 
-def judge(scored: Scored, aims: Aims, *, resamples: int, seed: int) -> Verdict:
+def judge(scored: Scored, sure: Mapping[str, Interval], aims: Aims) -> Verdict:
     """Grade predictions; see `birnn.evaluation.verdict`.
 
     Args:
         scored: what to grade.
+        sure: what `Scored.intervals` gives.
         aims: what to reach.
-        resamples: how often sequences are drawn anew for the intervals.
-        seed: of these draws.
     """
-    labels, offsets = scored.labels, scored.offsets
-    sure = resampling.intervals(
-        scored.actual,
-        scored.predicted,
-        labels=labels,
-        offsets=offsets,
-        resamples=resamples,
-        seed=seed,
-    )
-    found, present = scored.metrics(), metrics.present(scored.actual, labels, offsets)
-    table = metrics.per_class(
-        metrics.confusion(scored.actual, scored.predicted, len(labels)), labels
-    )
+    found, labels = scored.metrics(), scored.labels
+    ends = {name: (one.low, one.high) for name, one in sure.items()}
+    counts = metrics.confusion(scored.actual, scored.predicted, len(labels))
+    table = metrics.per_class(counts, labels)
     paradox = checks.accuracy_paradox(
         table["support"],
         np.nan_to_num(table["recall"]),
         accuracy=found["accuracy"],
-        intervals=sure,
+        intervals=dict.fromkeys(intervals.names(labels), (0.0, 1.0)) | ends,
         labels=labels,
         critical=aims.critical,
     )
-    return verdict.verdict(Basis(found, sure, present, [paradox]), aims)
+    rows, groups = rows_by_group(scored.offsets, scored.groups)
+    present = metrics.present(scored.actual[rows], labels, groups)
+    return verdict.verdict(Basis(found, ends, present, [paradox]), aims)
 
 
-def _by_class(
-    scored: Scored, found: Mapping[str, float], sure: Mapping[str, resampling.Interval]
-) -> Table:
+def _by_class(scored: Scored, found: Mapping[str, float], sure: Mapping[str, Interval]) -> Table:
     table = _table("by class", "class", "precision", "recall", "f1", "support")
     for label in scored.labels:
         names = [f"{figure}_{label}" for figure in ("precision", "recall", "f1")]
@@ -327,5 +340,5 @@ def _table(title: str, first: str, *others: str) -> Table:
     return table
 
 
-def _ends(interval: resampling.Interval | None) -> str:
+def _ends(interval: Interval | None) -> str:
     return "" if interval is None else f"({interval.low:.4f} to {interval.high:.4f})"

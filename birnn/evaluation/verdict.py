@@ -16,7 +16,7 @@ from typing import Literal
 
 from birnn import params
 from birnn.evaluation import headlines
-from birnn.evaluation.checks import LEAST_SEQUENCES, MOST_NAMED, Check, listed
+from birnn.evaluation.checks import LEAST_SEQUENCES, MOST_NAMED, Check, first_few
 from birnn.evaluation.headlines import Figure
 from birnn.model import operating_points
 from birnn.model.operating_points import Wanted
@@ -58,7 +58,7 @@ class Basis:
     Attributes:
         metrics: by flat name, as `birnn.evaluation.metrics.metrics` gives them.
         intervals: low and high end of some of them.
-        present: test sequences in which each class occurs.
+        present: test sequences in which each class occurs, or groups of them where there are some.
         checks: of the pitfalls.
         gain: in the F1 that leads, over a baseline that sees one step at a time.
         baseline: what to call that.
@@ -153,7 +153,7 @@ def _classes(basis: Basis, aims: Aims) -> list[Finding]:
                 text = f"{figure} of {label!r} is {_measured(basis, name)}"
                 findings.append(("bad", f"{text}, below {bar.bad_below:.2f}"))
     if rare:
-        named = listed(f"{label!r} ({basis.present[label]})" for label in rare)
+        named = first_few(f"{label!r} ({basis.present[label]})" for label in rare)
         text = f"too few test sequences to say how well a class is found: {named}"
         findings.append(("fair", text))
     return _shortened(findings)

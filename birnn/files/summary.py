@@ -21,6 +21,15 @@ class Conflict:
     labels: list[str]
 
 
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """How many groups there are; the name of the largest, and its share of all labels."""
+
+    count: int
+    largest: str
+    share: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
     """What is in a sequence table.
@@ -34,6 +43,7 @@ class Summary:
         lengths: their `mean`, `min`, `q25`, `median`, `q75`, `q95` and `max`, in steps.
         labels: each class, in natural order.
         splits: sequences in each split that the table names.
+        groups: those that the table names; None without.
         not_in_test: classes of train that the test split of the table does not hold.
         duplicates: sequences that repeat an earlier one.
         conflicts: those of them that have other labels.
@@ -53,6 +63,7 @@ class Summary:
     lengths: dict[str, float]
     labels: dict[str, ClassCount]
     splits: dict[str, int]
+    groups: Groups | None = None
     not_in_test: list[str]
     duplicates: int
     conflicts: int

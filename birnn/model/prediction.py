@@ -82,12 +82,14 @@ def table(
         labelled: whether to show the true labels too.
 
     Returns:
-        Columns `sequence`, `label` where labelled, `predicted`, and `probability_LABEL` for each
-        class.
+        Columns `sequence`, where labelled `group` (if there are groups) and `label`, `predicted`,
+        and `probability_LABEL` for each class.
     """
     names = pa.array(encoding.labels)
     repeats = np.repeat(np.arange(len(sequences)), np.diff(sequences.label_offsets))
     columns = {"sequence": sequences.ids.take(pa.array(repeats))}
+    if labelled and sequences.grouped:
+        columns["group"] = sequences.groups.take(pa.array(repeats))
     if labelled:
         columns["label"] = names.take(pa.array(sequences.labels))
     columns["predicted"] = names.take(pa.array(decide(shares, encoding, thresholds)))

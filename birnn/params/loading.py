@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 from pydantic import (
@@ -29,7 +31,7 @@ def load(path: str | Path = "params.yaml") -> Params:
     """
     try:
         tree = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        return Params.model_validate(tree)
+        return Params.model_validate(_without_resamples(tree, path))
     except FileNotFoundError:
         raise ParamsError(f"{path}: no such file; copy one from examples/") from None
     except OSError as error:
@@ -38,6 +40,15 @@ def load(path: str | Path = "params.yaml") -> Params:
         raise ParamsError(f"{path}: expected YAML, found {one_line(error)}") from None
     except ValidationError as error:
         raise ParamsError(f"{path}: " + "; ".join(complaints(error))) from None
+
+
+def _without_resamples(tree: Any, path: str | Path) -> Any:
+    """Let a file of 0.2.0 do: intervals were drawn from resamples then."""
+    match tree:
+        case {"evaluate": {"resamples": _, **others}}:
+            print(f"{path}: evaluate.resamples has no effect any more; remove it", file=sys.stderr)
+            return {**tree, "evaluate": others}
+    return tree
 
 
 def data(section: Mapping[str, object]) -> Data:

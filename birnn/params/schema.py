@@ -321,7 +321,6 @@ class Evaluate(Section):
     """How models are judged."""
 
     average: Literal["macro", "weighted"] = "macro"
-    resamples: Annotated[int, Field(ge=100)] = 1000
     seed: Seed = 1
     bars: Bars = Bars()
     critical: dict[str, Critical] = {}

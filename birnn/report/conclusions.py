@@ -1,7 +1,7 @@
 """What can be concluded of the models: how they compare, how good the first one is, and why.
 
 evidence = Evidence.read(["bidirectional", "forward"])
-compared = compare(evidence, "macro", resamples=1000, seed=1)
+compared = compare(evidence, "macro", seed=1)
 concluded = conclude(evidence, aims)
 """
 
@@ -9,24 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypedDict
 
 from birnn.data import sequences
 from birnn.data.encoding import Encoding
-from birnn.data.sequences import Sequences
+from birnn.data.sequences import Sequences, rows_by_group
 from birnn.evaluation import (
     baselines,
     comparison,
     data_checks,
     headlines,
+    intervals,
     metrics,
-    resampling,
     verdict,
 )
 from birnn.evaluation.checks import Check
 from birnn.evaluation.comparison import Classes, Predicted
 from birnn.evaluation.headlines import Figure
-from birnn.evaluation.resampling import Difference
+from birnn.evaluation.intervals import Difference
 from birnn.evaluation.verdict import Aims, Basis, Grade
 from birnn.files import paths, records
 from birnn.files.paths import EVALUATION, MODELS, PREPARED, RAW
@@ -133,7 +132,7 @@ def identify(
     return found
 
 
-def compare(evidence: Evidence, average: str, *, resamples: int, seed: int) -> Compared:
+def compare(evidence: Evidence, average: str, *, seed: int) -> Compared:
     """Line up the models with the baselines, and say what the second direction is worth.
 
     All of them answer with the most probable class, the one rule by which they can be compared:
@@ -142,39 +141,42 @@ def compare(evidence: Evidence, average: str, *, resamples: int, seed: int) -> C
     Args:
         evidence: what is known of them.
         average: which precision, recall and F1 to show.
-        resamples: how often sequences are drawn anew for the intervals.
-        seed: of these draws, and of what a baseline learns from.
+        seed: of what a baseline learns from.
     """
     test, labels = evidence.test, evidence.encoding.labels
-    drawn: _Drawn = {"labels": labels, "resamples": resamples, "seed": seed}
     floor = baselines.answers(evidence.train, test, labels=labels, seed=seed)
-    rungs = [comparison.rung(name, test, classes, **drawn) for name, classes in floor.items()]
+    rungs = [comparison.rung(name, test, classes, labels) for name, classes in floor.items()]
     for result in sorted(evidence.results, key=lambda result: result.bidirectional):
         said = evidence.answers[result.name].most_probable
         again = result.operating_points
-        rungs.append(comparison.rung(result.name, test, said, **drawn) if again else result.rung)
+        rungs.append(comparison.rung(result.name, test, said, labels) if again else result.rung)
 
     def gain(first: Classes, second: Classes) -> dict[str, Difference]:
-        offsets = test.label_offsets
-        return resampling.difference(test.labels, first, second, offsets=offsets, **drawn)
+        return intervals.difference(
+            test.labels,
+            first,
+            second,
+            labels=labels,
+            offsets=test.label_offsets,
+            groups=test.group_numbers,
+        )
 
     judged = evidence.answers[evidence.results[0].name].most_probable
     over = gain(judged, floor[baselines.without_context(evidence.train)])
     pair = [evidence.answers[one.name] for one in tested.to_compare(evidence.results) or ()]
     worth = gain(pair[0].most_probable, pair[1].most_probable) if pair else None
+    sizes = len(test.groups.unique()), len(test)
     return Compared(
         tested.ladder(rungs, evidence.summary.limits, average),
-        tested.second_direction(worth, average),
-        Figure(*over[headlines.names(over, average)["f1"]][:3]),
+        tested.second_direction(worth, average, intervals.over(*sizes)),
+        intervals.in_brackets(*sizes),
+        _known(over.get(headlines.names(over, average)["f1"])),
     )
 
 
-class _Drawn(TypedDict):
-    """How resamples are drawn."""
-
-    labels: Sequence[str]
-    resamples: int
-    seed: int
+def _known(gain: Difference | None) -> Figure | None:
+    """A gain, unless it rests on too little."""
+    return None if gain is None or gain.too_few else Figure(gain.estimate, gain.low, gain.high)
 
 
 def conclude(evidence: Evidence, compared: Compared, aims: Aims) -> Conclusion:
@@ -191,10 +193,11 @@ def conclude(evidence: Evidence, compared: Compared, aims: Aims) -> Conclusion:
     )
     shift = data_checks.label_shift(train, test, labels=labels)
     checks = tested.worst_first([*result.checks, leakage, shift])
+    rows, groups = rows_by_group(test.label_offsets, test.group_numbers)
     basis = Basis(
         metrics=result.metrics,
         intervals=result.intervals,
-        present=metrics.present(test.labels, labels, test.label_offsets),
+        present=metrics.present(test.labels[rows], labels, groups),
         checks=checks,
         gain=compared.over_baseline,
         baseline=baselines.without_context(train),

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.markup import escape
 from rich.table import Table
@@ -23,6 +23,7 @@ from birnn.report.tested import Row
 from birnn.report.wording import phases, turning_points, versions
 
 if TYPE_CHECKING:  # a table on a terminal needs no torch
+    from birnn.evaluation.outs import Reached
     from birnn.evaluation.trace import Layer
 
 SPLITS = {
@@ -54,9 +55,14 @@ LAYERS = {
 }
 
 
-def console_table(rows: Sequence[Row]) -> Table:
-    """Draw the ladder for a terminal, in as few columns as will do."""
-    table = Table()
+def console_table(rows: Sequence[Row], intervals: str) -> Table:
+    """Draw the ladder for a terminal, in as few columns as will do.
+
+    Args:
+        rows: what `birnn.report.tested.ladder` gives.
+        intervals: what the ends in brackets are.
+    """
+    table = Table(caption=intervals, caption_justify="left")
     table.add_column("model")
     for measure in SHOWN:
         table.add_column(measure.replace("_", " "), justify="right", no_wrap=True)
@@ -82,6 +88,7 @@ def render(template: str, **content: Any) -> str:
     environment.filters["quoted"] = shlex.quote
     environment.filters["signed"] = "{:+.2f}".format
     environment.filters["figure"] = _figure
+    environment.filters["counted"] = _counted
     environment.filters["with_interval"] = with_interval
     environment.globals |= {
         "after_verdict": AFTER_VERDICT,
@@ -122,6 +129,22 @@ def _cell(text: str) -> str:
 
 def _figure(value: float | None) -> str:
     return "" if value is None or math.isnan(value) else f"{value:.4f}"
+
+
+def _counted(
+    reached: Reached,
+    figure: Literal["precision", "recall"],
+    whole: Literal["predicted", "support"],
+) -> str:
+    """`0.667 (4 of 6, 22 to 96 %)`: a figure of an operating point, on what it rests, how sure."""
+    share = getattr(reached, figure)
+    if share is None:
+        return ""
+    said = f"{share:.3f} ({reached.right} of {getattr(reached, whole)}"
+    ends = reached.recall_interval if figure == "recall" else reached.precision_interval
+    if ends is None:
+        return f"{said}, no interval)"
+    return f"{said}, {100 * ends.low:.0f} to {100 * ends.high:.0f} %)"
 
 
 def with_interval(figure: Figure | None) -> str:

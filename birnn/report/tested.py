@@ -23,8 +23,8 @@ if TYPE_CHECKING:  # `birnn summary` draws a table, and should not wait for thes
 
     from birnn.evaluation.checks import Check
     from birnn.evaluation.comparison import Rung
+    from birnn.evaluation.intervals import Difference
     from birnn.evaluation.outs import Confusion, Point
-    from birnn.evaluation.resampling import Difference
     from birnn.evaluation.trace import Trace
 
 LIMITS = {
@@ -54,13 +54,15 @@ class Compared:
     Attributes:
         ladder: the models beside baselines, and what is possible.
         second_direction: in a sentence, what it is worth.
+        intervals: what the ends in brackets are over, such as 20 groups of sequences.
         over_baseline: what the first model gains over a baseline without context, in the F1 that
-            leads.
+            leads; None where that rests on too little.
     """
 
     ladder: list[Row]
     second_direction: str
-    over_baseline: Figure
+    intervals: str
+    over_baseline: Figure | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +161,9 @@ def read(name: str, models: str | Path, evaluation: str | Path) -> Result:
 
 
 def _intervals(path: Path) -> dict[str, tuple[float, float]]:
-    return {name: (ends["low"], ends["high"]) for name, ends in atomic.read_json(path).items()}
+    """Those that there are; an entry without ends says why it has none."""
+    tree = atomic.read_json(path)
+    return {name: (one["low"], one["high"]) for name, one in tree.items() if one["low"] is not None}
 
 
 def _csv(path: Path) -> pd.DataFrame:
@@ -207,29 +211,37 @@ def to_compare(results: Sequence[Result]) -> tuple[Result, Result] | None:
     return None if both is None or one is None else (both, one)
 
 
-def second_direction(differences: Mapping[str, Difference] | None, average: str) -> str:
+def second_direction(differences: Mapping[str, Difference] | None, average: str, over: str) -> str:
     """Say in a sentence what reading in both directions is worth.
 
     Args:
-        differences: between a model that does and one that does not; None without the two.
+        differences: between a model that does and one that does not; None without the two, empty
+            where a single group was tested.
         average: which F1 to name.
+        over: what was tested, such as `20 groups of sequences`.
     """
     if differences is None:
         return "The models all read in the same directions: nothing to compare."
-    accuracy, f1 = "accuracy", headlines.names(differences, average)["f1"]
-    over = headlines.averaged_over(differences, average)
-    shown = {accuracy: "accuracy", f1: f"F1, {over}"}
-    first, second = (f1, accuracy) if over == "spans" else (accuracy, f1)
-    return (
+    if not differences:
+        return f"What the second direction is worth cannot be told from {over}."
+    f1, averaged = headlines.names(differences, average)["f1"], headlines.averaged_over
+    shown = {"accuracy": "accuracy", f1: f"F1, {averaged(differences, average)}"}
+    first, second = sorted(shown, key=lambda name: name == "accuracy", reverse=f1 != "span_f1")
+    worth = (
         f"The second direction is worth {_points(differences[first], shown[first])} and "
-        f"{_points(differences[second], shown[second])}; it helps {shown[first].partition(',')[0]} "
-        f"in {100 * differences[first].share_better:.0f} % of resamples."
+        f"{_points(differences[second], shown[second])}"
     )
+    if differences[first].too_few:
+        differing = f"the models differ in {differences[first].differing} of {over}"
+        return f"{worth}; {differing}, too few for an interval."
+    return f"{worth}, over {over}."
 
 
 def _points(gain: Difference, of: str) -> str:
-    low, high = 100 * gain.low, 100 * gain.high
-    return f"{100 * gain.estimate:+.1f} points of {of} (95 % interval {low:+.1f} to {high:+.1f})"
+    worth = f"{100 * gain.estimate:+.1f} points of {of}"
+    if gain.too_few:
+        return worth
+    return f"{worth} (95 % interval {100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
 
 
 def worst_first(checks: Iterable[Check]) -> list[Check]:

@@ -168,12 +168,17 @@ def _gaps() -> list[_Gap]:
 
 
 def _how_close(models: list[str]) -> str:
-    most = max(_gaps(), key=lambda gap: gap.share)
+    most = max(_gaps(), key=lambda gap: gap.share, default=None)
+    closest = "no headline metric has an interval to compare by"
+    if most is not None:
+        closest = (
+            f"the headline metric that differs most is the {most.metric} of {most.model}, "
+            f"{most.both} ({most.share:.2f} of the width of its interval, {TOLERANCE} allowed)"
+        )
     equal = min(_equal_answers(model) for model in models)
     return (
-        "data, splits and verdict are those of the last commit; the headline metric that differs "
-        f"most is the {most.metric} of {most.model}, {most.both} ({most.share:.2f} of the width of "
-        f"its interval, {TOLERANCE} allowed); {100 * equal:.1f} % of the answers are equal"
+        f"data, splits and verdict are those of the last commit; {closest}; "
+        f"{100 * equal:.1f} % of the answers are equal"
     )
 
 

@@ -138,8 +138,13 @@ def ask(
         probabilities=arranged,
         offsets=np.concatenate([[0], np.cumsum(rows_of)]),
         lengths=lengths,
+        groups=_numbers(pa.concat_arrays([part.groups for part in encoded])),
     )
     return Asked(answers, encoded, network)
+
+
+def _numbers(groups: pa.StringArray) -> npt.NDArray[np.int64]:
+    return np.asarray(groups.dictionary_encode().indices.to_numpy(), dtype=np.int64)
 
 
 def _encode(
@@ -190,6 +195,7 @@ def tested(path: Path, like: Answers, labels: Sequence[str]) -> Answers:
         probabilities=np.column_stack([table[f"probability_{label}"] for label in labels]),
         offsets=like.offsets,
         lengths=like.lengths,
+        groups=like.groups,
     )
 
 
@@ -204,6 +210,7 @@ def take(answers: Answers, kept: Mask) -> Answers:
         probabilities=answers.probabilities[rows],
         offsets=np.concatenate([[0], np.cumsum(lengths)]),
         lengths=answers.lengths[chosen],
+        groups=np.unique(answers.groups[chosen], return_inverse=True)[1],
     )
 
 

@@ -16,6 +16,7 @@ import torch
 from birnn import params
 from birnn.data import splits
 from birnn.data.encoding import Encoding
+from birnn.data.sequences import rows_by_group
 from birnn.data.splits import Splitting
 from birnn.evaluation import metrics, verdict
 from birnn.evaluation.verdict import Basis
@@ -145,7 +146,8 @@ def _judged(
     scores = metrics.metrics(
         challenger.actual, challenger.predicted, None, labels=labels, offsets=challenger.offsets
     )
-    present = metrics.present(challenger.actual, labels, challenger.offsets)
+    rows, groups = rows_by_group(challenger.offsets, challenger.groups)
+    present = metrics.present(challenger.actual[rows], labels, groups)
     basis, prepared = Basis(scores, present=present), attempt.copy / PREPARED
     return gate.checks(
         challenger,

@@ -9,24 +9,24 @@ Acceptance Sampling, 1982). Classes and lengths are different: a fall of *any* o
 model. There Holm's correction over all of them keeps the chance of a wrong refusal, of a model that
 falls nowhere by more than the margin, at 5 %.
 
-Sequences are what is independent, never the steps of one. The headline is compared by resampling
-whole sequences, both models on the same ones; its 95 % interval leaves a model of equal quality one
-chance in forty to be called better. A class or a bucket of lengths may have ten sequences, and the
-correction asks for the far ends of the distribution, which few resamples reach; so these are
-compared by the linearised difference and Student's t (see `_p_values`).
+Groups of sequences are what is independent (a sequence without a group is its own), never the
+sequences or steps of one. The 95 % interval of the headline's difference leaves a model of equal
+quality one chance in forty to be called better; see `birnn.evaluation.intervals`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 
 from birnn import params
-from birnn.evaluation import metrics, resampling
+from birnn.data.sequences import rows_by_group
+from birnn.evaluation import intervals, metrics
 from birnn.evaluation.checks import calibration
+from birnn.evaluation.intervals import Difference
 from birnn.evaluation.verdict import Grade
 from birnn.model import operating_points
 from birnn.model.operating_points import Wanted
@@ -36,11 +36,8 @@ from birnn.retraining.regressions import no_falls
 Aim = Literal["superior", "not_inferior"]
 Headline = Literal["f1_macro", "f1_weighted", "accuracy"]
 
-LEAST_SEQUENCES = 30
-"""Of the test set. With fewer, intervals from resampling are too narrow."""
-LEAST_DIFFERING = 10
-"""Sequences in which two models differ. If there are three, an equally good model is right in all
-of them in an eighth of cases, and its interval would call it better."""
+LEAST_GROUPS = 30
+"""Of the test set. Fewer do not show what new groups will be like."""
 ROUNDING = 1e-4
 """By how much probabilities of one model may differ, since batches of another shape are summed in
 another order; and the share of labels for which that may decide between two classes."""
@@ -59,8 +56,6 @@ class Bounds:
         length_margin: by which the accuracy in a bucket of lengths may fall.
         calibration_margin: by which the calibration error may rise.
         latency_ratio: how many times as long the challenger may take.
-        resamples: how often sequences are drawn anew.
-        seed: of these draws.
     """
 
     headline: Headline
@@ -71,8 +66,6 @@ class Bounds:
     length_margin: float
     calibration_margin: float
     latency_ratio: float
-    resamples: int
-    seed: int
 
 
 def bounds(evaluate: params.Evaluate, retrain: params.Retrain) -> Bounds:
@@ -86,8 +79,6 @@ def bounds(evaluate: params.Evaluate, retrain: params.Retrain) -> Bounds:
         length_margin=retrain.length_margin,
         calibration_margin=retrain.calibration_margin,
         latency_ratio=retrain.latency_ratio,
-        resamples=evaluate.resamples,
-        seed=evaluate.seed,
     )
 
 
@@ -128,7 +119,7 @@ def checks(
         challenger.actual, challenger.predicted, None, labels=labels, offsets=challenger.offsets
     )
     found = [
-        _enough_sequences(len(challenger)),
+        _enough_sequences(challenger),
         _absolute_floor(verdict, bounds.headline, scores),
         *([_critical_classes(bounds.critical, scores)] if bounds.critical else []),
         _reloaded(challenger, reloaded),
@@ -137,14 +128,15 @@ def checks(
     if not found[0].passed:
         return found
     for name, classes in baselines.items():
-        found.append(_beats(name, _gain(challenger, classes, bounds, labels)))
+        gain = _gain(challenger, classes, bounds.headline, labels)
+        found.append(_beats(name, gain, challenger))
     if champion is None:
         return found
     _assert_same_sequences(challenger, champion)
-    gain = _gain(challenger, champion.predicted, bounds, labels)
+    gain = _gain(challenger, champion.predicted, bounds.headline, labels)
     return [
         *found,
-        _headline(scores[bounds.headline], gain, bounds),
+        _headline(scores[bounds.headline], gain, challenger, bounds),
         *no_falls(
             challenger,
             champion,
@@ -159,14 +151,18 @@ def checks(
 def _assert_same_sequences(challenger: Answers, champion: Answers) -> None:
     assert np.array_equal(challenger.actual, champion.actual), "not about the same labels"
     assert np.array_equal(challenger.offsets, champion.offsets), "not about the same sequences"
+    assert np.array_equal(challenger.groups, champion.groups), "not about the same groups"
 
 
-def _enough_sequences(number: int) -> Check:
-    passed = number >= LEAST_SEQUENCES
-    sentence = f"There are {number} test sequences to judge on"
+def _enough_sequences(answers: Answers) -> Check:
+    passed = answers.num_groups >= LEAST_GROUPS
+    grouped = answers.num_groups < len(answers)
+    unit = "groups of test sequences" if grouped else "test sequences"
+    sentence = f"There are {answers.num_groups} {unit} to judge on"
     if not passed:
-        sentence += f", too few: expected at least {LEAST_SEQUENCES}; add test sequences"
-    return Check("enough_sequences", passed, {"sequences": number}, f"{sentence}.")
+        sentence += f", too few: expected at least {LEAST_GROUPS}; add {unit}"
+    figures: dict[str, float] = {"sequences": len(answers), "groups": answers.num_groups}
+    return Check("enough_sequences", passed, figures, f"{sentence}.")
 
 
 def _absolute_floor(verdict: Grade, headline: str, scores: Mapping[str, float]) -> Check:
@@ -218,54 +214,48 @@ def _latency(challenger: float, champion: float, most: float) -> Check:
     )
 
 
-class _Gain(NamedTuple):
-    """What the challenger's headline is worth over another's, with a 95 % interval."""
-
-    estimate: float
-    low: float
-    high: float
-    share_better: float
-    differing: int  # sequences in which one of the two is right where the other is wrong
-
-    @property
-    def superior(self) -> bool:
-        return self.low > 0 and self.differing >= LEAST_DIFFERING
-
-    def __str__(self) -> str:
-        text = f"{self.estimate:+.3f} (95 % interval {self.low:+.3f} to {self.high:+.3f}"
-        few = f", from only {self.differing} sequences in which they differ"
-        return f"{text}{few if self.differing < LEAST_DIFFERING else ''})"
-
-
-def _gain(challenger: Answers, other: Ints, bounds: Bounds, labels: Sequence[str]) -> _Gain:
-    gains = resampling.difference(
+def _gain(
+    challenger: Answers, other: Ints, headline: Headline, labels: Sequence[str]
+) -> Difference:
+    """What the challenger's headline is worth over that of other classes (N,)."""
+    return intervals.difference(
         challenger.actual,
         challenger.predicted,
         other,
         labels=labels,
         offsets=challenger.offsets,
-        resamples=bounds.resamples,
-        seed=bounds.seed,
-    )
-    apart = challenger.right != (challenger.actual == other)
-    differing = np.count_nonzero(np.logical_or.reduceat(apart, challenger.offsets[:-1]))
-    return _Gain(*gains[bounds.headline], int(differing))
+        groups=challenger.groups,
+    )[headline]
 
 
-def _beats(name: str, gain: _Gain) -> Check:
-    sentence = f"It is {'better' if gain.superior else 'not clearly better'} than {name!r}: {gain}."
-    return Check(f"beats {name}", gain.superior, gain._asdict(), sentence)
+def _superior(gain: Difference) -> bool:
+    return gain.low > 0 and not gain.too_few
 
 
-def _headline(score: float, gain: _Gain, bounds: Bounds) -> Check:
+def _said(gain: Difference, answers: Answers) -> str:
+    text = f"{gain.estimate:+.3f} (95 % interval {gain.low:+.3f} to {gain.high:+.3f}"
+    over = intervals.over(answers.num_groups, len(answers))
+    few = f", of which they differ in only {gain.differing}" if gain.too_few else ""
+    return f"{text}, over {over}{few})"
+
+
+def _beats(name: str, gain: Difference, challenger: Answers) -> Check:
+    passed = _superior(gain)
+    sentence = f"It is {'better' if passed else 'not clearly better'} than {name!r}: "
+    said = _said(gain, challenger)
+    return Check(f"beats {name}", passed, gain._asdict(), f"{sentence}{said}.")
+
+
+def _headline(score: float, gain: Difference, challenger: Answers, bounds: Bounds) -> Check:
     aim, margin = bounds.aim, bounds.margin
-    passed = gain.superior if aim == "superior" else gain.low > -margin
+    passed = _superior(gain) if aim == "superior" else gain.low > -margin
     figures = {"challenger": score, "champion": score - gain.estimate, **gain._asdict()}
     if aim == "not_inferior":
         figures["margin"] = margin
     word = "better" if aim == "superior" else f"no worse by {margin:g}"
     sentence = f"The challenger is {'' if passed else 'not shown to be '}{word}: {bounds.headline}"
-    return Check("headline", passed, figures, f"{sentence} {score:.3f}, {gain}.")
+    said = _said(gain, challenger)
+    return Check("headline", passed, figures, f"{sentence} {score:.3f}, {said}.")
 
 
 def _calibration(challenger: Answers, champion: Answers, margin: float) -> Check:
@@ -283,5 +273,6 @@ def _calibration(challenger: Answers, champion: Answers, margin: float) -> Check
 def _calibration_error(answers: Answers) -> float:
     right = answers.probabilities.argmax(axis=1) == answers.actual
     confidence = answers.probabilities.max(axis=1)
-    figures = calibration(confidence, right, answers.offsets).figures
+    rows, offsets = rows_by_group(answers.offsets, answers.groups)
+    figures = calibration(confidence[rows], right[rows], offsets).figures
     return max(0.0, figures["calibration_error"] - figures["by_chance"])

@@ -23,6 +23,7 @@ class Answers:
         offsets: (S + 1,) int64, where the labels of each sequence begin; see
             `Sequences.label_offsets`.
         lengths: (S,) int64 steps of each sequence.
+        groups: (S,) int64 from 0, the number of the group of each sequence: what is independent.
     """
 
     actual: Ints
@@ -30,9 +31,20 @@ class Answers:
     probabilities: Floats
     offsets: npt.NDArray[np.int64]
     lengths: npt.NDArray[np.int64]
+    groups: npt.NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.lengths)
+
+    @property
+    def num_groups(self) -> int:
+        """How many there are."""
+        return int(self.groups.max()) + 1
+
+    @property
+    def group_of_row(self) -> npt.NDArray[np.int64]:
+        """The group of each label, (N,)."""
+        return np.repeat(self.groups, np.diff(self.offsets))
 
     @property
     def right(self) -> npt.NDArray[np.bool_]:

@@ -1,8 +1,7 @@
 """Whether a new model falls behind in any class, or on sequences of any length.
 
-A class or a bucket of lengths may have ten sequences, and the correction for many of them asks for
-the far ends of the distribution, which few resamples reach; so these are compared by the linearised
-difference and Student's t (see `_p_values`).
+Groups of sequences are what is independent; a sequence without a group is its own. Classes and
+buckets of lengths are compared by the linearised difference and Student's t (see `_p_values`).
 """
 
 from __future__ import annotations
@@ -21,17 +20,17 @@ from birnn.evaluation.significance import holm
 from birnn.retraining.judged import Answers, Check, Ints
 
 LEAST_OF_A_KIND = checks.LEAST_SEQUENCES
-"""Of a class or a bucket of lengths that is judged by itself."""
+"""Groups, of a class or a bucket of lengths that is judged by itself."""
 LEVEL = 0.05
 """The chance of refusing for a class or a length where none falls by more than the margin."""
 
 
 class _Ratios(NamedTuple):
-    """K ratios of totals over sequences, such as the F1 of K classes."""
+    """K ratios of totals over groups, such as the F1 of K classes."""
 
     value: npt.NDArray[np.float64]  # (K,)
-    influence: csr_array  # (S, K) what each sequence adds to it, to first order; sums to 0
-    based_on: csr_array  # (S, K) not 0 where the ratio is based on the sequence
+    influence: csr_array  # (G, K) what each group adds to it, to first order; sums to 0
+    based_on: csr_array  # (G, K) not 0 where the ratio is based on the group
 
 
 class _Falls(NamedTuple):
@@ -51,7 +50,7 @@ def no_falls(
     class_margin: float,
     length_margin: float,
 ) -> list[Check]:
-    """Compare every class and every bucket of lengths that has enough sequences."""
+    """Compare every class and every bucket of lengths that has enough groups."""
     judged = _common_classes(challenger, len(labels))
     classes = _class_falls(challenger, champion, labels, judged, class_margin)
     lengths = _length_falls(challenger, champion, length_margin)
@@ -62,17 +61,17 @@ def no_falls(
         _fall_check("lengths", "Accuracy", lengths._replace(p=p[len(judged) :]), length_margin),
     ]
     if left_out:
-        text = f"{found[0].sentence} Too few sequences to judge {', '.join(map(repr, left_out))}."
+        unit = "groups" if challenger.num_groups < len(challenger) else "sequences"
+        named = checks.first_few(map(repr, left_out))
+        text = f"{found[0].sentence} Too few {unit} to judge {named}."
         found[0] = replace(found[0], sentence=text)
     return found
 
 
 def _common_classes(answers: Answers, num_classes: int) -> list[int]:
-    """Return the classes that occur in enough sequences."""
-    present = _by_class(answers.actual, None, answers.offsets, num_classes)
-    present.sum_duplicates()
-    sequences = np.bincount(present.indices, minlength=num_classes)
-    return np.flatnonzero(sequences >= LEAST_OF_A_KIND).tolist()
+    """Return the classes that occur in enough groups."""
+    present = _by_class(answers, answers.actual, num_classes)
+    return np.flatnonzero(_groups(present) >= LEAST_OF_A_KIND).tolist()
 
 
 def _class_falls(
@@ -88,9 +87,11 @@ def _class_falls(
 
 def _length_falls(challenger: Answers, champion: Answers, margin: float) -> _Falls:
     bucket = metrics.length_buckets(challenger.lengths)
-    members = [challenger.lengths[bucket == i] for i in range(int(bucket.max()) + 1)]
+    rows = _by_bucket(challenger, np.diff(challenger.offsets), bucket)
+    judged = np.flatnonzero(_groups(rows) >= LEAST_OF_A_KIND)
+    members = [challenger.lengths[bucket == i] for i in judged]
     spans = [f"{part.min()} to {part.max()} steps" for part in members]
-    before, now = (_accuracy(answers, bucket) for answers in (champion, challenger))
+    before, now = (_accuracy(answers, bucket, judged) for answers in (champion, challenger))
     return _falls(spans, before, now, margin)
 
 
@@ -100,9 +101,11 @@ def _fall_check(name: str, metric: str, falls: _Falls, margin: float) -> Check:
     for what, before, now, p in zip(*falls, strict=True):
         figures |= {f"fall_{what}": float(before - now), f"p_{what}": float(p)}
         if p < LEVEL:
-            fallen.append(f"{metric} of {what!r} fell from {before:.3f} to {now:.3f} (p {p:.2g}).")
-    sentence = " ".join(fallen) or f"{metric} fell by more than {margin:g} in none of the {name}."
-    return Check(name, not fallen, figures, sentence)
+            text = f"{metric} of {what!r} fell from {before:.3f} to {now:.3f} (p {p:.2g})."
+            fallen.append((now - before, text))
+    worst_first = [text for _, text in sorted(fallen)]
+    otherwise = f"{metric} fell by more than {margin:g} in none of the {name}."
+    return Check(name, not fallen, figures, checks.sentences(worst_first) or otherwise)
 
 
 def _falls(what: list[str], before: _Ratios, now: _Ratios, margin: float) -> _Falls:
@@ -112,14 +115,14 @@ def _falls(what: list[str], before: _Ratios, now: _Ratios, margin: float) -> _Fa
 def _p_values(before: _Ratios, now: _Ratios, margin: float) -> npt.NDArray[np.float64]:
     """Return the chances (K,) of falls such as these, or larger ones, if the true are the margin.
 
-    A ratio of totals A / B over sequences changes by (a - A / B * b) / B, to first order, with a
-    sequence that adds a and b (Cochran, Sampling Techniques, 1977, chapter 6). The fall varies as
+    A ratio of totals A / B over groups changes by (a - A / B * b) / B, to first order, with a
+    group that adds a and b (Cochran, Sampling Techniques, 1977, chapter 6). The fall varies as
     the sum of the differences of the two models' changes does: paired, so that what makes a
-    sequence hard for both cancels out. Degrees of freedom are one fewer than the sequences with a
+    group hard for both cancels out. Degrees of freedom are one fewer than the groups with a
     say. Where all differences are 0, as for two equal models, the fall is certain.
     """
     apart = before.influence - now.influence
-    number = np.asarray((before.based_on + now.based_on != 0).sum(axis=0))
+    number = _groups(before.based_on + now.based_on)
     error = np.sqrt(apart.multiply(apart).sum(axis=0) * number / np.maximum(number - 1, 1))
     beyond = before.value - now.value - margin
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -136,24 +139,40 @@ def _ratios(part: csr_array, whole: csr_array) -> _Ratios:
 
 def _f1(answers: Answers, num_classes: int, judged: list[int]) -> _Ratios:
     """Return F1 of some classes: twice the right labels over the actual and the predicted ones."""
-    rows = answers.offsets, num_classes
-    right = _by_class(answers.actual, answers.right, *rows)
-    either = _by_class(answers.actual, None, *rows) + _by_class(answers.predicted, None, *rows)
-    return _ratios((2 * right)[:, judged], either[:, judged])
+    actual, predicted = (
+        _by_class(answers, classes, num_classes) for classes in (answers.actual, answers.predicted)
+    )
+    right = _by_class(answers, answers.actual, num_classes, answers.right)
+    return _ratios((2 * right)[:, judged], (actual + predicted)[:, judged])
 
 
 def _by_class(
-    classes: Ints, kept: npt.NDArray[np.bool_] | None, offsets: Ints, num_classes: int
+    answers: Answers,
+    classes: Ints,
+    num_classes: int,
+    kept: npt.NDArray[np.bool_] | slice = slice(None),
 ) -> csr_array:
-    """Count the labels of each class in each sequence, (S, C)."""
-    ones = np.ones(len(classes)) if kept is None else kept.astype(np.float64)
-    shape = len(offsets) - 1, num_classes
-    return csr_array((ones, classes, offsets), shape=shape, copy=True)  # to sum duplicates in place
+    """Count the labels of each class in each group, (G, C)."""
+    group, of_class = answers.group_of_row[kept], classes[kept]
+    shape = answers.num_groups, num_classes
+    return csr_array((np.ones(len(group)), (group, of_class)), shape=shape)
 
 
-def _accuracy(answers: Answers, bucket: npt.NDArray[np.int64]) -> _Ratios:
-    """Return the accuracy in each bucket: right labels over labels."""
-    right = np.add.reduceat(answers.right.astype(np.float64), answers.offsets[:-1])
-    rows = np.diff(answers.offsets).astype(np.float64)
-    one_each = bucket, np.arange(len(bucket) + 1)
-    return _ratios(csr_array((right, *one_each)), csr_array((rows, *one_each)))
+def _accuracy(
+    answers: Answers, bucket: npt.NDArray[np.int64], judged: npt.NDArray[np.int64]
+) -> _Ratios:
+    """Return the accuracy in some buckets: right labels over labels."""
+    right = np.add.reduceat(answers.right.astype(np.int64), answers.offsets[:-1])
+    parts = (_by_bucket(answers, each, bucket) for each in (right, np.diff(answers.offsets)))
+    return _ratios(*(part[:, judged] for part in parts))
+
+
+def _by_bucket(answers: Answers, labels: Ints, bucket: npt.NDArray[np.int64]) -> csr_array:
+    """Sum labels (S,) of sequences by group and bucket, (G, B)."""
+    shape = answers.num_groups, int(bucket.max()) + 1
+    return csr_array((labels.astype(np.float64), (answers.groups, bucket)), shape=shape)
+
+
+def _groups(counts: csr_array) -> npt.NDArray[np.int64]:
+    """How many groups have any of each, (K,)."""
+    return np.asarray((counts != 0).sum(axis=0), dtype=np.int64)

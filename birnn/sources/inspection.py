@@ -20,13 +20,15 @@ import pyarrow.compute as pc
 from birnn.errors import DataError
 from birnn.files import hashing
 from birnn.files.hashing import Hashes, Seen
-from birnn.files.summary import ClassCount, Conflict, Summary
+from birnn.files.summary import ClassCount, Conflict, Groups, Summary
 from birnn.files.tables import SPLITS, Chunk, feature_names, natural_order, value_counts
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 SHOWN = 3
+MOST_NAMED = 5
+"""Labels in a warning: of a hundred, nobody would read all."""
 MOST_COMPARED = 1 << 25
 """Sequences that are compared with each other; more would not fit into a gigabyte."""
 
@@ -76,6 +78,7 @@ def summary(
             for name in natural_order(labels)
         },
         splits={name: counts.splits[name] for name in SPLITS if name in counts.splits},
+        groups=_groups(counts.groups),
         not_in_test=_absent(counts.labels, "test", others="train"),
         duplicates=counts.duplicates,
         conflicts=counts.conflicts,
@@ -92,6 +95,7 @@ class _Counts:
         self.task = task
         self.lengths = Counter[int]()
         self.labels, self.splits = Counter[tuple[str, str]](), Counter[str]()
+        self.groups = Counter[str]()
         self.features: list[str] = []
         self.tokens, self.contents = Seen(), Seen()
         self.duplicates = self.conflicts = 0
@@ -105,6 +109,9 @@ class _Counts:
         self.features = feature_names(table.schema)
         if "split" in table.schema.names:
             self.splits.update(value_counts(heads["split"]))
+        if "group" in table.schema.names:
+            labelled = table if self.task == "tagging" else heads
+            self.groups.update(value_counts(labelled["group"]))
         if "token" in table.schema.names:
             self.tokens.add(hashing.of_text(table["token"].unique()))
         self._add_labels(table if self.task == "tagging" else heads)
@@ -158,7 +165,7 @@ def _ordered(steps: Hashes, offsets: npt.NDArray[np.int64]) -> Hashes:
 
 
 def _kept(table: pa.Table) -> list[str]:
-    return [name for name in ("sequence", "label", "split") if name in table.schema.names]
+    return [name for name in ("sequence", "label", "split", "group") if name in table.schema.names]
 
 
 def _head(heads: pa.Table, number: int) -> Head:
@@ -207,6 +214,12 @@ def _absent(labels: Mapping[tuple[str, str], int], split: str, *, others: str) -
     return natural_order({name for place, name in labels if place == others and found} - found)
 
 
+def _groups(groups: Counter[str]) -> Groups | None:
+    for name, labels in groups.most_common(1):
+        return Groups(len(groups), name, labels / groups.total())
+    return None
+
+
 def _quantiles(lengths: Counter[int]) -> dict[str, float]:
     """Mean and quantiles of lengths, of which only the distinct ones are held."""
     shares = {"min": 0.0, "q25": 0.25, "median": 0.5, "q75": 0.75, "q95": 0.95, "max": 1.0}
@@ -223,9 +236,16 @@ def _quantiles(lengths: Counter[int]) -> dict[str, float]:
 
 def notes(found: Summary) -> Iterator[str]:
     """Say what in a summary deserves a warning, a line each."""
-    if found.not_in_test:
-        names = ", ".join(map(repr, found.not_in_test))
-        yield f"in train but not in test: labels {names}"
+    if absent := found.not_in_test:
+        names = ", ".join(map(repr, absent[:MOST_NAMED]))
+        more = f" and {len(absent) - MOST_NAMED} more" if len(absent) > MOST_NAMED else ""
+        yield f"in train but not in test: labels {names}{more}"
+    if found.groups and found.groups.share > 0.5:
+        share = f"{100 * found.groups.share:.0f} % of all labels"
+        yield (
+            f"group {found.groups.largest!r} has {share}, and all of it falls into one split: "
+            "the test will say little of other groups; divide it, or add groups"
+        )
     if found.conflicts:
         pairs = "; ".join(_pair(pair, found.task) for pair in found.first_conflicts)
         number = f"{found.conflicts:,}"
@@ -270,6 +290,8 @@ def _counts(found: Summary) -> Iterator[tuple[str, str]]:
         yield f"steps of a sequence, {name}", f"{value:,.1f}"
     for name, count in found.splits.items():
         yield f"sequences in {name}", f"{count:,}"
+    if found.groups:
+        yield "groups", f"{found.groups.count:,}"
     yield "missing values", "0"
     among = f", among {MOST_COMPARED:,}" if found.sequences > MOST_COMPARED else ""
     yield "duplicates", f"{found.duplicates:,}{among}"

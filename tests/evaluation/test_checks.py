@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from birnn.data import fingerprints
 from birnn.evaluation import checks
 from birnn.evaluation.checks import Check
+from birnn.evaluation.intervals import intervals
 from birnn.evaluation.metrics import confusion, length_buckets, metrics, per_class
-from birnn.evaluation.resampling import intervals
 
 Array = NDArray[Any]
 LABELS = ["a", "b", "c"]
@@ -47,14 +47,16 @@ def splits(seed: int) -> tuple[Split, Split]:
 
 
 def paradox(test: Split) -> Check:
+    groups = np.arange(len(test.offsets) - 1)
+    found = intervals(
+        test.actual, test.predicted, labels=LABELS, offsets=test.offsets, groups=groups
+    )
     table = per_class(confusion(test.actual, test.predicted, 3), LABELS)
     return checks.accuracy_paradox(
         table["support"],
         table["recall"],
         accuracy=float(np.mean(test.actual == test.predicted)),
-        intervals=intervals(
-            test.actual, test.predicted, labels=LABELS, offsets=test.offsets, resamples=200
-        ),
+        intervals={name: (one.low, one.high) for name, one in found.items()},
         labels=LABELS,
     )
 
@@ -285,6 +287,14 @@ class TestSequenceLength:
         right, bucket = np.where(lengths == 5, 0, 10), (lengths == 10).astype(int)
         assert checks.sequence_length(right, lengths, lengths, bucket).status == "fail"
 
+    def test_groups_that_are_worse_are_no_bad_lengths(self) -> None:
+        """Two of ten groups are bad, and their sequences happen to be long."""
+        groups = np.repeat(np.arange(10), 30)
+        lengths, bucket = np.where(groups < 4, 10, 5), (groups < 4).astype(int)
+        rows, right = lengths, np.where(groups < 2, lengths // 2, lengths)
+        assert checks.sequence_length(right, rows, lengths, bucket).status == "fail"
+        assert checks.sequence_length(right, rows, lengths, bucket, groups).status == "pass"
+
     def test_one_bucket_has_nothing_to_compare(self) -> None:
         rows = np.full(30, 5)
         check = checks.sequence_length(rows, rows, rows, 0 * rows)
@@ -397,7 +407,29 @@ class TestRareClasses:
 
     def test_names_them(self) -> None:
         check = checks.rare_classes(np.array([50, 3, 0]), labels=LABELS)
-        assert check.sentence.endswith("'b' (3), 'c' (0).")
+        assert check.sentence.endswith("'c' (0), 'b' (3).")
+
+    def test_names_the_rarest_of_many(self) -> None:
+        labels = [f"c{number:02}" for number in range(80)]
+        check = checks.rare_classes(np.arange(80) % 10, labels=labels, unit="groups")
+        assert check.sentence == (
+            "Too few groups for an honest figure: 'c00' (0), 'c10' (0), 'c20' (0), 'c30' (0), "
+            "'c40' (0) and 75 more."
+        )
+
+
+def test_many_missed_classes_are_not_all_named() -> None:
+    labels = [f"c{number:02}" for number in range(81)]
+    check = checks.accuracy_paradox(
+        np.append(5000, np.full(80, 20)),
+        np.append(1, np.linspace(0.4, 0.0, 80)),
+        accuracy=0.9,
+        intervals={},
+        labels=labels,
+    )
+    assert check.sentence.count("is found") == 5
+    assert "only 0 % of 'c80'" in check.sentence
+    assert check.sentence.endswith(" And 75 more.")
 
 
 class TestLabelShift:

@@ -11,9 +11,9 @@ from sklearn import metrics as sklearn_metrics
 
 from birnn.data.sequences import Sequences
 from birnn.errors import DataError
-from birnn.evaluation import baselines, comparison, resampling
+from birnn.evaluation import baselines, comparison, intervals
 from birnn.evaluation.comparison import Classes
-from birnn.evaluation.resampling import Difference
+from birnn.evaluation.intervals import Difference
 
 Ragged = Callable[..., Sequences]
 LABELS = ["1", "10", "NA"]
@@ -31,7 +31,7 @@ def test_baselines_are_rungs(ragged: Ragged, tagging: bool, features: int) -> No
     assert [*answers] == [f"always {LABELS[common]!r}", alone]
     assert (answers[f"always {LABELS[common]!r}"] == common).all()
     for name, answer in answers.items():
-        rung = comparison.rung(name, test, answer, labels=LABELS, resamples=100, seed=1)
+        rung = comparison.rung(name, test, answer, LABELS)
         accuracy = sklearn_metrics.accuracy_score(test.labels, answer)
         f1 = sklearn_metrics.f1_score(test.labels, answer, average="macro")
         assert rung.name == name
@@ -44,8 +44,8 @@ def test_baselines_are_rungs(ragged: Ragged, tagging: bool, features: int) -> No
 
 def difference(test: Sequences, first: Classes, second: Classes) -> dict[str, Difference]:
     offsets = test.label_offsets
-    return resampling.difference(
-        test.labels, first, second, labels=LABELS, offsets=offsets, resamples=100, seed=1
+    return intervals.difference(
+        test.labels, first, second, labels=LABELS, offsets=offsets, groups=test.group_numbers
     )
 
 
@@ -57,7 +57,8 @@ class TestDifference:
         gain = found["accuracy"]
         assert gain.estimate == pytest.approx(np.mean(test.labels != worse))
         assert 0 < gain.low < gain.estimate < gain.high
-        assert gain.share_better == 1
+        differing = np.repeat(test.group_numbers, test.lengths)[test.labels != worse]
+        assert gain.differing == len(np.unique(differing))
 
     def test_of_a_model_and_itself(self, ragged: Ragged) -> None:
         test = ragged([5, 3, 8, 1] * 20)

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from scipy.stats import bootstrap
 from sklearn import metrics as sk
 
 from birnn.errors import DataError
@@ -22,7 +21,6 @@ from birnn.evaluation.metrics import (
     per_class,
     present,
 )
-from birnn.evaluation.resampling import difference, intervals
 
 Array = NDArray[Any]
 
@@ -141,9 +139,20 @@ class TestEqualsScikitLearn:
         ranked = {"average_precision_macro": [sk.average_precision_score(*p) for p in positives]}
         ranked["roc_auc_macro"] = [sk.roc_auc_score(*p) for p in positives if not p[0].all()]
         expected = {name: np.mean(values) for name, values in ranked.items() if values}
-        expected["log_loss"] = sk.log_loss(actual, y_proba=probabilities, labels=range(num_classes))
+        single = probabilities.astype(np.float32)
+        expected["log_loss"] = sk.log_loss(actual, y_proba=single, labels=range(num_classes))
         shown = {name: found.get(name) for name in ("log_loss", *ranked) if name in found}
+        assert shown.pop("log_loss") == pytest.approx(expected.pop("log_loss"), rel=1e-6)
         assert shown == pytest.approx(expected, rel=1e-6 if dtype is np.float32 else 1e-12)
+
+    def test_log_loss_of_a_table_is_that_of_the_model(self) -> None:
+        """A class that was given no probability at all, as float32 and read back as float64."""
+        single = np.array([[1, 0, 0], [0, 1, 0], [0.25, 0.75, 0]], np.float32)
+        found = [
+            score([0, 0, 1], [0, 1, 1], probabilities)["log_loss"]
+            for probabilities in (single, single.astype(np.float64))
+        ]
+        assert found[0] == found[1] == pytest.approx((15.9424 + 0.28768) / 3, rel=1e-4)
 
     @given(ROWS)
     def test_confusion(self, case: tuple[int, Array]) -> None:
@@ -331,128 +340,3 @@ class TestTables:
             for average in ("macro", "weighted"):
                 expected = sk.f1_score(*rows, average=average)
                 assert table[f"f1_{average}"][i] == pytest.approx(expected)
-
-
-def uneven(rng: np.random.Generator, num_sequences: int) -> tuple[Array, Array, Array]:
-    """Return actual, predicted and offsets where some sequences are harder than others.
-
-    A row is wrong with probability 0.2 on average, and then any other of three classes.
-    """
-    offsets = np.cumsum([0, *rng.integers(1, 20, num_sequences)])
-    actual = rng.choice(3, offsets[-1], p=[0.6, 0.3, 0.1])
-    hard = np.repeat(rng.beta(0.5, 2, num_sequences), np.diff(offsets))
-    wrong = rng.random(offsets[-1]) < hard
-    return actual, np.where(wrong, (actual + rng.integers(1, 3, len(actual))) % 3, actual), offsets
-
-
-def true_figures() -> dict[str, float]:
-    """Return what `uneven` gives in the long run."""
-    weights = np.array([[8, 1, 1], [1, 8, 1], [1, 1, 8]]) * np.array([[6], [3], [1]])
-    rows = expand(weights.tolist())
-    return score(*rows)
-
-
-class TestIntervals:
-    def test_cover_the_truth(self) -> None:
-        truth = true_figures()
-        covered = dict.fromkeys((*HEADLINES, "recall_c", "precision_c"), 0)
-        for seed in range(200):
-            actual, predicted, offsets = uneven(np.random.default_rng(seed), 150)
-            found = intervals(actual, predicted, labels="abc", offsets=offsets, resamples=600)
-            for name in covered:
-                covered[name] += found[name].low <= truth[name] <= found[name].high
-        assert all(184 <= times <= 196 for times in covered.values()), covered
-
-    def test_agree_with_scipy(self) -> None:
-        actual, predicted, offsets = uneven(np.random.default_rng(0), 400)
-        right = np.add.reduceat((actual == predicted).astype(float), offsets[:-1])
-        reference = bootstrap(
-            (right, np.diff(offsets).astype(float)),
-            lambda right, rows, axis: right.sum(axis=axis) / rows.sum(axis=axis),
-            paired=True,
-            n_resamples=4000,
-            rng=np.random.default_rng(1),
-        ).confidence_interval
-        found = intervals(actual, predicted, labels="abc", offsets=offsets, resamples=4000)
-        assert found["accuracy"] == pytest.approx(
-            reference, abs=0.05 * (reference.high - reference.low)
-        )
-
-    def test_steps_of_one_sequence_are_not_independent(self) -> None:
-        actual, predicted, offsets = uneven(np.random.default_rng(0), 100)
-        whole = intervals(actual, predicted, labels="abc", offsets=offsets)["accuracy"]
-        apart = intervals(actual, predicted, labels="abc", offsets=one_row_each(actual))["accuracy"]
-        assert whole.high - whole.low > 1.5 * (apart.high - apart.low)
-
-    def test_same_seed_same_interval(self) -> None:
-        actual, predicted, offsets = uneven(np.random.default_rng(0), 50)
-
-        def draw(seed: int) -> Any:
-            return intervals(actual, predicted, labels="abc", offsets=offsets, seed=seed)
-
-        assert draw(3) == draw(3) != draw(4)
-
-    def test_flawless_predictions_are_not_certain(self) -> None:
-        actual = np.repeat([0, 1], [80, 20])
-        found = intervals(actual, actual, labels="abc", offsets=one_row_each(actual))
-        assert found["recall_b"] == pytest.approx((0.025 ** (1 / 20), 1))
-        assert found["accuracy"] == pytest.approx((0.025 ** (1 / 100), 1))
-        assert "recall_c" not in found
-
-    def test_always_wrong_is_not_certain_either(self) -> None:
-        actual = np.repeat([0, 1], [80, 20])
-        found = intervals(actual, 0 * actual, labels="ab", offsets=one_row_each(actual))
-        assert found["recall_b"] == pytest.approx((0, 1 - 0.025 ** (1 / 20)))
-
-    def test_one_sequence_shows_no_spread(self) -> None:
-        rows = np.array([0, 1, 1])
-        assert intervals(rows, rows[::-1], labels="ab", offsets=np.array([0, 3])) == {}
-
-    def test_spans_have_intervals(self) -> None:
-        rng = np.random.default_rng(0)
-        actual = rng.integers(0, 3, 400)
-        predicted = np.where(rng.random(400) < 0.1, 0, actual)
-        rows = {"labels": ["O", "B-x", "I-x"], "offsets": np.arange(0, 401, 8)}
-        found = intervals(actual, predicted, **rows)  # type: ignore[arg-type]
-        whole = metrics(actual, predicted, None, **rows)  # type: ignore[arg-type]
-        for name in ("span_precision", "span_recall", "span_f1"):
-            assert found[name].low < whole[name] < found[name].high
-
-
-class TestDifference:
-    def test_is_that_of_the_metrics(self) -> None:
-        actual, first, offsets = uneven(np.random.default_rng(0), 100)
-        second = np.roll(first, 1)
-        found = difference(actual, first, second, labels="abc", offsets=offsets)
-        one, other = score(actual, first), score(actual, second)
-        estimates = {name: figure.estimate for name, figure in found.items()}
-        assert estimates == pytest.approx({name: one[name] - other[name] for name in found})
-
-    def test_a_model_is_no_better_than_itself(self) -> None:
-        actual, predicted, offsets = uneven(np.random.default_rng(0), 100)
-        found = difference(actual, predicted, predicted, labels="abc", offsets=offsets)
-        assert set(found.values()) == {(0, 0, 0, 0)}
-
-    def test_is_surer_than_two_intervals(self) -> None:
-        rng = np.random.default_rng(0)
-        actual, second, offsets = uneven(rng, 100)
-        first = np.where(rng.random(len(actual)) < 0.1, actual, second)
-        gain = difference(actual, first, second, labels="abc", offsets=offsets)["accuracy"]
-        alone = intervals(actual, first, labels="abc", offsets=offsets)["accuracy"]
-        assert 0 < gain.low < gain.estimate < gain.high
-        assert gain.high - gain.low < 0.5 * (alone.high - alone.low)
-        assert gain.share_better == 1
-
-    def test_chance_goes_either_way(self) -> None:
-        shares = []
-        for seed in range(40):
-            rng = np.random.default_rng(seed)
-            actual, _, offsets = uneven(rng, 60)
-            first, second = rng.integers(0, 3, (2, len(actual)))
-            gain = difference(actual, first, second, labels="abc", offsets=offsets, resamples=200)[
-                "accuracy"
-            ]
-            shares.append(gain.share_better)
-        assert 0.35 < np.mean(shares) < 0.65
-        assert min(shares) < 0.2
-        assert max(shares) > 0.8

@@ -63,9 +63,9 @@ def write(
     shares: Shares,
     thresholds: dict[str, float] | None = None,
 ) -> dict[str, float]:
-    """Write an evaluation with few resamples."""
+    """Write an evaluation."""
     predicted = Predicted(test, encoding(names, tagging=test.tagging), thresholds or {}, shares)
-    return outs.write(folder, predicted, EPOCHS, resamples=100, seed=1)
+    return outs.write(folder, predicted, EPOCHS)
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -287,6 +287,15 @@ class TestIntervals:
         assert {*metrics.HEADLINES, "recall_a", "f1_c"} <= intervals.keys() <= found.keys()
         for name, ends in intervals.items():
             assert ends["low"] <= found[name] <= ends["high"]
+            assert 2 <= ends["groups"] <= len(LENGTHS) // 2  # two sequences make one
+
+    def test_of_a_single_group_say_why_there_are_none(self, tmp_path: Path, ragged: Ragged) -> None:
+        test, shares = case(ragged, tagging=True)
+        rows = test.offsets[2]
+        write(tmp_path, test.select(np.arange(2)), list("abc"), shares[:rows])
+        intervals = atomic.read_json(tmp_path / paths.INTERVALS)
+        none = {"low": None, "high": None, "reason": "it rests on a single group"}
+        assert intervals["accuracy"] == none
 
 
 class TestCurves:
@@ -341,12 +350,14 @@ class TestThresholds:
             "test": shares[:, 1] >= np.float32(0.1),
             "test_argmax": shares.argmax(axis=1) == 1,
         }.items():
-            assert point[row] == pytest.approx(
-                {
-                    "precision": sklearn_metrics.precision_score(positive, called),
-                    "recall": sklearn_metrics.recall_score(positive, called),
-                }
-            )
+            precision = sklearn_metrics.precision_score(positive, called)
+            recall = sklearn_metrics.recall_score(positive, called)
+            assert (point[row]["precision"], point[row]["recall"]) == (precision, recall)
+            assert point[row]["right"] == np.sum(positive & called)
+            assert point[row]["predicted"] == np.sum(called)
+            assert point[row]["support"] == np.sum(positive)
+            ends = point[row]["recall_interval"]
+            assert ends["low"] < recall <= ends["high"]
         part = slice(0, test.offsets[5])
         recall = sklearn_metrics.recall_score(positive[part], shares[part, 1] >= np.float32(0.1))
         assert point["validation"]["recall"] == pytest.approx(recall)
@@ -363,7 +374,9 @@ class TestThresholds:
         found = Predicted(test, encoding([*"abc", "never"], tagging=True), {"never": 0.5}, wider)
         outs.write_operating_points(tmp_path, found, found, {})
         (point,) = atomic.read_json(tmp_path / paths.OPERATING_POINTS).values()
-        assert point["test"] == {"precision": None, "recall": None}
+        assert point["test"]["precision"] is point["test"]["recall"] is None
+        assert point["test"]["support"] == 0
+        assert point["test"]["recall_interval"] is None
 
 
 class TestChecks:
@@ -375,7 +388,7 @@ class TestChecks:
         self, folder: Path, test: Sequences, shares: Shares, epochs: list[Epoch] | None = None
     ) -> dict[str, str]:
         predicted = Predicted(test, encoding(list("abc"), tagging=test.tagging), {}, shares)
-        outs.write(folder, predicted, epochs or EPOCHS, resamples=200, seed=1)
+        outs.write(folder, predicted, epochs or EPOCHS)
         found = atomic.read_json(folder / paths.CHECKS)
         return {check["name"]: check["status"] for check in found}
 
@@ -436,7 +449,7 @@ class TestChecks:
 def test_many_steps(
     tmp_path: Path, sequences: int, most_seconds: float, most_gigabytes: float
 ) -> None:
-    """All metrics with a thousand resamples; a million steps take under 20 s of all cores."""
+    """All metrics and intervals; a million steps take under 20 s of all cores."""
     command = [sys.executable, "-c", MANY, str(tmp_path), str(sequences)]
     ended = subprocess.run(command, capture_output=True, text=True, check=True)
     seconds, gigabytes = map(float, ended.stdout.split())
@@ -469,7 +482,7 @@ encoding = Encoding("tagging", names, ["x"], [0.0], [1.0])
 predicted = outs.Predicted(test, encoding, {}, shares)
 start = time.process_time()
 epochs = [Epoch(1, 1.0, 1.0, 0.5, 0.5, 0.01, kept=True)]
-outs.write(sys.argv[1], predicted, epochs, resamples=1000, seed=1)
+outs.write(sys.argv[1], predicted, epochs)
 seconds = time.process_time() - start
 print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
 """

@@ -72,7 +72,7 @@ def test_what_evaluate_wrote_scores_the_same(tmp_path: Path, ragged: Ragged, tag
     encoding = Encoding("tagging" if tagging else "classification", NAMES, [*"wxyz"], [], [])
     predicted = Predicted(test, encoding, {"10": 0.2}, shares)
     epochs = [Epoch(1, 1.0, 1.0, 0.5, 0.5, 0.01, kept=True)]
-    expected = outs.write(tmp_path, predicted, epochs, resamples=100, seed=1)
+    expected = outs.write(tmp_path, predicted, epochs)
     found = scoring.read(tmp_path / paths.PREDICTIONS).metrics()
     assert found == pytest.approx(expected, rel=1e-6)
 
@@ -112,7 +112,7 @@ def test_tables(tmp_path: Path) -> None:
     frame = table(400).assign(actual=lambda t: t["actual"].where(t["actual"] != "2", "[b]"))
     scored = scoring.read(write(frame, tmp_path / "t.csv"))
     console = Console(file=StringIO(), width=120)
-    for drawn in scoring.tables(scored, resamples=100, seed=1):
+    for drawn in scoring.tables(scored, scored.intervals()):
         console.print(drawn)
     assert isinstance(console.file, StringIO)
     shown = console.file.getvalue()
@@ -123,6 +123,23 @@ def test_tables(tmp_path: Path) -> None:
     assert "log_loss" in shown
     assert shown.count(" precision_macro ") == 1
     assert "precision_10" not in shown  # it stands in the table of the classes
+
+
+def test_groups_are_read(tmp_path: Path) -> None:
+    frame = table(400).assign(group=lambda t: "g" + (t["sequence"].astype(int) // 5).astype(str))
+    scored = scoring.read(write(frame, tmp_path / "t.csv"))
+    assert scored.groups.tolist() == (np.arange(100) // 5).tolist()
+    captions = [drawn.caption for drawn in scoring.tables(scored, scored.intervals())]
+    assert captions[0] == "In brackets: 95 % intervals over 20 groups of sequences."
+
+
+def test_what_evaluate_wrote_keeps_its_groups(tmp_path: Path, ragged: Ragged) -> None:
+    test = ragged([5, 3, 8, 1])
+    shares = np.random.default_rng(1).dirichlet([1, 1, 1], len(test.labels)).astype(np.float32)
+    encoding = Encoding("tagging", NAMES, [*"wxyz"], [], [])
+    epochs = [Epoch(1, 1.0, 1.0, 0.5, 0.5, 0.01, kept=True)]
+    outs.write(tmp_path, Predicted(test, encoding, {}, shares), epochs)
+    assert scoring.read(tmp_path / paths.PREDICTIONS).groups.tolist() == [0, 0, 1, 1]
 
 
 def changed(**columns: Any) -> pd.DataFrame:
@@ -141,6 +158,10 @@ MISTAKES: dict[str, tuple[pd.DataFrame, str]] = {
     "an interleaved sequence": (
         changed(sequence=[*"abcab" * 12]),
         "row 4: sequence 'a' goes on after another one began; keep its rows together",
+    ),
+    "a sequence of two groups": (
+        changed(group=["g", "h"] * 30),
+        "row 2, column `group`: expected 'g' as in the rows before it of this sequence, found 'h'",
     ),
     "a sum that is not one": (changed(probability_10=0.9), "expected probabilities of 0 or more"),
     "no probability": (changed(probability_10=np.nan), "expected probabilities of 0 or more"),

@@ -187,10 +187,6 @@ MISTAKES = {
         ("train:", "evaluate:\n  bars: {f1: {bad_below: 0.9, good_above: 0.8}}\ntrain:"),
         "evaluate.bars.f1: expected bad_below up to good_above, found",
     ),
-    "too few resamples": (
-        ("train:", "evaluate:\n  resamples: 10\ntrain:"),
-        "evaluate.resamples: expected greater than or equal to 100, found 10",
-    ),
     "a command in one piece": (
         ("train:", "retrain:\n  refresh: dvc update\ntrain:"),
         "retrain.refresh: expected a valid list, found 'dvc update'",

@@ -1,5 +1,6 @@
 """The report: the right figures in words and tables, safe for any name, nothing from outside."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
 from io import StringIO
@@ -14,13 +15,15 @@ from rich.console import Console
 
 from birnn import params
 from birnn.data.buckets import Packing
+from birnn.data.encoding import Encoding
+from birnn.data.sequences import Sequences
 from birnn.errors import DataError
 from birnn.evaluation import headlines, verdict
 from birnn.evaluation.checks import Check
-from birnn.evaluation.comparison import Rung
+from birnn.evaluation.comparison import Predicted, Rung
 from birnn.evaluation.headlines import Figure
-from birnn.evaluation.outs import Around, Confusion, Example, Point, Reached
-from birnn.evaluation.resampling import Difference
+from birnn.evaluation.intervals import Difference, over
+from birnn.evaluation.outs import Around, Confusion, Ends, Example, Point, Reached
 from birnn.evaluation.trace import Answer, Layer, Said, Trace
 from birnn.evaluation.verdict import Basis
 from birnn.files import atomic, digests, records
@@ -28,7 +31,7 @@ from birnn.files.summary import ClassCount, Summary
 from birnn.model.history import Epoch, marked
 from birnn.model.operating_points import Wanted
 from birnn.report import conclusions, drawings, pages, tested, wording
-from birnn.report.conclusions import Conclusion
+from birnn.report.conclusions import Conclusion, Evidence
 from birnn.report.tested import Compared, Result
 from birnn.tracking import runs
 
@@ -39,10 +42,25 @@ FIGURES = {"accuracy": 0.9, "log_loss": 0.25} | {
     for average in ("macro", "weighted")
 }
 
+SUMMARY = Summary(
+    task="tagging",
+    sequences=99,
+    steps=321,
+    lengths={"mean": 3.0, "min": 1.0, "max": 4.0},
+    labels={name: ClassCount(107, 1 / 3) for name in NAMES},
+    splits={},
+    not_in_test=[],
+    duplicates=2,
+    conflicts=1,
+    first_conflicts=[],
+    left_out={},
+    reading={},
+)
+
 
 def result(name: str = "bidirectional", **figures: float) -> Result:
-    point = Reached(precision=0.125, recall=0.8125)
-    none = Reached(precision=None, recall=None)
+    point = Reached(0.125, 0.8125, 13, 104, 16, Ends(0.0625, 0.25), None)
+    none = Reached(None, None, 0, 0, 0, None, None)
     operating_points = {
         NAMES[0]: Point(0.0625, Wanted(0.8), validation=point, test=point, test_argmax=none)
     }
@@ -138,9 +156,9 @@ def traced(task: str = "tagging", *, backward: bool = True) -> Trace:
 
 
 GAINS = {
-    "accuracy": Difference(-0.025, -0.05, 0.0125, 0.0625),
-    "f1_macro": Difference(0.125, 0.1, 0.15, 1.0),
-    "f1_weighted": Difference(0.0, -0.25, 0.25, 0.5),
+    "accuracy": Difference(-0.025, -0.05, 0.0125, 12),
+    "f1_macro": Difference(0.125, 0.1, 0.15, 12),
+    "f1_weighted": Difference(0.0, -0.25, 0.25, 12),
 }
 
 
@@ -159,20 +177,7 @@ def render(template: str, **changes: Any) -> str:
         "average": "macro",
         "results": results,
         "accents": {one.name: number for number, one in enumerate(results)},
-        "summary": Summary(
-            task="tagging",
-            sequences=99,
-            steps=321,
-            lengths={"mean": 3.0, "min": 1.0, "max": 4.0},
-            labels={name: ClassCount(107, 1 / 3) for name in NAMES},
-            splits={},
-            not_in_test=[],
-            duplicates=2,
-            conflicts=1,
-            first_conflicts=[],
-            left_out={},
-            reading={},
-        ),
+        "summary": SUMMARY,
         "frame": 1,
         "packing": Packing(
             sequences={"train": 70, "validation": 14, "test": 15},
@@ -182,7 +187,12 @@ def render(template: str, **changes: Any) -> str:
             duplicates=2,
             conflicts=1,
         ),
-        "compared": Compared(rows, tested.second_direction(GAINS, "macro"), Figure(0.1)),
+        "compared": Compared(
+            rows,
+            tested.second_direction(GAINS, "macro", "20 groups"),
+            "In brackets: 95 % intervals over 20 groups.",
+            Figure(0.1),
+        ),
         "verdict": conclude(results[0]),
         "pictures": drawings.pictures(results, rows),
         "identity": [("data_sha256", "0123456789abcdef" * 4)],
@@ -243,7 +253,12 @@ class TestHTML:
     def test_the_figures_are_there(self) -> None:
         text = Page(render("report.html.j2")).text
         figures = ["0.900 (0.850 to 0.950)", "0.850", "8.8 %", "81.2 %", "99 sequences"]
-        figures += ["-2.5 points of accuracy", "0.0625", "0.8125", "7 times, 25 % of the class"]
+        figures += [
+            "-2.5 points of accuracy",
+            "0.0625",
+            "0.812 (13 of 16, no interval)",
+            "7 times, 25 % of the class",
+        ]
         figures += ["0123456789abcdef", "train.learning_rate", "torch"]
         for figure in figures:
             assert figure in text
@@ -417,7 +432,8 @@ def test_markdown() -> None:
     assert f"{both} 0.250 |" in ladder
     assert f"| label shift | fail | {NAMES[0]}! |" in table
     assert "| calibration | warn | Off. |" in table
-    assert f"| bidirectional | {NAMES[0]} | 0.0625 | test | 0.1250 | 0.8125 |" in table
+    precision, recall = "0.125 (13 of 104, 6 to 25 %)", "0.812 (13 of 16, no interval)"
+    assert f"| bidirectional | {NAMES[0]} | 0.0625 | test | {precision} | {recall} |" in table
     assert f"| bidirectional | {NAMES[0]} | 0.0625 | test, most probable class |  |  |" in table
 
 
@@ -442,29 +458,66 @@ class TestLadder:
     def test_on_a_terminal(self) -> None:
         console = Console(file=StringIO(), width=100)
         rungs = [Rung("always '[b]'", {"accuracy": 0.5}, {}), result().rung]
-        console.print(pages.console_table(tested.ladder(rungs, {"filtering": 0.7}, "macro")))
+        console.print(
+            pages.console_table(tested.ladder(rungs, {"filtering": 0.7}, "macro"), "over 20 groups")
+        )
         assert isinstance(console.file, StringIO)
         shown = console.file.getvalue()
         assert "log loss" in shown
         assert "always '[b]'" in shown
         assert "0.900 (0.850 to 0.950)" in shown
         assert "limit: past" in shown
+        assert "over 20 groups" in shown
 
 
 class TestSecondDirection:
     def test_its_worth(self) -> None:
-        assert tested.second_direction(GAINS, "macro") == (
+        assert tested.second_direction(GAINS, "macro", "20 groups of sequences") == (
             "The second direction is worth -2.5 points of accuracy (95 % interval -5.0 to +1.2) "
-            "and +12.5 points of F1, macro (95 % interval +10.0 to +15.0); "
-            "it helps accuracy in 6 % of resamples."
+            "and +12.5 points of F1, macro (95 % interval +10.0 to +15.0), "
+            "over 20 groups of sequences."
         )
-        assert "+0.0 points of F1, weighted" in tested.second_direction(GAINS, "weighted")
+        weighted = tested.second_direction(GAINS, "weighted", "20 sequences")
+        assert "+0.0 points of F1, weighted" in weighted
+
+    def test_too_few_that_differ(self) -> None:
+        few = {name: gain._replace(differing=9) for name, gain in GAINS.items()}
+        assert tested.second_direction(few, "macro", "20 sequences") == (
+            "The second direction is worth -2.5 points of accuracy and +12.5 points of F1, macro; "
+            "the models differ in 9 of 20 sequences, too few for an interval."
+        )
+
+    def test_a_single_group(self) -> None:
+        assert tested.second_direction({}, "macro", "1 sequence") == (
+            "What the second direction is worth cannot be told from 1 sequence."
+        )
 
     def test_what_is_compared(self) -> None:
         both, one = result(), result("forward")
         assert tested.to_compare([one, both]) == (both, one)
         assert tested.to_compare([one, replace(one, name="small")]) is None
-        assert "nothing to compare" in tested.second_direction(None, "macro")
+        assert "nothing to compare" in tested.second_direction(None, "macro", "20 sequences")
+
+
+@pytest.mark.parametrize("sequences", [1, 2])  # of one group: see `ragged`
+def test_a_single_test_group_is_compared_without_intervals(
+    ragged: Callable[..., Sequences], sequences: int
+) -> None:
+    train, test = ragged([5, 3, 8, 1] * 10), ragged([9] * sequences)
+    models = [result(), result("forward")]
+    evidence = Evidence(
+        results=[replace(one, intervals={}) for one in models],
+        answers={one.name: Predicted(test.labels, test.labels) for one in models},
+        encoding=Encoding("tagging", list("abc"), list("wxyz"), [0.0] * 4, [1.0] * 4),
+        train=train,
+        test=test,
+        summary=SUMMARY,
+    )
+    compared = conclusions.compare(evidence, "macro", seed=1)
+    assert compared.second_direction.endswith("cannot be told from " + over(1, sequences) + ".")
+    assert compared.intervals.startswith("There are no 95 % intervals")
+    assert compared.ladder[0].accuracy is not None
+    assert compared.ladder[0].accuracy.low is None
 
 
 class TestConclusion:

@@ -152,12 +152,15 @@ class TestTake:
         rows = lengths if tagging else np.ones(3, dtype=int)
         offsets = np.concatenate([[0], np.cumsum(rows)])
         labels = np.arange(offsets[-1])
-        answers = Answers(labels, labels, np.eye(len(labels)), offsets, lengths)
+        answers = Answers(
+            labels, labels, np.eye(len(labels)), offsets, lengths, np.array([0, 1, 1])
+        )
         found = answering.take(answers, np.array([True, False, True]))
         expected = [0, 1, 3, 4, 5] if tagging else [0, 2]
         assert found.actual.tolist() == found.predicted.tolist() == expected
         assert found.probabilities.argmax(axis=1).tolist() == expected
         assert found.lengths.tolist() == [2, 3]
+        assert found.groups.tolist() == [0, 1]
         assert found.offsets.tolist() == ([0, 2, 5] if tagging else [0, 1, 2])
 
 

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 from sklearn import metrics as sk
 
+from benchmarks import coverage
+from benchmarks.coverage import Draw
 from birnn import params
 from birnn.evaluation.metrics import by_length
 from birnn.model.operating_points import Wanted
@@ -45,7 +47,8 @@ def pair(
         noise = np.sqrt(0.3) * hard + np.sqrt(0.4) * rng.standard_normal(len(actual))
         other = (actual + rng.integers(1, 3, len(actual))) % 3
         predicted = np.where(noise < ndtri(accuracy), actual, other)
-        arrays = actual, predicted, sure(predicted, accuracy), offsets, lengths
+        groups = np.arange(sequences)
+        arrays = actual, predicted, sure(predicted, accuracy), offsets, lengths, groups
         for array in arrays:
             array.setflags(write=False)  # nothing that judges may change them
         answers.append(Answers(*arrays))
@@ -69,8 +72,6 @@ def judge(challenger: Answers, champion: Answers | None, **changes: Any) -> list
         "length_margin": 0.05,
         "calibration_margin": 0.05,
         "latency_ratio": 1.5,
-        "resamples": 300,
-        "seed": 1,
     }
     given: dict[str, Any] = {
         "labels": LABELS,
@@ -92,13 +93,11 @@ def test_bounds_hold_all_that_params_choose() -> None:
         "calibration_margin": 0.4,
     }
     retrain = params.Retrain(aim="not_inferior", latency_ratio=2.5, **margins)
-    evaluate = params.Evaluate(
-        average="weighted", resamples=200, seed=3, critical={"a": params.Critical(min_recall=0.8)}
-    )
+    evaluate = params.Evaluate(average="weighted", critical={"a": params.Critical(min_recall=0.8)})
     found = asdict(bounds(evaluate, retrain))
     assert margins.items() <= found.items()
     assert (found["aim"], found["latency_ratio"]) == ("not_inferior", 2.5)
-    assert (found["headline"], found["resamples"], found["seed"]) == ("f1_weighted", 200, 3)
+    assert found["headline"] == "f1_weighted"
     assert found["critical"] == {"a": asdict(Wanted(min_recall=0.8))}
 
 
@@ -163,7 +162,7 @@ FLAWS: dict[str, tuple[str, Callable[[], list[Check]], str]] = {
     "a champion that differs in few sequences": (
         "headline",
         lambda: judge(BETTER, spoilt(BETTER, first_steps(9))),
-        ", from only 9 sequences in which they differ).",
+        ", over 300 sequences, of which they differ in only 9).",
     ),
     "a champion that is better": (
         "headline",
@@ -357,6 +356,106 @@ class TestFalls:
         assert found.sentence.endswith("Too few sequences to judge 'c'.")
 
 
+def long(*values: Any) -> Any:
+    return pytest.param(*values, marks=pytest.mark.long)
+
+
+def grouped(seed: int, groups: int, rows: int) -> tuple[Answers, Answers]:
+    """Two equally good models on groups whose sequences, of a row each, resemble one another."""
+    draw = Draw(groups, rows, correlation=0.5)
+    drawn = coverage.drawn(draw, np.random.default_rng(seed))
+    size = len(drawn.actual)
+    challenger, champion = (
+        Answers(
+            drawn.actual,
+            predicted,
+            sure(predicted, np.full(size, 0.8)),
+            np.arange(size + 1),
+            np.ones(size, dtype=np.int64),
+            drawn.groups,
+        )
+        for predicted in drawn.answers
+    )
+    return challenger, champion
+
+
+class TestGroups:
+    def test_are_counted_not_their_sequences(self) -> None:
+        found = judge(*grouped(0, groups=29, rows=20))
+        assert refused(found) == {"enough_sequences"}
+        assert found[0].figures == {"sequences": 580, "groups": 29}
+        assert found[0].sentence == (
+            "There are 29 groups of test sequences to judge on, too few: expected at least 30; "
+            "add groups of test sequences."
+        )
+
+    def test_are_what_the_interval_is_over(self) -> None:
+        sentence = named(judge(*grouped(0, groups=30, rows=20)), "headline").sentence
+        assert sentence.endswith(", over 30 groups of sequences).")
+
+    def test_decide_whether_a_class_or_a_length_is_judged(self) -> None:
+        challenger, champion = grouped(0, groups=30, rows=20)
+        actual = np.where(challenger.groups < 9, 2, 0)
+        both = [replace(answers, actual=actual) for answers in (challenger, champion)]
+        found = named(judge(*both), "classes")
+        assert "fall_c" not in found.figures
+        assert found.sentence.endswith("Too few groups to judge 'b', 'c'.")
+
+    def test_make_falls_as_uncertain_as_they_are(self) -> None:
+        """Without its groups, the same fall has a spread that is far too small."""
+        challenger, champion = grouped(0, groups=40, rows=30)
+        each = [
+            replace(answers, groups=np.arange(len(answers))) for answers in (challenger, champion)
+        ]
+        spread = [
+            np.sqrt((apart := one.influence - other.influence).multiply(apart).sum(axis=0))
+            for one, other in (
+                [regressions._f1(answers, 3, [0, 1]) for answers in pair]
+                for pair in ([challenger, champion], each)
+            )
+        ]
+        assert (spread[0] > 1.5 * spread[1]).all()
+
+    @pytest.mark.parametrize(("trials", "most"), [(60, 0.07), long(2000, 0.035)])
+    def test_of_equal_quality_are_rarely_called_better(self, trials: int, most: float) -> None:
+        level = share_of(
+            trials,
+            lambda seed: named(judge(*grouped(seed, groups=30, rows=20)), "headline").passed,
+        )
+        assert level <= most
+
+    def test_sequences_in_their_place_would_be_called_better_too_often(self) -> None:
+        """What the test above looks for does happen."""
+
+        def passed(seed: int) -> bool:
+            both = grouped(seed, groups=30, rows=20)
+            each = [replace(answers, groups=np.arange(len(answers))) for answers in both]
+            return named(judge(*each), "headline").passed
+
+        assert share_of(40, passed) > 0.1
+
+
+def test_many_classes_that_fall_are_not_all_named() -> None:
+    labels = [f"c{number:02}" for number in range(80)]
+    actual = np.arange(8000) % 80
+    rng = np.random.default_rng(0)
+    worse = np.where(rng.random(8000) < 0.8, (actual + 1) % 80, actual)
+    both = [
+        Answers(
+            actual,
+            predicted,
+            np.eye(80)[predicted],
+            np.arange(8001),
+            np.ones(8000, dtype=np.int64),
+            np.arange(8000),
+        )
+        for predicted in (worse, actual)
+    ]
+    sentence = named(judge(*both, labels=labels), "classes").sentence
+    assert sentence.count(" fell from ") == 5
+    assert sentence.endswith(" And 75 more.")
+
+
 def share_of(trials: int, judged: Callable[[int], bool]) -> float:
     return float(np.mean([judged(seed) for seed in range(trials)]))
 
@@ -377,16 +476,12 @@ def held_up(trials: int, **drawn: Any) -> float:
     drawn = {"accuracies": (0.8, 0.85), **drawn}
     return share_of(
         trials,
-        lambda seed: not named(judge(*pair(seed, **drawn), resamples=100), "lengths").passed,
+        lambda seed: not named(judge(*pair(seed, **drawn)), "lengths").passed,
     )
 
 
 ONE_LABEL = (1, 2)
 """Lengths of sequences with one label, as classification has."""
-
-
-def long(*values: Any) -> Any:
-    return pytest.param(*values, marks=pytest.mark.long)
 
 
 class TestChance:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from birnn import cli
 from birnn.errors import DataError
 from birnn.files import table_checks, tables
-from birnn.files.summary import ClassCount, Summary
+from birnn.files.summary import ClassCount, Groups, Summary
 from birnn.sources import inspection
 
 Chunk = tuple[pa.Table, npt.NDArray[np.int64]]
@@ -161,6 +161,25 @@ class TestNotes:
 
     def test_of_data_without_fault(self) -> None:
         assert list(inspection.notes(summary(GOOD))) == []
+
+    @pytest.mark.parametrize(("last", "share"), [("g", 0.75), ("h", 0.5)])
+    def test_of_a_group_that_is_most_of_the_data(self, last: str, share: float) -> None:
+        found = summary(GOOD | {"group": ["g", "g", last, "h"]})
+        assert found.groups == Groups(2, "g", share)
+        notes = list(inspection.notes(found))
+        assert len(notes) == (share > 0.5)
+        assert all(note.startswith("group 'g' has 75 % of all labels") for note in notes)
+
+    def test_of_many_labels_names_a_few(self) -> None:
+        rows = [f"l{number:02}" for number in range(80)]
+        columns = {
+            "sequence": [f"s{number}" for number in range(81)],
+            "x": [float(number) for number in range(81)],
+            "label": [*rows, "l00"],
+            "split": [*["train"] * 80, "test"],
+        }
+        (note,) = inspection.notes(summary(columns))
+        assert note.endswith("labels 'l01', 'l02', 'l03', 'l04', 'l05' and 74 more")
 
 
 Check = Callable[..., tuple[object, str, str]]

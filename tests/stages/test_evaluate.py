@@ -34,7 +34,7 @@ def place(
     small_params: Callable[[], Tree],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Path:
-    """A working directory with prepared data, an MLflow store, and few resamples to draw."""
+    """A working directory with prepared data and an MLflow store."""
     monkeypatch.chdir(runs_root)
     shutil.copytree(prepared / "data", runs_root / "data")
     write(small_params(), {})
@@ -42,7 +42,7 @@ def place(
 
 
 def write(tree: Tree, critical: Tree) -> None:
-    tree["evaluate"] |= {"critical": critical, "resamples": 100}
+    tree["evaluate"] |= {"critical": critical}
     Path("params.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
 
 
