@@ -73,9 +73,11 @@ class TestCoverage:
     def test_of_all_that_docs_show(self, name: str) -> None:
         for draw in coverage.DRAWS[name]:
             found = coverage.measure(draw, 1000)
-            assert share(found.covered, 0.93), (draw, found.covered)
+            # Five groups are too few for macro F1: docs/intervals.md says so.
+            alone = found.covered if draw.groups >= 10 else {"accuracy": found.covered["accuracy"]}
+            assert share(alone, 0.93), (draw, found.covered)
             assert share(found.same, 0.93), (draw, found.same)
-            assert share(found.promoted, 0, 0.04), (draw, found.promoted)
+            assert share(found.promoted, 0, 0.035), (draw, found.promoted)
             if name in {"20 groups of 50", "50 groups of 20", "150 sequences of 10 rows"}:
                 assert found.covered["accuracy"] <= 0.975, (draw, found.covered)
 

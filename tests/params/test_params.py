@@ -461,6 +461,15 @@ class TestRetrain:
         assert found.model_dump() == {**Retrain().model_dump(), **expected, "margin": 0}
 
 
+def test_resamples_of_older_files_are_told_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = load(tmp_path, ("train:", "evaluate:\n  resamples: 500\n  seed: 7\ntrain:"))
+    assert old.evaluate.seed == 7
+    said = "params.yaml: evaluate.resamples has no effect any more; remove it\n"
+    assert capsys.readouterr().err.endswith(said)
+
+
 def test_a_whole_number_is_a_number(tmp_path: Path) -> None:
     data = load(tmp_path).data
     assert isinstance(data, HMMData)
