@@ -188,9 +188,17 @@ def predict(
     network, encoding, thresholds = saved_model.load(model)
     devices.limit_threads(prediction.BATCH_SIZE * network.architecture.sums)
     skipped = Skipped()
-    rows = ingestion.unlabelled(file, encoding.reading, encoding.features, skipped)
+    rows = ingestion.unlabelled(
+        file, encoding.reading, encoding.features, skipped, form=encoding.form
+    )
     predicted = prediction.of_table(
-        network, encoding, thresholds, rows, where=str(file), device=devices.choose(device)
+        network,
+        encoding,
+        thresholds,
+        rows,
+        where=str(file),
+        device=devices.choose(device),
+        skipped=skipped,
     )
     with skipped.told():
         tables.export(predicted, output)
@@ -214,11 +222,16 @@ def trace(
     from birnn.sources import ingestion
 
     network, encoding, thresholds = saved_model.load(model)
-    rows = ingestion.unlabelled(file, encoding.reading, encoding.features, Skipped())
-    one, labelled = trace.find(rows, encoding, sequence, where=str(file))
+    skipped = Skipped()
+    rows = ingestion.unlabelled(
+        file, encoding.reading, encoding.features, skipped, form=encoding.form
+    )
+    one, labelled = trace.find(rows, encoding, sequence, where=str(file), skipped=skipped)
     found = trace.explain(network, encoding, thresholds, one, labelled=labelled, most_steps=steps)
     for shown in trace_tables.on_terminal(found):
         Console().print(shown)
+    for line in skipped.sentences():
+        print(line, file=sys.stderr)
 
 
 @app.command()

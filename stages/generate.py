@@ -31,7 +31,12 @@ def main() -> None:
         summary = inspection.summary(written(), written, task=data.task, where=where)
         if isinstance(data, HMMData):
             summary["limits"] = limits(params, data, path)
-    summary |= {"left_out": dict(skipped.counts), "reading": ingestion.reading(data)}
+    summary |= {
+        "left_out": dict(skipped.counts),
+        "changed": dict(skipped.changed),
+        "cut_after": ingestion.cut_after(data),
+        "reading": ingestion.reading(data),
+    }
     atomic.write_json(paths.RAW / paths.SUMMARY, summary)
     for line in (*skipped.sentences(), *inspection.notes(summary)):
         print(line, file=sys.stderr)

@@ -7,6 +7,7 @@ for table in tables(scored, resamples=1000, seed=1): Console().print(table)
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from rich.table import Table
 
 from birnn.errors import DataError
 from birnn.evaluation import metrics, resampling
-from birnn.files.table_checks import text_column
+from birnn.files.table_checks import composed_text, text_column
 from birnn.files.tables import natural_order, sequence_starts
 
 SUFFIXES = {".csv": ",", ".tsv": "\t", ".parquet": ""}
@@ -154,7 +155,11 @@ def _scored(table: pa.Table, where: str) -> Scored:
     ids, actual, predicted = (
         text_column(column, f"column `{name}`", where, 0) for name, column in named.items()
     )
-    given = {name.removeprefix(PREFIX): columns[name] for name in columns.keys() - named.keys()}
+    actual, predicted = composed_text(actual, "NFC"), composed_text(predicted, "NFC")
+    given = {
+        unicodedata.normalize("NFC", name.removeprefix(PREFIX)): columns[name]
+        for name in columns.keys() - named.keys()
+    }
     occurring = {*actual.unique().to_pylist(), *predicted.unique().to_pylist()}
     labels = natural_order(occurring | given.keys())
     return Scored(

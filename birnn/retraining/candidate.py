@@ -126,7 +126,8 @@ def _champion(
     where = f"the champion, version {number}"
     asked = answering.ask(folder, rows, encoding.labels, device, where=where)
     seen = registry.attached(attempt.champion.run_id, TRAINED_ON, place)
-    return asked, ~np.isin(answering.contents(rows), np.load(seen, allow_pickle=False))
+    hashes = answering.contents(rows, asked.precision)
+    return asked, ~np.isin(hashes, np.load(seen, allow_pickle=False))
 
 
 def _judged(

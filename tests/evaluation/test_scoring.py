@@ -101,6 +101,16 @@ def test_classes_are_all_that_occur_or_have_a_probability(tmp_path: Path) -> Non
     assert found.metrics()["support_never"] == 0
 
 
+def test_a_class_is_one_however_its_accents_are_encoded(tmp_path: Path) -> None:
+    one, apart = "n\u00e9", "ne\u0301"
+    columns = {"sequence": list("ab"), "actual": [one, "x"], "predicted": [apart, "x"]}
+    frame = pd.DataFrame(columns | {f"probability_{apart}": [0.75, 0.5], "probability_x": 0.25})
+    frame.loc[1, "probability_x"] = 0.5
+    found = scoring.read(write(frame, tmp_path / "t.csv"))
+    assert found.labels == [one, "x"]
+    assert found.metrics()["accuracy"] == 1
+
+
 def test_spans_are_counted(tmp_path: Path) -> None:
     tags = ["B-P", "I-P", "O", "B-L"]
     frame = pd.DataFrame({"sequence": "a", "actual": tags, "predicted": [*tags[:3], "O"]})
