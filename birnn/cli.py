@@ -270,9 +270,8 @@ def backfill() -> None:
     try:
         for result in results:
             name = result.name
-            knobs = params.of_run(chosen, name)
             with store.reached():
-                run = runs.in_checkout(chosen.problem, name, knobs)
+                run = runs.in_checkout(chosen.problem, name, result.params)
                 run.log_evaluation(EVALUATION / name)
                 drawings.attach(run, REPORT, result, drawn)
             print(f"{name}: run {run.id}")

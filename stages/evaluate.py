@@ -3,7 +3,8 @@
     python -m stages.evaluate bidirectional
 
 Reads `critical`, `resamples` and `seed` of `evaluate` from params.yaml and what names the run,
-models/MODEL/, data/prepared/test.arrow, and validation.arrow for what thresholds give there.
+models/MODEL/, data/prepared/{encoding.json,test.arrow}, and validation.arrow for what thresholds
+give there.
 Writes evaluation/MODEL/, and the test metrics to the model's run in MLflow.
 """
 
@@ -13,8 +14,9 @@ import sys
 
 from birnn import errors, params
 from birnn.data import sequences
+from birnn.data.encoding import Encoding
 from birnn.evaluation import outs
-from birnn.files import paths
+from birnn.files import atomic, paths
 from birnn.model import devices, history, operating_points, saved_model
 from birnn.tracking import runs, store
 
@@ -25,18 +27,19 @@ def main(name: str) -> None:
     judged, model, folder = chosen.evaluate, paths.MODELS / name, paths.EVALUATION / name
     device = devices.choose(chosen.train.device)
     devices.make_deterministic(chosen.train.seed, device)
-    test = outs.predict(model, sequences.read(paths.PREPARED / paths.TEST), device)
+    encoded = Encoding(**atomic.read_json(paths.PREPARED / paths.ENCODING))
+    test = outs.predict(model, sequences.read(paths.PREPARED / paths.TEST), encoded, device)
     epochs = history.read(model / paths.HISTORY)
     outs.write(folder, test, epochs, resamples=judged.resamples, seed=judged.seed)
     validation = test
     if judged.critical:
         split = sequences.read(paths.PREPARED / paths.VALIDATION)
-        validation = outs.predict(model, split, device)
+        validation = outs.predict(model, split, encoded, device)
     critical = operating_points.wanted(judged.critical)
     outs.write_operating_points(folder, validation, test, critical)
     outs.write_trace(folder, saved_model.load(model)[0], test)
     with store.mirrored():
-        run = runs.in_checkout(chosen.problem, name, params.of_run(chosen, name))
+        run = runs.in_checkout(chosen.problem, name, saved_model.params_of(model))
         run.log_evaluation(folder)
 
 

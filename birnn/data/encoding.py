@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from types import MappingProxyType
 from typing import Any
 
@@ -30,6 +30,7 @@ from birnn.files.tables import (
 )
 
 UNKNOWN = 0  # the place of a token of which nothing is known
+MOST_SHOWN = 60  # letters of what differs between two encodings
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,24 @@ class Encoding:
     def to_json(self) -> dict[str, Any]:
         """Give a tree for `encoding.json`."""
         return asdict(self)
+
+    def check_same(self, own: Encoding, where: str) -> None:
+        """Refuse a model that has learned from data that were prepared in another way than these.
+
+        Args:
+            own: the encoding in the model's description.
+            where: what to call the model in messages.
+
+        Raises:
+            DataError: names the first thing that differs.
+        """
+        for name in (one.name for one in fields(self) if one.name != "reading"):
+            here, there = getattr(self, name), getattr(own, name)
+            if here != there:
+                raise DataError(
+                    f"{where}: expected a model of the data in data/prepared, with {name} "
+                    f"{_shown(here)}, found one with {_shown(there)}; run `dvc repro`"
+                )
 
     def encode(self, table: pa.Table, offsets: npt.NDArray[np.int64]) -> Sequences:
         """Turn whole sequences of a table into `Sequences`; without a `label` column, labels are 0.
@@ -227,6 +246,12 @@ def fit(
         precision="float64",
         reading=dict(reading),
     )
+
+
+def _shown(value: object) -> str:
+    """A value of an encoding, as far as it fits into a message."""
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
 
 
 def _raw(table: pa.Table, features: list[str]) -> npt.NDArray[np.float64]:

@@ -63,14 +63,27 @@ def floor(
     ]
 
 
-def predicted(path: str | Path, labels: Sequence[str]) -> Classes:
+def predicted(path: str | Path, test: Sequences, labels: Sequence[str]) -> Classes:
     """Read the predicted classes back from a table that `evaluate` has written.
 
+    Args:
+        path: the table.
+        test: the test split.
+        labels: names of the classes.
+
     Raises:
-        DataError: the file is missing.
+        DataError: the file is missing, or about other sequences or labels.
     """
     try:
-        column = pq.read_table(path, columns=["predicted"])["predicted"]
+        table = pq.read_table(path, columns=["sequence", "label", "predicted"])
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; run `dvc repro` first") from None
-    return np.asarray(pc.index_in(column, pa.array(labels)).to_numpy())
+    names = pa.array(labels, pa.string())
+    rows = np.repeat(np.arange(len(test)), np.diff(test.label_offsets))
+    asked = {"sequence": test.ids.take(pa.array(rows)), "label": names.take(pa.array(test.labels))}
+    if not table.select(["sequence", "label"]).equals(pa.table(asked)):
+        raise DataError(
+            f"{path}: expected predictions of the test sequences in data/prepared, found others; "
+            "run `dvc repro`"
+        )
+    return np.asarray(pc.index_in(table["predicted"], names).to_numpy())

@@ -97,9 +97,21 @@ class Predicted:
         return prediction.decide(self.shares, self.encoding, self.thresholds)
 
 
-def predict(folder: Path, split: Sequences, device: torch.device) -> Predicted:
-    """Ask a saved model for the probabilities of all labels of a split."""
+def predict(folder: Path, split: Sequences, prepared: Encoding, device: torch.device) -> Predicted:
+    """Ask a saved model for the probabilities of all labels of a split.
+
+    Args:
+        folder: of the model.
+        split: what it is asked about.
+        prepared: how the split was encoded.
+        device: where to compute.
+
+    Raises:
+        DataError: the model has learned from data that were encoded in another way: its classes
+            would be taken for others of the same number.
+    """
     network, encoding, thresholds = saved_model.load(folder)
+    prepared.check_same(encoding, str(folder))
     devices.limit_threads(prediction.BATCH_SIZE * network.architecture.sums)
     shares = prediction.probabilities(network, split, device=device)
     return Predicted(split, encoding, thresholds, shares)

@@ -19,7 +19,6 @@ from birnn.evaluation.comparison import Classes
 from birnn.evaluation.verdict import Aims
 from birnn.files import atomic, paths
 from birnn.files.paths import EVALUATION, MODELS, PREPARED, RAW
-from birnn.params import Knob
 from birnn.report import tested
 from birnn.report.tested import Result
 from birnn.tracking import runs
@@ -57,36 +56,34 @@ class Evidence:
         """Read it for these models, in this order.
 
         Raises:
-            DataError: a file is missing.
+            DataError: a file is missing, or they do not belong together: a model or its predictions
+                are of other data than those that are prepared now.
         """
         results = [tested.read(name, MODELS, EVALUATION) for name in models]
         encoding = Encoding(**atomic.read_json(PREPARED / paths.ENCODING))
         folders = {one.name: EVALUATION / one.name for one in results}
+        test = sequences.read(PREPARED / paths.TEST)
+        for name in folders:
+            own = atomic.read_json(MODELS / name / paths.DESCRIPTION)["encoding"]
+            encoding.check_same(Encoding(**own), str(MODELS / name))
         return cls(
             results=results,
             answers={
-                name: comparison.predicted(folder / paths.PREDICTIONS, encoding.labels)
+                name: comparison.predicted(folder / paths.PREDICTIONS, test, encoding.labels)
                 for name, folder in folders.items()
             },
             encoding=encoding,
             train=sequences.read(PREPARED / paths.TRAIN),
-            test=sequences.read(PREPARED / paths.TEST),
+            test=test,
             summary=atomic.read_json(RAW / paths.SUMMARY),
         )
 
 
-def identify(
-    results: Iterable[Result], knobs: Mapping[str, Mapping[str, Knob]]
-) -> list[tuple[str, str]]:
-    """Name what a result rests on by the hashes that its MLflow runs are tagged with.
-
-    Args:
-        results: the models.
-        knobs: the params of the run of each, by its name.
-    """
+def identify(results: Iterable[Result]) -> list[tuple[str, str]]:
+    """Name what a result rests on by the hashes that its MLflow runs are tagged with."""
     found = [("data_sha256", runs.data_sha256(PREPARED))]
     for result in results:
-        sha256 = runs.params_sha256(knobs[result.name])
+        sha256 = runs.params_sha256(result.params)
         found.append((f"params_sha256 of {result.name}", sha256))
         found.append((f"model_sha256 of {result.name}", result.sha256))
     return found

@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # `birnn summary` draws a table, and should not wait for thes
     from birnn.evaluation.outs import Confusion, Point
     from birnn.evaluation.resampling import Difference
     from birnn.evaluation.verdict import Verdict
+    from birnn.params import Knobs
 
 
 LIMITS = {
@@ -42,6 +43,7 @@ class Result:
     Attributes:
         name: its name in the matrix.
         bidirectional: whether it reads in both directions.
+        params: that it was trained with, by its own description.
         metrics: the tree of `metrics.json`.
         intervals: low and high end of the metrics that have an interval.
         checks: what `checks.json` holds.
@@ -61,6 +63,7 @@ class Result:
     name: str
     sha256: str
     bidirectional: bool
+    params: Knobs
     metrics: dict[str, float]
     intervals: dict[str, tuple[float, float]]
     checks: list[Check]
@@ -90,15 +93,17 @@ def read(name: str, models: str | Path, evaluation: str | Path) -> Result:
         DataError: a file is missing.
     """
     from birnn.evaluation.checks import Check
+    from birnn.model import saved_model
 
     model, tested = Path(models) / name, Path(evaluation) / name
     try:
         sha256 = digests.sha256(model / paths.WEIGHTS, model / paths.DESCRIPTION)
-        described = atomic.read_json(model / paths.DESCRIPTION)
+        architecture = atomic.read_json(model / paths.DESCRIPTION)["architecture"]
         return Result(
             name=name,
             sha256=sha256,
-            bidirectional=described["architecture"]["bidirectional"],
+            bidirectional=architecture["bidirectional"],
+            params=saved_model.params_of(model),
             metrics=atomic.read_json(tested / paths.METRICS),
             intervals=_intervals(tested / paths.INTERVALS),
             checks=[Check(**one) for one in atomic.read_json(tested / paths.CHECKS)],

@@ -12,7 +12,7 @@ from typing import Any
 
 from birnn.model import history
 from birnn.model.history import Epoch
-from birnn.params import lock
+from birnn.params import Knobs, lock
 
 CHANGES = ("accuracy", "f1_macro", "f1_weighted", "log_loss", "calibration_error")
 PACKAGES = ("numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "torch")
@@ -56,16 +56,26 @@ def turning_points(trace: Mapping[str, Any]) -> dict[int, list[int]]:
     return dict(sorted(turned.items()))
 
 
-def knobs(tree: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Line up params for a reader: those of a model only where it differs from the shared ones."""
-    shared = tree["model"]
-    models = {
-        name: {knob: value for knob, value in own.items() if value != shared[knob]}
-        for name, own in tree["models"].items()
+def knobs(tree: Mapping[str, Any], models: Mapping[str, Knobs]) -> list[tuple[str, str]]:
+    """Line up params for a reader: those of a model only where not all have the same.
+
+    Args:
+        tree: sections of params.yaml.
+        models: what each model was trained with, by its own description: params.yaml may say
+            something else by now.
+    """
+    first, *others = models.values()
+    shared = {
+        knob: value
+        for knob, value in first.items()
+        if all(other.get(knob, ...) == value for other in others)
     }
-    return [
-        (name, value) for name, value in lock.flat({**tree, "models": models}) if value != "null"
-    ]
+    own = {
+        name: {knob: value for knob, value in one.items() if knob not in shared}
+        for name, one in models.items()
+    }
+    rows = lock.flat({**tree, "all models": shared, **own})
+    return [(name, value) for name, value in rows if value != "null"]
 
 
 def versions() -> list[tuple[str, str]]:

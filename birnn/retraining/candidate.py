@@ -56,6 +56,8 @@ def register(attempt: Attempt, registry: Registry) -> Version:
         "params_sha256": runs.params_sha256(knobs),
         "code_sha256": digests.sha256(*sorted(code)),
     }
+    if changed := runs.uncommitted():
+        tags["uncommitted"] = changed
     return registry.register(run.id, tags)
 
 

@@ -270,6 +270,27 @@ class TestLabels:
         assert encoded.labels.tolist() == [0] * 30
 
 
+class TestSame:
+    def test_as_what_a_model_has_learned_from(self) -> None:
+        fitted = fit(features(0))
+        fitted.check_same(replace(fitted, reading={"source": "text"}), "models/m")
+        with pytest.raises(DataError) as refused:
+            fitted.check_same(replace(fitted, labels=["p", "q", "z"]), "models/m")
+        assert str(refused.value) == (
+            "models/m: expected a model of the data in data/prepared, with labels p, q, r, found "
+            "one with p, q, z; run `dvc repro`"
+        )
+
+    @pytest.mark.parametrize(
+        "change",
+        [{"features": ["x", "y", "z"]}, {"mean": [0.0] * 3}, {"max_steps": 7}, {"form": None}],
+    )
+    def test_not_where_anything_differs(self, change: dict[str, Any]) -> None:
+        fitted = fit(features(0))
+        with pytest.raises(DataError, match=f"with {next(iter(change))} "):
+            fitted.check_same(replace(fitted, **change), "models/m")
+
+
 def test_ids_and_groups() -> None:
     rows = table(sequence=list("aab"), x=range(3), label=list("pqp"), group=list("ggh"))
     encoded = fit(rows).encode(rows, np.array([0, 2, 3]))

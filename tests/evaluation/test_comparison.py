@@ -1,6 +1,7 @@
 """The ladder of context: every rung on the same test labels, and read back what was predicted."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -67,11 +68,25 @@ class TestDifference:
 
 
 class TestPredicted:
-    def test_is_read_back(self, tmp_path: Path) -> None:
-        names = pa.array(["NA", "1", "10", "1"])
-        pq.write_table(pa.table({"predicted": names, "x": [1, 2, 3, 4]}), tmp_path / "p.parquet")
-        assert comparison.predicted(tmp_path / "p.parquet", LABELS).tolist() == [2, 0, 1, 0]
+    @pytest.mark.parametrize("tagging", [True, False])
+    def test_is_read_back(self, ragged: Ragged, tmp_path: Path, tagging: bool) -> None:
+        test = ragged([2, 1, 3, 1], tagging=tagging)
+        rows = np.repeat(np.arange(4), np.diff(test.label_offsets))
+        said = np.arange(len(test.labels)) % 3
+        columns = {
+            "sequence": np.array(test.ids.to_pylist())[rows],
+            "label": np.take(LABELS, test.labels),
+            "predicted": np.take(LABELS, said),
+            "x": said,
+        }
+        pq.write_table(pa.table(columns), tmp_path / "p.parquet")
+        found = comparison.predicted(tmp_path / "p.parquet", test, LABELS)
+        assert found.tolist() == said.tolist()
+        relabelled = replace(test, labels=(test.labels + 1) % 3)
+        for other in (relabelled, ragged([2, 1, 3], tagging=tagging)):
+            with pytest.raises(DataError, match=r"expected predictions of the test sequences in"):
+                comparison.predicted(tmp_path / "p.parquet", other, LABELS)
 
-    def test_a_missing_file(self, tmp_path: Path) -> None:
+    def test_a_missing_file(self, ragged: Ragged, tmp_path: Path) -> None:
         with pytest.raises(DataError, match=r"p\.parquet: no such file; run `dvc repro` first"):
-            comparison.predicted(tmp_path / "p.parquet", LABELS)
+            comparison.predicted(tmp_path / "p.parquet", ragged([1]), LABELS)

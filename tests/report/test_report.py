@@ -20,6 +20,7 @@ from birnn.evaluation.comparison import Rung
 from birnn.evaluation.resampling import Difference
 from birnn.files import atomic, digests
 from birnn.model.history import Epoch, marked
+from birnn.params import Knobs
 from birnn.report import drawings, pages, tested, wording
 from birnn.report.tested import Result
 from birnn.tracking import runs
@@ -48,6 +49,7 @@ def result(name: str = "bidirectional", **figures: float) -> Result:
         name=name,
         sha256="0123456789abcdef" * 4,
         bidirectional=name != "forward",
+        params={"hidden_size": 8, "bidirectional": name != "forward"},
         metrics=FIGURES | figures,
         intervals={"accuracy": (0.85, 0.95), "f1_macro": (0.8, 0.9375)},
         checks=[Check("calibration", "warn", {}, "Off.")],
@@ -364,13 +366,15 @@ class TestChanges:
 
 class TestKnobs:
     def test_of_models_are_told_where_they_differ(self) -> None:
-        shared = {"cell": "GRU", "dropout": 0.0, "head": None}
-        tree = {"model": shared, "models": {"a": shared, "b": shared | {"cell": "RNN"}}}
-        assert wording.knobs(tree) == [
-            ("model.cell", "GRU"),
-            ("model.dropout", "0.0"),
-            ("models.b.cell", "RNN"),
+        shared: Knobs = {"cell": "GRU", "dropout": 0.0, "head": None}
+        models = {"a": shared, "b": shared | {"cell": "RNN"}}
+        assert wording.knobs({"prepare": {"scale": "none"}}, models) == [
+            ("prepare.scale", "none"),
+            ("all models.dropout", "0.0"),
+            ("a.cell", "GRU"),
+            ("b.cell", "RNN"),
         ]
+        assert wording.knobs({}, {"a": shared})[0] == ("all models.cell", "GRU")
 
 
 class TestAttach:
