@@ -5,7 +5,7 @@
     birnn check data.csv                  # read and validate data, and say what is in them
     birnn predict new.csv --output out.parquet
     birnn trace new.csv --sequence s1     # what the model makes of a sequence, step by step
-    birnn score out.parquet               # anybody's predictions beside the true labels
+    birnn score out.parquet --by city     # anybody's predictions beside the true labels
     birnn backfill                        # give MLflow the runs that it lacks
     birnn retrain                         # train on what is new, and serve it if it is better
     birnn rollback                        # let the model serve again that served before
@@ -238,6 +238,7 @@ def trace(
 def score(
     file: Annotated[Path, typer.Argument(help="Predictions, .csv, .tsv or .parquet.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON.")] = False,
+    by: Annotated[str | None, typer.Option(help="A column, for whose values to score too.")] = None,
     resamples: Annotated[int, typer.Option(min=100, help="For the intervals.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Of the resamples.")] = 1,
 ) -> None:
@@ -248,9 +249,12 @@ def score(
 
     from birnn.evaluation import scoring
 
-    scored = scoring.read(file)
+    scored = scoring.read(file, by)
     if as_json:
-        print(json.dumps(scored.metrics(), indent=2, ensure_ascii=False))
+        found: dict[str, Any] = dict(scored.metrics())
+        if by is not None:
+            found |= scored.slices(resamples=resamples, seed=seed).to_json()
+        print(json.dumps(found, indent=2, ensure_ascii=False))
         return
     console = Console()
     for table in scoring.tables(scored, resamples=resamples, seed=seed):

@@ -2,7 +2,8 @@
 
     python -m stages.evaluate bidirectional
 
-Reads `critical`, `resamples` and `seed` of `evaluate` from params.yaml and what names the run,
+Reads `critical`, `resamples`, `seed` and `slices` of `evaluate` from params.yaml and what names the
+run,
 models/MODEL/, data/prepared/{encoding.json,test.arrow}, and validation.arrow for what thresholds
 give there.
 Writes evaluation/MODEL/, and the test metrics to the model's run in MLflow.
@@ -37,6 +38,14 @@ def main(name: str) -> None:
         validation = outs.predict(model, split, encoded, device)
     critical = operating_points.wanted(judged.critical)
     outs.write_operating_points(folder, validation, test, critical)
+    outs.write_slices(
+        folder,
+        test,
+        judged.slices,
+        list(judged.critical),
+        resamples=judged.resamples,
+        seed=judged.seed,
+    )
     outs.write_trace(folder, saved_model.load(model)[0], test)
     with store.mirrored():
         run = runs.in_checkout(chosen.problem, name, saved_model.params_of(model))

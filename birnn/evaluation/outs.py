@@ -15,7 +15,7 @@ import torch
 
 from birnn.data.encoding import Encoding
 from birnn.data.sequences import Sequences
-from birnn.evaluation import checks, metrics, resampling, trace
+from birnn.evaluation import checks, metrics, resampling, slices, trace
 from birnn.evaluation.checks import Check
 from birnn.files import atomic, paths
 from birnn.model import devices, history, prediction, saved_model
@@ -296,6 +296,39 @@ def write_trace(folder: str | Path, model: SequenceModel, test: Predicted) -> No
     one = test.split.select(np.array([trace.telling(model, test.split)]))
     found = trace.explain(model, test.encoding, test.thresholds, one, labelled=True)
     atomic.write_json(Path(folder) / paths.TRACE, asdict(found))
+
+
+def write_slices(
+    folder: str | Path,
+    test: Predicted,
+    names: Sequence[str],
+    critical: Sequence[str],
+    *,
+    resamples: int,
+    seed: int,
+) -> None:
+    """Write how good the predictions are for each group and length; see `birnn.evaluation.slices`.
+
+    Args:
+        folder: where to, such as `evaluation/bidirectional`.
+        test: the test split and what the model says of it.
+        names: by what to slice.
+        critical: names of the critical classes.
+        resamples: how often sequences are drawn anew for the intervals.
+        seed: of these draws.
+    """
+    actual, labels = test.split.labels, test.encoding.labels
+    found = slices.of(
+        actual,
+        test.classes,
+        slices.columns_of(test.split, names),
+        labels=labels,
+        offsets=test.split.label_offsets,
+        positives=slices.positives(actual, labels, critical),
+        resamples=resamples,
+        seed=seed,
+    )
+    atomic.write_json(Path(folder) / paths.SLICES, found.to_json())
 
 
 def check(

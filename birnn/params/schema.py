@@ -332,6 +332,7 @@ class Evaluate(Section):
     seed: Seed = 1
     bars: Bars = Bars()
     critical: dict[Label, Critical] = {}
+    slices: list[Literal["group", "length"]] = ["group", "length"]
 
 
 class Retrain(Section):

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 from rich.table import Table
@@ -21,12 +21,16 @@ from birnn.report.drawings import MOST_CLASSES
 from birnn.report.tested import MEASURES
 from birnn.report.wording import phases, turning_points, versions
 
+if TYPE_CHECKING:
+    from birnn.evaluation.slices import Figure
+
 SPLITS = {
     "validation": "validation",
     "test": "test",
     "test_argmax": "test, most probable class",
 }
 SHOWN = ("accuracy", "f1", "log_loss")  # on a terminal
+MOST_SLICES = 10  # of a model, on a page; the others are in slices.json
 AFTER_VERDICT = "<!-- A section that depends on more than this run is put here. -->"
 RUNGS = {
     "each step alone": "A logistic regression, or for words a count, that sees one step at a time.",
@@ -76,12 +80,14 @@ def render(template: str, **content: Any) -> str:
     environment.filters["quoted"] = shlex.quote
     environment.filters["signed"] = "{:+.2f}".format
     environment.filters["figure"] = _figure
+    environment.filters["of_slice"] = of_slice
     environment.filters["with_interval"] = with_interval
     environment.globals |= {
         "after_verdict": AFTER_VERDICT,
         "layers": LAYERS,
         "measures": MEASURES,
         "most_classes": MOST_CLASSES,
+        "most_slices": MOST_SLICES,
         "phases": phases,
         "rungs": RUNGS,
         "splits": SPLITS,
@@ -116,6 +122,15 @@ def _cell(text: str) -> str:
 
 def _figure(value: float | None) -> str:
     return "" if value is None or math.isnan(value) else f"{value:.4f}"
+
+
+def of_slice(figure: Figure) -> str:
+    """A figure of a slice with its interval, where the slice holds what it is about."""
+    if figure.value is None:
+        return "none there"
+    if figure.low is None or figure.high is None:
+        return f"{figure.value:.3f}"
+    return f"{figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})"
 
 
 def with_interval(figure: Mapping[str, float] | None) -> str:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # `birnn summary` draws a table, and should not wait for thes
     from birnn.evaluation.comparison import Rung
     from birnn.evaluation.outs import Confusion, Point
     from birnn.evaluation.resampling import Difference
+    from birnn.evaluation.slices import Sliced
     from birnn.evaluation.verdict import Verdict
     from birnn.params import Knobs
 
@@ -57,6 +58,7 @@ class Result:
         precision_recall: points of the curve of each class.
         confusions: the tree of `confusions.json`.
         trace: the tree of `trace.json`.
+        slices: how good it is for each group and length.
         sha256: the hash of weights and description.
     """
 
@@ -77,6 +79,7 @@ class Result:
     precision_recall: pd.DataFrame
     confusions: list[Confusion]
     trace: dict[str, Any]
+    slices: Sliced
 
     @property
     def rung(self) -> Rung:
@@ -93,6 +96,7 @@ def read(name: str, models: str | Path, evaluation: str | Path) -> Result:
         DataError: a file is missing.
     """
     from birnn.evaluation.checks import Check
+    from birnn.evaluation.slices import Sliced
     from birnn.model import saved_model
 
     model, tested = Path(models) / name, Path(evaluation) / name
@@ -117,6 +121,7 @@ def read(name: str, models: str | Path, evaluation: str | Path) -> Result:
             precision_recall=_csv(tested / paths.PRECISION_RECALL),
             confusions=atomic.read_json(tested / paths.CONFUSIONS),
             trace=atomic.read_json(tested / paths.TRACE),
+            slices=Sliced.from_json(atomic.read_json(tested / paths.SLICES)),
         )
     except FileNotFoundError as error:
         raise DataError(f"{error.filename}: no such file; run `dvc repro` first") from None

@@ -135,6 +135,26 @@ def test_tables(tmp_path: Path) -> None:
     assert "precision_10" not in shown  # it stands in the table of the classes
 
 
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
+def test_slices_by_a_column(tmp_path: Path, name: str) -> None:
+    frame = table(400).assign(city=lambda t: np.where(t.index < 200, "[Bern]", ""))
+    frame.loc[frame["city"] == "[Bern]", "predicted"] = "2"
+    path = write(frame, tmp_path / name)
+    found = scoring.read(path, "city").slices(resamples=100, seed=1)
+    assert [one.value for one in found.slices] == ["[Bern]", "(none)"]
+    right = frame["actual"] == frame["predicted"]
+    assert [one.figures[0].value for one in found.slices] == [
+        right[frame["city"] == city].mean() for city in ("[Bern]", "")
+    ]
+    console = Console(file=StringIO(), width=120)
+    *_, last = scoring.tables(scoring.read(path, "city"), resamples=100, seed=1)
+    console.print(last)
+    assert isinstance(console.file, StringIO)
+    assert "city [Bern]" in console.file.getvalue()
+    with pytest.raises(DataError, match=r"expected a column `town` to slice by, found note, seq"):
+        scoring.read(path, "town")
+
+
 def changed(**columns: Any) -> pd.DataFrame:
     return table().assign(**columns)
 

@@ -18,6 +18,7 @@ from birnn.evaluation import verdict
 from birnn.evaluation.checks import Check
 from birnn.evaluation.comparison import Rung
 from birnn.evaluation.resampling import Difference
+from birnn.evaluation.slices import Figure, Slice, Sliced
 from birnn.files import atomic, digests
 from birnn.model.history import Epoch, marked
 from birnn.params import Knobs
@@ -31,6 +32,19 @@ FIGURES = {"accuracy": 0.9, "log_loss": 0.25} | {
     for measure in ("precision", "recall", "f1")
     for average in ("macro", "weighted")
 }
+
+SLICE = Slice(
+    column="group",
+    value=NAMES[0],
+    sequences=12,
+    rows=34,
+    figures=[
+        Figure("accuracy", 0.5, 0.25, 0.75, p=0.0125),
+        Figure("f1_macro", 0.5, 0.25, 0.75),
+        Figure("recall_y", None),
+    ],
+    without=["y"],
+)
 
 
 def result(name: str = "bidirectional", **figures: float) -> Result:
@@ -50,6 +64,7 @@ def result(name: str = "bidirectional", **figures: float) -> Result:
         sha256="0123456789abcdef" * 4,
         bidirectional=name != "forward",
         params={"hidden_size": 8, "bidirectional": name != "forward"},
+        slices=Sliced([SLICE], left_out=2),
         metrics=FIGURES | figures,
         intervals={"accuracy": (0.85, 0.95), "f1_macro": (0.8, 0.9375)},
         checks=[Check("calibration", "warn", {}, "Off.")],
@@ -416,6 +431,13 @@ def test_markdown() -> None:
     assert "| calibration | warn | Off. |" in table
     assert f"| bidirectional | {NAMES[0]} | 0.0625 | test | 0.1250 | 0.8125 |" in table
     assert f"| bidirectional | {NAMES[0]} | 0.0625 | test, most probable class |  |  |" in table
+    place = lines.index("| slice | sequences | rows | accuracy | p | f1 macro | recall y | p |")
+    assert lines[place + 1 : place + 3] == [
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        f"| group {NAMES[0]} | 12 | 34 | 0.500 (0.250 to 0.750) | 0.0125 | 0.500 (0.250 to 0.750) "
+        "| none there |  |",
+    ]
+    assert "No row of 'y' in group" in lines[place - 2]
 
 
 class TestLadder:
@@ -495,6 +517,7 @@ class TestRead:
         atomic.write_text(folder / "evaluation/m/precision_recall.csv", "label\n1\nNA\n")
         atomic.write_json(folder / "evaluation/m/confusions.json", [{"actual": "NA"}])
         atomic.write_json(folder / "evaluation/m/trace.json", {"sequence": "s"})
+        atomic.write_json(folder / "evaluation/m/slices.json", {"slices": [], "left_out": 0})
 
     def test_whole(self, tmp_path: Path) -> None:
         self.write(tmp_path)
@@ -530,6 +553,7 @@ class TestRead:
             "evaluation/m/confusions.json",
             "evaluation/m/precision_recall.csv",
             "evaluation/m/trace.json",
+            "evaluation/m/slices.json",
         ],
     )
     def test_a_missing_file(self, tmp_path: Path, name: str) -> None:
