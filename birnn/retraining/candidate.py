@@ -21,7 +21,7 @@ from birnn.evaluation import metrics, verdict
 from birnn.files import atomic, digests, paths
 from birnn.files.paths import EVALUATION, MODELS, PREPARED, RAW
 from birnn.model import devices
-from birnn.retraining import answering, attempts, drift, gate
+from birnn.retraining import answering, attempts, decisions, drift, gate
 from birnn.retraining.answering import Asked, Chunk, Mask
 from birnn.retraining.attempts import Attempt
 from birnn.retraining.drift import Finding, Reference
@@ -59,6 +59,11 @@ def register(attempt: Attempt, registry: Registry) -> Version:
     if changed := runs.uncommitted():
         tags["uncommitted"] = changed
     return registry.register(run.id, tags)
+
+
+def test_sample(attempt: Attempt) -> list[str]:
+    """Say which sequences the challenger is tested on, in little; see `decisions.sample`."""
+    return decisions.sample(answering.contents(_raw(attempt, "test")))
 
 
 def _remember(attempt: Attempt, registry: Registry, run_id: str) -> None:
