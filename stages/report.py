@@ -41,7 +41,9 @@ def main() -> None:
         "pictures": drawings.pictures(results, compared["ladder"]),
         "identity": conclusions.identify(results),
         "knobs": wording.knobs(
-            chosen.model_dump(include=SECTIONS), {result.name: result.params for result in results}
+            chosen.model_dump(include=SECTIONS),
+            evidence.encoding,
+            {result.name: result.params for result in results},
         ),
         **compared,
     }

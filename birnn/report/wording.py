@@ -10,6 +10,7 @@ from importlib import metadata
 from itertools import pairwise
 from typing import Any
 
+from birnn.data.encoding import Encoding
 from birnn.model import history
 from birnn.model.history import Epoch
 from birnn.params import Knobs, lock
@@ -56,14 +57,21 @@ def turning_points(trace: Mapping[str, Any]) -> dict[int, list[int]]:
     return dict(sorted(turned.items()))
 
 
-def knobs(tree: Mapping[str, Any], models: Mapping[str, Knobs]) -> list[tuple[str, str]]:
+def knobs(
+    tree: Mapping[str, Any], encoding: Encoding, models: Mapping[str, Knobs]
+) -> list[tuple[str, str]]:
     """Line up params for a reader: those of a model only where not all have the same.
 
     Args:
-        tree: sections of params.yaml.
-        models: what each model was trained with, by its own description: params.yaml may say
-            something else by now.
+        tree: sections of params.yaml, which may say something else by now than it did.
+        encoding: how the data of the models were encoded.
+        models: what each model was trained with, by its own description.
     """
+    encoded = {
+        "scale": encoding.scaling,
+        "frame": encoding.frame if encoding.frame > 1 else None,
+        "lowercase": encoding.lowercase,
+    }
     first, *others = models.values()
     shared = {
         knob: value
@@ -74,7 +82,8 @@ def knobs(tree: Mapping[str, Any], models: Mapping[str, Knobs]) -> list[tuple[st
         name: {knob: value for knob, value in one.items() if knob not in shared}
         for name, one in models.items()
     }
-    rows = lock.flat({**tree, "all models": shared, **own})
+    prepare = {**tree["prepare"], **encoded}
+    rows = lock.flat({**tree, "prepare": prepare, "all models": shared, **own})
     return [(name, value) for name, value in rows if value != "null"]
 
 

@@ -13,6 +13,7 @@ from jinja2 import UndefinedError
 from rich.console import Console
 
 from birnn import params
+from birnn.data.encoding import Encoding
 from birnn.errors import DataError
 from birnn.evaluation import verdict
 from birnn.evaluation.checks import Check
@@ -383,13 +384,19 @@ class TestKnobs:
     def test_of_models_are_told_where_they_differ(self) -> None:
         shared: Knobs = {"cell": "GRU", "dropout": 0.0, "head": None}
         models = {"a": shared, "b": shared | {"cell": "RNN"}}
-        assert wording.knobs({"prepare": {"scale": "none"}}, models) == [
-            ("prepare.scale", "none"),
+        encoding = Encoding("tagging", ["p", "q"], ["x"], [0.0], [1.0], scaling="asinh", frame=3)
+        tree = {"prepare": {"scale": "none", "min_count": 2, "frame": None}}
+        assert wording.knobs(tree, encoding, models) == [
+            ("prepare.scale", "asinh"),  # by which the data were scaled, whatever params.yaml says
+            ("prepare.min_count", "2"),
+            ("prepare.frame", "3"),
+            ("prepare.lowercase", "false"),
             ("all models.dropout", "0.0"),
             ("a.cell", "GRU"),
             ("b.cell", "RNN"),
         ]
-        assert wording.knobs({}, {"a": shared})[0] == ("all models.cell", "GRU")
+        alone = wording.knobs(tree, encoding, {"a": shared})
+        assert ("all models.cell", "GRU") in alone
 
 
 class TestAttach:
