@@ -231,6 +231,10 @@ class TestNames:
         counts = self.write(tmp_path / "evaluation" / "m", ragged, names)
         for name in (paths.OPERATING_POINTS, paths.TRACE):
             atomic.write_json(tmp_path / "evaluation/m" / name, {})
+        test, shares = case(ragged, tagging=True)
+        predicted = Predicted(test, encoding(names, tagging=True), {}, shares)
+        folder = tmp_path / "evaluation/m"
+        outs.write_slices(folder, predicted, ["group"], names[:1], resamples=100, seed=1)
         model = tmp_path / "models" / "m"
         atomic.write_text(model / "weights.safetensors", "")
         atomic.write_json(model / "model.json", {"architecture": {"bidirectional": True}})
@@ -240,6 +244,8 @@ class TestNames:
         assert found.confusion.to_numpy().tolist() == counts.tolist()
         assert found.per_class["label"].tolist() == names
         assert found.per_class["support"].sum() == sum(LENGTHS)
+        assert sum(one.rows for one in found.slices.slices) == sum(LENGTHS)
+        assert found.slices.slices[0].figures[-1].name == f"recall_{names[0]}"
 
 
 def test_the_same_bytes_twice(tmp_path: Path, ragged: Ragged) -> None:
