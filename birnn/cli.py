@@ -5,7 +5,7 @@
     birnn check data.csv                  # read and validate data, and say what is in them
     birnn predict new.csv --output out.parquet
     birnn trace new.csv --sequence s1     # what the model makes of a sequence, step by step
-    birnn score out.parquet               # anybody's predictions beside the true labels
+    birnn score out.parquet --by city     # anybody's predictions beside the true labels
     birnn backfill                        # give MLflow the runs that it lacks
     birnn retrain                         # train on what is new, and serve it if it is better
     birnn rollback                        # let the model serve again that served before
@@ -189,9 +189,17 @@ def predict(
     network, encoding, thresholds = saved_model.load(model)
     devices.limit_threads(prediction.BATCH_SIZE * network.architecture.sums)
     skipped = Skipped()
-    rows = ingestion.unlabelled(file, encoding.reading, encoding.features, skipped)
+    rows = ingestion.unlabelled(
+        file, encoding.reading, encoding.features, skipped, form=encoding.form
+    )
     predicted = prediction.of_table(
-        network, encoding, thresholds, rows, where=str(file), device=devices.choose(device)
+        network,
+        encoding,
+        thresholds,
+        rows,
+        where=str(file),
+        device=devices.choose(device),
+        skipped=skipped,
     )
     with skipped.told():
         tables.export(predicted, output)
@@ -215,11 +223,16 @@ def trace(
     from birnn.sources import ingestion
 
     network, encoding, thresholds = saved_model.load(model)
-    rows = ingestion.unlabelled(file, encoding.reading, encoding.features, Skipped())
-    one, labelled = trace.find(rows, encoding, sequence, where=str(file))
+    skipped = Skipped()
+    rows = ingestion.unlabelled(
+        file, encoding.reading, encoding.features, skipped, form=encoding.form
+    )
+    one, labelled = trace.find(rows, encoding, sequence, where=str(file), skipped=skipped)
     found = trace.explain(network, encoding, thresholds, one, labelled=labelled, most_steps=steps)
     for shown in trace_tables.on_terminal(found):
         Console().print(shown)
+    for line in skipped.sentences():
+        print(line, file=sys.stderr)
 
 
 @app.command()
@@ -229,18 +242,23 @@ def score(
     use_params: Annotated[
         bool, typer.Option("--params", help="Judge by `evaluate` of params.yaml.")
     ] = False,
+    by: Annotated[str | None, typer.Option(help="A column, for whose values to score too.")] = None,
 ) -> None:
     """Score a table with `sequence`, `actual` or `label`, `predicted` and `probability_LABEL`."""
     import json
+    from dataclasses import asdict
 
     from rich.console import Console
 
     from birnn import params
     from birnn.evaluation import scoring, verdict
 
-    scored = scoring.read(file)
+    scored = scoring.read(file, by)
     if as_json:
-        print(json.dumps(scored.metrics(), indent=2, ensure_ascii=False))
+        found: dict[str, object] = dict(scored.metrics())
+        if by is not None:
+            found |= asdict(scored.slices())
+        print(json.dumps(found, indent=2, ensure_ascii=False))
         return
     console = Console()
     sure = scored.intervals()
@@ -264,9 +282,8 @@ def backfill() -> None:
     try:
         for result in results:
             name = result.name
-            knobs = params.of_run(chosen, name)
             with store.reached():
-                run = runs.in_checkout(chosen.problem, name, knobs)
+                run = runs.in_checkout(chosen.problem, name, result.params)
                 run.log_evaluation(EVALUATION / name)
                 drawings.attach(run, REPORT, result, drawn)
             print(f"{name}: run {run.id}")

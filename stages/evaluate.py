@@ -2,9 +2,9 @@
 
     python -m stages.evaluate bidirectional
 
-Reads `evaluate.critical` from params.yaml and what names the run, models/MODEL/,
-data/prepared/test.arrow, validation.arrow for what thresholds give there, and the limits of
-data/raw/summary.json.
+Reads `critical` and `slices` of `evaluate` from params.yaml, models/MODEL/,
+data/prepared/{encoding.json,test.arrow}, validation.arrow for what thresholds give there, and the
+limits of data/raw/summary.json.
 Writes evaluation/MODEL/, and the test metrics to the model's run in MLflow.
 """
 
@@ -14,6 +14,7 @@ import sys
 
 from birnn import errors, params
 from birnn.data import sequences
+from birnn.data.encoding import Encoding
 from birnn.evaluation import outs
 from birnn.files import paths, records
 from birnn.files.summary import Summary
@@ -27,7 +28,8 @@ def main(name: str) -> None:
     judged, model, folder = chosen.evaluate, paths.MODELS / name, paths.EVALUATION / name
     device = devices.choose(chosen.train.device)
     devices.make_deterministic(chosen.train.seed, device)
-    test = outs.predict(model, sequences.read(paths.PREPARED / paths.TEST), device)
+    encoded = records.read(paths.PREPARED / paths.ENCODING, Encoding)
+    test = outs.predict(model, sequences.read(paths.PREPARED / paths.TEST), encoded, device)
     epochs = history.read(model / paths.HISTORY)
     summary = records.read(paths.RAW / paths.SUMMARY, Summary)
     seen = "smoothing" if params.architecture(chosen, name).bidirectional else "filtering"
@@ -35,12 +37,13 @@ def main(name: str) -> None:
     validation = test
     if judged.critical:
         split = sequences.read(paths.PREPARED / paths.VALIDATION)
-        validation = outs.predict(model, split, device)
+        validation = outs.predict(model, split, encoded, device)
     critical = operating_points.wanted(judged.critical)
     outs.write_operating_points(folder, validation, test, critical)
+    outs.write_slices(folder, test, judged.slices, list(judged.critical))
     outs.write_trace(folder, saved_model.load(model)[0], test)
     with store.mirrored():
-        run = runs.in_checkout(chosen.problem, name, params.of_run(chosen, name))
+        run = runs.in_checkout(chosen.problem, name, saved_model.params_of(model))
         run.log_evaluation(folder)
 
 

@@ -33,8 +33,13 @@ def main() -> None:
         if isinstance(data, HMMData):
             overall, by_length = limits(params, data, path)
             summary = replace(summary, limits=overall, limits_by_length=by_length)
-    how, left_out = ingestion.reading(data), dict(skipped.counts)
-    summary = replace(summary, left_out=left_out, reading=how)
+    summary = replace(
+        summary,
+        left_out=dict(skipped.counts),
+        changed=dict(skipped.changed),
+        cut_after=ingestion.cut_after(data),
+        reading=ingestion.reading(data),
+    )
     records.write(paths.RAW / paths.SUMMARY, summary)
     for line in (*skipped.sentences(), *inspection.notes(summary)):
         print(line, file=sys.stderr)

@@ -31,6 +31,7 @@ def main() -> None:
         frame=prepare.frame or 1,
         min_count=prepare.min_count,
         lowercase=prepare.lowercase,
+        max_steps=summary.cut_after,
         reading=summary.reading,
     )
     pretrained = vectors.of_vocabulary(prepare.vectors, encoded.vocabulary)

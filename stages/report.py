@@ -17,13 +17,13 @@ from birnn.files.paths import REPORT
 from birnn.report import conclusions, drawings, figures, pages, wording
 from birnn.tracking import runs, store
 
-SECTIONS = {"data", "evaluate", "model", "models", "prepare", "problem", "train"}  # as in dvc.yaml
+SECTIONS = {"data", "evaluate", "prepare", "problem"}  # of params; models describe themselves
 
 
 def main() -> None:
     """Run the stage."""
     chosen = params.load()
-    judged, knobs = chosen.evaluate, {name: params.of_run(chosen, name) for name in chosen.models}
+    judged = chosen.evaluate
     evidence = conclusions.Evidence.read(chosen.models)
     results = evidence.results
     compared = conclusions.compare(evidence, judged.average, seed=judged.seed)
@@ -39,8 +39,12 @@ def main() -> None:
         "verdict": concluded,
         "accents": {result.name: number % figures.ACCENTS for number, result in enumerate(results)},
         "pictures": drawn,
-        "identity": conclusions.identify(results, knobs),
-        "knobs": wording.knobs(chosen.model_dump(include=SECTIONS)),
+        "identity": conclusions.identify(results),
+        "knobs": wording.knobs(
+            chosen.model_dump(include=SECTIONS),
+            evidence.encoding,
+            {result.name: result.params for result in results},
+        ),
         "compared": compared,
     }
     records.write(REPORT / paths.COMPARISON, compared)
@@ -50,7 +54,7 @@ def main() -> None:
     print(concluded.sentence)
     with store.mirrored():
         for result in results:
-            run = runs.in_checkout(chosen.problem, result.name, knobs[result.name])
+            run = runs.in_checkout(chosen.problem, result.name, result.params)
             drawings.attach(run, REPORT, result, drawn)
 
 

@@ -30,6 +30,7 @@ def main(name: str) -> None:
     operating_points.check(critical, data.encoding.labels, data.validation)
     model, folder = train.network(described, data, options), paths.MODELS / name
     knobs = params.of_run(chosen, name) | {"precision": options.precision}
+    output = train.Output(folder, knobs)
     opened = runs.training_run(chosen.problem, name, params=knobs, data=paths.PREPARED)
     states = store.root() / store.STATE / "resume"
     with (
@@ -37,7 +38,7 @@ def main(name: str) -> None:
         opened if group.leads else nullcontext(runs.TrainingRun()) as run,
     ):
         epochs = train.train(
-            model, data, options, critical, folder=folder, states=states, log=run, group=group
+            model, data, options, critical, output=output, states=states, log=run, group=group
         )
     if epochs:
         kept = history.kept(epochs)

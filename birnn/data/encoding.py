@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +23,17 @@ from birnn.data.scaling import Kind
 from birnn.data.sequences import Sequences
 from birnn.errors import DataError, ParamsError
 from birnn.files import atomic
-from birnn.files.tables import Chunk, feature_names, natural_order, value_counts
+from birnn.files.tables import (
+    Chunk,
+    Form,
+    Precision,
+    feature_names,
+    natural_order,
+    value_counts,
+)
 
 UNKNOWN = 0  # the place of a token of which nothing is known
+MOST_SHOWN = 60  # letters of what differs between two encodings
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +51,9 @@ class Encoding:
         lowercase: whether tokens are read in lower case.
         scaling: how features are scaled; see `birnn.data.scaling`.
         frame: how many steps of features become one.
+        max_steps: how many steps of a sequence are read, where longer ones are cut.
+        form: the form of Unicode to which tokens and labels are brought; None as they are.
+        precision: to which features are rounded before they are scaled.
         reading: how the files were read; see `birnn.sources.ingestion.reading`.
     """
 
@@ -55,6 +67,9 @@ class Encoding:
     lowercase: bool = False
     scaling: Kind = "global"
     frame: int = 1
+    max_steps: int | None = None
+    form: Form | None = None  # this and the next: what models of 0.2.0 do, which do not say
+    precision: Precision = "float32"
     reading: dict[str, object] = field(default_factory=dict)
 
     @property
@@ -84,6 +99,24 @@ class Encoding:
         """Write `encoding.json`."""
         atomic.write_json(path, self.to_json())
 
+    def check_same(self, own: Encoding, where: str) -> None:
+        """Refuse a model that has learned from data that were prepared in another way than these.
+
+        Args:
+            own: the encoding in the model's description.
+            where: what to call the model in messages.
+
+        Raises:
+            DataError: names the first thing that differs.
+        """
+        for name in (one.name for one in fields(self) if one.name != "reading"):
+            here, there = getattr(self, name), getattr(own, name)
+            if here != there:
+                raise DataError(
+                    f"{where}: expected a model of the data in data/prepared, with {name} "
+                    f"{_shown(here)}, found one with {_shown(there)}; run `dvc repro`"
+                )
+
     def encode(self, table: pa.Table, offsets: npt.NDArray[np.int64]) -> Sequences:
         """Turn whole sequences of a table into `Sequences`; without a `label` column, labels are 0.
 
@@ -92,7 +125,8 @@ class Encoding:
             offsets: where each begins, (sequences + 1,) int64.
 
         Raises:
-            DataError: a label is none of the classes.
+            DataError: a label is none of the classes, or a feature is out of all proportion to
+                those of train.
         """
         starts = offsets[:-1]
         ids = table["sequence"].take(starts).combine_chunks()
@@ -112,12 +146,25 @@ class Encoding:
         if not self.features:
             return np.zeros((table.num_rows, 0), np.float32), offsets
         mean, scale = np.array(self.mean), np.array(self.scale)
-        raw = _raw(table, self.features)
+        raw = _raw(table, self.features).astype(self.precision).astype(np.float64)
         values, scales = scaling.scaled(self.scaling, raw, offsets, mean=mean, scale=scale)
+        self._check_size(table, values)
         if self.frame > 1:
             values, offsets = scaling.framed(values, offsets, self.frame)
         constant = np.repeat(scales, np.diff(offsets), axis=0)
         return np.column_stack([values, constant]).astype(np.float32), offsets
+
+    def _check_size(self, table: pa.Table, values: npt.NDArray[np.floating[Any]]) -> None:
+        """Refuse what becomes infinite in float32, of which a network would make NaN."""
+        large = np.abs(values) > np.finfo(np.float32).max
+        if large.any():
+            row, column = (int(place[0]) for place in large.nonzero())
+            name, found = self.features[column], table[self.features[column]][row].as_py()
+            raise DataError(
+                f"sequence {table['sequence'][row].as_py()!r}, column `{name}`: expected a number "
+                f"like those of the training split, found {found:g}; correct it, or leave the "
+                "sequence out"
+            )
 
     def _tokens(self, table: pa.Table) -> tuple[npt.NDArray[np.int32], pa.StringArray]:
         """Each step's place in a dictionary, and that dictionary; see `Sequences`."""
@@ -148,6 +195,7 @@ def fit(
     frame: int = 1,
     min_count: int = 1,
     lowercase: bool = False,
+    max_steps: int | None = None,
     reading: Mapping[str, object] = MappingProxyType({}),
 ) -> Encoding:
     """Fit an encoding on the training sequences.
@@ -159,11 +207,13 @@ def fit(
         frame: how many steps of features to put side by side into one.
         min_count: tokens that occur less often are treated as unknown.
         lowercase: whether to read tokens in lower case.
+        max_steps: how many steps of a sequence are read, where longer ones have been cut.
         reading: how the files were read; see `birnn.sources.ingestion.reading`.
 
     Raises:
         DataError: there are no training sequences.
-        ParamsError: steps that cannot be framed: they have tokens, or labels of their own.
+        ParamsError: steps that cannot be framed: they have tokens, or labels of their own; or
+            numbers that must be scaled, since float32 holds too little of what differs.
     """
     fitting = scaling.Fitting(scale)
     labels: set[str] = set()
@@ -182,6 +232,11 @@ def fit(
         what = "tokens" if tokens else "tagging, where each step has a label"
         raise ParamsError(f"prepare.frame: expected null for {what}, found {frame}")
     mean, spread = fitting.result(len(features)) if features else ([], [])
+    if features and (lost := np.flatnonzero(fitting.lost())).size:
+        raise ParamsError(
+            f"prepare.scale: expected none only for numbers that float32 tells apart, found column "
+            f"`{features[lost[0]]}`, whose values differ by little beside their size; use global"
+        )
     return Encoding(
         task=task,
         labels=natural_order(labels),
@@ -193,8 +248,17 @@ def fit(
         lowercase=lowercase,
         scaling=scale,
         frame=frame,
+        max_steps=max_steps,
+        form="NFC",
+        precision="float64",
         reading=dict(reading),
     )
+
+
+def _shown(value: object) -> str:
+    """A value of an encoding, as far as it fits into a message."""
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
 
 
 def _raw(table: pa.Table, features: list[str]) -> npt.NDArray[np.float64]:

@@ -2,8 +2,12 @@
 
 `global`        (value - mean) / scale, with the mean and the standard deviation of all of train
 `per_sequence`  the same with each sequence's own; its log scale becomes one more feature
-`asinh`         asinh of (value - median) / interquartile range, which bends heavy tails
+`asinh`         asinh of (value - median) / interquartile range, which bends heavy tails; where that
+                range is 0, the median distance of the values that differ from the median
 `none`          values as they are
+
+All is computed in float64, and the result is rounded to float32: what is small beside its offset,
+such as an air pressure of 101325.002, is told apart once the mean has been taken off.
 """
 
 from __future__ import annotations
@@ -18,7 +22,10 @@ Floats = npt.NDArray[np.floating[Any]]
 Offsets = npt.NDArray[np.int64]
 
 SAMPLE = 4_000_000  # numbers, of steps chosen at random, from which medians are taken
-FLAT = 1e-6  # a sequence that varies less, as a share of its mean, is rounding noise of float32
+FLAT, FLAT_ROUNDED = 1e-12, 1e-6
+"""A sequence that varies less, as a share of its mean, is rounding noise: of float64, and where all
+of its values are ones that float32 holds, perhaps of float32."""
+COARSE = 0.01  # of its spread, by which a feature may change as it becomes float32 without scaling
 
 
 class Fitting:
@@ -37,7 +44,7 @@ class Fitting:
 
     def add(self, raw: Floats, offsets: Offsets) -> None:
         """Look at some more sequences: (steps, features), and where each begins."""
-        if self.kind == "asinh":
+        if self.kind in ("asinh", "none"):
             self._draw(raw)
         elif self.kind == "per_sequence":
             logs = by_sequence(raw, offsets)[1]
@@ -53,17 +60,34 @@ class Fitting:
         if self.kind == "none":
             return [0.0] * features, [1.0] * features
         if self.kind == "asinh":
-            from sklearn.preprocessing import RobustScaler
-
-            assert self._sample is not None
-            found = RobustScaler().fit(self._sample[:, 1:])
-            return found.center_.tolist(), found.scale_.tolist()
+            median, spread = self._robust()
+            return median.tolist(), np.where(spread > 0, spread, 1).tolist()
         if self.kind == "per_sequence":
             count, total, squares = np.asarray(self._logs)
             mean = total / np.maximum(count, 1)  # of none, where no sequence varies
             variance = squares / np.maximum(count, 1) - mean**2
-            return mean.tolist(), np.sqrt(np.where(variance > FLAT**2, variance, 1)).tolist()
+            varying = variance > FLAT_ROUNDED**2
+            return mean.tolist(), np.sqrt(np.where(varying, variance, 1)).tolist()
         return self._moments.mean_.tolist(), self._moments.scale_.tolist()
+
+    def lost(self) -> npt.NDArray[np.bool_]:
+        """Say of which features (features,) float32 does not hold what differs, without scaling."""
+        if self.kind != "none":
+            return np.zeros(0, dtype=bool)
+        median, spread = self._robust()
+        step = np.spacing(np.abs(median).astype(np.float32))
+        lost: npt.NDArray[np.bool_] = (spread > 0) & (step > COARSE * spread)
+        return lost
+
+    def _robust(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """The median of each feature, and a spread that a few extreme values do not move."""
+        assert self._sample is not None
+        values = self._sample[:, 1:]
+        low, median, high = np.percentile(values, [25, 50, 75], axis=0)
+        away = np.abs(values - median)
+        away[away == 0] = np.nan
+        rest = [np.nanmedian(one) if np.isfinite(one).any() else 0 for one in away.T]
+        return median, np.where(high > low, high - low, rest)
 
     def _draw(self, raw: Floats) -> None:
         """Keep the steps with the lowest of numbers drawn for all, however they are chunked."""
@@ -109,7 +133,8 @@ def by_sequence(raw: Floats, offsets: Offsets) -> tuple[Floats, Floats]:
     mean = np.add.reduceat(raw, offsets[:-1], dtype=np.float64) / lengths
     centred = raw - np.repeat(mean, lengths[:, 0], axis=0)
     scale = np.sqrt(np.add.reduceat(centred**2, offsets[:-1]) / lengths)
-    scale[scale <= FLAT * np.abs(mean)] = np.inf
+    rounded = np.logical_and.reduceat(raw == raw.astype(np.float32), offsets[:-1])
+    scale[scale <= np.where(rounded, FLAT_ROUNDED, FLAT) * np.abs(mean)] = np.inf
     logs = np.log(scale)
     return centred / np.repeat(scale, lengths[:, 0], axis=0), np.where(np.isinf(logs), np.nan, logs)
 

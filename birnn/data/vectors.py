@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+from unicodedata import normalize
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +45,8 @@ NONE = Vectors(np.zeros(0, np.int64), np.zeros((0, 0), np.float32))
 
 def of_vocabulary(path: str | Path | None, vocabulary: Sequence[str] | None) -> Vectors:
     """Read the vectors of a vocabulary, whose first token has row 1; none without a path.
+
+    Accents may be encoded in any way in the file; the vocabulary has them in the form NFC.
 
     Raises:
         ParamsError: there is a path, but no vocabulary.
@@ -83,8 +86,8 @@ def _lines(path: Path, row_of: Mapping[str, int]) -> Iterator[tuple[int, npt.NDA
                     f"{path}, line {number}: expected a token and {width} numbers as before, "
                     f"found {len(fields) - 1}"
                 )
-            if token in row_of:
-                yield row_of[token], _numbers(fields[-width:], f"{path}, line {number}")
+            if (row := row_of.get(normalize("NFC", token))) is not None:
+                yield row, _numbers(fields[-width:], f"{path}, line {number}")
 
 
 def _archived(
@@ -95,8 +98,8 @@ def _archived(
     if vectors.ndim != 2 or len(tokens) != len(vectors) or not vectors.shape[1]:
         raise ValueError(f"{len(tokens)} tokens and vectors of the shape {vectors.shape}")
     for number, (token, vector) in enumerate(zip(tokens, vectors, strict=True)):
-        if token in row_of:
-            yield row_of[token], _numbers(vector, f"{path}, token {number}")
+        if (row := row_of.get(normalize("NFC", token))) is not None:
+            yield row, _numbers(vector, f"{path}, token {number}")
 
 
 def _numbers(fields: Any, where: str) -> npt.NDArray[np.float32]:

@@ -70,23 +70,34 @@ class Predicted:
     most_probable: Classes
 
 
-def predicted(path: str | Path, labels: Sequence[str], *, thresholds: bool) -> Predicted:
+def predicted(
+    path: str | Path, test: Sequences, labels: Sequence[str], *, thresholds: bool
+) -> Predicted:
     """Read the predicted classes back from a table that `evaluate` has written.
 
     Args:
         path: the table.
+        test: the test split.
         labels: names of the classes.
         thresholds: whether some classes are called from a threshold on.
 
     Raises:
-        DataError: the file is missing.
+        DataError: the file is missing, or about other sequences or labels.
     """
     columns = [f"probability_{label}" for label in labels] if thresholds else []
     try:
-        table = pq.read_table(path, columns=["predicted", *columns])
+        table = pq.read_table(path, columns=["sequence", "label", "predicted", *columns])
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; run `dvc repro` first") from None
-    served = np.asarray(pc.index_in(table["predicted"], pa.array(labels)).to_numpy())
+    names = pa.array(labels, pa.string())
+    rows = np.repeat(np.arange(len(test)), np.diff(test.label_offsets))
+    asked = {"sequence": test.ids.take(pa.array(rows)), "label": names.take(pa.array(test.labels))}
+    if not table.select(["sequence", "label"]).equals(pa.table(asked)):
+        raise DataError(
+            f"{path}: expected predictions of the test sequences in data/prepared, found others; "
+            "run `dvc repro`"
+        )
+    served = np.asarray(pc.index_in(table["predicted"], names).to_numpy())
     if not thresholds:
         return Predicted(served, served)
     shares = np.column_stack([table[column].to_numpy() for column in columns])

@@ -15,7 +15,7 @@ import torch
 
 from birnn.data.encoding import Encoding
 from birnn.data.sequences import Sequences, rows_by_group
-from birnn.evaluation import checks, intervals, metrics, trace
+from birnn.evaluation import checks, intervals, metrics, slices, trace
 from birnn.evaluation.checks import Check
 from birnn.evaluation.intervals import Interval
 from birnn.files import atomic, paths, records
@@ -130,9 +130,21 @@ class Predicted:
         return prediction.decide(self.shares, self.encoding, self.thresholds)
 
 
-def predict(folder: Path, split: Sequences, device: torch.device) -> Predicted:
-    """Ask a saved model for the probabilities of all labels of a split."""
+def predict(folder: Path, split: Sequences, prepared: Encoding, device: torch.device) -> Predicted:
+    """Ask a saved model for the probabilities of all labels of a split.
+
+    Args:
+        folder: of the model.
+        split: what it is asked about.
+        prepared: how the split was encoded.
+        device: where to compute.
+
+    Raises:
+        DataError: the model has learned from data that were encoded in another way: its classes
+            would be taken for others of the same number.
+    """
     network, encoding, thresholds = saved_model.load(folder)
+    prepared.check_same(encoding, str(folder))
     devices.limit_threads(prediction.BATCH_SIZE * network.architecture.sums)
     shares = prediction.probabilities(network, split, device=device)
     return Predicted(split, encoding, thresholds, shares)
@@ -338,6 +350,33 @@ def write_trace(folder: str | Path, model: SequenceModel, test: Predicted) -> No
     one = test.split.select(np.array([trace.telling(model, test.split)]))
     found = trace.explain(model, test.encoding, test.thresholds, one, labelled=True)
     records.write(Path(folder) / paths.TRACE, found)
+
+
+def write_slices(
+    folder: str | Path,
+    test: Predicted,
+    names: Sequence[str],
+    critical: Sequence[str],
+) -> None:
+    """Write how good the predictions are for each group and length; see `birnn.evaluation.slices`.
+
+    Args:
+        folder: where to, such as `evaluation/bidirectional`.
+        test: the test split and what the model says of it.
+        names: by what to slice.
+        critical: names of the critical classes.
+    """
+    actual, labels = test.split.labels, test.encoding.labels
+    found = slices.of(
+        actual,
+        test.classes,
+        slices.columns_of(test.split, names),
+        labels=labels,
+        offsets=test.split.label_offsets,
+        groups=test.split.group_numbers,
+        positives=slices.positives(actual, labels, critical),
+    )
+    records.write(Path(folder) / paths.SLICES, found)
 
 
 def check(

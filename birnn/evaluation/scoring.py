@@ -7,8 +7,9 @@ for table in tables(scored): Console().print(table)
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,11 @@ from rich.table import Table
 
 from birnn.data.sequences import rows_by_group
 from birnn.errors import DataError
-from birnn.evaluation import checks, intervals, metrics, verdict
+from birnn.evaluation import checks, intervals, metrics, slices, verdict
 from birnn.evaluation.intervals import Interval
+from birnn.evaluation.slices import Sliced
 from birnn.evaluation.verdict import Aims, Basis, Verdict
-from birnn.files.table_checks import text_column
+from birnn.files.table_checks import composed_text, text_column
 from birnn.files.tables import natural_order, sequence_starts
 
 SUFFIXES = {".csv": ",", ".tsv": "\t", ".parquet": ""}
@@ -46,6 +48,7 @@ class Scored:
         probabilities: (N, C), or None.
         offsets: (S + 1,) the rows at which each sequence begins and ends.
         groups: (S,) the number of the group of each sequence, or its own where there are none.
+        columns: (N,) text by the name of a column by which to slice.
     """
 
     where: str
@@ -55,6 +58,19 @@ class Scored:
     probabilities: npt.NDArray[np.float64] | None
     offsets: npt.NDArray[np.int64]
     groups: npt.NDArray[np.int64]
+    columns: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+
+    def slices(self) -> Sliced:
+        """Score each value of the columns; see `birnn.evaluation.slices.of`."""
+        return slices.of(
+            self.actual,
+            self.predicted,
+            self.columns,
+            labels=self.labels,
+            offsets=self.offsets,
+            groups=self.groups,
+            positives=slices.positives(self.actual, self.labels),
+        )
 
     def metrics(self) -> dict[str, float]:
         """Give every metric; see `birnn.evaluation.metrics.metrics`.
@@ -107,11 +123,15 @@ def score(path: str | Path) -> dict[str, float]:
     return read(path).metrics()
 
 
-def read(path: str | Path) -> Scored:
+def read(path: str | Path, by: str | None = None) -> Scored:
     """Read a table with `sequence`, `actual` or `label`, `predicted`, and `probability_LABEL`.
 
     Other columns are ignored. A class without a `probability_LABEL` has probability 0 where other
     classes have one.
+
+    Args:
+        path: a CSV, TSV or Parquet file.
+        by: another column, to slice by.
 
     Raises:
         DataError: the file is missing or is not what its name says, a column or a value is missing,
@@ -121,24 +141,38 @@ def read(path: str | Path) -> Scored:
     if path.suffix not in SUFFIXES:
         raise DataError(f"{path}: expected a name that ends in {', '.join(SUFFIXES)}")
     try:
-        table = _parquet(path) if path.suffix == ".parquet" else _text(path)
+        table = _parquet(path, by) if path.suffix == ".parquet" else _text(path, by)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         message = " ".join(str(error).split())
         raise DataError(f"{path}: expected {path.suffix[1:]}, found: {message}") from None
-    return _scored(table, str(path))
+    scored = _scored(table.select(_wanted(table.schema.names, str(path))), str(path))
+    return scored if by is None else replace(scored, columns={by: _names(table[by])})
 
 
-def _parquet(path: Path) -> pa.Table:
+def _names(column: pa.ChunkedArray) -> npt.NDArray[Any]:
+    """The values to slice by as text; a missing one is a value too."""
+    text = pc.fill_null(column.cast(pa.string()), "")
+    return np.asarray(pc.if_else(pc.equal(text, ""), "(none)", text).to_numpy(), dtype=object)
+
+
+def _parquet(path: Path, by: str | None) -> pa.Table:
     with pq.ParquetFile(path) as file:
-        return file.read(_wanted(file.schema_arrow.names, str(path)))
+        return file.read(_with(by, file.schema_arrow.names, str(path)))
 
 
-def _text(path: Path) -> pa.Table:
+def _with(by: str | None, names: list[str], where: str) -> list[str]:
+    wanted = _wanted(names, where)
+    if by is not None and by not in names:
+        raise DataError(f"{where}: expected a column `{by}` to slice by, found {', '.join(names)}")
+    return wanted if by is None or by in wanted else [*wanted, by]
+
+
+def _text(path: Path, by: str | None) -> pa.Table:
     parse = csv.ParseOptions(delimiter=SUFFIXES[path.suffix], newlines_in_values=True)
     with csv.open_csv(path, parse_options=parse) as reader:
-        names = _wanted(reader.schema.names, str(path))
+        names = _with(by, reader.schema.names, str(path))
     types = {name: pa.float64() if name.startswith(PREFIX) else pa.string() for name in names}
     convert = csv.ConvertOptions(
         column_types=types, include_columns=names, strings_can_be_null=False
@@ -170,10 +204,13 @@ def _scored(table: pa.Table, where: str) -> Scored:
     texts = {
         name: text_column(column, f"column `{name}`", where, 0) for name, column in named.items()
     }
-    ids, predicted = texts["sequence"], texts["predicted"]
-    actual = texts["actual" if "actual" in texts else "label"]
+    ids, predicted = texts["sequence"], composed_text(texts["predicted"], "NFC")
+    actual = composed_text(texts["actual" if "actual" in texts else "label"], "NFC")
     offsets = _offsets(ids, where)
-    given = {name.removeprefix(PREFIX): columns[name] for name in columns.keys() - named.keys()}
+    given = {
+        unicodedata.normalize("NFC", name.removeprefix(PREFIX)): columns[name]
+        for name in columns.keys() - named.keys()
+    }
     occurring = {*actual.unique().to_pylist(), *predicted.unique().to_pylist()}
     labels = natural_order(occurring | given.keys())
     return Scored(
@@ -244,6 +281,29 @@ def tables(scored: Scored, sure: Mapping[str, Interval]) -> Iterator[Table]:
     yield _confusion(scored)
     yield _by_class(scored, found, sure)
     yield _by_length(scored)
+    if scored.columns:
+        yield _by_slice(scored.slices())
+
+
+def _by_slice(found: Sliced) -> Table:
+    figures = [figure.name for figure in found.slices[0].figures] if found.slices else []
+    table = _table("by slice, the weakest first", "slice", "sequences", "rows")
+    for name in figures:
+        table.add_column(name, justify="right")
+        if name != "f1_macro":
+            table.add_column("p", justify="right")
+    for one in found.slices:
+        cells = []
+        for figure in one.figures:
+            ends = None if figure.low is None or figure.high is None else (figure.low, figure.high)
+            shown = "none there" if figure.value is None else f"{figure.value:.4f}"
+            cells.append(f"{shown} {_ends(ends)}".strip())
+            if figure.name != "f1_macro":
+                cells.append("" if figure.p is None else f"{figure.p:.4f}")
+        name = escape(f"{one.column} {one.value}")
+        table.add_row(name, str(one.sequences), str(one.rows), *cells)
+    table.caption = found.sentence
+    return table
 
 
 def _headlines(scored: Scored, found: Mapping[str, float], sure: Mapping[str, Interval]) -> Table:
@@ -340,5 +400,5 @@ def _table(title: str, first: str, *others: str) -> Table:
     return table
 
 
-def _ends(interval: Interval | None) -> str:
-    return "" if interval is None else f"({interval.low:.4f} to {interval.high:.4f})"
+def _ends(interval: Sequence[float] | None) -> str:
+    return "" if interval is None else f"({interval[0]:.4f} to {interval[1]:.4f})"

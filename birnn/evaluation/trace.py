@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from birnn.data.encoding import Encoding
 from birnn.data.sequences import Sequences
 from birnn.errors import DataError
-from birnn.files import table_checks, tables
+from birnn.files.reading import Skipped
 from birnn.model import prediction
 from birnn.model.networks import SequenceModel
 from birnn.model.recurrent import VariableLengthRNN
@@ -381,7 +381,12 @@ def words(sequences: Sequences, steps: npt.NDArray[np.int64]) -> list[str] | Non
 
 
 def find(
-    batches: Iterable[pa.RecordBatch], encoding: Encoding, sequence: str | None, *, where: str
+    batches: Iterable[pa.RecordBatch],
+    encoding: Encoding,
+    sequence: str | None,
+    *,
+    where: str,
+    skipped: Skipped | None = None,
 ) -> tuple[Sequences, bool]:
     """Look a sequence up in a table.
 
@@ -390,6 +395,7 @@ def find(
         encoding: the one that the model was trained with.
         sequence: its id; None for the first one.
         where: what to call the table in messages, such as the file's name.
+        skipped: see `birnn.model.prediction.prepared`.
 
     Returns:
         The sequence, and whether the table says its labels.
@@ -397,9 +403,8 @@ def find(
     Raises:
         DataError: there is no such sequence, or the table is not one that the model can read.
     """
-    chosen = (prediction.columns(batch, encoding.columns, where, also="label") for batch in batches)
-    rows = table_checks.checked(chosen, task=encoding.task, where=where, labelled=False)
-    for chunk, offsets in tables.whole_sequences(rows):
+    rows = prediction.prepared(encoding, batches, where=where, skipped=skipped, also="label")
+    for chunk, offsets in rows:
         heads = chunk["sequence"].take(pa.array(offsets[:-1])).to_pylist()
         if sequence is None or sequence in heads:
             number = heads.index(sequence) if sequence is not None else 0

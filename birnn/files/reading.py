@@ -26,14 +26,20 @@ SURROGATES = re.compile("[\ud800-\udfff]")
 
 @dataclass(slots=True)
 class Skipped:
-    """What readers have left out: how often each kind of thing, and the first place."""
+    """What readers have left out or changed: how often each kind of thing, and the first place."""
 
     counts: Counter[str] = field(default_factory=Counter)
+    changed: Counter[str] = field(default_factory=Counter)
     first: dict[str, str] = field(default_factory=dict)
 
     def add(self, what: str, place: str, count: int = 1) -> None:
         """Count things of the kind `what`; the place is kept if it is the kind's first."""
         self.counts[what] += count
+        self.first.setdefault(what, place)
+
+    def change(self, what: str, place: str, count: int = 1) -> None:
+        """Count values that were read as others than they are; see `add`."""
+        self.changed[what] += count
         self.first.setdefault(what, place)
 
     @contextmanager
@@ -49,8 +55,9 @@ class Skipped:
     def sentences(self) -> list[str]:
         """One line for each kind of thing."""
         return [
-            f"left out: {what}, {count} in all, the first in {self.first[what]}"
-            for what, count in self.counts.items()
+            f"{done}: {what}, {count} in all, the first in {self.first[what]}"
+            for done, counts in {"left out": self.counts, "changed": self.changed}.items()
+            for what, count in counts.items()
         ]
 
 

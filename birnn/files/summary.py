@@ -52,6 +52,8 @@ class Summary:
             `birnn.sources.hmm.limits`.
         limits_by_length: the same for each length of a sequence, where lengths differ.
         left_out: what readers left out, by the reason.
+        changed: what they changed, by what was done.
+        cut_after: how many steps of a sequence are kept; None for all.
         reading: how the files were read; see `birnn.sources.ingestion.reading`.
     """
 
@@ -71,4 +73,6 @@ class Summary:
     limits: dict[str, float] = field(default_factory=dict)
     limits_by_length: dict[str, dict[int, float]] = field(default_factory=dict)
     left_out: dict[str, int]
+    changed: dict[str, int] = field(default_factory=dict)
+    cut_after: int | None = None
     reading: dict[str, object]

@@ -5,8 +5,8 @@ for batch in checked(batches, task="tagging", where="my.csv"): ...
 
 from __future__ import annotations
 
-import math
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,14 @@ import pyarrow.compute as pc
 from birnn.errors import DataError
 from birnn.files import hashing
 from birnn.files.hashing import Seen
-from birnn.files.tables import SPLITS, TEXT_COLUMNS, Mask, Rows, changes, feature_names
+from birnn.files.reading import Skipped
+from birnn.files.tables import SPLITS, TEXT_COLUMNS, Form, Mask, Rows, changes, feature_names
 
 ROW_NUMBERS = re.compile(r"__index_level_\d+__")
 MOST_STEPS = 2**31
-EXACT = 2**24  # up to which float32 holds each whole number
-MOST_ROUNDED = 0.01  # of its span in a batch, by which a feature may change as it becomes float32
+EXACT = 2**53  # up to which float64 holds each whole number
+LARGEST = float(np.finfo(np.float32).max)  # that a model can read without scaling
+COMPOSED = ("group", "token", "label")  # an id stays as it is, so that users find it again
 FILE, UNIT = b"birnn.file", b"birnn.unit"
 """Where a batch's schema metadata may name the file that its rows come from, and what they are."""
 
@@ -36,10 +38,12 @@ def checked(
     where: str,
     labelled: bool = True,
     max_steps: int | None = None,
+    form: Form | None = "NFC",
+    skipped: Skipped | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Bring record batches to the table's types and refuse what cannot be trained on.
 
-    Text columns become strings, features float32; the columns are in the order of the first batch.
+    Text columns become strings, features float64; the columns are in the order of the first batch.
 
     Args:
         batches: consecutive rows, of one file or several; see `from_file`.
@@ -47,13 +51,16 @@ def checked(
         where: what to call the source in messages, where its batches name no file.
         labelled: whether a `label` column must be there.
         max_steps: how many steps a sequence may have.
+        form: the form of Unicode to which tokens, labels and groups are brought, so that a letter
+            is the same however its accents are encoded; None leaves them as they are.
+        skipped: counts the values that this changes.
 
     Raises:
         DataError: a column is missing or of a wrong type; a value is missing, NaN or infinite;
             sequences are interleaved; a label, group or split changes within a sequence; a group
             is in two splits; a sequence or the table is too long; there are no rows.
     """
-    place, order = _Place(where), _Order(task, max_steps)
+    place, order, skipped = _Place(where), _Order(task, max_steps), skipped or Skipped()
     names: list[str] = []
     for batch in batches:
         place.enter(batch)
@@ -61,6 +68,8 @@ def checked(
         if batch.num_rows == 0:
             continue
         typed = _typed(batch, place)
+        if form is not None:
+            typed = _composed(typed, form, place, skipped)
         names = names or typed.schema.names
         if _unlike(typed, names, place):
             typed = typed.select(names)
@@ -178,6 +187,26 @@ def _typed(batch: pa.RecordBatch, place: _Place) -> pa.RecordBatch:
     return pa.RecordBatch.from_pydict(columns)
 
 
+def _composed(batch: pa.RecordBatch, form: Form, place: _Place, skipped: Skipped) -> pa.RecordBatch:
+    """Bring text to one form of Unicode (Unicode Standard Annex 15), and count what changes."""
+    for number, name in enumerate(batch.schema.names):
+        if name in COMPOSED and not pc.all(pc.string_is_ascii(batch[name])).as_py():
+            composed = composed_text(batch[name], form)
+            changed = pc.not_equal(composed, batch[name])
+            if count := pc.sum(changed).as_py():
+                first = place.row(pc.index(changed, value=True).as_py())
+                skipped.change(f"column `{name}`, to the form {form} of Unicode", first, count)
+                batch = batch.set_column(number, name, composed)
+    return batch
+
+
+def composed_text(column: pa.Array, form: Form) -> pa.Array:
+    """Bring strings to a form of Unicode; pyarrow 25 gives NFD where it is asked for NFC."""
+    encoded = column.dictionary_encode()
+    names = [unicodedata.normalize(form, name) for name in encoded.dictionary.to_pylist()]
+    return pa.array(names, pa.string()).take(encoded.indices)
+
+
 def text_column(column: pa.Array, name: str, where: str, rows: int) -> pa.Array:
     """Bring a column of names to strings, none of them missing.
 
@@ -211,37 +240,41 @@ def _numbers(column: pa.Array, name: str, place: _Place) -> pa.Array:
     kind = column.type
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
         raise DataError(f"{where}, {name}: expected numbers, found {kind}; drop or encode it")
-    stored = column.cast(pa.float32(), safe=False)
+    stored = column.cast(pa.float64(), safe=False)
     values = stored.to_numpy(zero_copy_only=False)
-    bad = ~np.isfinite(values)
+    bad = ~(np.abs(values) <= LARGEST)  # NaN is not
     if bad.any():
         row = int(bad.argmax())
         found = column[row].as_py()
         shown = "nothing" if found is None else f"{found}"
-        if found is not None and math.isfinite(found):
+        if np.isfinite(values[row]):
             shown += ", too large for float32"
         raise DataError(
             f"{place.row(row)}, {name}: expected a finite number, found {shown}; fill it in or "
             "drop the sequence"
         )
-    if np.abs(values).max() > EXACT:
-        _check_rounding(
-            column.to_numpy(zero_copy_only=False).astype(np.float64), values, name, place
-        )
+    if pa.types.is_integer(kind) and np.abs(values).max() > EXACT:
+        _check_rounding(column.to_numpy(zero_copy_only=False), values, name, place)
     return stored
 
 
 def _check_rounding(
-    exact: npt.NDArray[np.float64], stored: npt.NDArray[np.float32], name: str, place: _Place
+    exact: npt.NDArray[np.integer[Any]],
+    stored: npt.NDArray[np.float64],
+    name: str,
+    place: _Place,
 ) -> None:
-    """Refuse times and the like, whose digits that tell them apart float32 does not hold."""
-    error, span = np.abs(exact - stored), np.ptp(exact)
-    if span and error.max() > MOST_ROUNDED * span:
-        row = int(error.argmax())
+    """Refuse times in nanoseconds and the like, where float64 makes one of a number and the next.
+
+    What is small beside its offset is no matter here: models read it after their scaling has taken
+    the mean off, and `birnn.data.encoding.fit` refuses it where there is no scaling.
+    """
+    lost = (exact[1:] != exact[:-1]) & (stored[1:] == stored[:-1])
+    if lost.any():
+        row = int(lost.argmax())
         raise DataError(
-            f"{place.row(row)}, {name}: expected numbers that float32 tells apart, found "
-            f"{exact[row]:.0f}, which it holds as {stored[row]:.0f}; subtract a constant, such as "
-            "the first one"
+            f"{place.row(row + 1)}, {name}: expected numbers that float64 tells apart, found "
+            f"{exact[row + 1]} after {exact[row]}; subtract a constant, such as the first one"
         )
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,7 @@ from pyarrow import csv
 
 from birnn.errors import DataError
 from birnn.files import atomic
+from birnn.files.reading import Skipped
 
 Rows = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
@@ -35,6 +36,9 @@ Chunk = tuple[pa.Table, npt.NDArray[np.int64]]
 SPLITS = ("train", "validation", "test")
 TEXT_COLUMNS = ("sequence", "group", "split", "token", "label")
 CHUNK_ROWS = 1 << 17
+Form = Literal["NFC"]
+Precision = Literal["float32", "float64"]
+"""Of numbers before they are scaled; models of 0.2.0 and before had rounded them to float32."""
 
 
 def feature_names(schema: pa.Schema) -> list[str]:
@@ -106,6 +110,32 @@ def _chunk(batches: list[pa.RecordBatch]) -> Chunk:
     table = pa.Table.from_batches([batch for batch in batches if batch.num_rows]).combine_chunks()
     starts = sequence_starts(table["sequence"].chunk(0))
     return table, np.append(starts, table.num_rows)
+
+
+def cut(
+    batches: Iterable[pa.RecordBatch], max_steps: int, skipped: Skipped
+) -> Iterator[pa.RecordBatch]:
+    """Leave out the steps of each sequence after its first `max_steps`, and count them.
+
+    Args:
+        batches: consecutive rows of the sequence table, checked.
+        max_steps: how many to keep.
+        skipped: counts the others.
+    """
+    last, before = None, 0
+    for batch in batches:
+        starts = sequence_starts(batch["sequence"])
+        lengths = np.diff(np.append(starts, batch.num_rows))
+        step = np.arange(batch.num_rows) - np.repeat(starts, lengths)
+        if batch["sequence"][0].as_py() == last:
+            step[: lengths[0]] += before
+        last, before = batch["sequence"][-1].as_py(), int(step[-1]) + 1
+        beyond = step >= max_steps
+        if beyond.any():
+            first = batch["sequence"][int(beyond.argmax())].as_py()
+            skipped.add("steps beyond data.max_steps", f"sequence {first!r}", int(beyond.sum()))
+        if not beyond.all():
+            yield batch.filter(pa.array(~beyond))
 
 
 def value_counts(column: pa.ChunkedArray) -> dict[str, int]:

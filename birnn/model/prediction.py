@@ -18,6 +18,8 @@ from birnn.data.encoding import Encoding
 from birnn.data.sequences import Sequences, steps_of
 from birnn.errors import DataError
 from birnn.files import table_checks, tables
+from birnn.files.reading import Skipped
+from birnn.files.tables import Chunk
 from birnn.model import batching, operating_points
 from birnn.model.losses import IGNORED
 from birnn.model.networks import SequenceModel
@@ -106,6 +108,7 @@ def of_table(
     *,
     where: str,
     device: torch.device,
+    skipped: Skipped | None = None,
 ) -> Iterator[pa.Table]:
     """Predict a sequence table as it streams by; columns that the model does not read are ignored.
 
@@ -116,25 +119,62 @@ def of_table(
         batches: consecutive rows of the table.
         where: what to call the table in messages, such as the file's name.
         device: where to compute.
+        skipped: see `prepared`.
 
     Yields:
         Predictions in the form of `table`, without labels, in the order of the sequences.
 
     Raises:
-        DataError: a column is missing, or the table is not in order; see
-            `birnn.files.table_checks.checked`.
+        DataError: see `prepared`.
     """
-    chosen = (columns(batch, encoding.columns, where) for batch in batches)
-    rows = table_checks.checked(chosen, task=encoding.task, where=where, labelled=False)
-    for chunk, offsets in tables.whole_sequences(rows):
-        sequences = encoding.encode(chunk, offsets)
+    for chunk in prepared(encoding, batches, where=where, skipped=skipped):
+        sequences = encoding.encode(*chunk)
         shares = probabilities(model, sequences, device=device)
         yield table(sequences, encoding, thresholds, shares, labelled=False)
 
 
-def columns(
-    batch: pa.RecordBatch, needed: list[str], where: str, *, also: str = ""
-) -> pa.RecordBatch:
+def prepared(
+    encoding: Encoding,
+    batches: Iterable[pa.RecordBatch],
+    *,
+    where: str,
+    skipped: Skipped | None = None,
+    also: str = "",
+) -> Iterator[Chunk]:
+    """Bring a sequence table to what a model reads, as the data were that it was trained on.
+
+    Whoever asks a model about raw sequences goes through this and `Encoding.encode`: the columns,
+    the form of Unicode, and what is left of sequences that are cut are the model's own.
+
+    Args:
+        encoding: the one that the model was trained with.
+        batches: consecutive rows of the table.
+        where: what to call the table in messages, such as the file's name.
+        skipped: counts the steps that are cut, and the values that are changed.
+        also: another column to keep where it is there.
+
+    Yields:
+        Whole sequences and their offsets.
+
+    Raises:
+        DataError: a column is missing, or the table is not in order; see
+            `birnn.files.table_checks.checked`.
+    """
+    chosen = (_columns(batch, encoding.columns, where, also) for batch in batches)
+    rows = table_checks.checked(
+        chosen,
+        task=encoding.task,
+        where=where,
+        labelled=False,
+        form=encoding.form,
+        skipped=skipped,
+    )
+    if encoding.max_steps is not None:
+        rows = tables.cut(rows, encoding.max_steps, skipped or Skipped())
+    return tables.whole_sequences(rows)
+
+
+def _columns(batch: pa.RecordBatch, needed: list[str], where: str, also: str) -> pa.RecordBatch:
     """Keep the columns that a model reads, and `also` another one where it is there.
 
     Raises:

@@ -1,6 +1,6 @@
 """The two files that keep a model: its weights, and its description.
 
-save(model, encoding, {"fraud": 0.2}, "models/bidirectional")
+save(model, encoding, {"fraud": 0.2}, "models/bidirectional", params={"hidden_size": 32})
 model, encoding, thresholds = load("models/bidirectional")
 """
 
@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -20,9 +21,17 @@ from birnn.files import atomic
 from birnn.files.paths import DESCRIPTION, WEIGHTS
 from birnn.model.networks import Architecture, SequenceModel
 
+if TYPE_CHECKING:  # who predicts needs no schema
+    from birnn.params import Knob, Knobs
+
 
 def save(
-    model: SequenceModel, encoding: Encoding, thresholds: Mapping[str, float], folder: str | Path
+    model: SequenceModel,
+    encoding: Encoding,
+    thresholds: Mapping[str, float],
+    folder: str | Path,
+    *,
+    params: Mapping[str, Knob] = MappingProxyType({}),
 ) -> None:
     """Write weights and description; together they are enough to predict with.
 
@@ -32,6 +41,7 @@ def save(
         thresholds: from which probability on a class is called; see
             `birnn.model.prediction.decide`.
         folder: where to.
+        params: that it was trained with, by their flat names; for people, not for prediction.
     """
     folder = Path(folder)
     weights = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
@@ -41,6 +51,7 @@ def save(
         "architecture": asdict(model.architecture),
         "encoding": encoding.to_json(),
         "thresholds": dict(thresholds),
+        "params": dict(params),
     }
     atomic.write_json(folder / DESCRIPTION, description)
 
@@ -85,6 +96,26 @@ def load(folder: str | Path) -> tuple[SequenceModel, Encoding, dict[str, float]]
         raise DataError(
             f"{folder}: expected a model that `train` has saved, found: {message}"
         ) from None
+
+
+def params_of(folder: str | Path) -> Knobs:
+    """Read what a model was trained with; of one of 0.2.0, what its architecture says of that.
+
+    Raises:
+        DataError: the description is missing.
+    """
+    description = atomic.read_json(Path(folder) / DESCRIPTION)
+    found: Knobs = description.get("params") or description["architecture"]
+    return found
+
+
+def encoding_of(folder: str | Path) -> Encoding:
+    """Read how the data were prepared that a model has learned from.
+
+    Raises:
+        DataError: the description is missing.
+    """
+    return Encoding(**atomic.read_json(Path(folder) / DESCRIPTION)["encoding"])
 
 
 def _thresholds(description: Mapping[str, Any], encoding: Encoding) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
     data = Prepared.read(Path("data/prepared"))
     model = network(params.Model(), data, options)
-    epochs = train(model, data, options, {}, folder=..., states=..., log=run)
+    epochs = train(model, data, options, {}, output=..., states=..., log=run)
 
 A training that was killed goes on where it stopped: its state is kept outside of the outs, named by
 all that decides its result.
@@ -30,6 +30,7 @@ from birnn.model.history import Epoch
 from birnn.model.networks import Architecture, SequenceModel
 from birnn.model.operating_points import Wanted
 from birnn.model.training import Options, fit
+from birnn.params import Knobs
 
 
 class Log(Protocol):
@@ -40,6 +41,19 @@ class Log(Protocol):
 
     def log_model(self, folder: Path) -> None:
         """Take note of the files of the model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Where a trained model goes.
+
+    Attributes:
+        folder: of the model and its history.
+        params: to note in the model's description, by their flat names.
+    """
+
+    folder: Path
+    params: Knobs
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +98,7 @@ def train(
     options: Options,
     critical: Mapping[str, Wanted],
     *,
-    folder: Path,
+    output: Output,
     states: Path,
     log: Log,
     group: Group = ALONE,
@@ -96,7 +110,7 @@ def train(
         data: what it learns from.
         options: how.
         critical: what each critical class must reach.
-        folder: where the leading process writes the model and its history.
+        output: where the leading process writes the model and its history.
         states: where trainings keep how far they are.
         log: told of every epoch, and at last of the model; by the leading process alone.
         group: the processes that train together.
@@ -110,7 +124,7 @@ def train(
     def note(epoch: Epoch) -> None:
         if group.leads:
             epochs[:] = history.marked([*epochs, epoch], options.keep)
-            history.write(epochs, folder / paths.HISTORY)
+            history.write(epochs, output.folder / paths.HISTORY)
             log.log_epoch(epoch)
 
     fit(
@@ -129,8 +143,8 @@ def train(
             said = prediction.probabilities(model, data.validation, device=options.device)
             labels, actual = data.encoding.labels, data.validation.labels
             thresholds = operating_points.thresholds(critical, labels, actual, said)
-        saved_model.save(model, data.encoding, thresholds, folder)
-        log.log_model(folder)
+        saved_model.save(model, data.encoding, thresholds, output.folder, params=output.params)
+        log.log_model(output.folder)
         # An experiment beside this one may have had the same training, and be done with it.
         state.unlink(missing_ok=True)
     return epochs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -114,6 +115,12 @@ def _regular_expression(pattern: str) -> str:
     return pattern
 
 
+def _composed(label: str) -> str:
+    return unicodedata.normalize("NFC", label)
+
+
+Label = Annotated[str, AfterValidator(_composed)]
+"""The name of a class, in the form of Unicode in which labels are read."""
 Encoding = Annotated[str, AfterValidator(_known_encoding)]
 Pattern = Annotated[str, AfterValidator(_regular_expression)]
 
@@ -323,7 +330,8 @@ class Evaluate(Section):
     average: Literal["macro", "weighted"] = "macro"
     seed: Seed = 1
     bars: Bars = Bars()
-    critical: dict[str, Critical] = {}
+    critical: dict[Label, Critical] = {}
+    slices: list[Literal["group", "length"]] = ["group", "length"]
 
 
 class Retrain(Section):

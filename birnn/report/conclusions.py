@@ -30,7 +30,7 @@ from birnn.evaluation.verdict import Aims, Basis, Grade
 from birnn.files import paths, records
 from birnn.files.paths import EVALUATION, MODELS, PREPARED, RAW
 from birnn.files.summary import Summary
-from birnn.params import Knob
+from birnn.model import saved_model
 from birnn.report import tested
 from birnn.report.tested import Compared, Headline, Result
 from birnn.tracking import runs
@@ -94,15 +94,20 @@ class Evidence:
         """Read it for these models, in this order.
 
         Raises:
-            DataError: a file is missing.
+            DataError: a file is missing, or they do not belong together: a model or its predictions
+                are of other data than those that are prepared now.
         """
         results = [tested.read(name, MODELS, EVALUATION) for name in models]
         encoding = records.read(PREPARED / paths.ENCODING, Encoding)
+        test = sequences.read(PREPARED / paths.TEST)
+        for one in results:
+            encoding.check_same(saved_model.encoding_of(MODELS / one.name), str(MODELS / one.name))
         return cls(
             results=results,
             answers={
                 one.name: comparison.predicted(
                     EVALUATION / one.name / paths.PREDICTIONS,
+                    test,
                     encoding.labels,
                     thresholds=bool(one.operating_points),
                 )
@@ -110,23 +115,16 @@ class Evidence:
             },
             encoding=encoding,
             train=sequences.read(PREPARED / paths.TRAIN),
-            test=sequences.read(PREPARED / paths.TEST),
+            test=test,
             summary=records.read(RAW / paths.SUMMARY, Summary),
         )
 
 
-def identify(
-    results: Iterable[Result], knobs: Mapping[str, Mapping[str, Knob]]
-) -> list[tuple[str, str]]:
-    """Name what a result rests on by the hashes that its MLflow runs are tagged with.
-
-    Args:
-        results: the models.
-        knobs: the params of the run of each, by its name.
-    """
+def identify(results: Iterable[Result]) -> list[tuple[str, str]]:
+    """Name what a result rests on by the hashes that its MLflow runs are tagged with."""
     found = [("data_sha256", runs.data_sha256(PREPARED))]
     for result in results:
-        sha256 = runs.params_sha256(knobs[result.name])
+        sha256 = runs.params_sha256(result.params)
         found.append((f"params_sha256 of {result.name}", sha256))
         found.append((f"model_sha256 of {result.name}", result.sha256))
     return found

@@ -23,6 +23,7 @@ from birnn.report.tested import Row
 from birnn.report.wording import phases, turning_points, versions
 
 if TYPE_CHECKING:  # a table on a terminal needs no torch
+    from birnn.evaluation import slices
     from birnn.evaluation.outs import Reached
     from birnn.evaluation.trace import Layer
 
@@ -32,6 +33,7 @@ SPLITS = {
     "test_argmax": "test, most probable class",
 }
 SHOWN = ("accuracy", "f1", "log_loss")  # on a terminal
+MOST_SLICES = 10  # of a model, on a page; the others are in slices.json
 AFTER_VERDICT = "<!-- A section that depends on more than this run is put here. -->"
 RUNGS = {
     "each step alone": "A logistic regression, or for words a count, that sees one step at a time.",
@@ -89,12 +91,14 @@ def render(template: str, **content: Any) -> str:
     environment.filters["signed"] = "{:+.2f}".format
     environment.filters["figure"] = _figure
     environment.filters["counted"] = _counted
+    environment.filters["of_slice"] = of_slice
     environment.filters["with_interval"] = with_interval
     environment.globals |= {
         "after_verdict": AFTER_VERDICT,
         "layers": LAYERS,
         "measures": MEASURES,
         "most_classes": MOST_CLASSES,
+        "most_slices": MOST_SLICES,
         "phases": phases,
         "rungs": RUNGS,
         "splits": SPLITS,
@@ -145,6 +149,15 @@ def _counted(
     if ends is None:
         return f"{said}, no interval)"
     return f"{said}, {100 * ends.low:.0f} to {100 * ends.high:.0f} %)"
+
+
+def of_slice(figure: slices.Figure) -> str:
+    """A figure of a slice with its interval, where the slice holds what it is about."""
+    if figure.value is None:
+        return "none there"
+    if figure.low is None or figure.high is None:
+        return f"{figure.value:.3f}"
+    return f"{figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})"
 
 
 def with_interval(figure: Figure | None) -> str:

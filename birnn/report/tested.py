@@ -25,7 +25,9 @@ if TYPE_CHECKING:  # `birnn summary` draws a table, and should not wait for thes
     from birnn.evaluation.comparison import Rung
     from birnn.evaluation.intervals import Difference
     from birnn.evaluation.outs import Confusion, Point
+    from birnn.evaluation.slices import Sliced
     from birnn.evaluation.trace import Trace
+    from birnn.params import Knobs
 
 LIMITS = {
     "per_step": "limit: one step",
@@ -83,6 +85,7 @@ class Result:
     Attributes:
         name: its name in the matrix.
         bidirectional: whether it reads in both directions.
+        params: that it was trained with, by its own description.
         metrics: the tree of `metrics.json`.
         intervals: low and high end of the metrics that have an interval.
         checks: what `checks.json` holds.
@@ -96,12 +99,14 @@ class Result:
         precision_recall: points of the curve of each class.
         confusions: what `confusions.json` holds.
         trace: what `trace.json` holds.
+        slices: how good it is for each group and length.
         sha256: the hash of weights and description.
     """
 
     name: str
     sha256: str
     bidirectional: bool
+    params: Knobs
     metrics: dict[str, float]
     intervals: dict[str, tuple[float, float]]
     checks: list[Check]
@@ -115,6 +120,7 @@ class Result:
     precision_recall: pd.DataFrame
     confusions: list[Confusion]
     trace: Trace
+    slices: Sliced
 
     @property
     def rung(self) -> Rung:
@@ -132,16 +138,19 @@ def read(name: str, models: str | Path, evaluation: str | Path) -> Result:
     """
     from birnn.evaluation.checks import Check
     from birnn.evaluation.outs import Confusion, Point
+    from birnn.evaluation.slices import Sliced
     from birnn.evaluation.trace import Trace
+    from birnn.model import saved_model
 
     model, tested = Path(models) / name, Path(evaluation) / name
     try:
         sha256 = digests.sha256(model / paths.WEIGHTS, model / paths.DESCRIPTION)
-        described = atomic.read_json(model / paths.DESCRIPTION)
+        architecture = atomic.read_json(model / paths.DESCRIPTION)["architecture"]
         return Result(
             name=name,
             sha256=sha256,
-            bidirectional=described["architecture"]["bidirectional"],
+            bidirectional=architecture["bidirectional"],
+            params=saved_model.params_of(model),
             metrics=atomic.read_json(tested / paths.METRICS),
             intervals=_intervals(tested / paths.INTERVALS),
             checks=records.read(tested / paths.CHECKS, list[Check]),
@@ -155,6 +164,7 @@ def read(name: str, models: str | Path, evaluation: str | Path) -> Result:
             precision_recall=_csv(tested / paths.PRECISION_RECALL),
             confusions=records.read(tested / paths.CONFUSIONS, list[Confusion]),
             trace=records.read(tested / paths.TRACE, Trace),
+            slices=records.read(tested / paths.SLICES, Sliced),
         )
     except FileNotFoundError as error:
         raise DataError(f"{error.filename}: no such file; run `dvc repro` first") from None

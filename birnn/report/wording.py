@@ -10,9 +10,10 @@ from importlib import metadata
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from birnn.data.encoding import Encoding
 from birnn.model import history
 from birnn.model.history import Epoch
-from birnn.params import lock
+from birnn.params import Knobs, lock
 
 if TYPE_CHECKING:  # words alone need no torch
     from birnn.evaluation.trace import Trace
@@ -59,16 +60,34 @@ def turning_points(trace: Trace) -> dict[int, list[int]]:
     return dict(sorted(turned.items()))
 
 
-def knobs(tree: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Line up params for a reader: those of a model only where it differs from the shared ones."""
-    shared = tree["model"]
-    models = {
-        name: {knob: value for knob, value in own.items() if value != shared[knob]}
-        for name, own in tree["models"].items()
+def knobs(
+    tree: Mapping[str, Any], encoding: Encoding, models: Mapping[str, Knobs]
+) -> list[tuple[str, str]]:
+    """Line up params for a reader: those of a model only where not all have the same.
+
+    Args:
+        tree: sections of params.yaml, which may say something else by now than it did.
+        encoding: how the data of the models were encoded.
+        models: what each model was trained with, by its own description.
+    """
+    encoded = {
+        "scale": encoding.scaling,
+        "frame": encoding.frame if encoding.frame > 1 else None,
+        "lowercase": encoding.lowercase,
     }
-    return [
-        (name, value) for name, value in lock.flat({**tree, "models": models}) if value != "null"
-    ]
+    first, *others = models.values()
+    shared = {
+        knob: value
+        for knob, value in first.items()
+        if all(other.get(knob, ...) == value for other in others)
+    }
+    own = {
+        name: {knob: value for knob, value in one.items() if knob not in shared}
+        for name, one in models.items()
+    }
+    prepare = {**tree["prepare"], **encoded}
+    rows = lock.flat({**tree, "prepare": prepare, "all models": shared, **own})
+    return [(name, value) for name, value in rows if value != "null"]
 
 
 def versions() -> list[tuple[str, str]]:

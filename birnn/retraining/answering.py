@@ -31,6 +31,8 @@ from birnn.errors import DataError
 from birnn.evaluation import baselines
 from birnn.files import tables
 from birnn.files.hashing import Hashes
+from birnn.files.reading import Skipped
+from birnn.files.tables import Precision
 from birnn.model import operating_points, prediction, saved_model
 from birnn.model.networks import SequenceModel
 from birnn.retraining.judged import Answers
@@ -48,13 +50,15 @@ class Asked:
 
     Attributes:
         answers: its answers, with the classes in the order asked for.
-        encoded: the sequences as the model reads them, in one part for each part of the table.
+        encoded: the sequences as the model reads them, in some parts.
         network: the model.
+        precision: to which it rounds features before it scales them.
     """
 
     answers: Answers
     encoded: list[Sequences]
     network: SequenceModel
+    precision: Precision
 
 
 def sha256(chunks: Iterable[Chunk]) -> str:
@@ -65,9 +69,16 @@ def sha256(chunks: Iterable[Chunk]) -> str:
     return digest.hexdigest()
 
 
-def contents(chunks: Iterable[Chunk]) -> Hashes:
-    """Hash what a model may read of each raw sequence, (S,); equal ones have equal hashes."""
-    found = [inspection.contents(table.select(_inputs(table)), at) for table, at in chunks]
+def contents(chunks: Iterable[Chunk], precision: Precision = "float64") -> Hashes:
+    """Hash what a model may read of each raw sequence, (S,); equal ones have equal hashes.
+
+    Args:
+        chunks: the sequences.
+        precision: to which the model rounds features.
+    """
+    found = [
+        inspection.contents(table.select(_inputs(table)), at, precision) for table, at in chunks
+    ]
     return np.concatenate([np.zeros(0, np.uint64), *found])
 
 
@@ -123,7 +134,7 @@ def ask(
         DataError: the model reads columns that the table does not have.
     """
     network, encoding, thresholds = saved_model.load(folder)
-    encoded = [_encode(encoding, *part, where=where) for part in rows]
+    encoded = _encoded(encoding, rows, where=where)
     shares = np.concatenate(
         [prediction.probabilities(network, part, device=device) for part in encoded]
     )
@@ -140,23 +151,32 @@ def ask(
         lengths=lengths,
         groups=_numbers(pa.concat_arrays([part.groups for part in encoded])),
     )
-    return Asked(answers, encoded, network)
+    return Asked(answers, encoded, network, encoding.precision)
 
 
 def _numbers(groups: pa.StringArray) -> npt.NDArray[np.int64]:
     return np.asarray(groups.dictionary_encode().indices.to_numpy(), dtype=np.int64)
 
 
-def _encode(
-    encoding: Encoding, table: pa.Table, offsets: npt.NDArray[np.int64], *, where: str
-) -> Sequences:
+def _encoded(encoding: Encoding, rows: list[Chunk], *, where: str) -> list[Sequences]:
     """Encode without the labels, of which a model may not know all."""
-    if missing := [name for name in encoding.columns if name not in table.schema.names]:
+    for table, _ in rows:
+        if missing := [name for name in encoding.columns if name not in table.schema.names]:
+            raise DataError(
+                f"{where}: expected the column `{missing[0]}`, found "
+                f"{', '.join(table.schema.names)}; "
+                "give data with other columns another name under `problem`"
+            )
+    batches, skipped = (batch for table, _ in rows for batch in table.to_batches()), Skipped()
+    chunks = prediction.prepared(encoding, batches, where=where, skipped=skipped)
+    encoded = [encoding.encode(*chunk) for chunk in chunks]
+    if encoding.task == "tagging" and skipped.counts:
         raise DataError(
-            f"{where}: expected the column `{missing[0]}`, found {', '.join(table.schema.names)}; "
-            "give data with other columns another name under `problem`"
+            f"{where}: expected up to {encoding.max_steps} steps in a sequence (data.longer: cut), "
+            "found more, which it does not read; give data that are cut elsewhere another name "
+            "under `problem`"
         )
-    return encoding.encode(table.drop_columns(["label"]), offsets)
+    return encoded
 
 
 def _actual(

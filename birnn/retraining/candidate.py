@@ -23,7 +23,7 @@ from birnn.evaluation.verdict import Basis
 from birnn.files import atomic, digests, paths, records
 from birnn.files.paths import EVALUATION, MODELS, PREPARED, RAW
 from birnn.model import devices
-from birnn.retraining import answering, attempts, drift, gate
+from birnn.retraining import answering, attempts, decisions, drift, gate
 from birnn.retraining.answering import Asked, Chunk, Mask
 from birnn.retraining.attempts import Attempt
 from birnn.retraining.drift import Finding, Reference
@@ -58,7 +58,14 @@ def register(attempt: Attempt, registry: Registry) -> Version:
         "params_sha256": runs.params_sha256(knobs),
         "code_sha256": digests.sha256(*sorted(code)),
     }
+    if changed := runs.uncommitted():
+        tags["uncommitted"] = changed
     return registry.register(run.id, tags)
+
+
+def test_sample(attempt: Attempt) -> list[str]:
+    """Say which sequences the challenger is tested on, in little; see `decisions.sample`."""
+    return decisions.sample(answering.contents(_raw(attempt, "test")))
 
 
 def _remember(attempt: Attempt, registry: Registry, run_id: str) -> None:
@@ -128,7 +135,8 @@ def _champion(
     where = f"the champion, version {number}"
     asked = answering.ask(folder, rows, encoding.labels, device, where=where)
     seen = registry.attached(attempt.champion.run_id, TRAINED_ON, place)
-    return asked, ~np.isin(answering.contents(rows), np.load(seen, allow_pickle=False))
+    hashes = answering.contents(rows, asked.precision)
+    return asked, ~np.isin(hashes, np.load(seen, allow_pickle=False))
 
 
 def _judged(

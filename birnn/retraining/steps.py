@@ -253,13 +253,15 @@ def _judged(attempt: Attempt, found: Registry) -> Record:
     challenger, champion = candidate.register(attempt, found), attempt.champion
     checks = candidate.checks(attempt, found, challenger)
     findings = candidate.drifted(attempt, found, champion) if champion else []
-    used = decisions.uses(decisions.read(RECORD), challenger.tags["test_sha256"])
+    sample = candidate.test_sample(attempt)
+    used = 1 + decisions.uses(decisions.read(RECORD), challenger.tags["test_sha256"], sample)
     decision, reason = _concluded(challenger.number, checks, attempt.chosen.retrain.approval)
     return {
-        **_about(challenger, decision, reason, found.aliases()),
+        **_about(challenger, decision, reason + decisions.staleness(used), found.aliases()),
         "checks": [asdict(check) for check in checks],
         "drift": [asdict(finding) for finding in findings],
-        "test_uses": used + 1,
+        "test_uses": round(used, 2),
+        "test_sample": sample,
         **{name: value for name, value in challenger.tags.items() if name.endswith("sha256")},
     }
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 
 from birnn import params
@@ -14,6 +13,7 @@ from birnn.errors import DataError
 from birnn.files import table_checks, tables
 from birnn.files.hashing import Seen
 from birnn.files.reading import Skipped, fields, kind, one_line
+from birnn.files.tables import Form
 from birnn.params import (
     ArraysData,
     ConllData,
@@ -55,47 +55,32 @@ def rows(data: Data, skipped: Skipped) -> Iterator[pa.RecordBatch]:
     Raises:
         DataError: the data are missing, broken, or cannot be trained on.
     """
-    limit, longer = (None, "") if isinstance(data, HMMData) else (data.max_steps, data.longer)
-    refused = limit if longer == "refuse" else None
+    most = cut_after(data)
+    refused = None if isinstance(data, HMMData) or most is not None else data.max_steps
     checked = table_checks.checked(
-        read(data, skipped), task=data.task, where=name(data), max_steps=refused
+        read(data, skipped), task=data.task, where=name(data), max_steps=refused, skipped=skipped
     )
-    return checked if limit is None or longer == "refuse" else cut(checked, limit, skipped)
+    return checked if most is None else tables.cut(checked, most, skipped)
 
 
-def cut(
-    batches: Iterable[pa.RecordBatch], max_steps: int, skipped: Skipped
-) -> Iterator[pa.RecordBatch]:
-    """Leave out the steps of each sequence after its first `max_steps`, and count them.
+def cut_after(data: Data) -> int | None:
+    """How many steps of each sequence are read where longer ones are cut; None where they are not.
 
-    Args:
-        batches: consecutive rows of the sequence table, checked.
-        max_steps: how many to keep.
-        skipped: counts the others.
+    It belongs to the model, which must not read more when it predicts than it was tested on.
     """
-    last, before = None, 0
-    for batch in batches:
-        starts = tables.sequence_starts(batch["sequence"])
-        lengths = np.diff(np.append(starts, batch.num_rows))
-        step = np.arange(batch.num_rows) - np.repeat(starts, lengths)
-        if batch["sequence"][0].as_py() == last:
-            step[: lengths[0]] += before
-        last, before = batch["sequence"][-1].as_py(), int(step[-1]) + 1
-        beyond = step >= max_steps
-        if beyond.any():
-            first = batch["sequence"][int(beyond.argmax())].as_py()
-            skipped.add("steps beyond data.max_steps", f"sequence {first!r}", int(beyond.sum()))
-        if not beyond.all():
-            yield batch.filter(pa.array(~beyond))
+    return None if isinstance(data, HMMData) or data.longer == "refuse" else data.max_steps
 
 
-def read(data: Data, skipped: Skipped, *, labelled: bool = True) -> Iterator[pa.RecordBatch]:
+def read(
+    data: Data, skipped: Skipped, *, labelled: bool = True, form: Form | None = "NFC"
+) -> Iterator[pa.RecordBatch]:
     """Open the source that `data.source` names.
 
     Args:
         data: the section of params.yaml.
         skipped: counts what readers leave out.
         labelled: whether labels are read; a table is given as it is.
+        form: of Unicode, to which texts are brought before they are cut into tokens.
     """
     match data:
         case HMMData():
@@ -103,16 +88,16 @@ def read(data: Data, skipped: Skipped, *, labelled: bool = True) -> Iterator[pa.
         case TextData(classes=dict(classes)):
             return text.read_classes(data, classes, skipped)
         case SktimeData(name=str(shipped)):
-            return _files(sktime.shipped(shipped), _reader(data, skipped, labelled))
+            return _files(sktime.shipped(shipped), _reader(data, skipped, labelled, form))
         case _:
-            return _files(data.files, _reader(data, skipped, labelled))
+            return _files(data.files, _reader(data, skipped, labelled, form))
 
 
-def _reader(data: FileData, skipped: Skipped, labelled: bool) -> ReadFile:
+def _reader(data: FileData, skipped: Skipped, labelled: bool, form: Form | None) -> ReadFile:
     """How a source reads one file."""
     match data:
         case TextData():
-            return partial(text.read, data, labelled=labelled, skipped=skipped)
+            return partial(text.read, data, labelled=labelled, skipped=skipped, form=form)
         case ConllData():
             return partial(conll.read, data, labelled=labelled, seen=Seen(), skipped=skipped)
         case FastaData():
@@ -131,7 +116,12 @@ def reading(data: Data) -> dict[str, object]:
 
 
 def unlabelled(
-    path: Path, known: Mapping[str, object], features: Collection[str], skipped: Skipped
+    path: Path,
+    known: Mapping[str, object],
+    features: Collection[str],
+    skipped: Skipped,
+    *,
+    form: Form | None = "NFC",
 ) -> Iterator[pa.RecordBatch]:
     """Stream the rows of a file that is to be predicted.
 
@@ -140,6 +130,7 @@ def unlabelled(
         known: how those were read; see `reading`.
         features: the columns of a table to read as numbers.
         skipped: counts what readers leave out.
+        form: of Unicode, to which texts were brought; see `read`.
 
     Raises:
         DataError: the file is missing or broken, or of another kind.
@@ -153,7 +144,7 @@ def unlabelled(
             f"{path}: expected a sequence table, or a file as in training (source {source}), "
             f"found a name in {kind(path)}"
         )
-    rows = read(params.data({**known, "path": str(path)}), skipped, labelled=False)
+    rows = read(params.data({**known, "path": str(path)}), skipped, labelled=False, form=form)
     return _alike(rows, features, path) if source in POSITIONS else rows
 
 

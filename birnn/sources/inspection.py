@@ -21,7 +21,14 @@ from birnn.errors import DataError
 from birnn.files import hashing
 from birnn.files.hashing import Hashes, Seen
 from birnn.files.summary import ClassCount, Conflict, Groups, Summary
-from birnn.files.tables import SPLITS, Chunk, feature_names, natural_order, value_counts
+from birnn.files.tables import (
+    SPLITS,
+    Chunk,
+    Precision,
+    feature_names,
+    natural_order,
+    value_counts,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -139,14 +146,25 @@ class _Counts:
             self.first_conflicts.append((int(keys[number]), _head(heads, number)))
 
 
-def contents(table: pa.Table, offsets: npt.NDArray[np.int64]) -> Hashes:
-    """Hash the tokens and features of each sequence, in their order: (sequences,) uint64."""
+def contents(
+    table: pa.Table, offsets: npt.NDArray[np.int64], precision: Precision = "float64"
+) -> Hashes:
+    """Hash the tokens and features of each sequence, in their order: (sequences,) uint64.
+
+    Args:
+        table: whole sequences.
+        offsets: where each begins.
+        precision: to which features are rounded before.
+    """
     total = np.zeros(table.num_rows, dtype=np.uint64)
+    rounded = precision == "float32"  # hashed as by versions that rounded, to compare with theirs
     if "token" in table.schema.names:
         total += _of_column(table["token"])
     for number, name in enumerate(feature_names(table.schema), 1):
-        bits = (table[name].to_numpy() + np.float32(0)).view(np.uint32)  # -0.0 and 0.0 are one
-        total += hashing.mixed(bits.astype(np.uint64) + np.uint64(number << 32))
+        plain = table[name].to_numpy().astype(precision) + 0  # -0.0 and 0.0 are one
+        bits = plain.view(f"u{plain.itemsize}").astype(np.uint64)
+        salt = np.uint64(number << 32) if rounded else hashing.mixed(np.array([number]))
+        total += hashing.mixed(bits + salt)
     return _ordered(total, offsets)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ import pyarrow.compute as pc
 from birnn.errors import DataError
 from birnn.files import table_checks
 from birnn.files.reading import Skipped, fields, kind, lines, one_line
+from birnn.files.tables import Form
 from birnn.params import TextData
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson")
@@ -46,6 +48,7 @@ def read(
     *,
     labelled: bool = True,
     skipped: Skipped | None = None,
+    form: Form | None = "NFC",
 ) -> Iterator[pa.RecordBatch]:
     """Stream the texts of a `.csv`, `.tsv` or `.jsonl` file, perhaps with `.gz`, as tokens.
 
@@ -56,7 +59,9 @@ def read(
         path: the file; without labels also one with a text a line.
         prefix: put before the numbers that serve as ids.
         labelled: whether labels are read.
-        skipped: counts texts without a token, and empty lines.
+        skipped: counts texts without a token, empty lines, and texts in another form of Unicode.
+        form: of Unicode, to which texts are brought before a pattern looks for tokens, in which an
+            accent by itself may be no letter; None leaves them as they are.
 
     Raises:
         DataError: the file is missing or is not what its name says, a column is missing, a line has
@@ -67,7 +72,7 @@ def read(
         if labelled:
             known = ", ".join(SUFFIXES)
             raise DataError(f"{path}: expected a name that ends in {known}, or with .gz")
-        yield from read_lines(data, path, None, prefix, skipped)
+        yield from read_lines(data, path, None, prefix, skipped, form)
         return
     label = data.label if labelled else None
     if kind(path) in (".jsonl", ".ndjson"):
@@ -80,18 +85,25 @@ def read(
         Text(content, name, f"{prefix}{number:06d}", line)
         for number, (content, name, line) in enumerate(rows, 1)
     )
-    yield from _batches(texts, path, tokeniser(data.pattern), skipped)
+    composed = _composed(texts, path, form, skipped)
+    yield from _batches(composed, path, tokeniser(data.pattern), skipped)
 
 
 def read_lines(
-    data: TextData, path: str | Path, label: str | None, prefix: str, skipped: Skipped
+    data: TextData,
+    path: str | Path,
+    label: str | None,
+    prefix: str,
+    skipped: Skipped,
+    form: Form | None = "NFC",
 ) -> Iterator[pa.RecordBatch]:
     """Stream the texts of a file with one text a line; see `read`."""
     texts = (
         Text(line, label, f"{prefix}{number:06d}", number)
         for number, line in enumerate(lines(path, data.encoding), 1)
     )
-    yield from _batches(texts, path, tokeniser(data.pattern), skipped)
+    composed = _composed(texts, path, form, skipped)
+    yield from _batches(composed, path, tokeniser(data.pattern), skipped)
 
 
 def read_classes(
@@ -106,6 +118,17 @@ def read_classes(
         batches = read_lines(data, path, label, f"{label}-", skipped)
         for batch in table_checks.filled(batches, path, f"texts of the class {label!r}"):
             yield table_checks.from_file(batch, path, "step")
+
+
+def _composed(
+    texts: Iterator[Text], path: str | Path, form: Form | None, skipped: Skipped
+) -> Iterator[Text]:
+    for text in texts:
+        if form is None or unicodedata.is_normalized(form, text.text):
+            yield text
+        else:
+            skipped.change(f"texts, to the form {form} of Unicode", f"{path}, line {text.line}")
+            yield text._replace(text=unicodedata.normalize(form, text.text))
 
 
 def tokeniser(pattern: str | None) -> Tokenise:

@@ -271,6 +271,18 @@ def commit() -> str:
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
+def uncommitted() -> str:
+    """Name the code and params that the commit does not hold, or not like this; empty if it does.
+
+    With such a commit alone a result cannot be repeated.
+    """
+    inputs = [f":(top)*{name}" for name in (".py", "dvc.yaml", "params.yaml")]
+    command = ["git", "status", "--porcelain", "--untracked-files=all", "--", *inputs]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    names = ", ".join(line[3:] for line in done.stdout.splitlines())
+    return names if len(names) <= NAME_LENGTH else f"{names[:NAME_LENGTH]}..."
+
+
 def _create(
     client: MlflowClient,
     problem: str,
@@ -285,6 +297,7 @@ def _create(
         "mlflow.runName": model,
         "mlflow.source.name": "birnn",
         "mlflow.source.git.commit": commit(),
+        "uncommitted": uncommitted(),
         "DVC_EXP_NAME": os.environ.get("DVC_EXP_NAME", ""),
         "problem": problem,
         "model": model,

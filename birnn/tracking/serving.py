@@ -8,6 +8,7 @@ It is the one module that acts when it is imported, and nothing else imports it.
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pandas as pd
@@ -17,6 +18,7 @@ from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from birnn.errors import BirnnError
+from birnn.files.reading import Skipped
 from birnn.model import devices, prediction, saved_model
 
 
@@ -41,13 +43,16 @@ class Predictor(PythonModel):
                 status 400, where another exception would send the client a traceback.
         """
         batches = pa.Table.from_pandas(model_input, preserve_index=False).to_batches()
+        skipped = Skipped()
         predicted = prediction.of_table(
-            *self.loaded, batches, where="the request", device=self.device
+            *self.loaded, batches, where="the request", device=self.device, skipped=skipped
         )
         try:
             frame: pd.DataFrame = pa.concat_tables(predicted).to_pandas()
         except BirnnError as error:
             raise MlflowException.invalid_parameter_value(str(error)) from None
+        for line in skipped.sentences():
+            print(line, file=sys.stderr)
         return frame
 
 

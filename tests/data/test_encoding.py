@@ -1,5 +1,6 @@
 """What is learned from the training sequences alone, and applied to all."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,50 @@ class TestScaling:
         rows = features(0)
         encoded = fit(rows, scale="none").encode(rows, offsets_of(rows))
         for index, name in enumerate(["x", "y", "constant"]):
-            np.testing.assert_array_equal(encoded.values[:, index], rows[name].to_numpy())
+            exact = rows[name].to_numpy().astype(np.float32)
+            np.testing.assert_array_equal(encoded.values[:, index], exact)
+
+
+class TestOffset:
+    """What is small beside its offset, such as changes of an air pressure."""
+
+    STEPS = 40
+
+    def rows(self, offset: float, seed: int = 0) -> pa.Table:
+        bits = np.random.default_rng(seed).integers(0, 2, self.STEPS)
+        ids = [str(row // 4) for row in range(self.STEPS)]
+        return table(sequence=ids, x=offset + 0.002 * bits, label=["p", "q"] * (self.STEPS // 2))
+
+    @pytest.mark.parametrize("scale", ["global", "per_sequence", "asinh"])
+    def test_is_taken_off_before_numbers_are_rounded(self, scale: str) -> None:
+        for_training, new = self.rows(101325.0), self.rows(101325.0, seed=1)
+        found = fit(for_training, scale=scale).encode(new, offsets_of(new))
+        plain = fit(self.rows(0.0), scale=scale).encode(self.rows(0.0, seed=1), offsets_of(new))
+        np.testing.assert_allclose(found.values, plain.values, atol=1e-4)
+        assert np.ptp(plain.values[:, 0]) > 0.5
+
+    @pytest.mark.parametrize("first", [101325.0, 0.0])  # one row of 0 hides nothing
+    def test_that_is_not_taken_off_is_refused(self, first: float) -> None:
+        rows = self.rows(101325.0)
+        x = pa.array([first, *rows["x"].to_pylist()[1:]])
+        changed = rows.set_column(rows.schema.get_field_index("x"), "x", x)
+        with pytest.raises(ParamsError) as refused:
+            fit(changed, scale="none")
+        assert str(refused.value) == (
+            "prepare.scale: expected none only for numbers that float32 tells apart, found column "
+            "`x`, whose values differ by little beside their size; use global"
+        )
+
+    def test_models_that_rounded_first_still_do(self) -> None:
+        rows = self.rows(101325.0)
+        old = replace(fit(rows), precision="float32")
+        assert np.ptp(old.encode(rows, offsets_of(rows)).values) == 0
+
+    def test_a_number_out_of_all_proportion(self) -> None:
+        rows = self.rows(0.0)
+        wild = table(sequence=["s"], x=[1e38], label=["p"])
+        with pytest.raises(DataError, match=r"sequence 's', column `x`: expected a number like"):
+            fit(rows).encode(wild, np.array([0, 1]))
 
 
 class TestVocabulary:
@@ -224,6 +268,27 @@ class TestLabels:
         rows = features(0)
         encoded = fit(rows).encode(rows.drop_columns("label"), offsets_of(rows))
         assert encoded.labels.tolist() == [0] * 30
+
+
+class TestSame:
+    def test_as_what_a_model_has_learned_from(self) -> None:
+        fitted = fit(features(0))
+        fitted.check_same(replace(fitted, reading={"source": "text"}), "models/m")
+        with pytest.raises(DataError) as refused:
+            fitted.check_same(replace(fitted, labels=["p", "q", "z"]), "models/m")
+        assert str(refused.value) == (
+            "models/m: expected a model of the data in data/prepared, with labels p, q, r, found "
+            "one with p, q, z; run `dvc repro`"
+        )
+
+    @pytest.mark.parametrize(
+        "change",
+        [{"features": ["x", "y", "z"]}, {"mean": [0.0] * 3}, {"max_steps": 7}, {"form": None}],
+    )
+    def test_not_where_anything_differs(self, change: dict[str, Any]) -> None:
+        fitted = fit(features(0))
+        with pytest.raises(DataError, match=f"with {next(iter(change))} "):
+            fitted.check_same(replace(fitted, **change), "models/m")
 
 
 def test_ids_and_groups() -> None:

@@ -48,6 +48,13 @@ class TestKinds:
         found = scale("asinh", draw(), OFFSETS, (draw(1), OFFSETS))
         np.testing.assert_allclose(found, np.arcsinh(robust.transform(draw())), rtol=1e-12)
 
+    def test_asinh_where_more_than_three_quarters_are_equal(self) -> None:
+        """The interquartile range is 0; what differs decides."""
+        raw = np.zeros((40, 1))
+        raw[::10, 0] = [1e-4, -2e-4, 3e-4, -9e-4]
+        found = scale("asinh", raw, OFFSETS)
+        np.testing.assert_allclose(found, np.arcsinh(raw / 2.5e-4), rtol=1e-12)
+
     def test_per_sequence(self) -> None:
         raw = draw()
         found = scale("per_sequence", raw, OFFSETS)

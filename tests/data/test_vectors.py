@@ -1,6 +1,7 @@
 """Pretrained vectors: which rows they give, and what is said of broken files."""
 
 import gzip
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ class TestRead:
     def test_text(self, tmp_path: Path) -> None:
         self.check(text(tmp_path / "v.txt"))
         self.check(text(tmp_path / "v.vec", f"5 3\n{TEXT}"))
+        self.check(text(tmp_path / "apart.txt", unicodedata.normalize("NFD", TEXT)))
 
     def test_gzip(self, tmp_path: Path) -> None:
         (tmp_path / "v.txt.gz").write_bytes(gzip.compress(TEXT.encode()))

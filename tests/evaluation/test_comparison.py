@@ -1,6 +1,7 @@
 """The ladder of context: every rung on the same test labels, and read back what was predicted."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -68,22 +69,39 @@ class TestDifference:
 
 
 class TestPredicted:
-    NAMES = pa.array(["NA", "1", "10", "1"])
+    def write(self, path: Path, test: Sequences, said: Classes, **columns: object) -> None:
+        rows = np.repeat(np.arange(len(test)), np.diff(test.label_offsets))
+        table = {
+            "sequence": np.array(test.ids.to_pylist())[rows],
+            "label": np.take(LABELS, test.labels),
+            "predicted": np.take(LABELS, said),
+            **columns,
+        }
+        pq.write_table(pa.table(table), path)
 
-    def test_is_read_back(self, tmp_path: Path) -> None:
-        table = pa.table({"predicted": self.NAMES, "x": [1, 2, 3, 4]})
-        pq.write_table(table, tmp_path / "p.parquet")
-        found = comparison.predicted(tmp_path / "p.parquet", LABELS, thresholds=False)
-        assert found.served.tolist() == found.most_probable.tolist() == [2, 0, 1, 0]
+    @pytest.mark.parametrize("tagging", [True, False])
+    def test_is_read_back(self, ragged: Ragged, tmp_path: Path, tagging: bool) -> None:
+        path, test = tmp_path / "p.parquet", ragged([2, 1, 3, 1], tagging=tagging)
+        said = np.arange(len(test.labels)) % 3
+        self.write(path, test, said, x=said)
+        found = comparison.predicted(path, test, LABELS, thresholds=False)
+        assert found.served.tolist() == found.most_probable.tolist() == said.tolist()
+        relabelled = replace(test, labels=(test.labels + 1) % 3)
+        for other in (relabelled, ragged([2, 1, 3], tagging=tagging)):
+            with pytest.raises(DataError, match=r"expected predictions of the test sequences in"):
+                comparison.predicted(path, other, LABELS, thresholds=False)
 
-    def test_with_thresholds_the_most_probable_class_is_another(self, tmp_path: Path) -> None:
+    def test_with_thresholds_the_most_probable_class_is_another(
+        self, ragged: Ragged, tmp_path: Path
+    ) -> None:
+        path, test = tmp_path / "p.parquet", ragged([2, 2])
         probable = [[0.6, 0.3, 0.5, 0.4], [0.2, 0.3, 0.5, 0.2], [0.2, 0.4, 0.0, 0.4]]
         columns = {f"probability_{name}": p for name, p in zip(LABELS, probable, strict=True)}
-        pq.write_table(pa.table({"predicted": self.NAMES, **columns}), tmp_path / "p.parquet")
-        found = comparison.predicted(tmp_path / "p.parquet", LABELS, thresholds=True)
+        self.write(path, test, np.array([2, 0, 1, 0]), **columns)
+        found = comparison.predicted(path, test, LABELS, thresholds=True)
         assert found.served.tolist() == [2, 0, 1, 0]
         assert found.most_probable.tolist() == [0, 2, 0, 0]
 
-    def test_a_missing_file(self, tmp_path: Path) -> None:
+    def test_a_missing_file(self, ragged: Ragged, tmp_path: Path) -> None:
         with pytest.raises(DataError, match=r"p\.parquet: no such file; run `dvc repro` first"):
-            comparison.predicted(tmp_path / "p.parquet", LABELS, thresholds=False)
+            comparison.predicted(tmp_path / "p.parquet", ragged([1]), LABELS, thresholds=False)

@@ -230,9 +230,13 @@ class TestNames:
 
     def test_the_report_reads_them(self, tmp_path: Path, ragged: Ragged, names: list[str]) -> None:
         counts = self.write(tmp_path / "evaluation" / "m", ragged, names)
-        atomic.write_json(tmp_path / "evaluation/m" / paths.OPERATING_POINTS, {})
+        folder = tmp_path / "evaluation/m"
+        atomic.write_json(folder / paths.OPERATING_POINTS, {})
         trace = Trace("s", 1, "tagging", flow=[], answers=[], cuts=[1], after_cut=[[0.5]])
-        records.write(tmp_path / "evaluation/m" / paths.TRACE, trace)
+        records.write(folder / paths.TRACE, trace)
+        test, shares = case(ragged, tagging=True)
+        predicted = Predicted(test, encoding(names, tagging=True), {}, shares)
+        outs.write_slices(folder, predicted, ["group"], names[:1])
         model = tmp_path / "models" / "m"
         atomic.write_text(model / "weights.safetensors", "")
         atomic.write_json(model / "model.json", {"architecture": {"bidirectional": True}})
@@ -242,6 +246,8 @@ class TestNames:
         assert found.confusion.to_numpy().tolist() == counts.tolist()
         assert found.per_class["label"].tolist() == names
         assert found.per_class["support"].sum() == sum(LENGTHS)
+        assert sum(one.rows for one in found.slices.slices) == sum(LENGTHS)
+        assert found.slices.slices[0].figures[-1].name == f"recall_{names[0]}"
 
 
 def test_the_same_bytes_twice(tmp_path: Path, ragged: Ragged) -> None:

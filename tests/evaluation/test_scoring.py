@@ -101,6 +101,16 @@ def test_classes_are_all_that_occur_or_have_a_probability(tmp_path: Path) -> Non
     assert found.metrics()["support_never"] == 0
 
 
+def test_a_class_is_one_however_its_accents_are_encoded(tmp_path: Path) -> None:
+    one, apart = "n\u00e9", "ne\u0301"
+    columns = {"sequence": list("ab"), "actual": [one, "x"], "predicted": [apart, "x"]}
+    frame = pd.DataFrame(columns | {f"probability_{apart}": [0.75, 0.5], "probability_x": 0.25})
+    frame.loc[1, "probability_x"] = 0.5
+    found = scoring.read(write(frame, tmp_path / "t.csv"))
+    assert found.labels == [one, "x"]
+    assert found.metrics()["accuracy"] == 1
+
+
 def test_spans_are_counted(tmp_path: Path) -> None:
     tags = ["B-P", "I-P", "O", "B-L"]
     frame = pd.DataFrame({"sequence": "a", "actual": tags, "predicted": [*tags[:3], "O"]})
@@ -140,6 +150,27 @@ def test_what_evaluate_wrote_keeps_its_groups(tmp_path: Path, ragged: Ragged) ->
     epochs = [Epoch(1, 1.0, 1.0, 0.5, 0.5, 0.01, kept=True)]
     outs.write(tmp_path, Predicted(test, encoding, {}, shares), epochs)
     assert scoring.read(tmp_path / paths.PREDICTIONS).groups.tolist() == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
+def test_slices_by_a_column(tmp_path: Path, name: str) -> None:
+    frame = table(400).assign(city=lambda t: np.where(t.index < 200, "[Bern]", ""))
+    frame.loc[frame["city"] == "[Bern]", "predicted"] = "2"
+    path = write(frame, tmp_path / name)
+    found = scoring.read(path, "city").slices()
+    assert [one.value for one in found.slices] == ["[Bern]", "(none)"]
+    right = frame["actual"] == frame["predicted"]
+    assert [one.figures[0].value for one in found.slices] == [
+        right[frame["city"] == city].mean() for city in ("[Bern]", "")
+    ]
+    console = Console(file=StringIO(), width=120)
+    scored = scoring.read(path, "city")
+    *_, last = scoring.tables(scored, scored.intervals())
+    console.print(last)
+    assert isinstance(console.file, StringIO)
+    assert "city [Bern]" in console.file.getvalue()
+    with pytest.raises(DataError, match=r"expected a column `town` to slice by, found note, seq"):
+        scoring.read(path, "town")
 
 
 def changed(**columns: Any) -> pd.DataFrame:

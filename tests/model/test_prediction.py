@@ -13,6 +13,7 @@ import torch
 from birnn.data.encoding import Encoding
 from birnn.data.sequences import Sequences
 from birnn.errors import DataError
+from birnn.files.reading import Skipped
 from birnn.model import prediction
 from birnn.model.networks import Architecture, SequenceModel
 
@@ -166,6 +167,46 @@ class TestOfTable:
         for name in NAMES:
             one, other = (of[f"probability_{name}"].to_numpy() for of in (parts, whole))
             np.testing.assert_allclose(one, other, rtol=1e-5)
+
+    @pytest.mark.parametrize("frame", [1, 2])
+    def test_sequences_are_cut_as_in_training(self, frame: int) -> None:
+        task = "tagging" if frame == 1 else "classification"
+        cut = replace(FEATURES, task=task, max_steps=4, frame=frame)
+        rng = np.random.default_rng(0)
+        rows = pa.record_batch(
+            {"sequence": ["a"] * 10 + ["b"] * 3, "x": rng.normal(size=13), "y": rng.normal(size=13)}
+        )
+        network, skipped = build(cut, features=2 * frame), Skipped()
+        few = pa.RecordBatch.from_pylist([*rows.to_pylist()[:4], *rows.to_pylist()[10:]])
+        found, expected = (
+            pa.concat_tables(
+                prediction.of_table(
+                    network, cut, {}, batches, where="n.csv", device=CPU, skipped=skipped
+                )
+            )
+            for batches in ([rows.slice(0, 5), rows.slice(5)], [few])
+        )
+        assert found.equals(expected)
+        assert found.num_rows == (7 if task == "tagging" else 2)
+        assert skipped.sentences() == [
+            "left out: steps beyond data.max_steps, 6 in all, the first in sequence 'a'"
+        ]
+
+    def test_accents_are_read_however_they_are_encoded(self) -> None:
+        known = replace(TOKENS, vocabulary=["n\u00e9", "the"], form="NFC")
+        network = build(known)
+        said = [
+            pa.concat_tables(
+                prediction.of_table(network, encoding, {}, [rows], where="n.csv", device=CPU)
+            )
+            for encoding in (known, replace(known, form=None))
+            for rows in (
+                pa.record_batch({"sequence": ["a", "a"], "token": ["the", text]})
+                for text in ("n\u00e9", "ne\u0301")
+            )
+        ]
+        assert said[0].equals(said[1])
+        assert not said[2].equals(said[3])  # as models of 0.2.0 have learned it
 
     def test_thresholds_decide(self) -> None:
         plain, found = predict(ROWS), predict(ROWS, thresholds={"NA": 0.0})

@@ -18,18 +18,20 @@ from birnn.data.buckets import Packing
 from birnn.data.encoding import Encoding
 from birnn.data.sequences import Sequences
 from birnn.errors import DataError
-from birnn.evaluation import headlines, verdict
+from birnn.evaluation import headlines, slices, verdict
 from birnn.evaluation.checks import Check
 from birnn.evaluation.comparison import Predicted, Rung
 from birnn.evaluation.headlines import Figure
 from birnn.evaluation.intervals import Difference, over
 from birnn.evaluation.outs import Around, Confusion, Ends, Example, Point, Reached
+from birnn.evaluation.slices import Slice, Sliced
 from birnn.evaluation.trace import Answer, Layer, Said, Trace
 from birnn.evaluation.verdict import Basis
 from birnn.files import atomic, digests, records
 from birnn.files.summary import ClassCount, Summary
 from birnn.model.history import Epoch, marked
 from birnn.model.operating_points import Wanted
+from birnn.params import Knobs
 from birnn.report import conclusions, drawings, pages, tested, wording
 from birnn.report.conclusions import Conclusion, Evidence
 from birnn.report.tested import Compared, Result
@@ -58,6 +60,20 @@ SUMMARY = Summary(
 )
 
 
+SLICE = Slice(
+    column="group",
+    value=NAMES[0],
+    sequences=12,
+    rows=34,
+    figures=[
+        slices.Figure("accuracy", 0.5, 0.25, 0.75, p=0.0125),
+        slices.Figure("f1_macro", 0.5, 0.25, 0.75),
+        slices.Figure("recall_y", None),
+    ],
+    without=["y"],
+)
+
+
 def result(name: str = "bidirectional", **figures: float) -> Result:
     point = Reached(0.125, 0.8125, 13, 104, 16, Ends(0.0625, 0.25), None)
     none = Reached(None, None, 0, 0, 0, None, None)
@@ -69,6 +85,8 @@ def result(name: str = "bidirectional", **figures: float) -> Result:
         name=name,
         sha256="0123456789abcdef" * 4,
         bidirectional=name != "forward",
+        params={"hidden_size": 8, "bidirectional": name != "forward"},
+        slices=Sliced([SLICE], left_out=2),
         metrics=FIGURES | figures,
         intervals={"accuracy": (0.85, 0.95), "f1_macro": (0.8, 0.9375)},
         checks=[Check("calibration", "warn", {}, "Off.")],
@@ -386,13 +404,21 @@ class TestChanges:
 
 class TestKnobs:
     def test_of_models_are_told_where_they_differ(self) -> None:
-        shared = {"cell": "GRU", "dropout": 0.0, "head": None}
-        tree = {"model": shared, "models": {"a": shared, "b": shared | {"cell": "RNN"}}}
-        assert wording.knobs(tree) == [
-            ("model.cell", "GRU"),
-            ("model.dropout", "0.0"),
-            ("models.b.cell", "RNN"),
+        shared: Knobs = {"cell": "GRU", "dropout": 0.0, "head": None}
+        models = {"a": shared, "b": shared | {"cell": "RNN"}}
+        encoding = Encoding("tagging", ["p", "q"], ["x"], [0.0], [1.0], scaling="asinh", frame=3)
+        tree = {"prepare": {"scale": "none", "min_count": 2, "frame": None}}
+        assert wording.knobs(tree, encoding, models) == [
+            ("prepare.scale", "asinh"),  # by which the data were scaled, whatever params.yaml says
+            ("prepare.min_count", "2"),
+            ("prepare.frame", "3"),
+            ("prepare.lowercase", "false"),
+            ("all models.dropout", "0.0"),
+            ("a.cell", "GRU"),
+            ("b.cell", "RNN"),
         ]
+        alone = wording.knobs(tree, encoding, {"a": shared})
+        assert ("all models.cell", "GRU") in alone
 
 
 class TestAttach:
@@ -435,6 +461,13 @@ def test_markdown() -> None:
     precision, recall = "0.125 (13 of 104, 6 to 25 %)", "0.812 (13 of 16, no interval)"
     assert f"| bidirectional | {NAMES[0]} | 0.0625 | test | {precision} | {recall} |" in table
     assert f"| bidirectional | {NAMES[0]} | 0.0625 | test, most probable class |  |  |" in table
+    place = lines.index("| slice | sequences | rows | accuracy | p | f1 macro | recall y | p |")
+    assert lines[place + 1 : place + 3] == [
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        f"| group {NAMES[0]} | 12 | 34 | 0.500 (0.250 to 0.750) | 0.0125 | 0.500 (0.250 to 0.750) "
+        "| none there |  |",
+    ]
+    assert "No row of 'y' in group" in lines[place - 2]
 
 
 class TestLadder:
@@ -551,6 +584,7 @@ class TestRead:
         atomic.write_text(folder / "evaluation/m/precision_recall.csv", "label\n1\nNA\n")
         atomic.write_json(folder / "evaluation/m/confusions.json", [])
         records.write(folder / "evaluation/m/trace.json", traced())
+        records.write(folder / "evaluation/m/slices.json", Sliced([], 0))
 
     def test_whole(self, tmp_path: Path) -> None:
         self.write(tmp_path)
@@ -586,6 +620,7 @@ class TestRead:
             "evaluation/m/confusions.json",
             "evaluation/m/precision_recall.csv",
             "evaluation/m/trace.json",
+            "evaluation/m/slices.json",
         ],
     )
     def test_a_missing_file(self, tmp_path: Path, name: str) -> None:

@@ -37,7 +37,7 @@ def saved(encoding: Encoding, folder: Path, labels: list[str], seed: int = 0) ->
     """A model with random weights that knows some labels."""
     torch.manual_seed(seed)
     shape = Architecture(
-        task="tagging",
+        task=encoding.task,
         cell="GRU",
         features=len(encoding.features),
         embedding_size=0,
@@ -95,6 +95,22 @@ class TestAsk:
         lost = [(table.drop_columns([encoding.features[0]]), at) for table, at in rows]
         with pytest.raises(DataError, match=f"it: expected the column `{encoding.features[0]}`"):
             answering.ask(folder, lost, encoding.labels, CPU, where="it")
+
+    def test_a_sequence_is_cut_as_the_model_has_learned(
+        self, encoding: Encoding, rows: list[Chunk], tmp_path: Path
+    ) -> None:
+        folder = saved(replace(encoding, max_steps=3), tmp_path / "model", encoding.labels)
+        with pytest.raises(DataError, match=r"it: expected up to 3 steps in a sequence \(data.lon"):
+            answering.ask(folder, rows, encoding.labels, CPU, where="it")
+        whole = replace(encoding, task="classification", max_steps=3)
+        asked = answering.ask(
+            saved(whole, tmp_path / "other", encoding.labels),
+            rows,
+            encoding.labels,
+            CPU,
+            where="it",
+        )
+        assert asked.answers.lengths.max() == 3
 
 
 class TestHash:

@@ -8,11 +8,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from birnn.errors import DataError
+from birnn.files import hashing
+from birnn.files.hashing import Hashes
 from birnn.retraining import decisions
 
 VALUES = st.recursive(
@@ -77,6 +80,57 @@ class TestAppend:
         assert sorted(record["n"] for record in decisions.read(path)) == list(range(64))
 
 
+def hashes(first: int, last: int) -> Hashes:
+    """Of the sequences with these numbers."""
+    return hashing.mixed(np.arange(first, last))
+
+
+class TestUses:
+    def uses(self, now: Hashes, *before: Hashes) -> float:
+        records: list[dict[str, Any]] = [{"test_sample": decisions.sample(one)} for one in before]
+        return decisions.uses([{"decision": "skipped"}, *records], "x", decisions.sample(now))
+
+    def test_of_records_that_name_the_hash_alone(self) -> None:
+        records = [{"test_sha256": "x"}, {"decision": "rolled back"}, {"test_sha256": "y"}] * 2
+        assert decisions.uses(records, "x", decisions.sample(hashes(0, 9))) == 2
+
+    def test_the_same_set_counts_whole(self) -> None:
+        assert self.uses(hashes(0, 100)) == 0
+        assert self.uses(hashes(0, 100), hashes(0, 100), hashes(0, 100)) == 2
+        assert self.uses(hashes(0, 9000), hashes(0, 9000)) == 1
+
+    def test_one_more_sequence_makes_no_fresh_set(self) -> None:
+        assert self.uses(hashes(0, 101), hashes(0, 100)) == pytest.approx(100 / 101)
+        assert self.uses(hashes(0, 9001), hashes(0, 9000)) == pytest.approx(1, abs=0.01)
+
+    def test_other_sequences_do_not_count(self) -> None:
+        assert self.uses(hashes(0, 100), hashes(100, 200)) == 0
+        assert self.uses(hashes(0, 9000), hashes(9000, 99000)) == 0
+
+    @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+    def test_the_share_of_large_sets_is_estimated(self, share: float) -> None:
+        size, found = 5000, []
+        for start in range(0, 200_000, 10_000):
+            first = start + int(size * (1 - share))
+            found.append(self.uses(hashes(start, start + size), hashes(first, first + size)))
+        assert np.mean(found) == pytest.approx(share, abs=0.03)
+        assert np.quantile(np.abs(np.array(found) - share), 0.9) < 0.06
+
+    def test_from_eight_on_it_is_said_that_they_are_not_fresh(self) -> None:
+        assert decisions.staleness(7.9) == ""
+        assert decisions.staleness(8) == (
+            " The test sequences are no longer fresh: they have served 8 decisions, of which a "
+            "model that should not serve passes one with a chance of up to 20 %. "
+            "Bring new test sequences."
+        )
+
+    def test_chances_add_up(self) -> None:
+        """Models that are no better, judged on one set: how often at least one of eight passes."""
+        rng = np.random.default_rng(0)
+        passes = rng.standard_normal((20_000, 8)) > 1.959964  # the upper end of a 95 % interval
+        assert passes.any(axis=1).mean() <= 8 * decisions.ERROR
+
+
 class TestTornLines:
     @given(RECORDS, st.data())
     def test_a_record_is_whole_or_not_there(
@@ -128,9 +182,3 @@ class TestRead:
         path.write_bytes(b"\xff\x00\n")
         with pytest.raises(DataError, match="line 1: expected JSON"):
             decisions.read(path)
-
-
-def test_uses_of_a_test_set() -> None:
-    records = [{"test_sha256": "x"}, {"decision": "rolled back"}, {"test_sha256": "y"}] * 2
-    assert decisions.uses(records, "x") == 2
-    assert decisions.uses(records, "z") == 0

@@ -53,7 +53,7 @@ class TestShapes:
         assert found["label"].to_pylist() == [str(label) for label in expected]
         assert found["sequence"].to_pylist() == [f"{row + 1:06d}" for row in ROWS]
         features = np.column_stack([found["feature_1"], found["feature_2"]])
-        np.testing.assert_array_equal(features, flat(PADDED).astype(np.float32))
+        np.testing.assert_array_equal(features, flat(PADDED))
 
     @pytest.mark.parametrize("dtype", ["<f2", ">f4", "<f8", "i1", "u8", "?"])
     def test_any_numbers(self, tmp_path: Path, dtype: str) -> None:
@@ -61,7 +61,7 @@ class TestShapes:
         found = read(
             tmp_path / "t.npz", "classification", values=values, lengths=LENGTHS, labels=CLASSES
         )
-        np.testing.assert_array_equal(found["feature_1"], flat(values)[:, 0].astype(np.float32))
+        np.testing.assert_array_equal(found["feature_1"], flat(values)[:, 0].astype(np.float64))
 
     def test_without_padding_lengths_may_be_left_out(self, tmp_path: Path) -> None:
         assert read(tmp_path / "t.npz", "tagging", values=PADDED, labels=TAGS).num_rows == 12

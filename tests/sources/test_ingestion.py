@@ -103,7 +103,7 @@ class TestLongSequences:
         skipped = Skipped()
         kept = [
             (int(row["sequence"]), row["step"])
-            for part in ingestion.cut(parts, most, skipped)
+            for part in tables.cut(parts, most, skipped)
             for row in part.to_pylist()
         ]
         assert kept == [(name, step) for name, step in steps if step < most]

@@ -42,6 +42,26 @@ def texts(table: pa.Table) -> dict[str, tuple[str, list[str]]]:
     return found
 
 
+class TestUnicode:
+    @pytest.mark.parametrize("name", ["t.csv", "t.jsonl", "t.txt"])
+    def test_accents_are_part_of_their_letters(self, tmp_path: Path, name: str) -> None:
+        r"""By itself an accent is no letter: the pattern `\w+` would cut it off."""
+        written = {
+            "t.csv": "text,label\ncafe\u0301 noir,p\n",
+            "t.jsonl": '{"text": "cafe\\u0301 noir", "label": "p"}\n',
+            "t.txt": "cafe\u0301 noir\n",
+        }[name]
+        (tmp_path / name).write_text(written, encoding="utf-8")
+        for form, tokens in {"NFC": ["caf\u00e9", "noir"], None: ["cafe", "noir"]}.items():
+            skipped, data = Skipped(), section(tokens="pattern", pattern=r"\w+")
+            options: dict[str, Any] = {"labelled": name != "t.txt", "form": form}
+            batches = text.read(data, tmp_path / name, skipped=skipped, **options)
+            assert pa.Table.from_batches(batches)["token"].to_pylist() == tokens
+            said = [line.rpartition(",")[0] for line in skipped.sentences()]
+            expected = "changed: texts, to the form NFC of Unicode, 1 in all"
+            assert said == ([f"{expected}, the first in {tmp_path / name}"] if form else [])
+
+
 class TestFormats:
     @pytest.mark.parametrize(
         ("name", "content"),

@@ -1,5 +1,6 @@
 """Training, testing and reporting: thresholds in every prediction, faults in the verdict."""
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -123,6 +124,41 @@ class TestWithoutCriticalClasses:
         for row in compared["ladder"][:4]:
             assert row["accuracy"]["low"] <= row["accuracy"]["value"] <= row["accuracy"]["high"]
         assert "points of accuracy (95 % interval" in compared["second_direction"]
+
+
+class TestStagesThatDoNotBelongTogether:
+    def test_a_report_says_what_the_model_was_trained_with(
+        self, reported: Path, stage: Stage, small_params: Callable[[], Tree]
+    ) -> None:
+        tree = small_params()
+        trained_with = tree["model"]["hidden_size"]
+        tree["model"]["hidden_size"] = 99
+        write(tree, {})
+        stage("report")
+        said = re.findall(r"\.hidden_size</dt><dd>(\d+)<", Path("report/report.html").read_text())
+        assert said == [str(trained_with)]
+
+    @pytest.mark.parametrize("command", [("evaluate", "forward"), ("report",)])
+    @pytest.mark.parametrize(("key", "index"), [("labels", 0), ("mean", 1)])
+    def test_a_model_of_other_data_is_refused(
+        self,
+        reported: Path,
+        stage: Stage,
+        capsys: pytest.CaptureFixture[str],
+        command: tuple[str, ...],
+        key: str,
+        index: int,
+    ) -> None:
+        path = Path("data/prepared/encoding.json")
+        tree = atomic.read_json(path)
+        tree[key][index] = "c9" if key == "labels" else 9.0
+        path.unlink()  # it may be a link
+        atomic.write_json(path, tree)
+        with pytest.raises(SystemExit):
+            stage(*command)
+        said = capsys.readouterr().err
+        assert f": expected a model of the data in data/prepared, with {key} " in said
+        assert said.count("\n") == 1
 
 
 class TestReport:

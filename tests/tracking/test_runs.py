@@ -137,6 +137,22 @@ class TestTrainingRun:
         assert tags["data_sha256"] == digests.sha256(*splits, data / "encoding.json")
         text = json.dumps(KNOBS, sort_keys=True)
         assert tags["params_sha256"] == digests.sha256_of_text(text)
+        assert "uncommitted" not in tags
+
+    def test_says_what_its_commit_does_not_hold(
+        self, runs_root: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        repository(runs_root)
+        copy = runs_root / ".birnn/copy"  # as that in which a retraining runs
+        copy.mkdir(parents=True)
+        for name in ("birnn/losses.py", "params.yaml", "dvc.lock"):
+            (runs_root / name).parent.mkdir(exist_ok=True)
+            (runs_root / name).write_text("1")
+        (runs_root / ".gitignore").write_text(".birnn\n")
+        monkeypatch.chdir(copy)
+        with opened("tagging", "forward", params={}, data=data) as run:
+            pass
+        assert found(run.id).data.tags["uncommitted"] == "birnn/losses.py, params.yaml"
 
     def test_is_described_by_the_few_knobs_that_people_search(
         self, runs_root: Path, data: Path
