@@ -13,9 +13,9 @@ from typing import Any, TypedDict
 
 from birnn.data import sequences
 from birnn.data.encoding import Encoding
-from birnn.data.sequences import Sequences
 from birnn.evaluation import comparison, data_checks, resampling, verdict
 from birnn.evaluation.comparison import Classes
+from birnn.evaluation.data_checks import Splits
 from birnn.evaluation.verdict import Aims
 from birnn.files import atomic, paths
 from birnn.files.paths import EVALUATION, MODELS, PREPARED, RAW
@@ -40,16 +40,14 @@ class Evidence:
         results: the models, of which the first is judged.
         answers: (labels,) class indices that each model gives the test labels, by its name.
         encoding: names classes and features.
-        train: the training split.
-        test: the test split.
+        splits: the prepared sequences.
         summary: the tree of `summary.json`.
     """
 
     results: list[Result]
     answers: Mapping[str, Classes]
     encoding: Encoding
-    train: Sequences
-    test: Sequences
+    splits: Splits
     summary: Mapping[str, Any]
 
     @classmethod
@@ -69,8 +67,11 @@ class Evidence:
                 for name, folder in folders.items()
             },
             encoding=encoding,
-            train=sequences.read(PREPARED / paths.TRAIN),
-            test=sequences.read(PREPARED / paths.TEST),
+            splits=Splits(
+                train=sequences.read(PREPARED / paths.TRAIN),
+                validation=sequences.read(PREPARED / paths.VALIDATION),
+                test=sequences.read(PREPARED / paths.TEST),
+            ),
             summary=atomic.read_json(RAW / paths.SUMMARY),
         )
 
@@ -101,9 +102,10 @@ def compare(evidence: Evidence, average: str, *, resamples: int, seed: int) -> C
         resamples: how often sequences are drawn anew for the intervals.
         seed: of these draws, and of what a baseline learns from.
     """
-    test, labels = evidence.test, evidence.encoding.labels
+    train, test = evidence.splits.train, evidence.splits.test
+    labels = evidence.encoding.labels
     models = sorted(evidence.results, key=lambda result: result.bidirectional)
-    floor = comparison.floor(evidence.train, test, labels=labels, resamples=resamples, seed=seed)
+    floor = comparison.floor(train, test, labels=labels, resamples=resamples, seed=seed)
     gain = None
     if pair := tested.to_compare(evidence.results):
         both, one = (evidence.answers[result.name] for result in pair)
@@ -125,17 +127,16 @@ def compare(evidence: Evidence, average: str, *, resamples: int, seed: int) -> C
 
 def conclude(evidence: Evidence, aims: Aims) -> dict[str, Any]:
     """Give the tree of `verdict.json`, on the first model."""
-    result, train, test = evidence.results[0], evidence.train, evidence.test
+    result, splits = evidence.results[0], evidence.splits
     labels = evidence.encoding.labels
     leakage = data_checks.leakage(
-        train,
-        test,
+        splits,
         evidence.answers[result.name],
         features=evidence.encoding.inputs,
         labels=labels,
         headline=f"f1_{aims.average}",
     )
-    shift = data_checks.label_shift(train, test, labels=labels)
+    shift = data_checks.label_shift(splits.train, splits.test, labels=labels)
     checks = tested.worst_first([*result.checks, leakage, shift])
     found = verdict.verdict(result.metrics, aims)
     concluded = tested.conclusion(result, found, checks, aims.average)
