@@ -12,8 +12,9 @@ and a dozen real numbers may not.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -65,6 +66,24 @@ class Known(NamedTuple):
     runs: Hashes
     owner: Ints
     sketches: Sketches
+
+    def write(self, path: Path) -> None:
+        """Keep it in a file."""
+        parts = self._asdict() | {"chance": np.array(astuple(self.chance))}
+        for name in ("natural", "sketches"):
+            parts |= parts.pop(name)._asdict()
+        np.savez(path, **parts)
+
+    @classmethod
+    def read(cls, path: Path) -> Known:
+        """Read what `write` has kept."""
+        with np.load(path, allow_pickle=False) as file:
+            found: dict[str, Any] = dict(file)
+        following, usual, longer = found["chance"].tolist()
+        found["chance"], found["run"] = Chance(following, int(usual), longer), int(found["run"])
+        found["natural"] = Natural(*(found[name] for name in Natural._fields))
+        found["sketches"] = Sketches(*(found[name] for name in Sketches._fields))
+        return cls(*(found[name] for name in cls._fields))
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +154,8 @@ def _prints(split: Sequences, run: int, factor: npt.NDArray[np.float32]) -> _Pri
         steps = fingerprints.of_steps(split, rows, codes)
         text = fingerprints.letters(steps, bounds)
         runs = fingerprints.runs(text, run) if run else Runs(steps[:0], bounds[:0])
-        sketches = near_copies.sketch(split.values[rows], bounds, factor)
+        values = split.values[rows] if codes is None else split.values[rows, :0]  # of numbers alone
+        sketches = near_copies.sketch(values, bounds, factor)
         parts.append(
             (
                 fingerprints.exact(steps, bounds),

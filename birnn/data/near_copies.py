@@ -100,11 +100,13 @@ def sketch(values: Floats, bounds: Ints, factor: Floats) -> Sketches:
     """Sketch sequences.
 
     Args:
-        values: (N, F) features.
+        values: (N, F) features; F may be 0, and then there is nothing to compare.
         bounds: (S + 1,) where each sequence begins.
         factor: (F,) see `regression`.
     """
     lengths = np.diff(bounds)
+    if not values.shape[1]:
+        return Sketches(np.zeros((len(lengths), BITS // 64), np.uint64), np.zeros_like(lengths))
     width = max(NUMBERS, LEAST_NUMBERS * values.shape[1])
     outlines = np.zeros((len(lengths), width), np.float32)
     for length in np.unique(lengths).tolist():
@@ -122,9 +124,10 @@ def _outlines(values: Floats, starts: Ints, length: int, factor: Floats) -> Floa
         return np.zeros((len(starts), 0), np.float32)
     rows = starts[:, np.newaxis] + places
     outline = values[rows] - factor * values[rows - 1]
+    rounding = 1e-6 * np.abs(outline).max(axis=1, keepdims=True)
     outline -= outline.mean(axis=1, keepdims=True)
     spread = outline.std(axis=1, keepdims=True)
-    outline /= np.where(spread > 0, spread, 1)
+    outline *= (spread > rounding) / np.maximum(spread, np.finfo(np.float32).tiny)
     return np.asarray(outline.reshape(len(starts), -1))
 
 
