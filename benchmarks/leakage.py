@@ -44,13 +44,11 @@ def sentences(rng: np.random.Generator, number: int) -> list[Array]:
 def dna(rng: np.random.Generator, number: int) -> list[Array]:
     """Letters with a memory of one, and a third of them with a repeat such as ACACAC."""
     moves = np.array([[4, 2, 3, 1], [3, 3, 1, 3], [3, 2, 3, 2], [1, 2, 3, 4]]) / 10
-    found = []
-    for length in rng.integers(40, 200, number):
-        letters = _chain(rng, moves, int(length))
+    found = _chains(rng, moves, rng.integers(40, 200, number))
+    for letters in found:
         if rng.random() < 0.3:
-            at = int(rng.integers(length - 20))
+            at = int(rng.integers(len(letters) - 20))
             letters[at : at + 20] = np.tile(rng.integers(0, 4, 2), 10)
-        found.append(letters)
     return found
 
 
@@ -100,7 +98,7 @@ def logs(rng: np.random.Generator, number: int) -> list[Array]:
 def switches(rng: np.random.Generator, number: int) -> list[Array]:
     """On and off, with a memory: two symbols, 50 to 150 steps."""
     moves = np.array([[0.9, 0.1], [0.2, 0.8]])
-    return [_chain(rng, moves, int(n)) for n in rng.integers(50, 150, number)]
+    return _chains(rng, moves, rng.integers(50, 150, number))
 
 
 def saturated(rng: np.random.Generator, number: int) -> list[Array]:
@@ -132,12 +130,15 @@ def clocks(rng: np.random.Generator, number: int) -> list[Array]:
     return found
 
 
-def _chain(rng: np.random.Generator, moves: Array, length: int) -> Array:
-    ends, draws = moves.cumsum(axis=1), rng.random(length)
-    states = [int(rng.integers(len(moves)))]
-    for draw in draws[1:]:
-        states.append(int(np.searchsorted(ends[states[-1]], draw)))
-    return np.minimum(states, len(moves) - 1).astype(np.int32)
+def _chains(rng: np.random.Generator, moves: Array, lengths: Array) -> list[Array]:
+    """Sequences in which each letter decides how likely the next one is."""
+    ends, draws = moves.cumsum(axis=1), rng.random((lengths.max(), len(lengths)))
+    states = np.zeros(draws.shape, np.int32)
+    states[0] = rng.integers(len(moves), size=len(lengths))
+    for step in range(1, len(states)):
+        passed = draws[step, :, np.newaxis] > ends[states[step - 1]]
+        states[step] = np.minimum(passed.sum(axis=1), len(moves) - 1)
+    return [column[:length] for column, length in zip(states.T, lengths, strict=True)]
 
 
 KINDS: dict[str, Draw] = {
@@ -175,7 +176,7 @@ def exported(times: int) -> Callable[..., Planted]:
 
 def few(draw: Draw, rng: np.random.Generator) -> Planted:
     """Two in a hundred of the test sequences are in train as well."""
-    train, test = _clean(draw, rng)
+    train, test = clean(draw, rng)
     copied = max(1, len(test) // 50)
     reached = np.arange(len(test)) < copied
     return Planted([*train[copied:], *test[:copied]], test, reached)
@@ -255,7 +256,8 @@ LEAKS: dict[str, Callable[..., Planted]] = {
 OF_TOKENS, OF_NUMBERS = {"one symbol changed"}, {"noise 1 %", "noise 10 %", "scale and shift"}
 
 
-def _clean(draw: Draw, rng: np.random.Generator) -> tuple[list[Array], list[Array]]:
+def clean(draw: Draw, rng: np.random.Generator) -> tuple[list[Array], list[Array]]:
+    """Train and test without leakage."""
     drawn = draw(rng, SEQUENCES)
     cut = int(SEQUENCES * (1 - TEST))
     return drawn[:cut], drawn[cut:]
@@ -304,7 +306,7 @@ def looked_at(train: list[Array], test: list[Array]) -> Copies:
 def alarms(draw: Draw, draws: int) -> Iterator[Copies]:
     """Of clean splits."""
     for seed in range(draws):
-        yield looked_at(*_clean(draw, np.random.default_rng(seed)))
+        yield looked_at(*clean(draw, np.random.default_rng(seed)))
 
 
 def hits(draw: Draw, plant: Callable[..., Planted], draws: int) -> tuple[int, int, int, int]:

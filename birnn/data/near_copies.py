@@ -33,7 +33,7 @@ NUMBERS = 256  # that it holds at most, but for eight steps
 LEAST_NUMBERS = 8  # fewer are equal by chance
 WIDEST = 37
 """Signs that differ, up to which sequences are near copies: 26 degrees, a correlation of 0.9."""
-PAIRS = 2000
+PAIRS = 1000
 COPIES = 6  # of a sequence, or fewer
 ENOUGH = 60  # sequences to draw pairs from
 LOWEST, HIGHER = 0.01, 3
