@@ -1,6 +1,6 @@
 """How often the leakage check misses leakage, and how often it sees some where there is none.
 
-    python -m benchmarks.leakage            # many draws; --quick for few
+    python -m benchmarks.leakage            # --draws 1 for a quick look
 
 Twelve kinds of data are drawn from known processes. Clean ones share nothing but what chance and
 the process give; to the others one kind of leakage is added. The table shows, of clean splits, how
@@ -325,26 +325,33 @@ def hits(draw: Draw, plant: Callable[..., Planted], draws: int) -> tuple[int, in
 def main() -> None:
     """Print both tables."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.leakage", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="2 draws of each")
-    parser.add_argument("--draws", type=int, default=20)
-    arguments = parser.parse_args()
-    draws = 2 if arguments.quick else arguments.draws
-    clean = Table("data", "splits that fail", "that warn", "called seen", "repeated", "expected")
-    planted = Table("data", *LEAKS, title="Found of the test sequences that leakage has reached")
+    parser.add_argument("--draws", type=int, default=5, help="of each leakage; 4 times of clean")
+    draws = parser.parse_args().draws
+    console = Console(width=150)
+    console.print(_clean_table(4 * draws))
+    planted = Table("data", *LEAKS, title="Test sequences reached by leakage: share that is found")
+    for name, draw in KINDS.items():
+        cells = [_cell(draw, leak, plant, draws) for leak, plant in LEAKS.items()]
+        planted.add_row(name, *cells)
+    planted.caption = "In brackets: splits that fail the check; then others that are called seen."
+    console.print(planted)
+
+
+def _clean_table(draws: int) -> Table:
+    table = Table("data", "splits that fail", "that warn", "called seen", "repeated", "expected")
+    table.title = f"Splits without leakage, {SEQUENCES} sequences each, {draws} draws"
     for name, draw in KINDS.items():
         found = list(alarms(draw, draws))
         shares = [one.seen.mean() for one in found]
-        clean.add_row(
+        table.add_row(
             name,
-            f"{sum(share >= MANY_COPIES for share in shares)} of {draws}",
+            str(sum(share >= MANY_COPIES for share in shares)),
             str(sum(0 < share < MANY_COPIES for share in shares)),
             f"{sum(one.seen.sum() for one in found)} of {draws * len(found[0].seen):,}",
             f"{np.mean([one.repeated.sum() for one in found]):.1f}",
             f"{np.mean([one.expected for one in found]):.1f}",
         )
-        planted.add_row(name, *(_cell(draw, leak, plant, draws) for leak, plant in LEAKS.items()))
-    console = Console(width=160)
-    console.print(clean, planted)
+    return table
 
 
 def _cell(draw: Draw, leak: str, plant: Callable[..., Planted], draws: int) -> str:
@@ -352,7 +359,7 @@ def _cell(draw: Draw, leak: str, plant: Callable[..., Planted], draws: int) -> s
     if leak in (OF_NUMBERS if tokens else OF_TOKENS):
         return ""
     reached, found, others, passed = hits(draw, plant, draws)
-    return f"{found / max(reached, 1):.3f} ({others}; {passed})"
+    return f"{found / max(reached, 1):.3f} ({draws - passed}; {others})"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the check finds and what it leaves alone, on many kinds of data; see `benchmarks.leakage`."""
+"""What is found and what is left alone, on data of many kinds; see `benchmarks.leakage`."""
 
 from dataclasses import replace
 from pathlib import Path
