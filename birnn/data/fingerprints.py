@@ -27,7 +27,7 @@ WINDOW = 8
 LONGEST_PERIOD, REPEATED = 8, 0.7
 """A run is periodic if so many of its letters equal the one that is a period before."""
 
-_BLOCK = 1 << 22  # numbers handled at a time
+_BLOCK, _BLOCK_STEPS = 1 << 22, 1 << 20  # numbers and steps handled at a time
 _MULTIPLIER = np.uint64(0x5851F42D4C957F2D)  # odd; Knuth's of MMIX
 _NONE = np.uint64(2**64 - 1)
 
@@ -49,7 +49,8 @@ class Runs(NamedTuple):
 def blocks(split: Sequences) -> Iterator[tuple[slice, Ints]]:
     """Cut after whole sequences: some steps, and the offsets of the sequences in them."""
     offsets, width = split.offsets, split.values.shape[1] + (split.tokens is not None)
-    cuts = np.searchsorted(offsets, np.arange(0, offsets[-1], max(1, _BLOCK // width)))
+    steps = min(_BLOCK_STEPS, max(1, _BLOCK // width))
+    cuts = np.searchsorted(offsets, np.arange(0, offsets[-1], steps))
     for first, last in zip(cuts, [*cuts[1:], len(offsets) - 1], strict=True):
         if first < last:
             bounds = offsets[first : last + 1]
