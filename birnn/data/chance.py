@@ -91,7 +91,7 @@ def measure(train: Sequences, codes: Hashes | None) -> Chance:
         moved, of = _common(_changes(train, windows))
         usual = _without_longest(moved)
         following = max(
-            following, max(int(moved[usual, 0].sum()), NO_MATCH) / max(int(of.sum()), 1)
+            following, max(int(moved[usual, 0].sum()), NO_MATCH) / max(int(of[usual].sum()), 1)
         )
     longest = int(np.count_nonzero(common[kept].any(axis=0)))
     return Chance(min(following, 1.0), longest, LEFT_OUT / max(float(places.mean()), 1.0))
