@@ -18,9 +18,9 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -28,6 +28,10 @@ from birnn import errors
 from birnn.errors import DataError
 from birnn.files import atomic, paths, records
 from birnn.files.paths import EVALUATION, MODELS, REPORT
+
+if TYPE_CHECKING:
+    from birnn.files.summary import Summary
+    from birnn.files.tables import Chunk
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -157,17 +161,29 @@ def check(
     from birnn.sources import ingestion, inspection
 
     data, skipped = ingestion.of_file(file, task), Skipped()
+
+    def again() -> Iterator[Chunk]:
+        return whole_sequences(ingestion.rows(data, Skipped()))
+
     with skipped.told():
         found = inspection.summary(
             whole_sequences(ingestion.rows(data, skipped)),
-            lambda: whole_sequences(ingestion.rows(data, Skipped())),
+            again,
             task=data.task,
             where=ingestion.name(data),
         )
     for table in inspection.tables(found):
         Console().print(table)
-    for line in (*skipped.sentences(), *inspection.notes(found)):
+    for line in (*skipped.sentences(), *inspection.notes(found), *_origins(found, again)):
         print(line)
+
+
+def _origins(found: Summary, again: Callable[[], Iterator[Chunk]]) -> Iterator[str]:
+    """Say which sequences belong together."""
+    from birnn.data import origins
+
+    if found.sequences >= origins.LEAST_SEQUENCES:
+        yield from origins.notes(again())
 
 
 ToPredict = Annotated[Path, typer.Argument(help="A sequence table, or a file as in training.")]

@@ -8,14 +8,15 @@ with groups of sequences, not steps, as what is independent; and an effect large
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtri, stdtr, stdtrit
 
+from birnn.data.copies import Copies
 from birnn.evaluation.metrics import CALIBRATION_BINS as BINS
 from birnn.evaluation.metrics import calibration_bin
 
@@ -184,44 +185,97 @@ def feature_scores(
     return scores
 
 
+@dataclass(frozen=True, slots=True)
+class SeenBefore:
+    """What the splits have in common.
+
+    Attributes:
+        test: what training has seen of the test split.
+        test_in_validation: (S,) which other test sequences are in the validation split.
+        validation: what training has seen of the validation split.
+        examples: ids of a few test sequences, each with that of a training sequence it is like.
+        shared_groups: how many groups have sequences both in train and in test.
+    """
+
+    test: Copies
+    test_in_validation: Mask
+    validation: Copies
+    examples: Sequence[tuple[str, str]] = ()
+    shared_groups: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Headlines:
+    """The headline metric on all test sequences, on those that train has seen, and on the rest."""
+
+    headline: float
+    headline_seen: float
+    headline_unseen: float
+
+
 def leakage(
-    *,
-    repeated: Mask,
-    copied: Mask,
-    shared_groups: int,
-    feature_scores: Mapping[str, float],
-    headline: tuple[float, float] | None = None,
+    found: SeenBefore, *, feature_scores: Mapping[str, float], headlines: Headlines | None = None
 ) -> Check:
     """Does the test set hold what training has seen, or a feature give the answer away?
 
+    It fails where 1 % of the test sequences or more are known from training and that is no chance,
+    and warns of fewer. Where validation shares sequences with another split it warns.
+
     Args:
-        repeated: (S,) which test sequences occur in train; see `birnn.data.fingerprints.Copies`.
-        copied: (S,) which do so, exactly or nearly, though they are too long for chance.
-        shared_groups: how many groups have sequences both in train and in test.
+        found: see `birnn.data.copies`.
         feature_scores: of each feature alone, from the function of this name; empty for tokens.
-        headline: the headline metric on all test sequences, and on those that train has not seen.
+        headlines: if training has seen some test sequences, by chance or not, but not all.
     """
-    seen = int(np.count_nonzero(repeated | copied))
+    test = found.test
     figures: dict[str, Any] = {
-        "repeated": np.count_nonzero(repeated),
-        "copied": np.count_nonzero(copied),
-        "shared_groups": shared_groups,
+        "repeated": np.count_nonzero(test.repeated),
+        "expected_by_chance": test.expected,
+        "copied": np.count_nonzero(test.seen),
+        "copied_share": test.seen.mean(),
+        "exact_copies": np.count_nonzero(test.exact),
+        "overlaps": np.count_nonzero(test.overlap),
+        "near_copies": np.count_nonzero(test.near),
+        "test_in_validation": np.count_nonzero(found.test_in_validation),
+        "validation_copied": np.count_nonzero(found.validation.seen),
+        "shared_groups": found.shared_groups,
         **{f"feature_{name}": score for name, score in feature_scores.items()},
     }
     findings = _feature_findings(feature_scores)
-    if shared_groups:
-        text = f"{shared_groups} groups have sequences both in train and in test."
+    if found.shared_groups:
+        text = f"{found.shared_groups} groups have sequences both in train and in test."
         findings.append(("fail", text))
-    if copied.any():
-        text = f"{copied.sum()} of {len(copied)} test sequences are copies of training sequences."
-        findings.append(("fail" if copied.mean() >= MANY_COPIES else "warn", text))
+    findings += [*_copy_findings(test, found.examples), *_validation_findings(found)]
+    by_chance = figures["repeated"] - figures["exact_copies"]
     otherwise = "Training has seen nothing of the test set."
-    if seen:
-        otherwise = (
-            f"{seen} test sequences occur in train, but are so short that this happens by chance."
-        )
+    if by_chance:
+        otherwise = f"{by_chance} test sequences occur in train, which happens by chance in such"
+        otherwise += f" data (expected: {test.expected:.1f})."
     check = _check("leakage", figures, findings, otherwise)
-    return _without_seen(check, *headline) if seen and headline else check
+    return _with_headlines(check, headlines) if headlines else check
+
+
+def _copy_findings(test: Copies, examples: Sequence[tuple[str, str]]) -> Iterator[Finding]:
+    if not test.seen.any():
+        return
+    kinds = {"exact copies": test.exact, "overlaps": test.overlap, "near copies": test.near}
+    counts = [f"{seen.sum()} {kind}" for kind, seen in kinds.items() if seen.any()]
+    text = f"{test.seen.sum()} of {len(test.seen)} test sequences are copies of training sequences"
+    text += f" or of parts of them ({', '.join(counts)}), which is no chance"
+    if examples:
+        pairs = ", ".join(f"{one!r} (in train: {other!r})" for one, other in examples)
+        text += f": such as {pairs}. Give all sequences of one origin the same `group`"
+    yield "fail" if test.seen.mean() >= MANY_COPIES else "warn", f"{text}."
+
+
+def _validation_findings(found: SeenBefore) -> Iterator[Finding]:
+    """Validation chooses the epoch and the thresholds, and is to be new to training as well."""
+    shares = {
+        "test sequences are copies of validation sequences": found.test_in_validation,
+        "validation sequences are copies of training sequences": found.validation.seen,
+    }
+    for text, seen in shares.items():
+        if seen.any():
+            yield "warn", f"{seen.sum()} of {len(seen)} {text}."
 
 
 def _feature_findings(feature_scores: Mapping[str, float]) -> list[Finding]:
@@ -235,10 +289,10 @@ def _feature_findings(feature_scores: Mapping[str, float]) -> list[Finding]:
     ]
 
 
-def _without_seen(check: Check, headline: float, unseen: float) -> Check:
-    sentence = f"{check.sentence} Without what training has seen, the headline is {unseen:.3f}"
-    figures = {**check.figures, "headline": headline, "headline_unseen": unseen}
-    return Check(check.name, check.status, figures, f"{sentence} instead of {headline:.3f}.")
+def _with_headlines(check: Check, found: Headlines) -> Check:
+    text = f"{check.sentence} On what training has seen, the headline is {found.headline_seen:.3f},"
+    text += f" on the rest {found.headline_unseen:.3f}, on all {found.headline:.3f}."
+    return replace(check, figures={**check.figures, **asdict(found)}, sentence=text)
 
 
 # --- overfitting ----------------------------------------------------------------------------------

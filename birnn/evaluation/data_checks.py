@@ -6,24 +6,33 @@ The checks of `birnn.evaluation.checks` on prepared splits; a sample of train is
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from birnn.data import fingerprints
-from birnn.data.fingerprints import Fingerprints
+from birnn.data import copies
 from birnn.data.sequences import Sequences, rows_by_group
 from birnn.evaluation import checks, metrics
-from birnn.evaluation.checks import Check
+from birnn.evaluation.checks import Check, Headlines, SeenBefore
 
+SHOWN = 3  # sequences that are named
 LOOKED_AT = 20_000  # steps of train that tell whether a feature gives the label away
 
 
+@dataclass(frozen=True, slots=True)
+class Splits:
+    """The prepared splits."""
+
+    train: Sequences
+    validation: Sequences
+    test: Sequences
+
+
 def leakage(
-    train: Sequences,
-    test: Sequences,
+    splits: Splits,
     predicted: npt.NDArray[np.integer[Any]],
     *,
     features: Sequence[str],
@@ -33,23 +42,42 @@ def leakage(
     """Look for what training has seen of the test split; see `birnn.evaluation.checks.leakage`.
 
     Args:
-        train: the training split, its features scaled.
-        test: the test split.
-        predicted: (labels,) what a model says of it.
+        splits: the sequences, their features scaled.
+        predicted: (labels,) what a model says of the test split.
         features: names of the features, one for each of the values.
         labels: names of the classes.
-        headline: the metric that is also given without the sequences that train has seen.
+        headline: the metric that is also given with and without what training has seen.
     """
-    seen = fingerprints.copies(_fingerprints(train), _fingerprints(test))
-    kept = ~(seen.repeated | seen.copied)
-    everything = _score(test, predicted, np.ones(len(test), dtype=bool), labels, headline)
-    unseen = _score(test, predicted, kept, labels, headline) if kept.any() else None
+    found = _seen_before(splits)
+    seen = found.test.repeated | found.test.seen
+    scores = None
+    if seen.any() and not seen.all():
+        everything = np.ones(len(seen), dtype=bool)
+        scores = Headlines(
+            *(
+                _score(splits.test, predicted, kept, labels, headline)
+                for kept in (everything, seen, ~seen)
+            )
+        )
     return checks.leakage(
-        repeated=seen.repeated,
-        copied=seen.copied,
-        shared_groups=len(_names(train.groups) & _names(test.groups)),
-        feature_scores=_feature_scores(train, features),
-        headline=None if unseen is None else (everything, unseen),
+        found, feature_scores=_feature_scores(splits.train, features), headlines=scores
+    )
+
+
+def _seen_before(splits: Splits) -> SeenBefore:
+    known = copies.remember(splits.train)
+    test, validation = copies.find(known, splits.test), copies.find(known, splits.validation)
+    tuned = copies.find(copies.remember(splits.validation), splits.test)
+    shown = np.flatnonzero(test.seen)[:SHOWN]
+    return SeenBefore(
+        test=test,
+        test_in_validation=tuned.seen & ~test.seen,
+        validation=validation,
+        examples=[
+            (splits.test.ids[place].as_py(), splits.train.ids[test.source[place]].as_py())
+            for place in shown.tolist()
+        ],
+        shared_groups=len(_names(splits.train.groups) & _names(splits.test.groups)),
     )
 
 
@@ -60,10 +88,6 @@ def label_shift(train: Sequences, test: Sequences, *, labels: Sequence[str]) -> 
         rows, groups = rows_by_group(split.label_offsets, split.group_numbers)
         counts.append(checks.label_counts(split.labels[rows], groups, len(labels)))
     return checks.label_shift(*counts, labels=labels)
-
-
-def _fingerprints(split: Sequences) -> Fingerprints:
-    return fingerprints.of(split.values, split.offsets, split.tokens, split.token_codes())
 
 
 def _names(groups: pa.StringArray) -> set[str]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from birnn.data import sequences
 from birnn.data.encoding import Encoding
-from birnn.data.sequences import Sequences, rows_by_group
+from birnn.data.sequences import rows_by_group
 from birnn.evaluation import (
     baselines,
     comparison,
@@ -24,6 +24,7 @@ from birnn.evaluation import (
 )
 from birnn.evaluation.checks import Check
 from birnn.evaluation.comparison import Classes, Predicted
+from birnn.evaluation.data_checks import Splits
 from birnn.evaluation.headlines import Figure
 from birnn.evaluation.intervals import Difference
 from birnn.evaluation.verdict import Aims, Basis, Grade
@@ -77,16 +78,14 @@ class Evidence:
         results: the models, of which the first is judged.
         answers: what each model says of the test labels, by its name.
         encoding: names classes and features.
-        train: the training split.
-        test: the test split.
+        splits: the prepared sequences.
         summary: what the table holds.
     """
 
     results: list[Result]
     answers: Mapping[str, Predicted]
     encoding: Encoding
-    train: Sequences
-    test: Sequences
+    splits: Splits
     summary: Summary
 
     @classmethod
@@ -114,8 +113,11 @@ class Evidence:
                 for one in results
             },
             encoding=encoding,
-            train=sequences.read(PREPARED / paths.TRAIN),
-            test=test,
+            splits=Splits(
+                train=sequences.read(PREPARED / paths.TRAIN),
+                validation=sequences.read(PREPARED / paths.VALIDATION),
+                test=test,
+            ),
             summary=records.read(RAW / paths.SUMMARY, Summary),
         )
 
@@ -141,8 +143,9 @@ def compare(evidence: Evidence, average: str, *, seed: int) -> Compared:
         average: which precision, recall and F1 to show.
         seed: of what a baseline learns from.
     """
-    test, labels = evidence.test, evidence.encoding.labels
-    floor = baselines.answers(evidence.train, test, labels=labels, seed=seed)
+    train, test = evidence.splits.train, evidence.splits.test
+    labels = evidence.encoding.labels
+    floor = baselines.answers(train, test, labels=labels, seed=seed)
     rungs = [comparison.rung(name, test, classes, labels) for name, classes in floor.items()]
     for result in sorted(evidence.results, key=lambda result: result.bidirectional):
         said = evidence.answers[result.name].most_probable
@@ -160,7 +163,7 @@ def compare(evidence: Evidence, average: str, *, seed: int) -> Compared:
         )
 
     judged = evidence.answers[evidence.results[0].name].most_probable
-    over = gain(judged, floor[baselines.without_context(evidence.train)])
+    over = gain(judged, floor[baselines.without_context(train)])
     pair = [evidence.answers[one.name] for one in tested.to_compare(evidence.results) or ()]
     worth = gain(pair[0].most_probable, pair[1].most_probable) if pair else None
     sizes = len(test.groups.unique()), len(test)
@@ -179,11 +182,11 @@ def _known(gain: Difference | None) -> Figure | None:
 
 def conclude(evidence: Evidence, compared: Compared, aims: Aims) -> Conclusion:
     """Say how good the first model is, and why."""
-    result, train, test = evidence.results[0], evidence.train, evidence.test
+    result, splits = evidence.results[0], evidence.splits
+    train, test = splits.train, splits.test
     labels = evidence.encoding.labels
     leakage = data_checks.leakage(
-        train,
-        test,
+        splits,
         evidence.answers[result.name].served,
         features=evidence.encoding.inputs,
         labels=labels,

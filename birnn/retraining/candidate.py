@@ -7,21 +7,24 @@ findings = drifted(attempt, registry, champion)
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from birnn import params
-from birnn.data import splits
+from birnn.data import copies, splits
+from birnn.data.copies import Known
 from birnn.data.encoding import Encoding
-from birnn.data.sequences import rows_by_group
+from birnn.data.sequences import Sequences, rows_by_group
 from birnn.data.splits import Splitting
 from birnn.evaluation import metrics, verdict
 from birnn.evaluation.verdict import Basis
 from birnn.files import atomic, digests, paths, records
-from birnn.files.paths import EVALUATION, MODELS, PREPARED, RAW
+from birnn.files.paths import EVALUATION, MODELS, PREPARED, RAW, REPORT
+from birnn.files.tables import Precision
 from birnn.model import devices
 from birnn.retraining import answering, attempts, decisions, drift, gate
 from birnn.retraining.answering import Asked, Chunk, Mask
@@ -31,7 +34,8 @@ from birnn.retraining.judged import Answers, Check
 from birnn.tracking import runs
 from birnn.tracking.registry import Registry, Version
 
-TRAINED_ON, REFERENCE = "trained_on.npy", "reference.json"  # attached to a version's run
+TRAINED_ON, KNOWN, REFERENCE = "trained_on.npy", "known.npz", "reference.json"
+"""Attached to a version's run."""
 DRIFT_LEVEL = 0.05  # the chance of calling out drift where there is none
 
 
@@ -74,6 +78,9 @@ def _remember(attempt: Attempt, registry: Registry, run_id: str) -> None:
     place = attempts.state() / TRAINED_ON
     np.save(place, np.concatenate(seen), allow_pickle=False)
     registry.log(run_id, place)
+    known = copies.remember(_in_raw_units(attempt, "train", "validation"))
+    known.write(attempts.state() / KNOWN)
+    registry.log(run_id, attempts.state() / KNOWN)
     atomic.write_json(attempts.state() / REFERENCE, _reference(attempt).to_json())
     registry.log(run_id, attempts.state() / REFERENCE)
 
@@ -87,29 +94,32 @@ def drifted(attempt: Attempt, registry: Registry, champion: Version) -> list[Fin
 
 
 def _reference(attempt: Attempt) -> Reference:
-    encoding = _encoding(attempt)
-    place = attempts.state() / "plain.arrow"
-    plain = answering.in_raw_units(_raw(attempt, "train"), encoding, place)
-    seed = attempt.chosen.evaluate.seed
+    encoding, seed = _encoding(attempt), attempt.chosen.evaluate.seed
+    plain = _in_raw_units(attempt, "train")
     return drift.reference(plain, encoding.labels, encoding.features, seed)
 
 
 def checks(attempt: Attempt, registry: Registry, challenger: Version) -> list[Check]:
     """Let champion and challenger answer for the same sequences, and judge.
 
-    The sequences are those of the test split that the champion was not trained on. What `evaluate`
-    has written down is compared with what the model says as the registry gives it back.
+    The sequences are those of the test split that neither of them was trained on, exactly or
+    nearly. What `evaluate` has written down is compared with what the model says as the registry
+    gives it back.
     """
     encoding, device = _encoding(attempt), devices.choose(attempt.chosen.train.device)
     rows = list(_raw(attempt, "test"))
+    champion = _champion(attempt, registry, rows, encoding, device)
+    rounded = [(challenger, encoding.precision)]
+    if attempt.champion and champion:
+        rounded.append((attempt.champion, champion.precision))
+    fresh = _fresh(attempt, registry, rounded, rows)
+    if not fresh.any():
+        return [_leakage(attempt), _nothing_fresh(len(fresh))]
     place = registry.fetch(challenger.number, attempts.state() / "reloaded")
     reloaded = answering.ask(place, rows, encoding.labels, device, where="the challenger")
-    champion, fresh = _champion(attempt, registry, rows, encoding, device)
-    if not fresh.any():
-        return [_nothing_fresh(len(fresh))]
     written = attempt.copy / EVALUATION / attempt.model / paths.PREDICTIONS
     tested = answering.tested(written, reloaded.answers, encoding.labels)
-    return _judged(
+    judged = _judged(
         attempt,
         encoding,
         fresh,
@@ -118,6 +128,7 @@ def checks(attempt: Attempt, registry: Registry, challenger: Version) -> list[Ch
         reloaded=answering.take(reloaded.answers, fresh),
         latency=answering.latency(reloaded, champion, device) if champion else None,
     )
+    return [*judged, _leakage(attempt)]
 
 
 def _champion(
@@ -126,17 +137,48 @@ def _champion(
     rows: list[Chunk],
     encoding: Encoding,
     device: torch.device,
-) -> tuple[Asked | None, Mask]:
-    """The champion's answers, and which of the sequences it was not trained on."""
+) -> Asked | None:
+    """The champion's answers."""
     if attempt.champion is None:
-        return None, np.ones(sum(len(offsets) - 1 for _, offsets in rows), dtype=bool)
-    number, place = attempt.champion.number, attempts.state() / "champion"
-    folder = registry.fetch(number, place)
+        return None
+    number = attempt.champion.number
+    folder = registry.fetch(number, attempts.state() / "champion")
     where = f"the champion, version {number}"
-    asked = answering.ask(folder, rows, encoding.labels, device, where=where)
-    seen = registry.attached(attempt.champion.run_id, TRAINED_ON, place)
-    hashes = answering.contents(rows, asked.precision)
-    return asked, ~np.isin(hashes, np.load(seen, allow_pickle=False))
+    return answering.ask(folder, rows, encoding.labels, device, where=where)
+
+
+def _fresh(
+    attempt: Attempt,
+    registry: Registry,
+    rounded: Iterable[tuple[Version, Precision]],
+    rows: list[Chunk],
+) -> Mask:
+    """Which of the test sequences none of some models was trained on, (S,).
+
+    Args:
+        attempt: what is being judged.
+        registry: holds what the models have seen.
+        rounded: the models, and to which precision each rounds what it reads.
+        rows: the test sequences.
+    """
+    plain = _in_raw_units(attempt, "test")
+    fresh = np.ones(len(plain), dtype=bool)
+    for version, precision in rounded:
+        place = attempts.state() / f"version-{version.number}"
+        trained_on = registry.attached(version.run_id, TRAINED_ON, place)
+        hashes = answering.contents(rows, precision)
+        fresh &= ~np.isin(hashes, np.load(trained_on, allow_pickle=False))
+        if registry.has(version.run_id, KNOWN):  # versions of 0.2.0 have none
+            known = Known.read(registry.attached(version.run_id, KNOWN, place))
+            fresh &= ~copies.find(known, plain).seen
+    return fresh
+
+
+def _leakage(attempt: Attempt) -> Check:
+    """What the report says of leakage, with which the figures of a test set are worth nothing."""
+    verdict = atomic.read_json(attempt.copy / REPORT / paths.VERDICT)
+    (found,) = (one for one in verdict["checks"] if one["name"] == "leakage")
+    return Check("leakage", found["status"] != "fail", found["figures"], found["sentence"])
 
 
 def _judged(
@@ -170,13 +212,20 @@ def _judged(
 
 
 def _nothing_fresh(number: int) -> Check:
-    sentence = f"The champion was trained on all {number} test sequences: nothing to compare on."
+    sentence = f"Champion or challenger were trained on all {number} test sequences, exactly or"
+    sentence += " nearly: nothing to compare on; add new ones."
     return Check("unseen", passed=False, figures={"sequences": number}, sentence=sentence)
 
 
 def _raw(attempt: Attempt, split: str) -> Iterator[Chunk]:
     how = Splitting.of(attempt.chosen.prepare)
     return splits.read_one(attempt.copy / RAW, how, split)
+
+
+def _in_raw_units(attempt: Attempt, *names: str) -> Sequences:
+    chunks = chain.from_iterable(_raw(attempt, split) for split in names)
+    place = attempts.state() / f"plain-{'-'.join(names)}.arrow"
+    return answering.in_raw_units(chunks, _encoding(attempt), place)
 
 
 def _encoding(attempt: Attempt) -> Encoding:

@@ -134,6 +134,11 @@ class Registry:
         """Attach a file to a run, under `retraining/`."""
         self.client.log_artifact(run_id, str(path), "retraining")
 
+    def has(self, run_id: str, name: str) -> bool:
+        """Whether `log` has attached a file of this name to a run."""
+        files = self.client.list_artifacts(run_id, "retraining")
+        return any(Path(one.path).name == name for one in files)
+
     def attached(self, run_id: str, name: str, folder: str | Path) -> Path:
         """Download a file that `log` has attached."""
         return Path(self.client.download_artifacts(run_id, f"retraining/{name}", str(folder)))

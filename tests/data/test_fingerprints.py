@@ -1,121 +1,102 @@
+"""Numbers of sequences and of their runs: equal where contents are, wherever a run begins."""
+
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from benchmarks.leakage import together
 from birnn.data import fingerprints
-from birnn.data.fingerprints import Fingerprints, copies
+from birnn.data.fingerprints import WINDOW, Letters, Runs
 
 Array = NDArray[Any]
 
 
-def joined(sequences: list[Array]) -> Fingerprints:
-    offsets = np.cumsum([0, *map(len, sequences)])
-    steps = np.concatenate(sequences)
-    if steps.ndim == 2:
-        return fingerprints.of(steps, offsets)
-    return fingerprints.of(np.zeros((len(steps), 0), np.float32), offsets, steps)
+def exact(sequences: list[Array]) -> list[int]:
+    split = together(sequences)
+    return [
+        number
+        for rows, bounds in fingerprints.blocks(split)
+        for number in fingerprints.exact(
+            fingerprints.of_steps(split, rows, split.token_codes()), bounds
+        ).tolist()
+    ]
 
 
-def noise(rng: np.random.Generator, num_sequences: int) -> list[Array]:
-    lengths = rng.integers(5, 60, num_sequences)
-    return [rng.standard_normal((length, 4)).astype(np.float32) for length in lengths]
+def letters(sequences: list[Array]) -> Letters:
+    split = together(sequences)
+    steps = fingerprints.of_steps(split, slice(None), split.token_codes())
+    return fingerprints.letters(steps, split.offsets)
 
 
-def wave(rng: np.random.Generator, num_sequences: int) -> list[Array]:
-    """One smooth channel, where neighbours are alike by nature."""
-    walks = [rng.standard_normal((length, 1)) for length in rng.integers(20, 80, num_sequences)]
-    return [np.cumsum(0.2 * walk, axis=0, dtype=np.float32) for walk in walks]
+def of(found: Runs, sequence: int) -> set[int]:
+    return set(found.codes[found.owner == sequence].tolist())
 
 
-def words(rng: np.random.Generator, num_sequences: int) -> list[Array]:
-    """Sentences of 1 to 30 words, some words frequent: the short ones repeat."""
-    lengths = rng.geometric(0.1, num_sequences).clip(1, 30)
-    return [rng.zipf(1.5, length).clip(0, 500).astype(np.int32) for length in lengths]
-
-
-def letters(rng: np.random.Generator, num_sequences: int) -> list[Array]:
-    lengths = rng.integers(30, 90, num_sequences)
-    return [rng.integers(0, 4, length).astype(np.int32) for length in lengths]
-
-
-KINDS = pytest.mark.parametrize("kind", [noise, wave, words, letters])
-
-
+@settings(deadline=None)
 @given(st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=4), min_size=1, max_size=20))
-def test_equal_sequences_alone_have_equal_keys(sequences: list[list[int]]) -> None:
-    exact = joined([np.array(sequence, dtype=np.int32) for sequence in sequences]).exact
+def test_equal_sequences_alone_have_equal_numbers(sequences: list[list[int]]) -> None:
+    found = exact([np.array(sequence, dtype=np.int32) for sequence in sequences])
     for i, one in enumerate(sequences):
         for j, other in enumerate(sequences):
-            assert (exact[i] == exact[j]) == (one == other)
+            assert (found[i] == found[j]) == (one == other)
 
 
-def test_keys_do_not_depend_on_the_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
-    sequences = noise(np.random.default_rng(0), 50)
-    whole = joined(sequences)
+def test_numbers_do_not_depend_on_the_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    sequences = [rng.standard_normal((int(n), 4)) for n in rng.integers(5, 60, 50)]
+    whole, runs = exact(sequences), fingerprints.runs(letters(sequences), 4)
+    back = fingerprints.runs(letters(sequences[::-1]), 4)
+    assert [of(runs, place) for place in range(50)] == [of(back, 49 - n) for n in range(50)]
     monkeypatch.setattr(fingerprints, "_BLOCK", 100)
-    for blocks in (joined(sequences), joined(sequences[::-1])):
-        assert set(blocks.exact) == set(whole.exact)
-        assert set(map(bytes, blocks.sketch)) == set(map(bytes, whole.sketch))
-
-
-def test_features_and_tokens_both_count() -> None:
-    values, offsets = np.ones((3, 2), np.float32), np.array([0, 1, 2, 3])
-    values[1] = 2
-    codes = np.array([10, 20], np.uint64)
-    exact = fingerprints.of(values, offsets, np.array([0, 0, 1]), codes).exact
-    assert len(set(exact)) == 3
-    alike = fingerprints.of(values, offsets, np.array([1, 1, 0]), codes[::-1])
-    assert exact.tolist() == alike.exact.tolist()
-    assert alike.numbers.tolist() == [3, 3, 3]
+    assert exact(sequences) == whole
+    assert exact(sequences[::-1]) == whole[::-1]
 
 
 def test_minus_zero_is_zero() -> None:
-    assert joined([np.array([[0.0]])]).exact == joined([np.array([[-0.0]])]).exact
+    one, other = exact([np.array([[0.0]]), np.array([[-0.0]])])
+    assert one == other
 
 
-@KINDS
-def test_clean_splits_share_no_copies(kind: Any) -> None:
-    for seed in range(20):
-        sequences = kind(np.random.default_rng(seed), 1000)
-        found = copies(joined(sequences[:800]), joined(sequences[800:]))
-        assert not found.copied.any()
+def test_repeated_steps_are_one_letter_that_knows_their_number() -> None:
+    found = letters([np.array(one) for one in ([5] * 9, [5] * 9, [5] * 8, [1, 5, 5, 2, 5])])
+    assert np.diff(found.offsets).tolist() == [1, 1, 1, 4]
+    assert found.codes[0] == found.codes[1] != found.codes[2]
+    assert len(set(found.codes.tolist())) == 6
 
 
-@KINDS
-def test_finds_one_copy(kind: Any) -> None:
-    sequences = kind(np.random.default_rng(0), 1000)
-    longest = int(np.argmax([len(sequence) for sequence in sequences[:800]]))
-    found = copies(joined(sequences[:800]), joined([*sequences[800:], sequences[longest]]))
-    assert np.flatnonzero(found.copied).tolist() == [200]
-    assert found.repeated[200]
+@settings(deadline=None)
+@given(st.integers(0, 10), st.integers(0, 10), st.integers(4, 30), st.integers(0, 1000))
+def test_runs_that_are_long_enough_are_found_wherever_they_begin(
+    before: int, after: int, length: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    common = rng.standard_normal((length + WINDOW - 1, 1))
+    one, other = (
+        np.concatenate([rng.standard_normal((n, 1)), common, rng.standard_normal((m, 1))])
+        for n, m in ((before, after), (after, before))
+    )
+    unlike = rng.standard_normal((60, 1))
+    found = fingerprints.runs(letters([one, other, unlike]), length)
+    assert of(found, 0) & of(found, 1)
+    assert not of(found, 0) & of(found, 2)
 
 
-def test_short_sentences_repeat_but_are_no_copies() -> None:
-    sequences = words(np.random.default_rng(0), 1000)
-    found = copies(joined(sequences[:800]), joined(sequences[800:]))
-    expected = [any(np.array_equal(one, two) for two in sequences[:800]) for one in sequences[800:]]
-    assert found.repeated.tolist() == expected
-    assert found.repeated.sum() > 10
-
-
-def test_finds_sequences_with_a_little_noise() -> None:
+def test_a_sequence_shorter_than_a_run_has_none() -> None:
     rng = np.random.default_rng(0)
-    sequences = noise(rng, 800)
-    moved = [one + rng.normal(0, 0.002, one.shape).astype(np.float32) for one in sequences[:100]]
-    found = copies(joined(sequences), joined(moved))
-    long = np.array([one.size >= 32 for one in moved])
-    assert found.copied[long].mean() > 0.9
-    assert not found.repeated.any()
+    found = fingerprints.runs(letters([rng.random((n, 1)) for n in (3, 4, 5)]), 4)
+    assert [len(of(found, place)) for place in range(3)] == [0, 1, 1]
 
 
-def test_finds_sentences_with_one_other_word() -> None:
+def test_what_repeats_itself_tells_nothing() -> None:
     rng = np.random.default_rng(0)
-    sentences = [rng.integers(0, 2000, 30).astype(np.int32) for _ in range(500)]
-    changed = [sentence.copy() for sentence in sentences[:100]]
-    for sentence in changed:
-        sentence[rng.integers(30)] = 7
-    assert copies(joined(sentences), joined(changed)).copied.mean() > 0.9
+    clock, text = np.tile([1, 2, 3], 20), rng.integers(0, 4, 60)
+    found = letters([clock, text, np.concatenate([clock, text])])
+    runs = fingerprints.runs(found, 20)
+    assert not of(runs, 0)
+    assert of(runs, 1) & of(runs, 2)
+    assert fingerprints.telling(found)[0] == 1
+    assert (fingerprints.telling(found)[1:] > 30).all()

@@ -1,12 +1,16 @@
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 
-from birnn.data import fingerprints
+from birnn.data import copies
+from birnn.data.copies import Copies
+from birnn.data.sequences import Sequences
 from birnn.evaluation import checks
-from birnn.evaluation.checks import Check
+from birnn.evaluation.checks import Check, Headlines, SeenBefore
 from birnn.evaluation.intervals import intervals
 from birnn.evaluation.metrics import confusion, length_buckets, metrics, per_class
 
@@ -61,13 +65,22 @@ def paradox(test: Split) -> Check:
     )
 
 
+def found(train: Split, test: Split, validation: Split | None = None) -> SeenBefore:
+    known = copies.remember(sequences(train))
+    nothing = np.zeros(len(test.lengths), dtype=bool)
+    validated = copies.find(known, sequences(validation or splits(99)[1]))
+    return SeenBefore(copies.find(known, sequences(test)), nothing, validated)
+
+
+def sequences(split: Split) -> Sequences:
+    ids = pa.array([str(number) for number in range(len(split.lengths))])
+    values = split.values.astype(np.float32)
+    return Sequences(values, split.offsets, split.actual.astype(np.int32), ids, ids, tagging=True)
+
+
 def leakage(train: Split, test: Split, **changes: Any) -> Check:
-    copies = fingerprints.copies(
-        fingerprints.of(train.values, train.offsets), fingerprints.of(test.values, test.offsets)
-    )
     scores = checks.feature_scores(train.values, train.actual, train.offsets, names="wxyz")
-    found: dict[str, Any] = {"shared_groups": 0, "feature_scores": scores, **copies._asdict()}
-    return checks.leakage(**found | changes)
+    return checks.leakage(replace(found(train, test), **changes), feature_scores=scores)
 
 
 def sequence_length(test: Split, wrong: Array | None = None) -> Check:
@@ -171,6 +184,7 @@ class TestLeakage:
         rows = slice(train.offsets[longest], train.offsets[longest + 1])
         test.values = np.concatenate([test.values, train.values[rows]])
         test.offsets = np.append(test.offsets, len(test.values))
+        test.actual = np.append(test.actual, train.actual[rows])
         check = leakage(train, test)
         assert (check.status, check.figures["copied"]) == ("warn", 1)
 
@@ -205,18 +219,35 @@ class TestLeakage:
             "x": 0
         }
 
-    def test_short_repeats_are_told_with_the_headline_without_them(self) -> None:
+    def test_repeats_by_chance_are_told_with_the_headline_on_both_parts(self) -> None:
+        no, some = np.zeros(3, dtype=bool), np.array([True, False, True])
+        seen = Copies(some, no, no, no, np.full(3, -1), expected=1.8)
         check = checks.leakage(
-            repeated=np.array([True, False, True]),
-            copied=np.zeros(3, dtype=bool),
-            shared_groups=0,
-            feature_scores={},
-            headline=(0.9, 0.85),
+            SeenBefore(seen, no, seen), feature_scores={}, headlines=Headlines(0.9, 0.95, 0.85)
         )
         assert check.status == "pass"
-        assert check.sentence.startswith("2 test sequences occur in train")
-        assert check.sentence.endswith("0.850 instead of 0.900.")
-        assert check.figures["headline_unseen"] == 0.85
+        assert check.sentence.startswith("2 test sequences occur in train, which happens by chance")
+        assert "(expected: 1.8)" in check.sentence
+        assert "seen, the headline is 0.950, on the rest 0.850, on all 0.900." in check.sentence
+
+    def test_kinds_and_examples_are_named(self) -> None:
+        no, one, two = np.zeros(3, dtype=bool), np.arange(3) == 0, np.arange(3) > 0
+        seen = Copies(one, one, two, no, np.zeros(3, np.int64), expected=0.0)
+        check = checks.leakage(SeenBefore(seen, no, seen, [("t1", "s5")]), feature_scores={})
+        assert check.status == "fail"
+        assert "3 of 3 test sequences are copies" in check.sentence
+        assert "(1 exact copies, 2 overlaps)" in check.sentence
+        assert "'t1' (in train: 's5')" in check.sentence
+        assert (check.figures["exact_copies"], check.figures["overlaps"]) == (1, 2)
+
+    def test_validation_is_looked_at_too(self) -> None:
+        train, test = splits(0)
+        check = checks.leakage(found(train, test, train), feature_scores={})
+        assert check.status == "warn"
+        assert check.sentence == "800 of 800 validation sequences are copies of training sequences."
+        check = leakage(train, test, test_in_validation=np.arange(200) < 3)
+        assert check.status == "warn"
+        assert "3 of 200 test sequences are copies of validation sequences" in check.sentence
 
 
 class TestOverfitting:

@@ -21,6 +21,7 @@ from birnn.errors import DataError
 from birnn.evaluation import headlines, slices, verdict
 from birnn.evaluation.checks import Check
 from birnn.evaluation.comparison import Predicted, Rung
+from birnn.evaluation.data_checks import Splits
 from birnn.evaluation.headlines import Figure
 from birnn.evaluation.intervals import Difference, over
 from birnn.evaluation.outs import Around, Confusion, Ends, Example, Point, Reached
@@ -542,8 +543,7 @@ def test_a_single_test_group_is_compared_without_intervals(
         results=[replace(one, intervals={}) for one in models],
         answers={one.name: Predicted(test.labels, test.labels) for one in models},
         encoding=Encoding("tagging", list("abc"), list("wxyz"), [0.0] * 4, [1.0] * 4),
-        train=train,
-        test=test,
+        splits=Splits(train=train, validation=train, test=test),
         summary=SUMMARY,
     )
     compared = conclusions.compare(evidence, "macro", seed=1)

@@ -150,21 +150,34 @@ class TestDecision:
         assert uses == [1, 2, 3]
 
     @pytest.mark.slow
-    def test_leaves_out_what_the_champion_was_trained_on(self, place: Path) -> None:
-        seen = {one for split in ("train", "validation") for one in ids(place, split)}
+    def test_leaves_out_what_champion_or_challenger_were_trained_on(self, place: Path) -> None:
+        seen = trained_on(place)
         rows = checkout.table(range(SEQUENCES))
         copies = rows.assign(sequence=rows["sequence"] + "x")  # a name of its own: any split
         checkout.write_table(place, pd.concat([rows, copies]))
-        retrain()
-        unseen = [one for one in ids(place, "test") if one.removesuffix("x") not in seen]
+        outcome = retrain()
+        fresh = [one for one in ids(place, "test") if stem(one) not in seen]
+        unseen = [one for one in fresh if stem(one) not in trained_on(place)]
         record = decisions.read("decisions.jsonl")[-1]
         assert record["checks"][0]["figures"]["sequences"] == len(unseen)
-        assert len(unseen) < len(ids(place, "test")) - 50
+        assert len(unseen) < len(fresh) - 20 < len(ids(place, "test")) - 50
+        assert outcome.decision == "kept"
+        failed = [check["name"] for check in record["checks"] if not check["passed"]]
+        assert failed == ["leakage"]
+        assert "test sequences are copies of training sequences" in outcome.sentence
 
 
 def ids(place: Path, split: str) -> list[str]:
     found: list[str] = sequences.read(place / f"data/prepared/{split}.arrow").ids.to_pylist()
     return found
+
+
+def stem(name: str) -> str:
+    return name.removesuffix("x")
+
+
+def trained_on(place: Path) -> set[str]:
+    return {stem(one) for split in ("train", "validation") for one in ids(place, split)}
 
 
 def must_not_run(folder: Path, *targets: str) -> None:

@@ -248,6 +248,21 @@ class TestCheck:
             "'000003' (q)",
         ]
 
+    def test_windows_that_overlap(self, check: Check) -> None:
+        long = np.random.default_rng(0).random(350)
+        rows = [
+            f"w{first},{value},{first % 2}"
+            for first in range(60)
+            for value in long[5 * first :][:20]
+        ]
+        Path("t.csv").write_text("\n".join(["sequence,x,label", *rows]))
+        status, out, _ = check("t.csv")
+        assert status == 0
+        assert out.splitlines()[-1].startswith("copies of another sequence, overlaps with it")
+        grouped = [f"{row},g" for row in rows]
+        Path("t.csv").write_text("\n".join(["sequence,x,label,group", *grouped]))
+        assert "copies of another" not in check("t.csv")[1]
+
     @pytest.mark.parametrize(
         ("arguments", "content", "message"),
         [

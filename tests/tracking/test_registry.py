@@ -79,6 +79,8 @@ class TestVersion:
         (tmp_path / "a.json").write_text("{}")
         found.log(run, tmp_path / "a.json")
         assert found.attached(run, "a.json", tmp_path / "back").read_text() == "{}"
+        assert found.has(run, "a.json")
+        assert not found.has(run, "b.json")
 
 
 class TestAlias:

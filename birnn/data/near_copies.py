@@ -1,0 +1,210 @@
+"""Sequences of numbers that are equal but for noise, an offset or a scale, found in linear time.
+
+A sequence's *outline* is what its features do at evenly spaced steps that the step before does not
+tell: the innovations of a first-order autoregression, which are far more different between
+sequences than smooth curves are (Box and Jenkins 1970). They are centred and scaled by sequence and
+feature, so offset and scale are gone. Of two outlines, the signs of a random projection differ with
+the chance angle / pi (Charikar, STOC 2002): a sketch is 256 such signs. Sequences of the same
+number of steps are compared, by their neighbours in sixteen orders of the sketches.
+
+How small the angle must be is measured: in random pairs of sequences that are as long, the share
+of pairs within an angle grows like a power of it (Grassberger and Procaccia, Physica D 1983). The
+power and the scale come from two quantiles, above what copies can make up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from birnn.data import chance
+from birnn.data.fingerprints import Ints
+from birnn.data.sequences import Sequences
+from birnn.files.hashing import Hashes, mixed
+
+BITS = 256
+ORDERS = 16
+PLACES = 128  # steps that an outline holds at most
+NUMBERS = 256  # that it holds at most, but for eight steps
+LEAST_NUMBERS = 8  # fewer are equal by chance
+WIDEST = 37
+"""Signs that differ, up to which sequences are near copies: 26 degrees, a correlation of 0.9."""
+PAIRS = 1000
+COPIES = 6  # of a sequence, or fewer
+ENOUGH = 60  # sequences to draw pairs from
+LOWEST, HIGHER = 0.01, 3
+"""The share of pairs up to the lower quantile, unless there can be more copies; and the other
+quantile's share over it."""
+BUCKETS = 2  # for each doubling of the length
+
+Floats = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+
+
+class Sketches(NamedTuple):
+    """What is compared of S sequences.
+
+    Attributes:
+        signs: (S, 4) uint64.
+        lengths: (S,) steps; 0 where a sequence has too little in it to compare.
+    """
+
+    signs: Hashes
+    lengths: Ints
+
+
+class Natural(NamedTuple):
+    """How many signs differ between independent sequences, by buckets of length.
+
+    Attributes:
+        share: (B,) of the pairs that are below the quantile.
+        quantile: (B,) signs that differ.
+        power: (B,) with which that share grows with the number of signs.
+    """
+
+    share: npt.NDArray[np.float64]
+    quantile: npt.NDArray[np.float64]
+    power: npt.NDArray[np.float64]
+
+    def limit(self, lengths: Ints, pairs: float) -> npt.NDArray[np.float64]:
+        """How many signs may differ at most, for lengths (S,), where so many pairs are compared."""
+        bucket = np.minimum(_bucket(np.maximum(lengths, 1)), len(self.quantile) - 1)
+        rare = chance.RARE / (pairs * self.share[bucket])
+        widest = (self.quantile[bucket] + 1) * rare ** (1 / self.power[bucket]) - 1
+        return np.minimum(widest, WIDEST)
+
+
+def _bucket(lengths: Ints) -> Ints:
+    """Two buckets for each doubling of the length."""
+    found: Ints = np.floor(BUCKETS * np.log2(lengths)).astype(np.int64)
+    return found
+
+
+def regression(split: Sequences) -> Floats:
+    """How much of each feature's value is in the next one, (F,): its first autocorrelation."""
+    rows = slice(0, min(len(split.values), 1 << 17))
+    values = split.values[rows].astype(np.float64)
+    values -= values.mean(axis=0)
+    inside = np.ones(len(values), dtype=bool)
+    inside[split.offsets[:-1][split.offsets[:-1] < len(values)]] = False
+    before, after = values[:-1][inside[1:]], values[1:][inside[1:]]
+    square = np.maximum((before**2).sum(axis=0), np.finfo(np.float64).tiny)
+    return np.asarray(np.clip((before * after).sum(axis=0) / square, 0, 1), np.float32)
+
+
+def sketch(values: Floats, bounds: Ints, factor: Floats) -> Sketches:
+    """Sketch sequences.
+
+    Args:
+        values: (N, F) features; F may be 0, and then there is nothing to compare.
+        bounds: (S + 1,) where each sequence begins.
+        factor: (F,) see `regression`.
+    """
+    lengths = np.diff(bounds)
+    if not values.shape[1]:
+        return Sketches(np.zeros((len(lengths), BITS // 64), np.uint64), np.zeros_like(lengths))
+    width = max(NUMBERS, LEAST_NUMBERS * values.shape[1])
+    outlines = np.zeros((len(lengths), width), np.float32)
+    for length in np.unique(lengths).tolist():
+        chosen = np.flatnonzero(lengths == length)
+        outline = _outlines(values, bounds[chosen], length, factor)
+        outlines[chosen, : outline.shape[1]] = outline
+    return Sketches(_signs(outlines), np.where(outlines.any(axis=1), lengths, 0))
+
+
+def _outlines(values: Floats, starts: Ints, length: int, factor: Floats) -> Floats:
+    """Of sequences of one length, (S, numbers); zeros, or none, of those that have too few."""
+    most = max(LEAST_NUMBERS, min(PLACES, NUMBERS // max(1, values.shape[1])))
+    places = np.unique(np.linspace(1, length - 1, min(length - 1, most)).astype(np.int64))
+    if len(places) * values.shape[1] < LEAST_NUMBERS:
+        return np.zeros((len(starts), 0), np.float32)
+    rows = starts[:, np.newaxis] + places
+    outline = values[rows] - factor * values[rows - 1]
+    rounding = 1e-6 * np.abs(outline).max(axis=1, keepdims=True)
+    outline -= outline.mean(axis=1, keepdims=True)
+    spread = outline.std(axis=1, keepdims=True)
+    outline *= (spread > rounding) / np.maximum(spread, np.finfo(np.float32).tiny)
+    return np.asarray(outline.reshape(len(starts), -1))
+
+
+def _signs(outlines: Floats) -> Hashes:
+    """The signs of random projections, (S, 4)."""
+    width = outlines.shape[1]
+    bits = np.packbits(outlines @ _directions(width.bit_length())[:width] > 0, axis=1)
+    return bits.view(np.uint64)
+
+
+@cache
+def _directions(octave: int) -> Floats:
+    """Random directions in 2 ** octave dimensions; the first rows are always the same."""
+    return np.random.default_rng(0).standard_normal((2**octave, BITS), np.float32)
+
+
+def natural(train: Sequences, factor: Floats) -> Natural:
+    """Measure how far independent sequences are apart, by length; `factor`: see `regression`."""
+    rng, lengths, found = np.random.default_rng(0), train.lengths, [(1.0, 0.0, 1.0)]
+    for bucket in range(int(_bucket(lengths.max())) + 1):
+        longer = train.offsets[:-1][_bucket(lengths) >= bucket]
+        if len(longer) < ENOUGH and bucket:
+            found.append(found[-1])  # of the next shorter ones, which are more alike
+            continue
+        share = min(0.2, max(LOWEST, COPIES / len(longer)))
+        length = int(np.ceil(2 ** (bucket / BUCKETS)))
+        apart = _apart(train.values, longer, length, factor, rng)
+        low, high = np.quantile(apart, [share, HIGHER * share]) if len(apart) else (0, 0)
+        growth = max((high + 1) / (low + 1), 1 + 1e-9)
+        found.append((share, low, np.log(HIGHER) / np.log(growth)))
+    return Natural(*np.array(found[1:]).T)
+
+
+def _apart(
+    values: Floats, starts: Ints, length: int, factor: Floats, rng: np.random.Generator
+) -> Ints:
+    """How many signs differ between random sequences in their first steps."""
+    if len(starts) < 2:
+        return np.zeros(0, np.int64)
+    one, other = (
+        _outlines(values, starts[side], length, factor)
+        for side in chance.pairs(len(starts), PAIRS, rng)
+    )
+    told = one.any(axis=1) & other.any(axis=1)
+    return differing(_signs(one[told]), _signs(other[told]))
+
+
+def differing(one: Hashes, other: Hashes) -> Ints:
+    """How many signs differ, (S,)."""
+    found: Ints = np.bitwise_count(one ^ other).sum(axis=-1, dtype=np.int64)
+    return found
+
+
+def nearest(train: Sketches, test: Sketches) -> tuple[Ints, Ints]:
+    """Find the most similar training sequence of the same length, as far as the orders show it.
+
+    Returns:
+        (S,) how many signs differ, more than `BITS` where none was found; and (S,) which one it is.
+    """
+    fewest, place = np.full(len(test.lengths), BITS + 1), np.zeros(len(test.lengths), np.int64)
+    for keys, wanted in zip(_keys(train), _keys(test), strict=True):
+        order = np.argsort(keys)
+        at = np.searchsorted(keys, wanted, sorter=order)
+        for neighbour in (at - 1, at):
+            found = order[np.clip(neighbour, 0, len(keys) - 1)]
+            apart = differing(train.signs[found], test.signs)
+            usable = (train.lengths[found] == test.lengths) & (test.lengths > 0)
+            better = usable & (apart < fewest)
+            fewest[better], place[better] = apart[better], found[better]
+    return fewest, place
+
+
+def _keys(sketches: Sketches) -> Iterator[Hashes]:
+    """In each order: 16 bits that are equal for equal lengths, then 48 signs."""
+    signs = sketches.signs.view(np.uint8)
+    keys = np.zeros((len(signs), 8), np.uint8)
+    keys[:, :2] = mixed(sketches.lengths).view(np.uint8).reshape(-1, 8)[:, :2]
+    for start in range(0, signs.shape[1], signs.shape[1] // ORDERS):
+        keys[:, 2:] = np.take(signs, range(start, start + 6), axis=1, mode="wrap")
+        yield keys.view(">u8")[:, 0].astype(np.uint64)

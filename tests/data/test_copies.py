@@ -1,0 +1,110 @@
+"""What is found and what is left alone, on data of many kinds; see `benchmarks.leakage`."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from benchmarks import leakage
+from benchmarks.leakage import KINDS, LEAKS, together
+from birnn.data import copies
+from birnn.data.copies import Known
+
+SHORT = ["sentences", "DNA", "logs with prefixes", "saturated sensors"]
+PLANTED = [  # and the least share that is found
+    ("real, 8 features", "exported twice", 1.0),
+    ("real, smooth", "windows, 50 %", 0.85),
+    ("real, smooth", "windows, 95 %", 0.99),
+    ("classes of curves", "scale and shift", 0.99),
+    ("DNA", "one symbol changed", 0.9),
+    ("logs with prefixes", "2 % copied", 0.9),
+    ("real, 8 features", "six times", 1.0),
+    ("real, smooth", "noise 1 %", 0.99),
+    ("whole numbers", "exported twice", 1.0),
+]
+
+
+@pytest.mark.parametrize("kind", SHORT)
+def test_clean_splits_share_nothing(kind: str) -> None:
+    assert not any(found.seen.any() for found in leakage.alarms(KINDS[kind], 1))
+
+
+@pytest.mark.parametrize(("kind", "leak", "least"), PLANTED[:5])
+def test_planted_leakage_is_found(kind: str, leak: str, least: float) -> None:
+    reached, found, _, passed = leakage.hits(KINDS[kind], LEAKS[leak], 1)
+    assert found >= least * reached > 0
+    assert not passed
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", KINDS)
+def test_clean_splits_seldom_raise_an_alarm(kind: str) -> None:
+    found = list(leakage.alarms(KINDS[kind], 50))
+    assert sum(one.seen.any() for one in found) <= 1
+    repeated, expected = (
+        sum(values)
+        for values in zip(*((one.repeated.sum(), one.expected) for one in found), strict=True)
+    )
+    assert abs(repeated - expected) <= 5 * np.sqrt(expected + 1)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("kind", "leak", "least"), PLANTED)
+def test_planted_leakage_is_found_in_many_draws(kind: str, leak: str, least: float) -> None:
+    reached, found, others, passed = leakage.hits(KINDS[kind], LEAKS[leak], 20)
+    assert found >= least * reached
+    assert (others, passed) == (0, 0)
+
+
+def test_kinds_are_told_apart_with_what_they_are_like() -> None:
+    rng = np.random.default_rng(0)
+    train = list(rng.standard_normal((200, 50, 2)))
+    test = [
+        train[3],
+        np.concatenate([rng.standard_normal((20, 2)), train[4][:30]]),
+        2 * train[5] + 0.01 * rng.standard_normal((50, 2)),
+        rng.standard_normal((50, 2)),
+    ]
+    found = leakage.looked_at(train, test)
+    for place, kind in enumerate((found.exact, found.overlap, found.near)):
+        assert np.flatnonzero(kind).tolist() == [place]
+    assert found.source.tolist() == [3, 4, 5, -1]
+    assert found.repeated.tolist() == [True, False, False, False]
+
+
+def test_short_sentences_repeat_as_often_as_expected() -> None:
+    found = leakage.looked_at(*leakage.clean(leakage.sentences, np.random.default_rng(0)))
+    assert found.repeated.sum() > 3
+    assert found.expected == pytest.approx(found.repeated.sum(), rel=0.8)
+    assert not found.seen.any()
+
+
+def test_tokens_count_by_what_they_spell() -> None:
+    train = together(leakage.dna(np.random.default_rng(0), 100))
+    assert train.tokens is not None
+    assert train.dictionary is not None
+    turned = replace(
+        train, tokens=3 - train.tokens, dictionary=pa.array(train.dictionary.to_pylist()[::-1])
+    )
+    known = copies.remember(train)
+    assert copies.find(known, turned).exact.all()
+    assert not copies.find(known, replace(turned, dictionary=train.dictionary)).seen.any()
+
+
+def test_what_is_known_can_be_kept(tmp_path: Path) -> None:
+    train, test = (
+        together(part) for part in leakage.clean(leakage.walks, np.random.default_rng(0))
+    )
+    known = copies.remember(train)
+    known.write(tmp_path / "known.npz")
+    again = Known.read(tmp_path / "known.npz")
+    assert copies.find(again, train).exact.all()
+    assert not copies.find(again, test).seen.any()
+
+
+@pytest.mark.parametrize("sequences", [1, 2])
+def test_of_very_few_sequences(sequences: int) -> None:
+    train = leakage.noise(np.random.default_rng(0), sequences)
+    assert leakage.looked_at(train, train).repeated.all()
