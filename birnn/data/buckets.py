@@ -23,7 +23,13 @@ def shuffled(
     generator = np.random.default_rng([seed, number])
     order = generator.permutation(len(lengths))
     blurred = lengths[order] * generator.uniform(1 - JITTER, 1 + JITTER, len(order))
-    batches = cut(order[np.argsort(blurred, kind="stable")], lengths, batch_size, batch_steps)
+    order = order[np.argsort(blurred, kind="stable")]
+    # What fills no batch is divided at random between the shortest and the longest: left to the
+    # longest alone, the same sequence could be a batch of its own in every epoch. The rest moves.
+    least = 1 if batch_steps else (len(order) - 1) % batch_size + 1  # so that batches are no more
+    head = int(generator.integers(least, batch_size, endpoint=True))
+    first = cut(order, lengths, head, batch_steps and max(1, batch_steps * head // batch_size))[0]
+    batches = [first, *cut(order[len(first) :], lengths, batch_size, batch_steps)]
     return [batches[position] for position in generator.permutation(len(batches))]
 
 

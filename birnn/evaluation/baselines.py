@@ -81,8 +81,11 @@ def _feature_votes(
     """Log probability of each class at each step, (steps, classes)."""
     from sklearn.linear_model import LogisticRegression  # takes a second to import
 
-    model = LogisticRegression(max_iter=1000).fit(values, labels)
     votes = np.full((len(others), classes), -np.inf)
+    if (labels == labels[0]).all():  # of a rare class none was chosen; scikit-learn wants two
+        votes[:, labels[0]] = 0
+        return votes
+    model = LogisticRegression(max_iter=1000).fit(values, labels)
     votes[:, model.classes_] = model.predict_log_proba(others)
     return votes
 

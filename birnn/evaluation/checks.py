@@ -298,7 +298,7 @@ def _with_headlines(check: Check, found: Headlines) -> Check:
 # --- overfitting ----------------------------------------------------------------------------------
 
 LARGE_GAP, HUGE_GAP = (0.1, 1.5), (0.3, 3.0)  # nats above the training loss, and times as high
-LATE_RISE = 1.2  # validation loss over the best
+LATE_RISE = (0.01, 1.2)  # the same for validation losses, above the best
 
 
 def overfitting(train_loss: Floats, validation_loss: Floats, *, kept: int) -> Check:
@@ -321,10 +321,10 @@ def overfitting(train_loss: Floats, validation_loss: Floats, *, kept: int) -> Ch
     if _apart(train, validation, LARGE_GAP):
         text = f"The kept model's loss is {train:.3f} in training but {validation:.3f} on new data."
         findings.append(("fail" if _apart(train, validation, HUGE_GAP) else "warn", text))
-    if validation > LATE_RISE * best:
+    if _apart(best, validation, LATE_RISE):
         text = f"The kept epoch's validation loss of {validation:.3f} was {best:.3f} before."
         findings.append(("fail", text))
-    elif last > LATE_RISE * validation and _apart(train_loss[-1], last, HUGE_GAP):
+    elif _apart(validation, last, LATE_RISE) and _apart(train_loss[-1], last, HUGE_GAP):
         text = f"Training went on until the validation loss rose from {validation:.3f} to"
         findings.append(("warn", f"{text} {last:.3f}; the kept epoch is the better one."))
     return _check("overfitting", figures, findings, "The model does as well on new sequences.")

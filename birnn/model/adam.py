@@ -1,7 +1,7 @@
 """Adam on all parameters at once, laid end to end.
 
-`torch.optim` would do the same, but it imports torch's compiler on the first step, which takes
-longer than the whole training of a small model, and it treats the parameters one by one.
+The arithmetic is torch's function `adam`. The class `torch.optim.Adam` gives the same, but imports
+torch's compiler on the first step, which takes longer than the whole training of a small model.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
+from torch.optim.adam import adam
 
 DECAY, SQUARE_DECAY, EPSILON = 0.9, 0.999, 1e-8  # the paper's, and torch's, defaults
 
@@ -40,7 +41,8 @@ class Adam:
         self.sizes = [parameter.numel() for parameter in self.parameters]
         self.mean = self.parameters[0].new_zeros(sum(self.sizes), requires_grad=False)
         self.square = torch.zeros_like(self.mean)
-        self.num_steps = torch.zeros((), device=self.mean.device)
+        # One count a parameter, all equal: `adam` raises each.
+        self.num_steps = self.mean.new_zeros(len(self.sizes), dtype=torch.float32)
 
     def take_gradient(self) -> Tensor:
         """Lay the gradients end to end and clear them; a parameter without one counts as zero."""
@@ -55,17 +57,16 @@ class Adam:
     @torch.no_grad()
     def step(self, gradient: Tensor) -> None:
         """Move the parameters against a gradient that is laid end to end; it is overwritten."""
-        self.num_steps += 1
         # As clip_grad_norm_ does, without asking the device how long the gradient is.
         gradient.mul_((self.clip_norm / (gradient.norm() + 1e-6)).clamp(max=1.0))
-        # What torch.optim.Adam(fused=True) calls: one pass, where single operations take ten.
-        torch._fused_adam_(
+        adam(
             self.parameters,
             self._parts(gradient),
             self._parts(self.mean),
             self._parts(self.square),
             [],
-            [self.num_steps] * len(self.parameters),
+            list(self.num_steps.unbind()),
+            fused=True,  # one pass, where single operations take ten
             lr=self.learning_rate,
             beta1=DECAY,
             beta2=SQUARE_DECAY,

@@ -8,7 +8,7 @@ A batch is gathered straight from the flat values, without a loop over its seque
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -38,18 +38,19 @@ class Batch:
         lengths: (batch,) int64.
         labels: (batch, steps) int64 for tagging, `IGNORED` in the padding; else (batch,) int64.
         indices: (batch,) int64 numpy array; which sequences these are.
-        count: labels in the batch; where several processes share it, in all of its shares.
         tokens: (batch, steps) int64, zero in the padding; None where steps have no tokens.
         spelling: what they look like; None where nobody asked.
+        count: labels that a batch of the same pass has on average. The loss of each is divided by
+            it, so that a label counts the same in a small batch as in a large one.
     """
 
     values: Tensor
     lengths: Tensor
     labels: Tensor
     indices: npt.NDArray[np.int64]
-    count: int
     tokens: Tensor | None = None
     spelling: Spelling | None = None
+    count: float = 1.0
 
     @property
     def inputs(self) -> tuple[Tensor, Tensor, Tensor | None, Spelling | None]:
@@ -102,7 +103,6 @@ class Resident:
             lengths=lengths,
             labels=labels,
             indices=indices,
-            count=_count(self.host, indices),
             tokens=None if self.tokens is None else self.tokens[rows].masked_fill(~real, 0),
             spelling=self._spell(indices) if spell and self.tokens is not None else None,
         )
@@ -194,7 +194,7 @@ def _host(sequences: Sequences | Resident) -> Sequences:
 
 def _gathered(
     sequences: Sequences | Resident,
-    batches: Iterable[npt.NDArray[np.int64]],
+    batches: list[npt.NDArray[np.int64]],
     spell: bool,
     group: Group,
 ) -> Iterator[Batch]:
@@ -202,7 +202,7 @@ def _gathered(
     held = 0
     for indices in batches:
         batch = _share(sequences, indices, spell, group)
-        yield batch
+        yield replace(batch, count=len(_host(sequences).labels) / len(batches))
         held += batch.values.nbytes + batch.labels.nbytes + len(indices) * PAGE_BYTES
         if held > RELEASE_BYTES:
             _host(sequences).release()
@@ -213,21 +213,11 @@ def _share(
     sequences: Sequences | Resident, indices: npt.NDArray[np.int64], spell: bool, group: Group
 ) -> Batch:
     """Gather this process's part of a batch; without one, a sequence that counts for nothing."""
-    if group.size == 1:
-        return gather(sequences, indices, spell=spell)
-    count = _count(_host(sequences), indices)
     own = indices[group.rank :: group.size]
     if len(own):
-        return replace(gather(sequences, own, spell=spell), count=count)
+        return gather(sequences, own, spell=spell)
     batch = gather(sequences, indices[:1], spell=spell)
-    return replace(batch, labels=torch.full_like(batch.labels, IGNORED), count=count)
-
-
-def _count(sequences: Sequences, indices: npt.NDArray[np.int64]) -> int:
-    """The number of labels that some sequences have."""
-    if not sequences.tagging:
-        return len(indices)
-    return int((sequences.offsets[indices + 1] - sequences.offsets[indices]).sum())
+    return replace(batch, labels=torch.full_like(batch.labels, IGNORED))
 
 
 def gather(
@@ -248,7 +238,6 @@ def gather(
             else labels[indices].astype(np.int64)
         ),
         indices=indices,
-        count=_count(sequences, indices),
         tokens=None if tokens is None else torch.from_numpy(tokens),
         spelling=None if tokens is None or not spell else spelling.of(tokens, sequences.dictionary),
     )

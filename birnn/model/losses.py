@@ -14,7 +14,7 @@ IGNORED = -100  # the label of padding; the default `ignore_index` of torch's cr
 def cross_entropy(
     logits: Tensor, labels: Tensor, *, weights: Tensor | None = None, gamma: float = 0.0
 ) -> Tensor:
-    """Sum the loss over labels.
+    """Compute the loss of each label.
 
     Args:
         logits: (labels, classes) float32.
@@ -25,7 +25,7 @@ def cross_entropy(
             equation 4). At 0 it is the cross entropy.
 
     Returns:
-        A scalar, in nats.
+        (labels,) in nats; 0 for `IGNORED` ones.
     """
     loss = functional.cross_entropy(
         logits, labels, weight=weights, ignore_index=IGNORED, reduction="none"
@@ -36,7 +36,7 @@ def cross_entropy(
         # Above 0, since the power of 0 has no gradient for a gamma below 1.
         doubt = (-log_share.expm1()).clamp(min=torch.finfo(log_share.dtype).tiny)
         loss = loss * doubt**gamma
-    return loss.sum()
+    return loss
 
 
 def balanced(labels: npt.NDArray[np.int32], classes: int) -> Tensor:

@@ -116,10 +116,13 @@ def embedding(rows: int, width: int) -> nn.Embedding:
     """Make an embedding whose rows have a length of about one (Ma and Hovy 2016).
 
     torch's are as long as the root of their width. What a rare token is then taken for is decided
-    by chance, because the little that is learned about it counts for nothing beside that.
+    by chance, because the little that is learned about it counts for nothing beside that. The first
+    row stands for all that training does not have. It begins with zeros, which speak for no class:
+    where no token is taken for unknown in training, it stays as it begins.
     """
     made = nn.Embedding(rows, width)
     nn.init.normal_(made.weight, std=width**-0.5)
+    nn.init.zeros_(made.weight[UNKNOWN])
     return made
 
 
@@ -142,7 +145,6 @@ class Letters(nn.Module):
         points = np.frombuffer(alphabet.encode("utf-32-le"), np.uint32).astype(np.int64)
         self.register_buffer("alphabet", torch.from_numpy(points), persistent=False)
         self.embedding = embedding(len(alphabet) + 1, size)
-        nn.init.zeros_(self.embedding.weight[0])  # of a letter that training has not: no news
         self.rnn = VariableLengthRNN(size, hidden_size, cell="GRU")
 
     def forward(self, spelling: Spelling) -> Tensor:

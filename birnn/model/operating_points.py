@@ -1,6 +1,7 @@
 """From which probability on a critical class is called, where the most probable will not do.
 
-A threshold is chosen on validation rows and then used for every prediction.
+Thresholds are chosen on validation rows and then used for every prediction. Those of several
+classes are chosen together, because a row that one class takes is lost for the others.
 """
 
 from __future__ import annotations
@@ -17,6 +18,10 @@ from birnn.errors import DataError, ParamsError
 
 if TYPE_CHECKING:  # who predicts needs no schema
     from birnn import params
+
+ROUNDS = 30  # of choosing each threshold in turn; where they settle, fewer than ten are enough
+SHARES = np.linspace(1, 0, 41)  # of what is wanted, where not all of it can be had
+HAIR = 1e-9  # more than what rounding may take from the row that a threshold was chosen on
 
 Ints = npt.NDArray[np.integer[Any]]
 Floats = npt.NDArray[np.floating[Any]]
@@ -149,23 +154,72 @@ def thresholds(
 ) -> dict[str, float]:
     """Find on validation from which probability on each critical class is called.
 
+    Each threshold is the best one beside all others, as `decide` uses them. Where the classes
+    cannot all reach what is wanted, each reaches the same share of it, as large as can be found.
+
     Args:
         critical: what to reach, by the name of the class.
         labels: names of the C classes.
         actual: (N,) class indices of the validation labels.
         probabilities: (N, C) that the model gives them.
+
+    Raises:
+        DataError: a critical class has no row.
     """
-    found = {}
-    for label, aim in critical.items():
-        column = labels.index(label)
-        point = choose(
-            actual == column,
-            probabilities[:, column],
-            wanted=aim.figure,
-            at_least=aim.at_least + aim.margin,
-        )
-        found[label] = point.threshold
-    return found
+    wanted = {labels.index(label): aim for label, aim in critical.items()}
+    found: dict[int, float] = {}
+    for share in SHARES if len(wanted) > 1 else (1.0,):
+        found, reached = _together(wanted, actual, probabilities, float(share))
+        if reached:
+            break
+    return {labels[column]: threshold for column, threshold in found.items()}
+
+
+def _together(
+    wanted: Mapping[int, Wanted], actual: Ints, probabilities: Floats, share: float
+) -> tuple[dict[int, float], bool]:
+    """Thresholds by class index, and whether with all of them each class has its share.
+
+    At first each class is looked at alone; then each threshold is chosen anew beside the others, in
+    turn. For recalls a threshold that falls makes the others fall, so this ends at the highest
+    thresholds that go together, if there are any.
+    """
+    found: dict[int, float] = {}
+    for number in range(ROUNDS if len(wanted) > 1 else 1):
+        before = dict(found)
+        for column, aim in wanted.items():
+            least = share * (aim.at_least + aim.margin)
+            score = probabilities[:, column]
+            if number:
+                score = _beside_others(probabilities, found, column)
+            point = choose(actual == column, score, wanted=aim.figure, at_least=least)
+            found[column] = point.threshold - (HAIR if number else 0)
+        called = decide(probabilities, found)
+        if all(_has(aim, share, actual == c, called == c) for c, aim in wanted.items()):
+            return found, True
+        if found == before:
+            break
+    return found, False
+
+
+def _beside_others(
+    probabilities: Floats, thresholds: Mapping[int, float], column: int
+) -> npt.NDArray[np.float64]:
+    """What must reach the threshold of a class for `decide` to call it, (N,)."""
+    others = {other: value for other, value in thresholds.items() if other != column}
+    above = (probabilities[:, list(others)] - np.array(list(others.values()))).max(axis=1)
+    if len(thresholds) < probabilities.shape[1]:
+        above = np.maximum(above, 0)
+    return np.asarray(probabilities[:, column] - above)
+
+
+def _has(
+    aim: Wanted, share: float, positive: npt.NDArray[np.bool_], called: npt.NDArray[np.bool_]
+) -> bool:
+    """Whether enough of the class is called, or enough of the calls are right."""
+    of = positive if aim.figure == "recall" else called
+    right = int(np.count_nonzero(positive & called))
+    return right / max(int(np.count_nonzero(of)), 1) >= share * (aim.at_least + aim.margin)
 
 
 def decide(probabilities: Floats, thresholds: Mapping[int, float]) -> npt.NDArray[np.int64]:

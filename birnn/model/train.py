@@ -11,6 +11,7 @@ all that decides its result.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ from birnn.model.distributed import ALONE, Group
 from birnn.model.history import Epoch
 from birnn.model.networks import Architecture, SequenceModel
 from birnn.model.operating_points import Wanted
-from birnn.model.training import Options, fit
+from birnn.model.training import Options, complaint, fit
 from birnn.params import Knobs
 
 
@@ -124,6 +125,9 @@ def train(
     def note(epoch: Epoch) -> None:
         if group.leads:
             epochs[:] = history.marked([*epochs, epoch], options.keep)
+            complaints = [complaint(one, len(data.encoding.labels)) for one in epochs]
+            if complaints[-1] and not any(complaints[:-1]):
+                print(f"warning: {complaints[-1]}", file=sys.stderr)
             history.write(epochs, output.folder / paths.HISTORY)
             log.log_epoch(epoch)
 

@@ -28,6 +28,9 @@ Track = Callable[[Iterable[Batch], str], Iterable[Batch]]
 Score = Callable[..., tuple[Tensor, Tensor]]
 
 
+HIGH_LOSS = 10  # times that of a model which gives every class the same probability
+
+
 class Bounds(TypedDict):
     """What a batch holds; see `birnn.model.batching.epoch`."""
 
@@ -56,6 +59,9 @@ class Options:
             `accuracy`, which may rise when a model is already too sure of itself, or the `last`,
             where a schedule ends by itself and validation is too small to choose by.
         precision: `fp32`, or `bf16` for products in bfloat16 (weights and sums stay float32).
+        loss_average: over what the loss is a mean, in an epoch: `steps`, each of which counts the
+            same, or `sequences`, of which long ones count no more than short ones. For
+            classification both are the same.
         class_weights: `none`, or `balanced` for rare classes to count as much as frequent ones.
         focal_gamma: exponent of the focal loss; see `birnn.model.losses.cross_entropy`.
     """
@@ -72,6 +78,7 @@ class Options:
     schedule: str = "constant"
     keep: Keep = "loss"
     precision: str = "fp32"
+    loss_average: str = "steps"
     class_weights: str = "none"
     focal_gamma: float = 0.0
 
@@ -96,6 +103,7 @@ def options(chosen: params.Train) -> Options:
         schedule=chosen.schedule,
         keep=chosen.keep,
         precision=devices.precision(chosen.precision, device),
+        loss_average=chosen.loss_average,
         class_weights=chosen.class_weights,
         focal_gamma=chosen.focal_gamma,
     )
@@ -140,11 +148,7 @@ def fit(
     )
     spell = bool(model.architecture.characters)
     bounds = Bounds(batch_size=options.batch_size, batch_steps=options.batch_steps, spell=spell)
-    weights = None
-    if options.class_weights == "balanced":
-        weights = losses.balanced(train.labels, model.architecture.classes).to(options.device)
-    objective = partial(losses.cross_entropy, weights=weights, gamma=options.focal_gamma)
-    score = partial(_score, model, options=options, objective=objective)
+    score = _scorer(model, train, options)
     splits = [batching.placed(split, options.device) for split in (train, validation)]
     progress = checkpoint.load(resume, model, optimizer, group)
     for epoch in progress.history:
@@ -171,6 +175,18 @@ def fit(
     return progress
 
 
+def complaint(epoch: Epoch, classes: int) -> str:
+    """Name a loss that is finite but far above that of a guess, in one line; else give none."""
+    guess = math.log(max(classes, 2))
+    if max(epoch.train_loss, epoch.validation_loss) <= HIGH_LOSS * guess:
+        return ""
+    return (
+        f"epoch {epoch.epoch}: expected a loss near {guess:.2f}, that of a guess, or below, found "
+        f"{epoch.train_loss:.6g} in training and {epoch.validation_loss:.6g} in validation; lower "
+        "train.learning_rate"
+    )
+
+
 def _train(
     batches: Iterable[Batch], score: Score, optimizer: Adam, group: Group
 ) -> tuple[float, float]:
@@ -192,6 +208,17 @@ def _measure(batches: Iterable[Batch], score: Score, group: Group) -> tuple[floa
     return _mean([score(batch, train=False)[1] for batch in batches], group)
 
 
+def _scorer(model: SequenceModel, train: Sequences, options: Options) -> Score:
+    """Fix for a whole training how `_score` scores a batch."""
+    weights, mean_labels = None, None
+    if options.class_weights == "balanced":
+        weights = losses.balanced(train.labels, model.architecture.classes).to(options.device)
+    if options.loss_average == "sequences" and train.tagging:
+        mean_labels = len(train.labels) / len(train)
+    objective = partial(losses.cross_entropy, weights=weights, gamma=options.focal_gamma)
+    return partial(_score, model, options=options, objective=objective, mean_labels=mean_labels)
+
+
 def _score(
     model: SequenceModel,
     batch: Batch,
@@ -199,10 +226,12 @@ def _score(
     train: bool,
     options: Options,
     objective: Callable[[Tensor, Tensor], Tensor],
+    mean_labels: float | None,
 ) -> tuple[Tensor, Tensor]:
-    """This process's part of the batch's mean loss, and a tally that stays on the device.
+    """What this process's part of the batch adds to the loss, and a tally that stays on the device.
 
-    The tally holds the summed loss, the right answers and the labels of this part.
+    The tally holds the summed loss, the right answers and the labels of this part. `mean_labels` is
+    how many labels a sequence has on average, where each sequence is to count the same.
     """
     model.train(train)
     batch = batch.to(options.device)
@@ -210,9 +239,12 @@ def _score(
     with torch.autocast(options.device.type, torch.bfloat16, enabled=halved):
         logits = model(*batch.inputs).flatten(0, -2).float()
     labels = batch.labels.flatten()
-    loss = objective(logits, labels)
+    loss = objective(logits, labels).view(len(batch.lengths), -1).sum(dim=1)  # of each sequence
     right = (logits.argmax(dim=1) == labels).sum()
-    return loss / batch.count, torch.stack([loss.detach(), right, (labels != IGNORED).sum()])
+    tally = torch.stack([loss.detach().sum(), right, (labels != IGNORED).sum()])
+    if mean_labels is not None:
+        loss = loss * (mean_labels / batch.lengths)
+    return loss.sum() / batch.count, tally
 
 
 def _mean(tallies: list[Tensor], group: Group) -> tuple[float, float]:

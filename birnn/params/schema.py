@@ -280,6 +280,7 @@ class Train(Section):
     keep: Literal["loss", "accuracy", "last"] = "loss"
     weight_decay: NotNegative = 0.0
     clip_norm: Positive = 1.0
+    loss_average: Literal["steps", "sequences"] = "steps"
     class_weights: Literal["none", "balanced"] = "none"
     focal_gamma: NotNegative = 0.0
 

@@ -56,6 +56,16 @@ class TestFeatures:
             found[::-1].tolist()
         )
 
+    def test_a_class_so_rare_that_none_of_the_chosen_steps_has_it(
+        self, ragged: Ragged, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(baselines, "MOST_STEPS", 20)
+        train, other = ragged(LENGTHS), ragged([4, 9], seed=2)
+        rare = np.where(np.arange(len(train.labels)) == len(train.labels) - 1, 2, 1)
+        train = replace(train, labels=rare.astype(np.int32))
+        found = baselines.context_free(train, other, classes=3, seed=0)
+        assert found.tolist() == [1] * len(other.labels)
+
     def test_a_class_that_train_has_not_is_never_given(self, ragged: Ragged) -> None:
         train, other = ragged(LENGTHS), ragged([4, 9], seed=2)
         found = baselines.context_free(train, other, classes=5, seed=0)

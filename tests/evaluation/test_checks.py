@@ -266,6 +266,8 @@ class TestOverfitting:
             ([0.9, 0.3, 0.05, 0.01], [0.9, 0.6, 0.9, 1.4], 3, "fail"),  # trained to death
             ([0.9, 0.5, 0.55], [0.9, 0.4, 0.6], 2, "fail"),  # the wrong epoch
             ([0.9, 0.02], [1.0, 0.5], 1, "fail"),  # learned by heart
+            ([0.002, 0.001], [0.0008, 0.0012], 1, "pass"),  # a rise of nearly nothing
+            ([0.9, 0.5], [0.03, 0.045], 1, "fail"),  # a small rise, but one of half the loss
         ],
     )
     def test_status(

@@ -19,7 +19,7 @@ def drawn(rows: int = 50) -> tuple[Tensor, Tensor]:
 class TestCrossEntropy:
     def test_is_that_of_torch(self) -> None:
         logits, labels = drawn()
-        expected = functional.cross_entropy(logits, labels, reduction="sum")
+        expected = functional.cross_entropy(logits, labels, reduction="none")
         torch.testing.assert_close(losses.cross_entropy(logits, labels), expected)
 
     @pytest.mark.parametrize("gamma", [0.0, 2.0])
@@ -32,7 +32,8 @@ class TestCrossEntropy:
             losses.cross_entropy(*rows, weights=weights, gamma=gamma)
             for rows in ((wider, padded), (logits, labels))
         )
-        torch.testing.assert_close(found, expected)
+        torch.testing.assert_close(found[: len(expected)], expected)
+        assert found.sum() == expected.sum()
 
     def test_a_weight_of_three_is_the_label_three_times(self) -> None:
         logits, labels = drawn()
@@ -41,7 +42,7 @@ class TestCrossEntropy:
             logits.repeat_interleave(times, dim=0), labels.repeat_interleave(times)
         )
         found = losses.cross_entropy(logits, labels, weights=torch.tensor([1.0, 3.0, 2.0, 1.0]))
-        torch.testing.assert_close(found, expected)
+        torch.testing.assert_close(found.sum(), expected.sum())
 
 
 class TestFocalLoss:
@@ -49,14 +50,14 @@ class TestFocalLoss:
     def test_is_the_papers_formula(self, gamma: float) -> None:
         logits, labels = drawn()
         p = logits.double().softmax(dim=1)[torch.arange(len(labels)), labels]
-        expected = (-((1 - p) ** gamma) * p.log()).sum().float()
+        expected = (-((1 - p) ** gamma) * p.log()).float()
         found = losses.cross_entropy(logits, labels, gamma=gamma)
         torch.testing.assert_close(found, expected)
 
     def test_has_a_gradient_where_an_answer_is_certain(self) -> None:
         logits = torch.tensor([[200.0, 0.0], [0.0, 200.0]], requires_grad=True)
         loss = losses.cross_entropy(logits, torch.tensor([0, 0]), gamma=0.5)
-        (gradient,) = torch.autograd.grad(loss, logits)
+        (gradient,) = torch.autograd.grad(loss.sum(), logits)
         assert torch.isfinite(gradient).all()
 
 

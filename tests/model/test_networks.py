@@ -226,6 +226,14 @@ def part(inputs: Inputs, rows: Tensor, steps: int | None = None) -> Inputs:
 
 
 class TestTokens:
+    def test_what_training_does_not_have_begins_with_zeros(self) -> None:
+        network = build(**READS["letters"])
+        assert network.embedding is not None
+        assert network.letters is not None
+        for embedding in (network.embedding, network.letters.embedding):
+            assert not embedding.weight[0].any()
+            assert embedding.weight[1:].norm(dim=1).min() > 0.1
+
     def test_unknown_ones_share_a_row(self) -> None:
         network = build(**READS["tokens"])
         tokens = torch.tensor([[1, 6, 7, 0]])

@@ -1,4 +1,4 @@
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from birnn.errors import DataError
-from birnn.model.operating_points import choose, decide
+from birnn.model.operating_points import Wanted, choose, decide, thresholds
 
 
 @st.composite
@@ -50,6 +50,75 @@ class TestChoose:
     def test_no_row_of_the_class(self) -> None:
         with pytest.raises(DataError, match="found none"):
             choose(np.zeros(3, dtype=bool), np.ones(3), wanted="recall", at_least=0.8)
+
+
+LABELS = ["common", "left", "right"]
+
+
+def mixed(seed: int, *, apart: float, rows: int = 1500) -> tuple[Any, Any]:
+    """Two rare classes that resemble each other and a common one; with exact probabilities."""
+    generator = np.random.default_rng(seed)
+    shares, angles = np.array([0.8, 0.1, 0.1]), 2 * np.pi * np.arange(3) / 3
+    means = apart * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    actual = generator.choice(3, rows, p=shares)
+    values = means[actual] + generator.standard_normal((rows, 2))
+    weights = shares * np.exp(-((values[:, None] - means) ** 2).sum(axis=2) / 2)
+    return actual, (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def recalls(found: dict[str, float], actual: Any, probabilities: Any) -> dict[str, float]:
+    """What `decide` really finds of each class, with all thresholds together."""
+    called = decide(probabilities, {LABELS.index(label): t for label, t in found.items()})
+    return {
+        label: (called[actual == LABELS.index(label)] == LABELS.index(label)).mean()
+        for label in found
+    }
+
+
+class TestTogether:
+    WANTED: ClassVar = {label: Wanted(min_recall=0.8) for label in ("left", "right")}
+
+    @pytest.mark.parametrize("seed", range(3))
+    def test_each_reaches_on_new_rows_too_what_alone_it_would(self, seed: int) -> None:
+        actual, probabilities = mixed(seed, apart=1.2)
+        alone = {
+            label: thresholds({label: aim}, LABELS, actual, probabilities)[label]
+            for label, aim in self.WANTED.items()
+        }
+        assert max(recalls(alone, actual, probabilities).values()) < 0.78
+        found = thresholds(self.WANTED, LABELS, actual, probabilities)
+        assert min(recalls(found, actual, probabilities).values()) >= 0.8
+        new = recalls(found, *mixed(seed + 100, apart=1.2))
+        assert min(new.values()) == pytest.approx(0.8, abs=0.12)  # of 150 rows a class
+
+    @pytest.mark.parametrize("seed", range(3))
+    def test_as_much_as_any_pair_of_thresholds(self, seed: int) -> None:
+        actual, probabilities = mixed(seed, apart=0.8, rows=300)
+        found = thresholds(self.WANTED, LABELS, actual, probabilities)
+        ours = min(recalls(found, actual, probabilities).values())
+        grid = np.quantile(probabilities[:, 1:], np.linspace(0, 1, 25))
+        best = max(
+            min(recalls({"left": one, "right": other}, actual, probabilities).values())
+            for one in grid
+            for other in grid
+        )
+        assert ours >= min(best, 0.8) - 0.8 / 40 - 1 / 30  # a step of the search, and a row
+
+    def test_classes_that_are_in_nobodys_way_keep_their_own_thresholds(self) -> None:
+        actual, probabilities = mixed(0, apart=6.0)
+        found = thresholds(self.WANTED, LABELS, actual, probabilities)
+        for label, aim in self.WANTED.items():
+            assert thresholds({label: aim}, LABELS, actual, probabilities) == {label: found[label]}
+
+    @pytest.mark.parametrize("labels", [("left", "right"), tuple(LABELS)])
+    def test_precision_too(self, labels: tuple[str, ...]) -> None:
+        actual, probabilities = mixed(1, apart=1.5)
+        wanted = {label: Wanted(min_precision=0.6) for label in labels}
+        found = thresholds(wanted, LABELS, actual, probabilities)
+        called = decide(probabilities, {LABELS.index(name): t for name, t in found.items()})
+        for label in labels:
+            own = called == LABELS.index(label)
+            assert (actual[own] == LABELS.index(label)).mean() >= 0.6
 
 
 class TestDecide:

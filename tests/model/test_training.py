@@ -92,15 +92,15 @@ def score(
     return torch.cat(logits), torch.cat(labels)
 
 
-def cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+def cross_entropies(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
     right = logits.log_softmax(dim=1)[range(len(labels)), labels]
-    return -(weights[labels] * right).mean()
+    return -weights[labels] * right
 
 
 def figures(logits: Tensor, labels: Tensor, weights: Tensor) -> tuple[float, float]:
     """Loss and accuracy."""
     accuracy = (logits.argmax(dim=1) == labels).double().mean()
-    return cross_entropy(logits, labels, weights).item(), accuracy.item()
+    return cross_entropies(logits, labels, weights).mean().item(), accuracy.item()
 
 
 def test_options_hold_all_that_params_choose() -> None:
@@ -117,6 +117,7 @@ def test_options_hold_all_that_params_choose() -> None:
         keep="last",
         weight_decay=0.8,
         clip_norm=0.9,
+        loss_average="sequences",
         class_weights="balanced",
         focal_gamma=1.0,
     )
@@ -127,9 +128,16 @@ def test_options_hold_all_that_params_choose() -> None:
 class TestAgainstAPlainLoop:
     @pytest.mark.parametrize("task", ["tagging", "classification"])
     @pytest.mark.parametrize("class_weights", ["none", "balanced"])
+    @pytest.mark.parametrize("loss_average", ["steps", "sequences"])
     @pytest.mark.parametrize("clip_norm", [0.01, 100.0])
     def test_one_epoch(
-        self, tmp_path: Path, ragged: Ragged, task: str, class_weights: str, clip_norm: float
+        self,
+        tmp_path: Path,
+        ragged: Ragged,
+        task: str,
+        class_weights: str,
+        loss_average: str,
+        clip_norm: float,
     ) -> None:
         train = ragged(LENGTHS, tagging=task == "tagging")
         validation = ragged([2, 7, 1], tagging=task == "tagging", seed=1)
@@ -141,29 +149,48 @@ class TestAgainstAPlainLoop:
             validation=validation,
             max_epochs=1,
             class_weights=class_weights,
+            loss_average=loss_average,
             clip_norm=clip_norm,
         ).history[0]
         weights = torch.ones(3)
         if class_weights == "balanced":
             balanced = compute_class_weight("balanced", classes=np.arange(3), y=train.labels)
             weights = torch.tensor(balanced, dtype=torch.float32)
-        learned = self.learn(expected, train, weights, clip_norm)
+        counts = self.counts(train, loss_average)
+        learned = self.learn(expected, train, weights, counts, clip_norm)
         measured = figures(*score(expected.eval(), validation), weights)
         for name, value in expected.state_dict().items():
             torch.testing.assert_close(network.state_dict()[name], value, rtol=1e-4, atol=1e-5)
         epoch = (1, learned[0], measured[0], learned[1], measured[1], 0.05, True)
         assert astuple(found) == pytest.approx(epoch, rel=1e-4)
 
+    def counts(self, train: Sequences, loss_average: str) -> Tensor:
+        """What each label counts: a mean of 1, and the same for all, or for those of a sequence."""
+        labels = np.diff(train.label_offsets)
+        if loss_average == "steps":
+            return torch.ones(len(train.labels))
+        return torch.tensor(np.repeat(labels.mean() / labels, labels), dtype=torch.float32)
+
     def learn(
-        self, network: SequenceModel, train: Sequences, weights: Tensor, clip_norm: float
+        self,
+        network: SequenceModel,
+        train: Sequences,
+        weights: Tensor,
+        counts: Tensor,
+        clip_norm: float,
     ) -> tuple[float, float]:
         """An epoch with the settings of `fit`, clipping by hand; loss and accuracy on the way."""
         optimizer = torch.optim.Adam(network.parameters(), lr=0.05, weight_decay=0.01)
         logits, labels = [], []
-        for indices in buckets.shuffled(train.lengths, batch_size=5, seed=1, number=1):
+        batches = buckets.shuffled(train.lengths, batch_size=5, seed=1, number=1)
+        for indices in batches:
             scored, answers = score(network, train, indices.tolist())
             optimizer.zero_grad()
-            cross_entropy(scored, answers, weights).backward()  # type: ignore[no-untyped-call]
+            own = torch.tensor(
+                np.concatenate([range(*train.label_offsets[i : i + 2]) for i in indices])
+            )
+            loss = (counts[own] * cross_entropies(scored, answers, weights)).sum()
+            (loss / (len(train.labels) / len(batches))).backward()  # type: ignore[no-untyped-call]
             gradients = [p.grad for p in network.parameters() if p.grad is not None]
             length = torch.cat([gradient.flatten() for gradient in gradients]).norm()
             for gradient in gradients:
@@ -387,6 +414,17 @@ class TestLimits:
         number = len(epochs) + 1  # the epoch that failed is not reported
         assert str(stopped.value).startswith(f"epoch {number}: expected a finite loss, found ")
         assert str(stopped.value).endswith("in validation; lower train.learning_rate")
+
+    def test_a_loss_of_millions_is_named(self, tmp_path: Path, ragged: Ragged) -> None:
+        wild = fit(build(), ragged(LENGTHS), tmp_path / "a", learning_rate=1e7).history[-1]
+        calm = fit(build(), ragged(LENGTHS), tmp_path / "b").history[-1]
+        assert wild.train_loss > 1e6
+        line = training.complaint(wild, 3)
+        assert line.startswith(
+            "epoch 4: expected a loss near 1.10, that of a guess, or below, found "
+        )
+        assert line.endswith("; lower train.learning_rate")
+        assert training.complaint(calm, 3) == ""
 
     def test_a_loss_that_is_no_number(self, tmp_path: Path, ragged: Ragged) -> None:
         drawn = ragged(LENGTHS)

@@ -145,6 +145,20 @@ def test_that_another_experiment_has_finished_too(
     assert statuses() == ["FINISHED"]
 
 
+def test_whose_loss_stays_finite_but_high_says_so_once(
+    place: Path, stage: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    tree = yaml.safe_load((place / "params.yaml").read_text())
+    tree["train"] |= {"learning_rate": 1e7, "max_epochs": 3}
+    (place / "params.yaml").write_text(yaml.safe_dump(tree))
+    stage("train", "forward")
+    message = capsys.readouterr().err
+    assert message.startswith("warning: epoch 1: expected a loss near ")
+    assert message.endswith("lower train.learning_rate\n")
+    assert message.count("\n") == 1
+    assert statuses() == ["FINISHED"]
+
+
 def test_that_diverges_has_failed(
     place: Path, stage: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
