@@ -13,8 +13,8 @@ import sys
 
 from birnn import errors, params
 from birnn.data import sequences
-from birnn.evaluation import outs
-from birnn.files import paths
+from birnn.evaluation import outs, padding, worst
+from birnn.files import paths, records
 from birnn.model import devices, history, operating_points, saved_model
 from birnn.tracking import runs, store
 
@@ -34,7 +34,19 @@ def main(name: str) -> None:
         validation = outs.predict(model, split, device)
     critical = operating_points.wanted(judged.critical)
     outs.write_operating_points(folder, validation, test, critical)
-    outs.write_trace(folder, saved_model.load(model)[0], test)
+    network, encoding, thresholds = saved_model.load(model)
+    outs.write_trace(folder, network, test)
+    mistake = padding.measure(
+        network,
+        encoding,
+        thresholds,
+        test.split,
+        resamples=judged.resamples,
+        seed=judged.seed,
+    )
+    records.write(folder / paths.PADDING, mistake)
+    failures = worst.worst(test.split, encoding, test.shares, test.classes)
+    records.write(folder / paths.WORST, failures)
     with store.mirrored():
         run = runs.in_checkout(chosen.problem, name, params.of_run(chosen, name))
         run.log_evaluation(folder)

@@ -14,7 +14,7 @@ from birnn.data.buckets import Packing
 from birnn.evaluation import verdict
 from birnn.files import atomic, paths, records
 from birnn.files.paths import REPORT
-from birnn.report import conclusions, drawings, figures, pages, wording
+from birnn.report import batches, conclusions, drawings, figures, pages, wording
 from birnn.tracking import runs, store
 
 SECTIONS = {"data", "evaluate", "model", "models", "prepare", "problem", "train"}  # as in dvc.yaml
@@ -31,16 +31,25 @@ def main() -> None:
     )
     concluded = conclusions.conclude(evidence, verdict.aims(judged))
     drawn = drawings.pictures(results, compared.ladder)
+    packing = records.read(paths.PREPARED / paths.PACKING, Packing)
+    prepared = batches.preparation(
+        packing,
+        evidence.train.lengths,
+        batch_size=chosen.train.batch_size,
+        batch_steps=chosen.train.batch_steps,
+        seed=chosen.train.seed,
+    )
     content = {
         "problem": chosen.problem,
         "average": judged.average,
         "results": results,
         "summary": evidence.summary,
         "frame": evidence.encoding.frame,
-        "packing": records.read(paths.PREPARED / paths.PACKING, Packing),
+        "packing": packing,
+        "prepared": prepared,
         "verdict": concluded,
         "accents": {result.name: number % figures.ACCENTS for number, result in enumerate(results)},
-        "pictures": drawn,
+        "pictures": {**drawn, **prepared.pictures},
         "identity": conclusions.identify(results, knobs),
         "knobs": wording.knobs(chosen.model_dump(include=SECTIONS)),
         "compared": compared,

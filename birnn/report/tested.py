@@ -22,8 +22,10 @@ if TYPE_CHECKING:  # `birnn summary` draws a table, and should not wait for thes
     from birnn.evaluation.checks import Check
     from birnn.evaluation.comparison import Rung
     from birnn.evaluation.outs import Confusion, Point
+    from birnn.evaluation.padding import Padding
     from birnn.evaluation.resampling import Difference
     from birnn.evaluation.trace import Trace
+    from birnn.evaluation.worst import Worst
 
 LIMITS = {
     "per_step": "limit: one step",
@@ -93,6 +95,8 @@ class Result:
         precision_recall: points of the curve of each class.
         confusions: what `confusions.json` holds.
         trace: what `trace.json` holds.
+        padding: what `padding.json` holds.
+        worst: what `worst.json` holds.
         sha256: the hash of weights and description.
     """
 
@@ -112,6 +116,8 @@ class Result:
     precision_recall: pd.DataFrame
     confusions: list[Confusion]
     trace: Trace
+    padding: Padding
+    worst: list[Worst]
 
     @property
     def rung(self) -> Rung:
@@ -129,7 +135,9 @@ def read(name: str, models: str | Path, evaluation: str | Path) -> Result:
     """
     from birnn.evaluation.checks import Check
     from birnn.evaluation.outs import Confusion, Point
+    from birnn.evaluation.padding import Padding
     from birnn.evaluation.trace import Trace
+    from birnn.evaluation.worst import Worst
 
     model, tested = Path(models) / name, Path(evaluation) / name
     try:
@@ -152,6 +160,8 @@ def read(name: str, models: str | Path, evaluation: str | Path) -> Result:
             precision_recall=_csv(tested / paths.PRECISION_RECALL),
             confusions=records.read(tested / paths.CONFUSIONS, list[Confusion]),
             trace=records.read(tested / paths.TRACE, Trace),
+            padding=records.read(tested / paths.PADDING, Padding),
+            worst=records.read(tested / paths.WORST, list[Worst]),
         )
     except FileNotFoundError as error:
         raise DataError(f"{error.filename}: no such file; run `dvc repro` first") from None

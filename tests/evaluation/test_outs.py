@@ -20,6 +20,7 @@ from birnn.data.encoding import Encoding
 from birnn.data.sequences import Sequences
 from birnn.evaluation import metrics, outs
 from birnn.evaluation.outs import Predicted
+from birnn.evaluation.padding import Padding
 from birnn.evaluation.trace import Trace
 from birnn.files import atomic, paths, records
 from birnn.model import prediction
@@ -233,6 +234,9 @@ class TestNames:
         atomic.write_json(tmp_path / "evaluation/m" / paths.OPERATING_POINTS, {})
         trace = Trace("s", 1, "tagging", flow=[], answers=[], cuts=[1], after_cut=[[0.5]])
         records.write(tmp_path / "evaluation/m" / paths.TRACE, trace)
+        nothing = Padding(1, beside_longer=False, share=0, accuracy=1, slips=[])
+        records.write(tmp_path / "evaluation/m" / paths.PADDING, nothing)
+        records.write(tmp_path / "evaluation/m" / paths.WORST, [])
         model = tmp_path / "models" / "m"
         atomic.write_text(model / "weights.safetensors", "")
         atomic.write_json(model / "model.json", {"architecture": {"bidirectional": True}})
