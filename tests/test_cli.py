@@ -176,6 +176,17 @@ class TestTrace:
         assert "1 x 3 x 2" in ended.out
         assert [line.split()[1] for line in ended.out.splitlines()[-3:-1]] == ["1", "2"]
 
+    def test_of_a_batch_shapes_axes_and_slips(self, place: Path, birnn: Birnn) -> None:
+        ended = birnn("trace", "new.csv", "--batch", 2)
+        assert (ended.status, ended.err) == (0, "")
+        for text in ("2 x 3 x 2", "2 x 3 x 8", "2 x 2 x 4", "lengths 3 1;", "softmax(dim=1)"):
+            assert text in ended.out
+
+    def test_of_a_batch_or_of_a_sequence(self, place: Path, birnn: Birnn) -> None:
+        ended = birnn("trace", "new.csv", "--batch", 2, "--sequence", "ü")
+        assert ended.status == 2
+        assert "expected --sequence or --batch, found both" in ended.err
+
 
 class TestSummary:
     def test_puts_what_changed_into_a_copy_of_the_report(

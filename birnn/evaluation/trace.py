@@ -397,9 +397,7 @@ def find(
     Raises:
         DataError: there is no such sequence, or the table is not one that the model can read.
     """
-    chosen = (prediction.columns(batch, encoding.columns, where, also="label") for batch in batches)
-    rows = table_checks.checked(chosen, task=encoding.task, where=where, labelled=False)
-    for chunk, offsets in tables.whole_sequences(rows):
+    for chunk, offsets in _read(batches, encoding, where):
         heads = chunk["sequence"].take(pa.array(offsets[:-1])).to_pylist()
         if sequence is None or sequence in heads:
             number = heads.index(sequence) if sequence is not None else 0
@@ -407,6 +405,31 @@ def find(
             found = encoding.encode(chunk.slice(start, end - start), np.array([0, end - start]))
             return found, "label" in chunk.schema.names
     raise DataError(f"{where}, column `sequence`: expected {sequence!r}, found no row with it")
+
+
+def first(
+    batches: Iterable[pa.RecordBatch], encoding: Encoding, count: int, *, where: str
+) -> Sequences:
+    """Take the first sequences of a table, all of them where it has no more; see `find`."""
+    parts: list[pa.Table] = []
+    for chunk, offsets in _read(batches, encoding, where):
+        taken = min(count, len(offsets) - 1)
+        parts.append(chunk.slice(0, offsets[taken]))
+        count -= taken
+        if count == 0:
+            break
+    rows = pa.concat_tables(parts).combine_chunks()
+    starts = tables.sequence_starts(rows["sequence"].chunk(0))
+    return encoding.encode(rows, np.append(starts, rows.num_rows))
+
+
+def _read(
+    batches: Iterable[pa.RecordBatch], encoding: Encoding, where: str
+) -> Iterator[tables.Chunk]:
+    """The whole sequences of a table, as far as a model reads them."""
+    chosen = (prediction.columns(batch, encoding.columns, where, also="label") for batch in batches)
+    rows = table_checks.checked(chosen, task=encoding.task, where=where, labelled=False)
+    yield from tables.whole_sequences(rows)
 
 
 def shape(sequences: int, of_one: Sequence[int]) -> str:
