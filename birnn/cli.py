@@ -7,6 +7,7 @@
     birnn trace new.csv --sequence s1     # what the model makes of a sequence, step by step
     birnn trace new.csv --batch 4         # the shapes of a batch on its way through the model
     birnn score out.parquet               # anybody's predictions beside the true labels
+    birnn report --pdf result.pdf         # the result on two pages, for others
     birnn backfill                        # give MLflow the runs that it lacks
     birnn retrain                         # train on what is new, and serve it if it is better
     birnn rollback                        # let the model serve again that served before
@@ -253,6 +254,19 @@ def score(
     console = Console()
     for table in scoring.tables(scored, resamples=resamples, seed=seed):
         console.print(table)
+
+
+@app.command()
+def report(
+    pdf: Annotated[Path, typer.Option(metavar="FILE", help="Where to, .pdf; needs Chromium.")],
+) -> None:
+    """Print the result of the last `dvc repro` on two pages, for others to read."""
+    from birnn import params
+    from birnn.report import pdf as printing
+
+    chosen = params.load()
+    page = printing.two_pages(chosen.problem, chosen.models, average=chosen.evaluate.average)
+    printing.write(pdf, page)
 
 
 @app.command()

@@ -26,7 +26,7 @@ from birnn.report.tested import Compared, Figure, Row
 from birnn.retraining import schedule, steps
 from birnn.retraining.recovery import Outcome
 
-COMMANDS = ("predict", "score", "summary", "backfill", "retrain", "rollback", "schedule")
+COMMANDS = ("predict", "score", "summary", "report", "backfill", "retrain", "rollback", "schedule")
 
 
 class Ended(NamedTuple):
@@ -321,6 +321,7 @@ class TestMistake:
             (["trace", "new.csv", "--sequence", "c"], "expected 'c', found no row with it"),
             (["summary"], "report/comparison.json: no such file; run `dvc repro` first"),
             (["backfill"], "params.yaml: no such file"),
+            (["report", "--pdf", "result.pdf"], "params.yaml: no such file"),
             (["score", "absent.csv"], "absent.csv: no such file"),
             (["score", "new.txt"], "new.txt: expected a name that ends in"),
             (["score", "new.csv"], "new.csv: expected a column `actual` or `label`, found x, y"),
