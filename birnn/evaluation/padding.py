@@ -91,7 +91,8 @@ class Padding:
     """What `padding.json` says.
 
     Attributes:
-        sequences: of the test split that were run, in random batches of `BATCH_SIZE`.
+        sequences: of the test split that were run, in random batches.
+        batch_size: of these batches, at most.
         beside_longer: whether one of twice the length was put into each batch.
         share: of padding among the steps of these sequences.
         accuracy: of the model as it is.
@@ -99,6 +100,7 @@ class Padding:
     """
 
     sequences: int
+    batch_size: int
     beside_longer: bool
     share: float
     accuracy: float
@@ -166,6 +168,7 @@ def measure(
     computed = sum(batch.own * int(batch.sequences.lengths.max()) for batch in batches)
     return Padding(
         sequences=len(drawn),
+        batch_size=BATCH_SIZE,
         beside_longer=beside_longer,
         share=1 - int(drawn.lengths.sum()) / computed,
         accuracy=float((exact.classes == drawn.labels).mean()),

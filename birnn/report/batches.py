@@ -31,6 +31,8 @@ class Preparation:
 
     Attributes:
         invented: whether the lengths are drawn from the seed, since those of the data are equal.
+        shortest: of these lengths.
+        longest: of these lengths.
         padding_at_random: share of padding in batches drawn at random.
         padding_as_batched: share of padding in the batches that training uses.
         sequences: of the batch that is packed.
@@ -40,6 +42,8 @@ class Preparation:
     """
 
     invented: bool
+    shortest: int
+    longest: int
     padding_at_random: float
     padding_as_batched: float
     sequences: int
@@ -80,6 +84,8 @@ def preparation(
     sizes = buckets.alive(packed).tolist()
     return Preparation(
         invented=invented,
+        shortest=int(lengths.min()),
+        longest=int(lengths.max()),
         padding_at_random=buckets.padding_share(lengths, both.at_random),
         padding_as_batched=buckets.padding_share(lengths, both.as_batched),
         sequences=len(packed),

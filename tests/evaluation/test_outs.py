@@ -234,7 +234,7 @@ class TestNames:
         atomic.write_json(tmp_path / "evaluation/m" / paths.OPERATING_POINTS, {})
         trace = Trace("s", 1, "tagging", flow=[], answers=[], cuts=[1], after_cut=[[0.5]])
         records.write(tmp_path / "evaluation/m" / paths.TRACE, trace)
-        nothing = Padding(1, beside_longer=False, share=0, accuracy=1, slips=[])
+        nothing = Padding(1, 64, beside_longer=False, share=0, accuracy=1, slips=[])
         records.write(tmp_path / "evaluation/m" / paths.PADDING, nothing)
         records.write(tmp_path / "evaluation/m" / paths.WORST, [])
         model = tmp_path / "models" / "m"

@@ -123,7 +123,7 @@ def padded(*, beside_longer: bool = False) -> Padding:
         by_length=[Group(1, 3, 40, 0.8, 0.5), Group(4, 4, 80, 0.9, 0.85)],
         from_end=[Group(1, 1, 30, 0.9, 0.25), Group(2, 2, 30, 0.9, 0.75)],
     )
-    return Padding(15, beside_longer=beside_longer, share=0.375, accuracy=0.9, slips=[slip])
+    return Padding(15, 64, beside_longer, share=0.375, accuracy=0.9, slips=[slip])
 
 
 FAILED = Worst(
@@ -347,8 +347,8 @@ class TestHTML:
 
     def test_equal_lengths_are_said_to_have_no_padding(self) -> None:
         results = [replace(result(), padding=padded(beside_longer=True))]
-        text = Page(render("report.html.j2", results=results, prepared=prepare([4] * 9))).text
-        assert "All sequences of the training split have 4 steps, so there is no padding" in text
+        text = Page(render("report.html.j2", results=results, prepared=prepare([3] * 900))).text
+        assert "All sequences of the training split have 3 steps, so there is no padding" in text
         assert "With lengths from 3 to 40 it would look like this" in text
         assert "one more sequence of twice the length" in text
 
