@@ -5,7 +5,9 @@
     birnn check data.csv                  # read and validate data, and say what is in them
     birnn predict new.csv --output out.parquet
     birnn trace new.csv --sequence s1     # what the model makes of a sequence, step by step
+    birnn trace new.csv --batch 4         # the shapes of a batch on its way through the model
     birnn score out.parquet --by city     # anybody's predictions beside the true labels
+    birnn report --pdf result.pdf         # the result on two pages, for others
     birnn backfill                        # give MLflow the runs that it lacks
     birnn retrain                         # train on what is new, and serve it if it is better
     birnn rollback                        # let the model serve again that served before
@@ -229,20 +231,29 @@ def trace(
     sequence: Annotated[str | None, typer.Option(help="Its id; the first if not given.")] = None,
     model: Annotated[Path, typer.Option(help="The folder of a model.")] = MODELS / "bidirectional",
     steps: Annotated[int, typer.Option(min=1, help="At most; each costs those before it.")] = 40,
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="Shapes of the first sequences as a batch, instead.")
+    ] = None,
 ) -> None:
     """Show what goes through a model for one sequence, and which steps change its mind."""
     from rich.console import Console
 
-    from birnn.evaluation import trace, trace_tables
+    from birnn.evaluation import batch_trace, trace, trace_tables
     from birnn.files.reading import Skipped
     from birnn.model import saved_model
     from birnn.sources import ingestion
 
+    if batch is not None and sequence is not None:
+        raise typer.BadParameter("expected --sequence or --batch, found both")
     network, encoding, thresholds = saved_model.load(model)
     skipped = Skipped()
     rows = ingestion.unlabelled(
         file, encoding.reading, encoding.features, skipped, form=encoding.form
     )
+    if batch is not None:
+        some = trace.first(rows, encoding, batch, where=str(file))
+        Console().print(trace_tables.of_batch(batch_trace.follow(network, some)))
+        return
     one, labelled = trace.find(rows, encoding, sequence, where=str(file), skipped=skipped)
     found = trace.explain(network, encoding, thresholds, one, labelled=labelled, most_steps=steps)
     for shown in trace_tables.on_terminal(found):
@@ -282,6 +293,19 @@ def score(
         console.print(table)
     aims = verdict.aims(params.load().evaluate if use_params else params.Evaluate())
     print(scoring.judge(scored, sure, aims).sentence)
+
+
+@app.command()
+def report(
+    pdf: Annotated[Path, typer.Option(metavar="FILE", help="Where to, .pdf; needs Chromium.")],
+) -> None:
+    """Print the result of the last `dvc repro` on two pages, for others to read."""
+    from birnn import params
+    from birnn.report import pdf as printing
+
+    chosen = params.load()
+    page = printing.two_pages(chosen.problem, chosen.models, average=chosen.evaluate.average)
+    printing.write(pdf, page)
 
 
 @app.command()

@@ -41,7 +41,7 @@ def main(name: str) -> None:
     critical = operating_points.wanted(judged.critical)
     outs.write_operating_points(folder, validation, test, critical)
     outs.write_slices(folder, test, judged.slices, list(judged.critical))
-    outs.write_trace(folder, saved_model.load(model)[0], test)
+    outs.write_examples(folder, saved_model.load(model)[0], test, seed=judged.seed)
     with store.mirrored():
         run = runs.in_checkout(chosen.problem, name, saved_model.params_of(model))
         run.log_evaluation(folder)

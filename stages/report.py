@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from birnn import errors, params
 from birnn.data.buckets import Packing
-from birnn.evaluation import headlines, verdict
+from birnn.evaluation import verdict
 from birnn.files import atomic, paths, records
 from birnn.files.paths import REPORT
-from birnn.report import conclusions, drawings, figures, pages, wording
+from birnn.report import batches, conclusions, drawings, pages
 from birnn.tracking import runs, store
 
 SECTIONS = {"data", "evaluate", "prepare", "problem"}  # of params; models describe themselves
@@ -29,24 +29,15 @@ def main() -> None:
     compared = conclusions.compare(evidence, judged.average, seed=judged.seed)
     concluded = conclusions.conclude(evidence, compared, verdict.aims(judged))
     drawn = drawings.pictures(results, compared.ladder)
-    content = {
-        "problem": chosen.problem,
-        "average": headlines.averaged_over(results[0].metrics, judged.average),
-        "results": results,
-        "summary": evidence.summary,
-        "frame": evidence.encoding.frame,
-        "packing": records.read(paths.PREPARED / paths.PACKING, Packing),
-        "verdict": concluded,
-        "accents": {result.name: number % figures.ACCENTS for number, result in enumerate(results)},
-        "pictures": drawn,
-        "identity": conclusions.identify(results),
-        "knobs": wording.knobs(
-            chosen.model_dump(include=SECTIONS),
-            evidence.encoding,
-            {result.name: result.params for result in results},
-        ),
-        "compared": compared,
-    }
+    prepared = batches.preparation(
+        records.read(paths.PREPARED / paths.PACKING, Packing),
+        evidence.splits.train.lengths,
+        batch_size=chosen.train.batch_size,
+        batch_steps=chosen.train.batch_steps,
+        seed=chosen.train.seed,
+    )
+    sections = chosen.model_dump(include=SECTIONS)
+    content = pages.content(evidence, compared, concluded, prepared, drawn, sections)
     records.write(REPORT / paths.COMPARISON, compared)
     records.write(REPORT / paths.VERDICT, concluded)
     atomic.write_text(REPORT / paths.PAGE, pages.render("report.html.j2", **content))

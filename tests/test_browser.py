@@ -1,6 +1,7 @@
 """The report and the MLflow UI as a person sees them: in Chromium, with names that mean harm."""
 
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -21,6 +22,8 @@ import pytest
 import yaml
 from conftest import Once
 from playwright.sync_api import Browser, Page, sync_playwright
+
+from birnn.report import pdf
 
 ROOT = Path(__file__).parents[1]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -152,11 +155,34 @@ class TestReport:
             assert page.evaluate(CUT_OFF) == []
 
 
+@needs_chromium
+def test_the_result_is_printed_on_two_pages_that_hold_all_of_it(
+    browser: Browser, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(place)
+    html = pdf.two_pages("browser", ("bidirectional", "forward"), average="macro")
+    target = tmp_path / "result.pdf"
+    pdf.write(target, html)
+    assert len(re.findall(rb"/Type /Page\b", target.read_bytes())) == 2
+    page = browser.new_page()
+    page.emulate_media(media="print")
+    page.set_content(html)
+    assert page.locator(".sheet").count() == 2
+    assert page.evaluate(CUT_SHEETS) == []
+    page.close()
+
+
 # Elements that reach out of the page, if they are not in a box that scrolls.
 OVERFLOWING = """
 [...document.querySelectorAll("body *")].filter(element => !element.closest(".scroll, .label"))
   .filter(element => element.getBoundingClientRect().right > innerWidth + 0.5)
   .map(element => element.outerHTML.slice(0, 100))
+"""
+
+# Printed pages that are too small for what they show.
+CUT_SHEETS = """
+[...document.querySelectorAll(".sheet")].map(sheet => [sheet.scrollHeight, sheet.clientHeight,
+  sheet.scrollWidth, sheet.clientWidth]).filter(([a, b, c, d]) => a > b + 1 || c > d + 1)
 """
 
 # Boxes that are higher on the screen than what they show.

@@ -27,7 +27,7 @@ from birnn.report.tested import Compared, Row
 from birnn.retraining import schedule, steps
 from birnn.retraining.recovery import Outcome
 
-COMMANDS = ("predict", "score", "summary", "backfill", "retrain", "rollback", "schedule")
+COMMANDS = ("predict", "score", "summary", "report", "backfill", "retrain", "rollback", "schedule")
 
 
 class Ended(NamedTuple):
@@ -177,6 +177,17 @@ class TestTrace:
         assert "1 x 3 x 2" in ended.out
         assert [line.split()[1] for line in ended.out.splitlines()[-3:-1]] == ["1", "2"]
 
+    def test_of_a_batch_shapes_axes_and_slips(self, place: Path, birnn: Birnn) -> None:
+        ended = birnn("trace", "new.csv", "--batch", 2)
+        assert (ended.status, ended.err) == (0, "")
+        for text in ("2 x 3 x 2", "2 x 3 x 8", "2 x 2 x 4", "lengths 3 1;", "softmax(dim=1)"):
+            assert text in ended.out
+
+    def test_of_a_batch_or_of_a_sequence(self, place: Path, birnn: Birnn) -> None:
+        ended = birnn("trace", "new.csv", "--batch", 2, "--sequence", "ü")
+        assert ended.status == 2
+        assert "expected --sequence or --batch, found both" in ended.err
+
 
 class TestSummary:
     def test_puts_what_changed_into_a_copy_of_the_report(
@@ -313,6 +324,7 @@ class TestMistake:
             (["trace", "new.csv", "--sequence", "c"], "expected 'c', found no row with it"),
             (["summary"], "report/comparison.json: no such file; run `dvc repro` first"),
             (["backfill"], "params.yaml: no such file"),
+            (["report", "--pdf", "result.pdf"], "params.yaml: no such file"),
             (["score", "absent.csv"], "absent.csv: no such file"),
             (["score", "new.txt"], "new.txt: expected a name that ends in"),
             (["score", "new.csv"], "new.csv: expected a column `actual` or `label`, found x, y"),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 JITTER = 0.01  # lengths are blurred by 1 % before sorting, so that batches differ between epochs
+MOST_BINS = 24  # of the histogram of lengths
 
 
 def shuffled(
@@ -57,6 +59,31 @@ def padding_share(lengths: npt.NDArray[np.int64], batches: list[npt.NDArray[np.i
     return 1 - int(lengths.sum()) / computed
 
 
+def alive(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Count the sequences that have a step at each time, (longest,): torch's `batch_sizes`."""
+    return len(lengths) - np.cumsum(np.bincount(lengths))[:-1]
+
+
+class BothWays(NamedTuple):
+    """The batches of one pass, as arrays of indices."""
+
+    at_random: list[npt.NDArray[np.int64]]
+    as_batched: list[npt.NDArray[np.int64]]
+
+
+def both_ways(
+    lengths: npt.NDArray[np.int64], *, batch_size: int, batch_steps: int | None, seed: int
+) -> BothWays:
+    """Batch sequences in a random order, and as training batches them in its first epoch."""
+    order = np.random.default_rng(seed).permutation(len(lengths))
+    return BothWays(
+        at_random=cut(order, lengths, batch_size, batch_steps),
+        as_batched=shuffled(
+            lengths, batch_size=batch_size, batch_steps=batch_steps, seed=seed, number=1
+        ),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Packing:
     """What `packing.json` says.
@@ -64,6 +91,9 @@ class Packing:
     Attributes:
         sequences: of each split.
         steps: of each split.
+        edges: where the bins of the histogram begin, in steps, and where the last one ends; a bin
+            holds its beginning and not its end.
+        histogram: of each split, how many sequences have a length in each bin.
         padding_at_random: share of padding in batches of sequences as they come.
         padding_as_batched: share of padding in the batches that training uses.
         duplicates: sequences that repeat an earlier one.
@@ -72,6 +102,8 @@ class Packing:
 
     sequences: dict[str, int]
     steps: dict[str, int]
+    edges: list[int]
+    histogram: dict[str, list[int]]
     padding_at_random: float
     padding_as_batched: float
     duplicates: int
@@ -98,14 +130,24 @@ def packing(
         conflicts: see `Packing`.
     """
     train = lengths["train"]
-    order = np.random.default_rng(seed).permutation(len(train))
-    at_random = cut(order, train, batch_size, batch_steps)
-    batched = shuffled(train, batch_size=batch_size, batch_steps=batch_steps, seed=seed, number=1)
+    batches = both_ways(train, batch_size=batch_size, batch_steps=batch_steps, seed=seed)
+    edges = _edges(np.concatenate(list(lengths.values())))
     return Packing(
         sequences={split: len(steps) for split, steps in lengths.items()},
         steps={split: int(steps.sum()) for split, steps in lengths.items()},
-        padding_at_random=padding_share(train, at_random),
-        padding_as_batched=padding_share(train, batched),
+        edges=edges.tolist(),
+        histogram={
+            split: np.histogram(steps, edges)[0].tolist() for split, steps in lengths.items()
+        },
+        padding_at_random=padding_share(train, batches.at_random),
+        padding_as_batched=padding_share(train, batches.as_batched),
         duplicates=duplicates,
         conflicts=conflicts,
     )
+
+
+def _edges(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Bins of as many whole steps each, from the shortest to beyond the longest."""
+    shortest, longest = int(lengths.min()), int(lengths.max())
+    width = -(-(longest - shortest + 1) // MOST_BINS)
+    return np.arange(shortest, longest + width + 1, width)

@@ -15,7 +15,7 @@ import torch
 
 from birnn.data.encoding import Encoding
 from birnn.data.sequences import Sequences, rows_by_group
-from birnn.evaluation import checks, intervals, metrics, slices, trace
+from birnn.evaluation import checks, intervals, metrics, padding, slices, trace, worst
 from birnn.evaluation.checks import Check
 from birnn.evaluation.intervals import Interval
 from birnn.files import atomic, paths, records
@@ -339,14 +339,23 @@ def _example(test: Predicted, predicted: Classes, row: int) -> Example:
     )
 
 
-def write_trace(folder: str | Path, model: SequenceModel, test: Predicted) -> None:
-    """Write what goes through a model for one telling test sequence; see `birnn.trace`.
+def write_examples(folder: str | Path, model: SequenceModel, test: Predicted, *, seed: int) -> None:
+    """Write what a model does with single sequences and batches of the test split.
+
+    That is its way through one telling sequence, its worst sequences, and what reading the padding
+    of batches would do; see `birnn.evaluation.trace`, `worst` and `padding`.
 
     Args:
         folder: where to, such as `evaluation/bidirectional`.
         model: the network that made the predictions; it ends up on the CPU.
         test: the test split and what the model says of it.
+        seed: of the batches.
     """
+    encoding, thresholds = test.encoding, test.thresholds
+    mistake = padding.measure(model, encoding, thresholds, test.split, seed=seed)
+    records.write(Path(folder) / paths.PADDING, mistake)
+    failures = worst.worst(test.split, encoding, test.shares, test.classes)
+    records.write(Path(folder) / paths.WORST, failures)
     one = test.split.select(np.array([trace.telling(model, test.split)]))
     found = trace.explain(model, test.encoding, test.thresholds, one, labelled=True)
     records.write(Path(folder) / paths.TRACE, found)

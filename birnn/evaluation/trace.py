@@ -32,6 +32,7 @@ from torch import Tensor, nn
 from birnn.data.encoding import Encoding
 from birnn.data.sequences import Sequences
 from birnn.errors import DataError
+from birnn.files import tables
 from birnn.files.reading import Skipped
 from birnn.model import prediction
 from birnn.model.networks import SequenceModel
@@ -412,6 +413,22 @@ def find(
             found = encoding.encode(chunk.slice(start, end - start), np.array([0, end - start]))
             return found, "label" in chunk.schema.names
     raise DataError(f"{where}, column `sequence`: expected {sequence!r}, found no row with it")
+
+
+def first(
+    batches: Iterable[pa.RecordBatch], encoding: Encoding, count: int, *, where: str
+) -> Sequences:
+    """Take the first sequences of a table, all of them where it has no more; see `find`."""
+    parts: list[pa.Table] = []
+    for chunk, offsets in prediction.prepared(encoding, batches, where=where):
+        taken = min(count, len(offsets) - 1)
+        parts.append(chunk.slice(0, offsets[taken]))
+        count -= taken
+        if count == 0:
+            break
+    rows = pa.concat_tables(parts).combine_chunks()
+    starts = tables.sequence_starts(rows["sequence"].chunk(0))
+    return encoding.encode(rows, np.append(starts, rows.num_rows))
 
 
 def shape(sequences: int, of_one: Sequence[int]) -> str:

@@ -1,11 +1,16 @@
-"""A trace, as tables for a terminal; see `birnn.evaluation.trace`."""
+"""Traces as tables for a terminal; see `birnn.evaluation.trace` and `batch_trace`."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from rich.markup import escape
 from rich.table import Table
 
+from birnn.evaluation.batch_trace import BatchTrace
 from birnn.evaluation.trace import Said, Trace, shape
+
+MOST_NUMBERS = 12  # lengths, or sizes, that are written out
 
 
 def on_terminal(found: Trace) -> list[Table]:
@@ -24,6 +29,29 @@ def on_terminal(found: Trace) -> list[Table]:
         cells = [step, answer.actual or "", *(_shown(one) for one in said), turn]
         answers.add_row(*(escape(cell) for cell in cells))
     return [layers, answers]
+
+
+def of_batch(found: BatchTrace) -> Table:
+    """Draw the way of a batch: of each part the shape, the axes, and what goes wrong there."""
+    table = Table(
+        *("part", "shape", "axes", "what is easy to get wrong here"),
+        title=(
+            f"lengths {_numbers(found.lengths)}; {100 * found.padding:.1f} % padding; "
+            f"batch_sizes if packed: {_numbers(found.batch_sizes)}"
+        ),
+        title_justify="left",
+        show_lines=True,
+    )
+    for part in found.parts:
+        size = shape(part.shape[0], part.shape[1:])
+        table.add_row(part.name, size, escape(f"({', '.join(part.axes)})"), escape(part.slip))
+    return table
+
+
+def _numbers(values: Sequence[int]) -> str:
+    """The first of some numbers."""
+    shown = " ".join(map(str, values[:MOST_NUMBERS]))
+    return shown + (" ..." if len(values) > MOST_NUMBERS else "")
 
 
 def _shown(said: Said | None) -> str:

@@ -19,6 +19,7 @@ CONFUSION, CONFUSION_COUNTS = "confusion.csv", "confusion_counts.csv"
 PER_CLASS, BY_LENGTH, BY_POSITION = "per_class.csv", "by_length.csv", "by_position.csv"
 PRECISION_RECALL, CALIBRATION = "precision_recall.csv", "calibration.csv"
 CONFUSIONS, TRACE, SLICES = "confusions.json", "trace.json", "slices.json"
+PADDING, WORST = "padding.json", "worst.json"
 
 COMPARISON, VERDICT = "comparison.json", "verdict.json"  # in `REPORT`
 PAGE, TEXT, CHANGES = "report.html", "report.md", "changes.html"

@@ -16,7 +16,9 @@ from birnn.tracking import runs
 if TYPE_CHECKING:  # `birnn summary` draws a table, and should not wait for these
     import pandas as pd
 
+    from birnn.evaluation.padding import Group, Padding, Reading
     from birnn.evaluation.trace import Trace
+    from birnn.evaluation.worst import Worst
 
 from birnn.report.tested import Result, Row
 
@@ -55,6 +57,8 @@ def pictures(results: Sequence[Result], rungs: Sequence[Row]) -> dict[str, str]:
         **_large_confusions(results),
         **_precision_recall(results),
         **_trace(results[0].trace),
+        **_padding(next((one for one in results if one.bidirectional), results[0]).padding),
+        **_worst(results[0].worst),
     }
 
 
@@ -182,6 +186,52 @@ def _trace(trace: Trace) -> dict[str, str]:
         drawn["reading"] = figures.lines(
             [line], title=title, x="steps read", y="probability", span=(0, 1)
         )
+    return drawn
+
+
+def _padding(padding: Padding) -> dict[str, str]:
+    """What a model loses where it reads the padding, by length and near the end of sequences."""
+    axes = {
+        "by_length": "steps in the sequence",
+        "from_end": "step, counted from the end of the sequence",
+    }
+    found = {axis: [(one.reading, getattr(one, axis)) for one in padding.slips] for axis in axes}
+    return {
+        f"padding_{axis}": figures.lines(
+            _with_and_without(slips),
+            title=f"Accuracy with and without padding, {axis.replace('_', ' ')}",
+            x=axes[axis],
+            y="accuracy",
+            names=[_span(group.first, group.last) for group in slips[0][1]],
+        )
+        for axis, slips in found.items()
+        if len(slips[0][1]) > 1
+    }
+
+
+def _with_and_without(slips: Sequence[tuple[Reading, Sequence[Group]]]) -> list[figures.Line]:
+    without = [group.exact for group in slips[0][1]]
+    drawn = [figures.Line("as it is", list(enumerate(without)), 0, dots=True)]
+    for accent, (reading, groups) in enumerate(slips, start=1):
+        points = [(place, group.dense) for place, group in enumerate(groups)]
+        name = f"reads padding, {reading}"
+        drawn.append(figures.Line(name, points, accent, dashed=True, dots=True))
+    return drawn
+
+
+def _worst(worst: Sequence[Worst]) -> dict[str, str]:
+    """A small picture of each of the worst sequences whose steps are no words."""
+    drawn: dict[str, str] = {}
+    for number, one in enumerate(worst, start=1):
+        if one.words:
+            continue
+        if len(one.tags) > 1:
+            values = [[tag.probability for tag in one.tags]]
+            title = "Probability of the true class of each step"
+            drawn[f"worst_{number}"] = figures.heat(values, title=title, top=1, accent=0)
+        else:
+            title = "Values of the first features, a row each, at each step"
+            drawn[f"worst_{number}"] = figures.heat(one.values, title=title)
     return drawn
 
 

@@ -4,6 +4,7 @@ line = Line("forward", [(1, 0.9), (2, 0.4)], accent=1)
 picture = lines([line], title="Loss by epoch", x="epoch", y="nats")
 picture = ladder([Rung("forward", 0.78, 0.75, 0.80, accent=1)], title="Accuracy")
 picture = heat([[0.5, -1.0], [None, 0.25]], title="Forward states")
+picture = blocks([Block("33 % padding", [4, 1, 3])], title="A batch")
 
 They are written by hand: a plotting library would take longer to import than all of the report, and
 give colours that do not follow a reader's choice of light or dark. How they look is said in
@@ -32,6 +33,7 @@ LEFT, RIGHT, BOTTOM = 44, 12, 40
 LEGEND_LINE, LETTER = 18, 6.4  # height of a line; width of a letter, as a guess that errs upwards
 LONGEST_NAME = 28
 CELL = 14
+BATCH_HEIGHT, BATCH_NAME, BATCH_GAP = 96, 92, 10  # of the largest batch; beside it; below it
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,19 @@ class Rung:
     low: float | None = None
     high: float | None = None
     accent: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A batch, drawn to scale.
+
+    Attributes:
+        name: what to write beside it.
+        lengths: steps of its sequences, from the top; the rest of each row is padding.
+    """
+
+    name: str
+    lengths: Sequence[int]
 
 
 class Scale(NamedTuple):
@@ -177,6 +192,33 @@ def heat(
     body += _column_names(columns, left, foot)
     width = left + CELL * max((len(line) for line in values), default=0)
     return _svg(body, width, foot + (18 if columns else 0), title, natural=True)
+
+
+def blocks(
+    drawn: Sequence[Block],
+    *,
+    title: str,
+    longest: int,
+    alive: Sequence[int] = (),
+) -> str:
+    """Draw batches below one another: real steps and padding, all to one scale.
+
+    Args:
+        drawn: the batches.
+        title: what the picture shows.
+        longest: steps that are as wide as the picture.
+        alive: how many sequences go on after so many steps, to be written below some of them.
+    """
+    row = min(CELL, BATCH_HEIGHT / max(len(block.lengths) for block in drawn))
+    across = Scale(0, longest, 1, WIDTH - BATCH_NAME)
+    body, top = list[str](), 0.0
+    for block in drawn:
+        body += _block(block, across, top, row)
+        top += row * len(block.lengths) + BATCH_GAP
+    body += _below(across, top + 8, "steps", range(longest + 1))
+    body += _below(across, top + 24, "go on", alive) if alive else []
+    names = "; ".join(block.name for block in drawn)
+    return _svg(body, WIDTH, top + (30 if alive else 14), f"{title}. {names}.")
 
 
 def standalone(picture: str) -> str:
@@ -358,6 +400,28 @@ def _rung(rung: Rung, across: Scale, y: float) -> Iterator[str]:
         low, high, above = _n(across(rung.low)), _n(across(rung.high)), _n(place - 4)
         whisker = f"M{low} {_n(place)}H{high}M{low} {above}v8M{high} {above}v8"
         yield f'<path class="interval" d="{whisker}"/>'
+
+
+def _block(block: Block, across: Scale, top: float, row: float) -> Iterator[str]:
+    width, height = _n(across(max(block.lengths)) - across.start), _n(row * len(block.lengths))
+    place = f'x="{_n(across.start)}" y="{_n(top)}" width="{width}" height="{height}"'
+    yield f'<rect class="padding" {place}/>'
+    rows = (
+        f"M{_n(across.start)} {_n(top + row * number)}H{_n(across(length))}v{_n(row)}"
+        f"H{_n(across.start)}z"
+        for number, length in enumerate(block.lengths)
+    )
+    yield f'<path class="real" d="{"".join(rows)}"/>'
+    yield _text(WIDTH, top + min(row * len(block.lengths) / 2 + 4, 14), block.name, "end", "figure")
+
+
+def _below(across: Scale, y: float, name: str, values: Sequence[int]) -> Iterator[str]:
+    """A value for each whole step, written below some of them, and what they are."""
+    for step in ticks(across.low, across.high):
+        if step == int(step) < len(values):
+            anchor = "start" if step == 0 else "middle"
+            yield _text(across(step), y, values[int(step)], anchor)
+    yield _text(WIDTH, y, name, "end", "name")
 
 
 def _cell(share: float, x: float, y: float, accent: int | None) -> str:

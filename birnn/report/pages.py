@@ -11,21 +11,25 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from rich.markup import escape
 from rich.table import Table
 
+from birnn.evaluation import headlines
 from birnn.evaluation.headlines import MEASURES, Figure
 from birnn.report.drawings import MOST_CLASSES
-from birnn.report.tested import Row
-from birnn.report.wording import phases, turning_points, versions
+from birnn.report.figures import ACCENTS
+from birnn.report.tested import Compared, Row
+from birnn.report.wording import knobs, phases, turning_points, versions
 
 if TYPE_CHECKING:  # a table on a terminal needs no torch
     from birnn.evaluation import slices
     from birnn.evaluation.outs import Reached
     from birnn.evaluation.trace import Layer
+    from birnn.report.batches import Preparation
+    from birnn.report.conclusions import Conclusion, Evidence
 
 SPLITS = {
     "validation": "validation",
@@ -71,6 +75,46 @@ def console_table(rows: Sequence[Row], intervals: str) -> Table:
     for row in rows:
         table.add_row(escape(row.name), *(with_interval(getattr(row, one)) for one in SHOWN))
     return table
+
+
+def content(
+    evidence: Evidence,
+    compared: Compared,
+    concluded: Conclusion,
+    prepared: Preparation,
+    drawn: Mapping[str, str],
+    sections: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Put together what the templates of a report show.
+
+    Args:
+        evidence: what the stages before have written.
+        compared: how the models compare.
+        concluded: how good the first of them is.
+        prepared: how sequences became batches.
+        drawn: pictures of the models.
+        sections: of params.yaml, to be shown.
+    """
+    from birnn.report import conclusions
+
+    results, average = evidence.results, sections["evaluate"]["average"]
+    return {
+        "problem": sections["problem"],
+        "average": headlines.averaged_over(results[0].metrics, average),
+        "results": results,
+        "summary": evidence.summary,
+        "frame": evidence.encoding.frame,
+        "packing": prepared.packing,
+        "prepared": prepared,
+        "verdict": concluded,
+        "accents": {result.name: number % ACCENTS for number, result in enumerate(results)},
+        "pictures": {**drawn, **prepared.pictures},
+        "identity": conclusions.identify(results),
+        "knobs": knobs(
+            sections, evidence.encoding, {result.name: result.params for result in results}
+        ),
+        "compared": compared,
+    }
 
 
 def render(template: str, **content: Any) -> str:

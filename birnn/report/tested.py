@@ -25,8 +25,10 @@ if TYPE_CHECKING:  # `birnn summary` draws a table, and should not wait for thes
     from birnn.evaluation.comparison import Rung
     from birnn.evaluation.intervals import Difference
     from birnn.evaluation.outs import Confusion, Point
+    from birnn.evaluation.padding import Padding
     from birnn.evaluation.slices import Sliced
     from birnn.evaluation.trace import Trace
+    from birnn.evaluation.worst import Worst
     from birnn.params import Knobs
 
 LIMITS = {
@@ -100,6 +102,8 @@ class Result:
         confusions: what `confusions.json` holds.
         trace: what `trace.json` holds.
         slices: how good it is for each group and length.
+        padding: what `padding.json` holds.
+        worst: what `worst.json` holds.
         sha256: the hash of weights and description.
     """
 
@@ -121,6 +125,8 @@ class Result:
     confusions: list[Confusion]
     trace: Trace
     slices: Sliced
+    padding: Padding
+    worst: list[Worst]
 
     @property
     def rung(self) -> Rung:
@@ -138,8 +144,10 @@ def read(name: str, models: str | Path, evaluation: str | Path) -> Result:
     """
     from birnn.evaluation.checks import Check
     from birnn.evaluation.outs import Confusion, Point
+    from birnn.evaluation.padding import Padding
     from birnn.evaluation.slices import Sliced
     from birnn.evaluation.trace import Trace
+    from birnn.evaluation.worst import Worst
     from birnn.model import saved_model
 
     model, tested = Path(models) / name, Path(evaluation) / name
@@ -165,6 +173,8 @@ def read(name: str, models: str | Path, evaluation: str | Path) -> Result:
             confusions=records.read(tested / paths.CONFUSIONS, list[Confusion]),
             trace=records.read(tested / paths.TRACE, Trace),
             slices=records.read(tested / paths.SLICES, Sliced),
+            padding=records.read(tested / paths.PADDING, Padding),
+            worst=records.read(tested / paths.WORST, list[Worst]),
         )
     except FileNotFoundError as error:
         raise DataError(f"{error.filename}: no such file; run `dvc repro` first") from None

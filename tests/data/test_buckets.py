@@ -6,8 +6,10 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.nn.utils.rnn import pack_padded_sequence
 
 from birnn.data import buckets
 
@@ -112,3 +114,36 @@ class TestPadding:
         at_random = buckets.cut(np.random.default_rng(1).permutation(size), lengths, 64)
         assert np.mean(drawn) < 1.03 * least
         assert computed(at_random) > 2 * least
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=30))
+def test_alive_are_the_batch_sizes_of_torch(lengths: list[int]) -> None:
+    padded = torch.zeros(len(lengths), max(lengths))
+    packed = pack_padded_sequence(padded, torch.tensor(lengths), True, enforce_sorted=False)
+    found = buckets.alive(np.array(lengths))
+    assert found.tolist() == packed.batch_sizes.tolist()
+    assert found.sum() == sum(lengths)
+
+
+class TestPacking:
+    def pack(self, **lengths: Ints) -> buckets.Packing:
+        return buckets.packing(
+            lengths, batch_size=8, batch_steps=None, seed=1, duplicates=0, conflicts=0
+        )
+
+    @pytest.mark.parametrize("longest", [5, 24, 25, 100, 101])
+    def test_the_histogram_counts_every_sequence_in_bins_of_one_width(self, longest: int) -> None:
+        train, test = np.arange(1, longest + 1), np.array([2, 2, 4])
+        found = self.pack(train=train, test=test)
+        (width,) = {after - before for before, after in pairwise(found.edges)}
+        assert len(found.edges) - 1 <= buckets.MOST_BINS
+        assert found.edges[0] == 1
+        assert found.edges[-2] <= longest < found.edges[-1]
+        for split, lengths in {"train": train, "test": test}.items():
+            expected = np.bincount((lengths - 1) // width, minlength=len(found.edges) - 1)
+            assert found.histogram[split] == expected.tolist()
+
+    def test_equal_lengths_share_one_bin_and_need_no_padding(self) -> None:
+        found = self.pack(train=np.full(20, 7))
+        assert (found.edges, found.histogram) == ([7, 8], {"train": [20]})
+        assert (found.padding_at_random, found.padding_as_batched) == (0, 0)

@@ -20,6 +20,7 @@ from birnn.data.encoding import Encoding
 from birnn.data.sequences import Sequences
 from birnn.evaluation import metrics, outs
 from birnn.evaluation.outs import Predicted
+from birnn.evaluation.padding import Padding
 from birnn.evaluation.trace import Trace
 from birnn.files import atomic, paths, records
 from birnn.model import prediction
@@ -234,6 +235,9 @@ class TestNames:
         atomic.write_json(folder / paths.OPERATING_POINTS, {})
         trace = Trace("s", 1, "tagging", flow=[], answers=[], cuts=[1], after_cut=[[0.5]])
         records.write(folder / paths.TRACE, trace)
+        nothing = Padding(1, 64, beside_longer=False, share=0, accuracy=1, slips=[])
+        records.write(folder / paths.PADDING, nothing)
+        records.write(folder / paths.WORST, [])
         test, shares = case(ragged, tagging=True)
         predicted = Predicted(test, encoding(names, tagging=True), {}, shares)
         outs.write_slices(folder, predicted, ["group"], names[:1])

@@ -250,6 +250,14 @@ class TestFind:
         with pytest.raises(DataError, match=r"t.csv, column `sequence`: expected 'v', found no"):
             trace.find(self.batches(), encoding(), "v", where="t.csv")
 
+    @pytest.mark.parametrize(
+        ("count", "lengths"), [(1, [2]), (2, [2, 1]), (3, [2, 1, 2]), (9, [2, 1, 2])]
+    )
+    def test_the_first_ones(self, count: int, lengths: list[int]) -> None:
+        found = trace.first(self.batches(), encoding(), count, where="t.csv")
+        assert found.lengths.tolist() == lengths
+        assert found.values[:, 0].tolist() == [1, 2, 3, 4, 5][: sum(lengths)]
+
     def test_in_a_table_without_a_column(self) -> None:
         batches = [batch.drop_columns(["y"]) for batch in self.batches()]
         with pytest.raises(DataError, match=r"t.csv: expected a column `y` as in training"):

@@ -95,6 +95,7 @@ class TestTable:
         found = prediction.table(drawn, FEATURES, {}, self.SHARES, labelled=True)
         assert found.to_pydict() == {
             "sequence": ["s0", "s0", "s1"],
+            "group": ["g0", "g0", "g0"],
             "label": ["1", "NA", "<script>"],
             "predicted": ["NA", "<script>", "1"],
             "probability_1": self.SHARES[:, 0].tolist(),

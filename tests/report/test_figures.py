@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from birnn.report import figures
-from birnn.report.figures import Line, Rung
+from birnn.report.figures import Block, Line, Rung
 
 NAMES = ["bidirectional", "<script>alert(1)</script>&\"'", "x" * 300]
 CURVES = [
@@ -24,6 +24,9 @@ DRAWN: dict[str, Callable[[], str]] = {
     "named": lambda: figures.lines(CURVES, title="A", x="x", y="y", names=[*NAMES, "4", "5"]),
     "ladder": lambda: figures.ladder(
         [Rung(name, 0.5, 0.25, 0.75, accent=1) for name in NAMES] + [Rung("limit", 0.9)], title="A"
+    ),
+    "blocks": lambda: figures.blocks(
+        [Block(name, [4, 1, 3]) for name in NAMES], title="A", longest=9, alive=[3, 2, 2, 1, 0]
     ),
     "heat": lambda: figures.heat([[0.5, -1.0], [None, 0.25]], title="<a>", rows=NAMES[:2]),
 }

@@ -1,6 +1,6 @@
 """The report: the right figures in words and tables, safe for any name, nothing from outside."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
 from io import StringIO
@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pandas as pd
 import pytest
 from jinja2 import UndefinedError
@@ -25,15 +26,18 @@ from birnn.evaluation.data_checks import Splits
 from birnn.evaluation.headlines import Figure
 from birnn.evaluation.intervals import Difference, over
 from birnn.evaluation.outs import Around, Confusion, Ends, Example, Point, Reached
+from birnn.evaluation.padding import Group, Padding, Slip
 from birnn.evaluation.slices import Slice, Sliced
 from birnn.evaluation.trace import Answer, Layer, Said, Trace
 from birnn.evaluation.verdict import Basis
+from birnn.evaluation.worst import Tag, Worst
 from birnn.files import atomic, digests, records
 from birnn.files.summary import ClassCount, Summary
 from birnn.model.history import Epoch, marked
 from birnn.model.operating_points import Wanted
 from birnn.params import Knobs
-from birnn.report import conclusions, drawings, pages, tested, wording
+from birnn.report import batches, conclusions, drawings, pages, tested, wording
+from birnn.report.batches import Preparation
 from birnn.report.conclusions import Conclusion, Evidence
 from birnn.report.tested import Compared, Result
 from birnn.tracking import runs
@@ -139,7 +143,36 @@ def result(name: str = "bidirectional", **figures: float) -> Result:
             )
         ],
         trace=traced(),
+        padding=padded(),
+        worst=[FAILED],
     )
+
+
+def padded(*, beside_longer: bool = False) -> Padding:
+    """What `evaluate` writes of the mistake, on sequences of two lengths."""
+    slip = Slip(
+        reading="every step",
+        accuracy=0.775,
+        change=-0.125,
+        low=-0.1625,
+        high=-0.0875,
+        changed=0.1875,
+        moved=0.0625,
+        by_length=[Group(1, 3, 40, 0.8, 0.5), Group(4, 4, 80, 0.9, 0.85)],
+        from_end=[Group(1, 1, 30, 0.9, 0.25), Group(2, 2, 30, 0.9, 0.75)],
+    )
+    return Padding(15, 64, beside_longer, share=0.375, accuracy=0.9, slips=[slip])
+
+
+FAILED = Worst(
+    sequence="s<8>",
+    steps=2,
+    accuracy=0.5,
+    loss=1.75,
+    tags=[Tag(NAMES[0], NAMES[1], 0.03125), Tag(NAMES[0], NAMES[0], 0.96875)],
+    words=[],
+    values=[[0.5, -1.0]],
+)
 
 
 def traced(task: str = "tagging", *, backward: bool = True) -> Trace:
@@ -174,6 +207,17 @@ def traced(task: str = "tagging", *, backward: bool = True) -> Trace:
     )
 
 
+PACKING = Packing(
+    sequences={"train": 70, "validation": 14, "test": 15},
+    steps={"train": 210, "validation": 42, "test": 69},
+    edges=[1, 2, 3, 4, 5],
+    histogram={"train": [0, 0, 70, 0], "validation": [0, 0, 14, 0], "test": [1, 2, 4, 8]},
+    padding_at_random=0.8125,
+    padding_as_batched=0.0875,
+    duplicates=2,
+    conflicts=1,
+)
+
 GAINS = {
     "accuracy": Difference(-0.025, -0.05, 0.0125, 12),
     "f1_macro": Difference(0.125, 0.1, 0.15, 12),
@@ -188,9 +232,18 @@ def conclude(of: Result) -> Conclusion:
     return conclusions.conclusion(of.name, [of], basis, verdict.aims(params.Evaluate()))
 
 
+LENGTHS = [2, 4, 3, 1, 4, 2, 1, 3, 4, 1]
+
+
+def prepare(lengths: Sequence[int]) -> Preparation:
+    """What the report shows of training sequences of these lengths, in batches of four."""
+    return batches.preparation(PACKING, np.array(lengths), batch_size=4, batch_steps=None, seed=1)
+
+
 def render(template: str, **changes: Any) -> str:
     results = changes.pop("results", [result(), result("forward", accuracy=0.8, f1_macro=0.7)])
     rows = tested.ladder([one.rung for one in results], {"filtering": 0.85}, "macro")
+    prepared = changes.pop("prepared", None) or prepare(LENGTHS)
     content: dict[str, Any] = {
         "problem": "speech",
         "average": "macro",
@@ -198,14 +251,8 @@ def render(template: str, **changes: Any) -> str:
         "accents": {one.name: number for number, one in enumerate(results)},
         "summary": SUMMARY,
         "frame": 1,
-        "packing": Packing(
-            sequences={"train": 70, "validation": 14, "test": 15},
-            steps={"train": 210, "validation": 42, "test": 69},
-            padding_at_random=0.8125,
-            padding_as_batched=0.0875,
-            duplicates=2,
-            conflicts=1,
-        ),
+        "packing": PACKING,
+        "prepared": prepared,
         "compared": Compared(
             rows,
             tested.second_direction(GAINS, "macro", "20 groups"),
@@ -213,7 +260,7 @@ def render(template: str, **changes: Any) -> str:
             Figure(0.1),
         ),
         "verdict": conclude(results[0]),
-        "pictures": drawings.pictures(results, rows),
+        "pictures": {**drawings.pictures(results, rows), **prepared.pictures},
         "identity": [("data_sha256", "0123456789abcdef" * 4)],
         "knobs": [("train.learning_rate", "0.012")],
     }
@@ -271,7 +318,7 @@ class TestHTML:
 
     def test_the_figures_are_there(self) -> None:
         text = Page(render("report.html.j2")).text
-        figures = ["0.900 (0.850 to 0.950)", "0.850", "8.8 %", "81.2 %", "99 sequences"]
+        figures = ["0.900 (0.850 to 0.950)", "0.850", "99 sequences"]
         figures += [
             "-2.5 points of accuracy",
             "0.0625",
@@ -302,7 +349,8 @@ class TestHTML:
     def test_every_picture_has_a_text_alternative(self) -> None:
         page = Page(render("report.html.j2"))
         labels = [value for name, value in page.attributes if name == "aria-label"]
-        assert page.tags.count("svg") == len(drawings.pictures([result()], [])) > 10
+        drawn = {**drawings.pictures([result()], []), **prepare(LENGTHS).pictures}
+        assert page.tags.count("svg") == len(drawn) > 10
         assert "Accuracy with ever more context. " in " ".join(map(str, labels))
 
     @pytest.mark.parametrize("task", ["tagging", "classification"])
@@ -325,6 +373,34 @@ class TestHTML:
         page = Page(render("report.html.j2", results=[many]))
         assert "Confusion matrix of bidirectional" in [value for _, value in page.attributes]
         assert "c39" not in page.text
+
+    def test_what_padding_does_is_there_with_its_interval(self) -> None:
+        page = Page(render("report.html.j2"))
+        for figure in ("-12.5 (-16.2 to -8.8)", "18.8 %", "0.7750", "37.5 % of the steps"):
+            assert figure in page.text
+        assert "lengths from 3 to 40" not in page.text
+        assert "twice the length" not in page.text
+
+    def test_equal_lengths_are_said_to_have_no_padding(self) -> None:
+        results = [replace(result(), padding=padded(beside_longer=True))]
+        text = Page(render("report.html.j2", results=results, prepared=prepare([3] * 900))).text
+        assert "All sequences of the training split have 3 steps, so there is no padding" in text
+        assert "With lengths from 3 to 40 it would look like this" in text
+        assert "one more sequence of twice the length" in text
+
+    @pytest.mark.parametrize("words", [[], ["<v>", "x"]])
+    def test_the_worst_sequences_are_there(self, words: list[str]) -> None:
+        results = [replace(result(), worst=[replace(FAILED, words=words)])]
+        page = Page(render("report.html.j2", results=results))
+        assert "s<8>: 50 % right, loss 1.75, 2 steps" in page.text
+        assert f"{NAMES[0]}→{NAMES[1]}" in page.text
+        assert ("<v>/" in page.text) == bool(words)
+        titles = [value for name, value in page.attributes if name == "aria-label"]
+        assert ("Probability of the true class of each step" in titles) == (not words)
+
+    def test_no_worst_sequence_where_all_is_right(self) -> None:
+        text = Page(render("report.html.j2", results=[replace(result(), worst=[])])).text
+        assert "None: all answers are right." in text
 
     def test_critical_classes_are_there_where_there_are_any(self) -> None:
         assert "Critical classes" in Page(render("report.html.j2")).text
@@ -585,6 +661,8 @@ class TestRead:
         atomic.write_json(folder / "evaluation/m/confusions.json", [])
         records.write(folder / "evaluation/m/trace.json", traced())
         records.write(folder / "evaluation/m/slices.json", Sliced([], 0))
+        records.write(folder / "evaluation/m/padding.json", padded())
+        records.write(folder / "evaluation/m/worst.json", [FAILED])
 
     def test_whole(self, tmp_path: Path) -> None:
         self.write(tmp_path)
@@ -599,6 +677,7 @@ class TestRead:
         assert found.per_class["recall"].tolist() == [0.5, 1.0]
         assert found.precision_recall["label"].tolist() == ["1", "NA"]
         assert (found.confusions, found.trace) == ([], traced())
+        assert (found.padding, found.worst) == (padded(), [FAILED])
         weights = tmp_path / "models/m/weights.safetensors"
         assert found.sha256 == digests.sha256(weights, tmp_path / "models/m/model.json")
 
@@ -621,6 +700,8 @@ class TestRead:
             "evaluation/m/precision_recall.csv",
             "evaluation/m/trace.json",
             "evaluation/m/slices.json",
+            "evaluation/m/padding.json",
+            "evaluation/m/worst.json",
         ],
     )
     def test_a_missing_file(self, tmp_path: Path, name: str) -> None:

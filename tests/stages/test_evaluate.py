@@ -20,6 +20,7 @@ from sklearn.metrics import precision_recall_curve
 from birnn.data import sequences
 from birnn.files import atomic
 from birnn.model import prediction, saved_model
+from birnn.report import pdf
 from birnn.sources import table
 from birnn.tracking import store
 
@@ -178,6 +179,16 @@ class TestReport:
         rows = slice(test.offsets[number], test.offsets[number + 1])
         both = [f"c{column}" for column in shares("bidirectional", "test")[rows].argmax(axis=1)]
         assert [answer["both"]["label"] for answer in trace["answers"]] == both
+
+    def test_says_the_same_on_two_pages(self, reported: Path) -> None:
+        page = pdf.two_pages("small", MODELS, average="macro")
+        metrics = atomic.read_json("evaluation/bidirectional/metrics.json")
+        ends = atomic.read_json("evaluation/bidirectional/intervals.json")["accuracy"]
+        assert f"{100 * metrics['accuracy']:.1f} %" in page
+        assert f"95 % interval {100 * ends['low']:.1f} to {100 * ends['high']:.1f}" in page
+        worst = atomic.read_json("evaluation/bidirectional/worst.json")
+        assert all(f"<strong>{one['sequence']}</strong>" in page for one in worst[:3])
+        assert page == pdf.two_pages("small", MODELS, average="macro")
 
     def test_tells_the_hashes_that_its_runs_are_tagged_with(self, reported: Path) -> None:
         page = Path("report/report.html").read_text()

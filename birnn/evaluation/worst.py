@@ -1,0 +1,126 @@
+"""The test sequences that a model does worst on, so that people can look at them.
+
+    for one in worst(test, encoding, shares, classes): print(one.sequence, one.accuracy, one.loss)
+
+What fails most is often labelled wrongly, cut off or of another kind; only a person can tell.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from birnn.data.encoding import Encoding
+from birnn.data.sequences import Sequences
+from birnn.evaluation import trace
+
+MOST = 5
+MOST_STEPS, MOST_FEATURES = 40, 8  # that are shown
+LEAST_SHARE = 1e-12  # of the true class, so that the loss is finite
+DIGITS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """One label: the true class, the predicted one, and the probability of the true one."""
+
+    actual: str
+    predicted: str
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Worst:
+    """A sequence that a model does badly on.
+
+    Attributes:
+        sequence: its id.
+        steps: how many it has.
+        accuracy: share of its labels that are right.
+        loss: cross entropy in nats, the mean over its labels.
+        tags: of each of the first steps; of a classifier, the one of the sequence.
+        words: the tokens of the first steps; empty where steps have no tokens.
+        values: (features, steps) what the model reads of the first features and steps, encoded;
+            empty where steps have tokens.
+    """
+
+    sequence: str
+    steps: int
+    accuracy: float
+    loss: float
+    tags: list[Tag]
+    words: list[str]
+    values: list[list[float]]
+
+
+def worst(
+    test: Sequences,
+    encoding: Encoding,
+    shares: npt.NDArray[np.float32],
+    classes: npt.NDArray[np.int64],
+) -> list[Worst]:
+    """Find the sequences of the lowest accuracy, and among equals of the highest loss.
+
+    Args:
+        test: the test split.
+        encoding: names the classes.
+        shares: (labels, classes) probabilities.
+        classes: (labels,) predicted class indices.
+
+    Returns:
+        `MOST` at most, the worst first; none whose labels are all right.
+    """
+    starts, counts = test.label_offsets[:-1], np.diff(test.label_offsets)
+    probability = shares[np.arange(len(classes)), test.labels]
+    right = np.add.reduceat(classes == test.labels, starts, dtype=np.int64) / counts
+    nats = -np.log(np.maximum(probability.astype(np.float64), LEAST_SHARE))
+    loss = np.round(np.add.reduceat(nats, starts) / counts, DIGITS)
+    ranked = np.lexsort([-loss, right])[:MOST]
+    return [
+        Worst(
+            sequence=test.ids[number].as_py(),
+            steps=int(test.lengths[number]),
+            accuracy=float(right[number]),
+            loss=float(loss[number]),
+            tags=_tags(test, encoding, probability, classes, number),
+            words=_words(test, number),
+            values=_values(test, number),
+        )
+        for number in ranked[right[ranked] < 1].tolist()
+    ]
+
+
+def _tags(
+    test: Sequences,
+    encoding: Encoding,
+    probability: npt.NDArray[np.float32],
+    classes: npt.NDArray[np.int64],
+    number: int,
+) -> list[Tag]:
+    start, end = test.label_offsets[number : number + 2].tolist()
+    return [
+        Tag(
+            actual=encoding.labels[test.labels[row]],
+            predicted=encoding.labels[classes[row]],
+            probability=round(float(probability[row]), DIGITS),
+        )
+        for row in range(start, min(end, start + MOST_STEPS))
+    ]
+
+
+def _steps(test: Sequences, number: int) -> npt.NDArray[np.int64]:
+    start, end = test.offsets[number : number + 2].tolist()
+    return np.arange(start, min(end, start + MOST_STEPS))
+
+
+def _words(test: Sequences, number: int) -> list[str]:
+    return trace.words(test, _steps(test, number)) or []
+
+
+def _values(test: Sequences, number: int) -> list[list[float]]:
+    if test.tokens is not None:
+        return []
+    shown = test.values[_steps(test, number), :MOST_FEATURES].T
+    return [[round(float(value), DIGITS) for value in row] for row in shown]
