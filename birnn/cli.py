@@ -8,9 +8,10 @@
     birnn trace new.csv --batch 4         # the shapes of a batch on its way through the model
     birnn score out.parquet --by city     # anybody's predictions beside the true labels
     birnn report --pdf result.pdf         # the result on two pages, for others
-    birnn backfill                        # give MLflow the runs that it lacks
+    birnn backfill                        # give MLflow the runs that it lacks, and take its record
     birnn retrain                         # train on what is new, and serve it if it is better
     birnn rollback                        # let the model serve again that served before
+    birnn status                          # what serves and why, what waits; 1 for what is wrong
     birnn schedule --cron "0 3 * * *"     # retrain every night, in the foreground
 
 Exit status: 0 done, 1 a failure that the message explains, 2 wrong usage.
@@ -18,6 +19,7 @@ Exit status: 0 done, 1 a failure that the message explains, 2 wrong usage.
 
 from __future__ import annotations
 
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -31,9 +33,11 @@ from birnn.errors import DataError
 from birnn.files import atomic, paths, records
 from birnn.files.paths import EVALUATION, MODELS, REPORT
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # they take a second to import
+    from birnn.data.encoding import Encoding
     from birnn.files.summary import Summary
     from birnn.files.tables import Chunk
+    from birnn.model.networks import SequenceModel
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -189,22 +193,40 @@ def _origins(found: Summary, again: Callable[[], Iterator[Chunk]]) -> Iterator[s
 
 
 ToPredict = Annotated[Path, typer.Argument(help="A sequence table, or a file as in training.")]
+Chosen = Annotated[str, typer.Option(help="A folder, `champion`, or models:/NAME/3 and the like.")]
+PROMOTED = str(MODELS / "bidirectional")
+
+
+def _load(model: str) -> tuple[SequenceModel, Encoding, dict[str, float]]:
+    """Read a model from a folder, or from MLflow."""
+    from tempfile import TemporaryDirectory
+
+    from birnn import params
+    from birnn.model import saved_model
+    from birnn.tracking import registry
+
+    if model != "champion" and not model.startswith(("models:/", "runs:/")):
+        return saved_model.load(model)
+    with TemporaryDirectory() as place:
+        if model == "champion":
+            return saved_model.load(registry.fetch_champion(params.load().problem, place))
+        return saved_model.load(registry.fetch(model, place))
 
 
 @app.command()
 def predict(
     file: ToPredict,
     output: Annotated[Path, typer.Option(help="Where to, .csv or .parquet.")] = Path("-"),
-    model: Annotated[Path, typer.Option(help="The folder of a model.")] = MODELS / "bidirectional",
+    model: Chosen = PROMOTED,
     device: Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")] = "auto",
 ) -> None:
     """Predict the labels of sequences, one row a label; as CSV on standard output."""
     from birnn.files import tables
     from birnn.files.reading import Skipped
-    from birnn.model import devices, prediction, saved_model
+    from birnn.model import devices, prediction
     from birnn.sources import ingestion
 
-    network, encoding, thresholds = saved_model.load(model)
+    network, encoding, thresholds = _load(model)
     devices.limit_threads(prediction.BATCH_SIZE * network.architecture.sums)
     skipped = Skipped()
     rows = ingestion.unlabelled(
@@ -229,7 +251,7 @@ def predict(
 def trace(
     file: ToPredict,
     sequence: Annotated[str | None, typer.Option(help="Its id; the first if not given.")] = None,
-    model: Annotated[Path, typer.Option(help="The folder of a model.")] = MODELS / "bidirectional",
+    model: Chosen = PROMOTED,
     steps: Annotated[int, typer.Option(min=1, help="At most; each costs those before it.")] = 40,
     batch: Annotated[
         int | None, typer.Option(min=1, help="Shapes of the first sequences as a batch, instead.")
@@ -240,12 +262,11 @@ def trace(
 
     from birnn.evaluation import batch_trace, trace, trace_tables
     from birnn.files.reading import Skipped
-    from birnn.model import saved_model
     from birnn.sources import ingestion
 
     if batch is not None and sequence is not None:
         raise typer.BadParameter("expected --sequence or --batch, found both")
-    network, encoding, thresholds = saved_model.load(model)
+    network, encoding, thresholds = _load(model)
     skipped = Skipped()
     rows = ingestion.unlabelled(
         file, encoding.reading, encoding.features, skipped, form=encoding.form
@@ -310,10 +331,14 @@ def report(
 
 @app.command()
 def backfill() -> None:
-    """Give MLflow the runs that it lacks: of models from DVC's cache, or trained without it."""
+    """Give MLflow the runs that it lacks: of models from DVC's cache, or trained without it.
+
+    The other way round, decisions that were made in other checkouts come into `decisions.jsonl`.
+    """
     from birnn import params
     from birnn.report import drawings, tested
-    from birnn.tracking import runs, store
+    from birnn.retraining import recovery
+    from birnn.tracking import registry, runs, store
 
     chosen = params.load()
     results = [tested.read(name, MODELS, EVALUATION) for name in chosen.models]
@@ -329,6 +354,11 @@ def backfill() -> None:
             print(f"{name}: run {run.id}")
     except FileNotFoundError as error:
         raise DataError(f"{error.filename}: no such file; run `dvc repro` first") from None
+    gathered = recovery.gather(registry.connect(chosen.problem))
+    print(f"{recovery.RECORD}: {gathered} decisions of other checkouts added")
+
+
+Comment = Annotated[str, typer.Option(help="Why, for those who read the record later.")]
 
 
 @app.command()
@@ -337,27 +367,75 @@ def retrain(
     approve: Annotated[
         int | None, typer.Option(metavar="VERSION", help="Promote a version that waits for it.")
     ] = None,
+    comment: Comment = "",
 ) -> None:
     """Train on what is new, and let the model serve if it is better than the one that does."""
     from birnn import params
-    from birnn.retraining import steps
+    from birnn.retraining import service, steps
+
+    if comment and approve is None:
+        raise typer.BadParameter("--comment goes with --approve")
 
     _end_once()
     chosen = params.load()
     if dry_run:
         print("\n".join(steps.plan(chosen)))
         return
-    outcome = steps.retrain(chosen) if approve is None else steps.approve(chosen, approve)
+    if approve is None:
+        outcome = steps.retrain(chosen)
+    else:
+        outcome = service.approve(chosen, approve, comment=comment)
     print(f"{outcome.decision}: {outcome.sentence}")
+    _say_what_is_left()
 
 
 @app.command()
-def rollback() -> None:
-    """Let the model serve again that served before."""
+def rollback(
+    to: Annotated[
+        int | None, typer.Option(metavar="VERSION", help="One that served, not the one before.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option(help="Say what would be done, and do nothing.")] = False,
+    comment: Comment = "",
+) -> None:
+    """Let the model serve again that served before; the next ones then wait for approval."""
     from birnn import params
-    from birnn.retraining import steps
+    from birnn.retraining import service
 
-    print(steps.rollback(params.load()).sentence)
+    chosen = params.load()
+    if dry_run:
+        print(service.rollback_plan(chosen, to))
+        return
+    print(service.rollback(chosen, to, comment=comment).sentence)
+    _say_what_is_left()
+
+
+def _say_what_is_left() -> None:
+    """Say what has to be committed and pushed, so that other checkouts get the result."""
+    from birnn.retraining import workspace
+
+    if changed := workspace.uncommitted(Path.cwd()):
+        print(f"left to do: git add {shlex.join(changed)} && git commit; dvc push --run-cache")
+
+
+@app.command()
+def status(
+    hours: Annotated[
+        float | None, typer.Option(help="An attempt must have ended within them.", min=0)
+    ] = None,
+) -> None:
+    """Say what serves, since when and why, what waits, and when the next attempt is due.
+
+    The status is 1 where an attempt failed, was killed, or did not happen when it was due.
+    """
+    from birnn import params
+    from birnn.retraining import status
+
+    found = status.status(params.load(), hours=hours)
+    print("\n".join(found.lines))
+    for alarm in found.alarms:
+        print(f"alarm: {alarm}")
+    if found.alarms:
+        raise typer.Exit(1)
 
 
 @app.command()

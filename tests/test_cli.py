@@ -5,6 +5,7 @@ import json
 import math
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,10 +25,12 @@ from birnn.files import atomic, records
 from birnn.model import prediction, saved_model
 from birnn.report import pages
 from birnn.report.tested import Compared, Row
-from birnn.retraining import schedule, steps
+from birnn.retraining import schedule, service, steps
 from birnn.retraining.recovery import Outcome
+from birnn.tracking import registry, runs
 
-COMMANDS = ("predict", "score", "summary", "report", "backfill", "retrain", "rollback", "schedule")
+PIPELINE = ("predict", "score", "summary", "report", "backfill")
+COMMANDS = (*PIPELINE, "retrain", "rollback", "status", "schedule")
 
 
 class Ended(NamedTuple):
@@ -105,6 +108,25 @@ class TestPredict:
     def test_takes_the_model_that_is_named(self, place: Path, birnn: Birnn) -> None:
         shutil.move(place / "models/bidirectional", place / "other")
         assert birnn("predict", "new.csv", "--model", "other").status == 0
+
+    def test_takes_the_model_that_serves(self, place: Path, birnn: Birnn, trained: Path) -> None:
+        """From MLflow, by its alias or an address, where `models/` holds nothing."""
+        for name in ("test.arrow", "encoding.json"):
+            (place / name).touch()
+        shutil.copy(ROOT / "params.yaml", place)
+        shutil.rmtree(place / "models")
+        missing = birnn("predict", "new.csv", "--model", "champion")
+        check_one_line(missing, "tagging: expected a champion, found none; run `birnn retrain`")
+        run = runs.run_of_model("tagging", "bidirectional", trained, params={}, data=place)
+        known = registry.connect("tagging")
+        number = known.register(run.id, {}).number
+        known.point({"champion": number, "previous": None, "challenger": None})
+        for address in ("champion", "models:/tagging@champion"):
+            ended = birnn("predict", "new.csv", "--device", "cpu", "--model", address)
+            assert (ended.status, ended.err) == (0, "")
+            predicted = read_csv(io.StringIO(ended.out))
+            pd.testing.assert_frame_equal(predicted, directly(trained), check_dtype=False)
+        assert birnn("trace", "new.csv", "--model", "champion").status == 0
 
     def test_says_what_was_left_out_where_nothing_is_left(self, place: Path, birnn: Birnn) -> None:
         (place / "t.csv").write_text("text,label\n,p\nhi,q\n,p\n")
@@ -244,22 +266,33 @@ class TestRetraining:
         for number, handler in handlers.items():
             signal.signal(number, handler)
 
-    @pytest.mark.parametrize(
-        ("arguments", "function", "given"),
-        [([], "retrain", []), (["--approve", 4], "approve", [4])],
-    )
-    def test_prints_what_was_decided(
-        self,
-        birnn: Birnn,
-        monkeypatch: pytest.MonkeyPatch,
-        arguments: list[object],
-        function: str,
-        given: list[int],
+    def test_prints_what_was_decided(self, birnn: Birnn, monkeypatch: pytest.MonkeyPatch) -> None:
+        asked = mock.Mock(return_value=Outcome("promoted", "Version 4 serves now.", 4))
+        monkeypatch.setattr(steps, "retrain", asked)
+        assert birnn("retrain") == (0, "promoted: Version 4 serves now.\n", "")
+        asked.assert_called_once_with(params.load())
+
+    def test_is_approved_with_a_comment(
+        self, birnn: Birnn, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         asked = mock.Mock(return_value=Outcome("promoted", "Version 4 serves now.", 4))
-        monkeypatch.setattr(steps, function, asked)
-        assert birnn("retrain", *arguments) == (0, "promoted: Version 4 serves now.\n", "")
-        asked.assert_called_once_with(params.load(), *given)
+        monkeypatch.setattr(service, "approve", asked)
+        ended = birnn("retrain", "--approve", 4, "--comment", "Seen.")
+        assert ended == (0, "promoted: Version 4 serves now.\n", "")
+        asked.assert_called_once_with(params.load(), 4, comment="Seen.")
+        assert birnn("retrain", "--comment", "Seen.").status == 2
+
+    def test_says_what_is_left_to_commit(
+        self, birnn: Birnn, place: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        subprocess.run(["git", "init", "--quiet"], check=True)
+        (place / "decisions.jsonl").touch()
+        (place / "data/external").mkdir(parents=True)
+        (place / "data/external/new data.csv").touch()
+        outcome = Outcome("kept", "Version 4 does not serve.", 4)
+        monkeypatch.setattr(steps, "retrain", lambda _: outcome)
+        said = "left to do: git add data/external/ decisions.jsonl && git commit"
+        assert said in birnn("retrain").out
 
     def test_of_which_the_plan_is_shown(
         self, birnn: Birnn, monkeypatch: pytest.MonkeyPatch
@@ -286,8 +319,26 @@ class TestRetraining:
 
     def test_is_rolled_back(self, birnn: Birnn, monkeypatch: pytest.MonkeyPatch) -> None:
         outcome = Outcome("rolled back", "Version 1 serves again.", 2)
-        monkeypatch.setattr(steps, "rollback", lambda _: outcome)
-        assert birnn("rollback") == (0, "Version 1 serves again.\n", "")
+        asked = mock.Mock(return_value=outcome)
+        monkeypatch.setattr(service, "rollback", asked)
+        ended = birnn("rollback", "--to", 1, "--comment", "It is bad.")
+        assert ended == (0, "Version 1 serves again.\n", "")
+        asked.assert_called_once_with(params.load(), 1, comment="It is bad.")
+
+    def test_of_which_the_way_back_is_shown(
+        self, birnn: Birnn, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(service, "rollback_plan", lambda _, to: f"to {to}")
+        assert birnn("rollback", "--dry-run") == (0, "to None\n", "")
+
+    def test_of_which_the_status_is_shown(
+        self, birnn: Birnn, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ended = birnn("status")
+        assert (ended.status, ended.err, ended.out.count("\n")) == (0, "", 5)
+        ended = birnn("status", "--hours", 26)
+        assert ended.status == 1
+        assert ended.out.splitlines()[-1].startswith("alarm: no attempt has ended within 26 hours")
 
     def test_is_what_the_clock_runs(self, birnn: Birnn, monkeypatch: pytest.MonkeyPatch) -> None:
         run = mock.Mock()

@@ -13,9 +13,9 @@ import os
 import shutil
 import socket
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -23,10 +23,39 @@ from typing import Protocol
 from filelock import FileLock, Timeout
 
 from birnn.errors import RetrainingError
-from birnn.files import atomic
+from birnn.files import atomic, records
 from birnn.params import Params
 from birnn.tracking import store
 from birnn.tracking.registry import Registry, Version
+
+
+@dataclass(frozen=True, slots=True)
+class Last:
+    """The last attempt.
+
+    Attributes:
+        time: at which it ended; UTC, ISO 8601, seconds.
+        ended: its decision, or `failed`.
+        reason: why.
+        failures: how many have failed one after the other, up to it.
+    """
+
+    time: str
+    ended: str
+    reason: str
+    failures: int
+
+    def tags(self) -> dict[str, str]:
+        """The same as tags of a registered model."""
+        return {f"last_attempt_{name}": str(value) for name, value in asdict(self).items()}
+
+    @classmethod
+    def of_tags(cls, tags: Mapping[str, str]) -> Last | None:
+        """Read what `tags` gave; None from other ones."""
+        said = {name.removeprefix("last_attempt_"): value for name, value in tags.items()}
+        if not {field.name for field in fields(cls)} <= said.keys():
+            return None
+        return cls(said["time"], said["ended"], said["reason"], int(said["failures"]))
 
 
 class Reproduce(Protocol):
@@ -90,6 +119,37 @@ def locked() -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def runs_now() -> bool:
+    """Say whether a retraining is at work."""
+    lock = FileLock(store.lock_path("retraining"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    lock.release()
+    return False
+
+
+def last() -> Last | None:
+    """How the last attempt ended, if there was one."""
+    path = _last()
+    return records.read(path, Last) if path.exists() else None
+
+
+def note(ended: str, reason: str) -> Last:
+    """Keep how an attempt ended, for those who watch that retrainings go on."""
+    before = last()
+    failed = ended in ("failed", "postponed")
+    count = (before.failures if before else 0) + 1 if failed else 0
+    found = Last(datetime.now(UTC).isoformat(timespec="seconds"), ended, reason, count)
+    records.write(_last(), found)
+    return found
+
+
+def _last() -> Path:
+    return store.root() / store.STATE / "last_attempt.json"
 
 
 def _holder(path: Path) -> str:

@@ -1,13 +1,16 @@
 """The record of what was decided about models: one line of JSON each, never changed afterwards.
 
 A line counts once its line end is on the disk. What a killed writer leaves without one counts for
-nothing: readers skip it, and the next writer cuts it off.
+nothing: readers skip it, and the next writer cuts it off. The file is a checkout's own copy: what
+was decided about a version lies in MLflow too, and `add` brings what other checkouts have decided.
 """
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
+import socket
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +20,9 @@ import numpy as np
 from filelock import FileLock
 
 from birnn.errors import DataError
+from birnn.files import atomic
 from birnn.files.hashing import Hashes
+from birnn.tracking import runs
 
 Record = dict[str, Any]
 
@@ -55,6 +60,27 @@ def append(path: str | Path, record: Mapping[str, Any]) -> Record:
             os.fsync(file.fileno())
         _sync_folder(path.parent)
     return stamped
+
+
+def add(path: str | Path, records: Iterable[Record]) -> None:
+    """Put in records that were made elsewhere, each at its time; those that are there stay."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_name(f".{path.name}.lock")):
+        present = read(path)
+        missing = [record for record in records if record not in present]
+        if missing:
+            both = sorted([*present, *missing], key=lambda record: str(record.get("time", "")))
+            atomic.write_text(path, "".join(f"{json.dumps(record)}\n" for record in both))
+
+
+def signature() -> Record:
+    """Say who decides, where, and on which commit."""
+    try:
+        who = getpass.getuser()
+    except (KeyError, OSError):  # a container may have no name for its user
+        who = "unknown"
+    return {"by": who, "host": socket.gethostname(), "commit": runs.commit()}
 
 
 def _cut_torn_line(file: IO[bytes]) -> None:

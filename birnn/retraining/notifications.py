@@ -8,38 +8,66 @@ with spaces between. A word that cannot be sent is no reason for a retraining to
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 import sys
+from typing import Literal
 
 PLACES = "BIRNN_NOTIFY"
+SHORTEST_SECRET = 4  # letters; shorter words of a place may be shown
+
+Kind = Literal["info", "success", "warning", "failure"]
 
 
-def send(title: str, body: str) -> bool:
+def send(title: str, body: str, kind: Kind = "info") -> bool:
     """Send a message to all places; without any, do nothing.
 
+    Args:
+        title: what it is about.
+        body: the message.
+        kind: what services show by colour, sound or priority.
+
     Returns:
-        Whether every place took it. What went wrong is said on standard error, without the places:
-        they hold passwords.
+        Whether every place took it. What went wrong, and where, is said on standard error, without
+        the places' own words: they hold passwords.
     """
     places = os.environ.get(PLACES, "").split()
     if not places:
         return True
     try:
-        sent = _send(places, title, body)
+        import apprise  # noqa: F401  it is optional
     except ImportError:
         print(f"{PLACES}: expected Apprise; pip install 'birnn[retrain]'", file=sys.stderr)
         return False
-    except Exception as error:  # noqa: BLE001  plugins of many services, which may raise anything
-        print(f"{PLACES}: a notification failed with {type(error).__name__}", file=sys.stderr)
-        return False
-    if not sent:
-        print(f"{PLACES}: a notification could not be sent", file=sys.stderr)
-    return sent
+    reasons = [_refused(place, title, body, kind) for place in places]
+    for number, (place, reason) in enumerate(zip(places, reasons, strict=True), start=1):
+        if reason is not None:
+            said = _without_words(place, reason)
+            print(f"{PLACES}, place {number}: a notification failed: {said}", file=sys.stderr)
+    return not any(reason is not None for reason in reasons)
 
 
-def _send(places: list[str], title: str, body: str) -> bool:
-    from apprise import Apprise
+def _refused(place: str, title: str, body: str, kind: Kind) -> str | None:
+    """Send to one place; say why it did not take the message, or None."""
+    from apprise import Apprise, LogCapture, NotifyType
 
     apprise = Apprise()
-    understood = [apprise.add(place) for place in places]
-    return bool(apprise.notify(title=title, body=body)) and all(understood)
+    if not apprise.add(place):
+        return "expected an address that Apprise knows, found another"
+    try:
+        with LogCapture(level=logging.WARNING, fmt="%(message)s") as log:  # type: ignore[no-untyped-call]
+            if apprise.notify(title=title, body=body, notify_type=NotifyType(kind)):
+                return None
+            return " ".join(log.getvalue().split()) or "the service gave no reason"
+    except Exception as error:  # noqa: BLE001  plugins of many services, which may raise anything
+        return f"{type(error).__name__}: {error}"
+
+
+def _without_words(place: str, text: str) -> str:
+    """Take the words of a place out of a text: any of them may be a password."""
+    _, _, address = place.partition("://")
+    for word in sorted(re.split(r"[/:@?&=]+", address or place), key=len, reverse=True):
+        if len(word) >= SHORTEST_SECRET:
+            text = text.replace(word, "...")
+    return text

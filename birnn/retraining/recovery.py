@@ -4,6 +4,9 @@ Before the decision is written to the record (`decisions.jsonl`, on the disk bef
 happens), a failure rolls back: the new version is discarded, and the data are put back. After it,
 the next attempt completes the decision: tags, aliases, the attached record, the checkout's files.
 Each of these steps may be done twice, because a kill may come between any two of them.
+
+Other checkouts may use the same registry meanwhile. A decision rests on the champion of its moment:
+where another one serves when it is carried out, it is overtaken, and moves no champion.
 """
 
 from __future__ import annotations
@@ -13,18 +16,33 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from birnn.errors import RegistryError
 from birnn.files import atomic, paths
+from birnn.params import lock
 from birnn.report import pages
 from birnn.retraining import attempts, decisions, notifications, workspace
 from birnn.tracking import registry, runs, store
-from birnn.tracking.registry import (
-    Registry,
-)
+from birnn.tracking.registry import CHALLENGER, CHAMPION, DECISION, Registry
 
 RECORD, PAGE = Path("decisions.jsonl"), paths.REPORT / "retraining.html"
+
+DECIDED_IN, GATE = "decided_in", "gate_sha256"
+JUDGED_WITH, PREDECESSOR, RESTORED = "judged_with", "predecessor", "restored"
+"""Tags of versions: the attempt that decided, the settings of the checks and the champion in them,
+the version that this one replaced, and whether a rollback let it serve."""
+
+SERVING = ("promoted", "rolled back")  # decisions by which another version comes to serve
+KINDS: dict[str, notifications.Kind] = {
+    "failed": "failure",
+    "postponed": "failure",
+    "promoted": "success",
+    "rolled back": "warning",
+    "overtaken": "warning",
+    "waiting": "warning",
+}
 
 Record = dict[str, Any]
 Aliases = Mapping[str, int | None]
@@ -36,7 +54,8 @@ class Outcome:
 
     Attributes:
         decision: `promoted` and `kept` are about the champion, a `waiting` version waits for
-            approval, and with `skipped` and `unchanged` nothing was trained.
+            approval, an `overtaken` one was judged with a champion that serves no longer, and with
+            `skipped` and `unchanged` nothing was trained.
         sentence: the same in words.
         version: that was judged, if one was.
     """
@@ -61,38 +80,123 @@ def out_of_reach() -> RegistryError:
     """What is said where promotion has to wait for MLflow."""
     return RegistryError(
         f"{store.without_secrets(store.store_uri())}: expected an answer from MLflow, found "
-        "none; promotion waits, and what was trained lies in models/: once MLflow answers, run "
-        "`birnn backfill`, and `birnn retrain` again"
+        "none; promotion waits, and what was trained lies in DVC's cache: once MLflow answers, "
+        "run `birnn retrain` again"
     )
 
 
 def settle(record: Record, found: Registry | None) -> Outcome:
     """Write the record, and do what it says."""
-    _finish(decisions.append(RECORD, record), found)
+    written = decisions.append(RECORD, {**record, **decisions.signature()})
+    return _finish(written, found)
+
+
+def _finish(record: Record, found: Registry | None) -> Outcome:
+    """Do what a record says; to do it again changes nothing."""
+    found = replace(found, problem=record["problem"]) if found and "version" in record else None
+    if found is not None:
+        with store.reached():
+            record = _overtaken(record, found.aliases())
+    atomic.write_text(PAGE, pages.render("retraining.html.j2", record=record))
+    if found is not None:
+        with store.reached():
+            _carry_out(record, found)
+    if record["decision"] in SERVING:
+        _adopt(attempts.state() / "checkout")
+    attempts.end()
+    tell(record)
     return Outcome(record["decision"], record["reason"], record.get("version"))
 
 
-def _finish(record: Record, found: Registry | None) -> None:
-    """Do what a record says; to do it again changes nothing."""
-    atomic.write_text(PAGE, pages.render("retraining.html.j2", record=record))
-    if found is not None and "version" in record:
-        found = replace(found, problem=record["problem"])
-        with store.reached():
-            found.decide(record["version"], record["decision"])
-            found.point(record["aliases"])
-            _attach(found, record)
-    if (attempts.state() / "checkout/dvc.lock").exists():
-        workspace.adopt(attempts.state() / "checkout", Path.cwd())
-    attempts.end()
-    tell(record)
+def _adopt(copy: Path) -> None:
+    """Give the checkout the files of the model that serves from now on, if they are there."""
+    if (copy / lock.PATH).exists():
+        workspace.adopt(copy, Path.cwd())
+    elif copy.exists():
+        workspace.adopt_model(copy, Path.cwd())
 
 
-def _attach(found: Registry, record: Record) -> None:
-    """Hang the record and its page on the run."""
-    noted = attempts.state() / "decision.json"
+def _overtaken(record: Record, now: Aliases) -> Record:
+    """Take a decision back where another version has come to serve since it was made."""
+    if now[CHAMPION] in (record["champion"], record["aliases"][CHAMPION]):
+        return record
+    reason = (
+        f"Version {record['version']} was judged with version {named(record['champion'])}, but "
+        f"version {named(now[CHAMPION])} has come to serve meanwhile: `birnn retrain` judges again."
+    )
+    after = {**now, CHALLENGER: record["version"]}
+    name = f"{record['attempt']}-overtaken"
+    taken = {**record, "attempt": name, "decision": "overtaken", "reason": reason, "aliases": after}
+    decisions.add(RECORD, [taken])
+    return taken
+
+
+def _carry_out(record: Record, found: Registry) -> None:
+    """Hang the record and its page on the run, tag versions, and move the aliases."""
+    noted = attempts.state() / f"{record['attempt']}.json"
     atomic.write_json(noted, record)
-    for path in (noted, PAGE):
-        found.log(record["run"], path)
+    found.log(record["run"], noted, registry.RECORDS)
+    found.log(record["run"], PAGE)
+    if record["decision"] in SERVING:
+        found.note(record["aliases"][CHAMPION], _service(record))
+    found.note(record["version"], _decision(record))
+    found.point(record["aliases"])
+
+
+def _decision(record: Record) -> dict[str, str]:
+    """What the tags of a version say of the decision about it."""
+    judged = {JUDGED_WITH: named(record["champion"]), GATE: record.get(GATE, "")}
+    return {
+        "reason": record["reason"],
+        "decided_at": record["time"],
+        "decided_by": signed(record),
+        "comment": record.get("comment", ""),
+        DECIDED_IN: record["attempt"],
+        **(judged if "checks" in record else {}),
+        DECISION: record["decision"],
+    }
+
+
+def _service(record: Record) -> dict[str, str]:
+    """What the tags of a version say of when and why it came to serve."""
+    restored = record["decision"] == "rolled back"
+    replaced = {} if restored else {PREDECESSOR: named(record["champion"])}
+    return {
+        "serves_since": record["time"],
+        "serves_because": " ".join(filter(None, [record["reason"], record.get("comment")])),
+        "serves_by": signed(record),
+        RESTORED: "yes" if restored else "no",
+        **replaced,
+    }
+
+
+def signed(record: Record) -> str:
+    """Who decided, and where."""
+    return f"{record.get('by', 'somebody')} on {record.get('host', 'some machine')}"
+
+
+def named(number: int | None) -> str:
+    """A version's number as tags and people have it."""
+    return "none" if number is None else str(number)
+
+
+def gather(found: Registry) -> int:
+    """Add the decisions of other checkouts to the record; say how many there were."""
+    known = {record.get("attempt") for record in decisions.read(RECORD)}
+    with store.reached(), TemporaryDirectory() as folder:
+        behind = {
+            version.run_id
+            for version in found.versions()
+            if version.tags.get(DECIDED_IN) not in {None, *known}
+        }
+        others = {
+            name: found.attached(run, f"decisions/{name}.json", folder)
+            for run in behind
+            for name in found.records(run)
+            if name not in known
+        }
+        decisions.add(RECORD, [atomic.read_json(path) for path in others.values()])
+    return len(others)
 
 
 def mended(problem: str) -> Registry | None:
@@ -112,6 +216,8 @@ def mended(problem: str) -> Registry | None:
             undo(attempts.current(), found, restore=False)
         else:
             _finish(record, needed(found) if "version" in record else None)
+    if found is not None:
+        gather(found)
     return found
 
 
@@ -158,10 +264,12 @@ def failures_told(problem: str) -> Iterator[None]:
         yield
     except BaseException as error:
         reason = str(error) or type(error).__name__
-        tell(decisions.append(RECORD, {"problem": problem, "decision": "failed", "reason": reason}))
+        failed = {"problem": problem, "decision": "failed", "reason": reason}
+        tell(decisions.append(RECORD, {**failed, **decisions.signature()}))
         raise
 
 
 def tell(record: Mapping[str, Any]) -> None:
     """Notify people of a decision."""
-    notifications.send(f"{record['problem']}: {record['decision']}", record["reason"])
+    title = f"{record['problem']}: {record['decision']}"
+    notifications.send(title, record["reason"], KINDS.get(record["decision"], "info"))

@@ -1,53 +1,47 @@
 """One retraining: refresh the data, run the pipeline, judge, promote or keep, record, notify.
 
     outcome = retrain(params.load())
-    approve(chosen, 4)           # what `retrain.approval: manual` waits for
-    rollback(chosen)             # the previous version serves again
 
 All work happens in a copy of the checkout. Before the decision is written to the record, a failure
 rolls back; after it, the next attempt completes what the record says. So checkout, registry and
-record always agree; see `birnn.retraining.recovery`.
+record always agree; see `birnn.retraining.recovery`. The checkout's own files change only where
+the new model serves.
 
 Like a stage, it takes all of `params.yaml`, and gives plain values to the functions that it calls.
 """
 
 from __future__ import annotations
 
+import json
 import shlex
 import shutil
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from birnn.errors import RegistryError, RetrainingError
-from birnn.files import paths
+from birnn.files import digests, paths
 from birnn.params import Params
-from birnn.retraining import attempts, candidate, decisions, gate, workspace
+from birnn.retraining import attempts, candidate, decisions, gate, service, workspace
 from birnn.retraining.attempts import Attempt, Reproduce
 from birnn.retraining.judged import Check
 from birnn.retraining.recovery import (
+    GATE,
+    JUDGED_WITH,
     RECORD,
-    Aliases,
     Outcome,
     Record,
     failures_told,
     mended,
-    needed,
+    named,
     out_of_reach,
     settle,
     undo,
 )
 from birnn.tracking import registry, runs, store
-from birnn.tracking.registry import (
-    CHALLENGER,
-    CHAMPION,
-    DECISION,
-    PREVIOUS,
-    UNDECIDED,
-    Registry,
-    Version,
-)
+from birnn.tracking.registry import CHAMPION, DECISION, UNDECIDED, Registry, Version
 
 
 def retrain(chosen: Params, *, reproduce: Reproduce = workspace.reproduce) -> Outcome:
@@ -59,20 +53,36 @@ def retrain(chosen: Params, *, reproduce: Reproduce = workspace.reproduce) -> Ou
 
     Raises:
         RetrainingError: another one runs, or the refreshing or a stage failed.
-        RegistryError: MLflow is out of reach; what was trained then waits in the checkout.
+        RegistryError: MLflow is out of reach; what was trained then waits in DVC's cache.
         DataError: the champion cannot read the data.
     """
     with attempts.locked():
-        with failures_told(chosen.problem):
-            found = mended(chosen.problem)
-            decided = _attempted(chosen, found, reproduce)
-        if isinstance(decided, Outcome):
-            attempts.end()
-            return decided
-        outcome = settle(decided, found)
+        try:
+            outcome = _retrained(chosen, reproduce)
+        except BaseException as error:
+            _note(chosen.problem, "failed", str(error) or type(error).__name__)
+            raise
+        _note(chosen.problem, outcome.decision, outcome.sentence)
     if outcome.decision == "postponed":
         raise RegistryError(outcome.sentence)
     return outcome
+
+
+def _retrained(chosen: Params, reproduce: Reproduce) -> Outcome:
+    with failures_told(chosen.problem):
+        found = mended(chosen.problem)
+        decided = _attempted(chosen, found, reproduce)
+    if isinstance(decided, Outcome):
+        attempts.end()
+        return decided
+    return settle(decided, found)
+
+
+def _note(problem: str, ended: str, reason: str) -> None:
+    """Keep how the attempt ended, here and in MLflow, for those who watch that they go on."""
+    last = attempts.note(ended, reason)
+    with suppress(RegistryError), store.reached():
+        registry.connect(problem).remember(last.tags())
 
 
 def _attempted(chosen: Params, found: Registry | None, reproduce: Reproduce) -> Record | Outcome:
@@ -103,79 +113,23 @@ def plan(chosen: Params) -> list[str]:
     ]
 
 
-def approve(chosen: Params, number: int) -> Outcome:
-    """Promote a version that waits for approval.
-
-    Raises:
-        RegistryError: there is no such version, it does not wait, or MLflow is out of reach.
-        RetrainingError: a retraining runs.
-    """
-    with attempts.locked():
-        found = needed(mended(chosen.problem))
-        with store.reached():
-            version, aliases = found.version(number), found.aliases()
-        was = version.tags.get(DECISION, "registered by hand")
-        if was != "waiting":
-            raise RegistryError(f"version {number}: expected one that waits, found one {was}")
-        record = _about(version, "promoted", f"Version {number} serves now: approved.", aliases)
-        return settle({"attempt": attempts.begin(), "problem": chosen.problem, **record}, found)
-
-
-def rollback(chosen: Params) -> Outcome:
-    """Let the previous version serve again; the one that it replaces becomes the previous one.
-
-    Raises:
-        RegistryError: there is no previous version, or MLflow is out of reach.
-        RetrainingError: a retraining runs.
-    """
-    with attempts.locked():
-        found = needed(mended(chosen.problem))
-        with store.reached():
-            now, back, aliases = found.aliased(CHAMPION), found.aliased(PREVIOUS), found.aliases()
-        if now is None or back is None:
-            raise RegistryError(f"{chosen.problem}: expected a previous version, found none")
-        reason = f"Version {back.number} serves again, in the place of {now.number}."
-        record = _about(now, "rolled back", reason, aliases)
-        return settle({"attempt": attempts.begin(), "problem": chosen.problem, **record}, found)
-
-
-def _about(version: Version, decision: str, reason: str, aliases: Aliases) -> Record:
-    """The part that all records share; `aliases` become what the decision makes of them."""
-    number, champion, previous = version.number, aliases[CHAMPION], aliases[PREVIOUS]
-    after = {
-        "promoted": {
-            PREVIOUS: champion,
-            CHAMPION: number,
-            CHALLENGER: None if aliases[CHALLENGER] == number else aliases[CHALLENGER],
-        },
-        "rolled back": {**aliases, PREVIOUS: champion, CHAMPION: previous},
-    }.get(decision, {**aliases, CHALLENGER: number})
-    return {
-        "decision": decision,
-        "reason": reason,
-        "version": number,
-        "run": version.run_id,
-        "champion": champion,
-        "aliases": after,
-    }
-
-
 def _decided(attempt: Attempt) -> Record | Outcome:
     """Train where there is something new, judge, and give the record of the decision."""
     root, copy = Path.cwd(), attempt.copy
     if attempt.chosen.retrain.refresh:
         _refresh(attempt.chosen.retrain.refresh)
-    if not workspace.changed(root) and (known := _known(attempt, root)):
-        return _unchanged(known)
+    if not workspace.changed(root) and (settled := _settled(attempt, root)):
+        return _unchanged(settled)
     workspace.create(root, copy)
     if calm := _calm(attempt):
         return calm
     attempt.reproduce(copy)  # it does not need MLflow
     if not _answers(attempt.chosen.problem):
         attempt = replace(attempt, registry=None)
-    if known := _known(attempt, copy):
-        workspace.adopt(copy, root)
-        return _unchanged(known)
+    if settled := _settled(attempt, copy):
+        if attempt.champion and settled.number == attempt.champion.number:
+            workspace.adopt(copy, root)
+        return _unchanged(settled)
     head = {"attempt": attempt.name, "problem": attempt.chosen.problem}
     if attempt.registry is None:
         return {**head, "decision": "postponed", "reason": str(out_of_reach())}
@@ -209,8 +163,21 @@ def _refresh(command: Sequence[str]) -> None:
         raise RetrainingError(f"{wanted}, found {done.returncode}")
 
 
+def _settled(attempt: Attempt, folder: Path) -> Version | None:
+    """Find the version that is the model in a folder, if there is nothing to judge anew.
+
+    A model that does not serve is judged anew where the settings of the checks have changed, or
+    another champion has come. One that has served is not: it would be what a rollback took away.
+    """
+    known = _known(attempt, folder)
+    if known is None or known.tags[DECISION] in ("promoted", "rolled back"):
+        return known
+    judged = {GATE: settings_sha256(attempt.chosen), JUDGED_WITH: _rival(attempt.champion)}
+    return known if judged.items() <= known.tags.items() else None
+
+
 def _known(attempt: Attempt, folder: Path) -> Version | None:
-    """Find the version that is the model in a folder, judged on the data there."""
+    """Find the version that is the model in a folder, trained and tested on the data there."""
     if attempt.registry is None:
         return None
     hashes = candidate.hashes(folder, attempt.model)
@@ -221,11 +188,22 @@ def _known(attempt: Attempt, folder: Path) -> Version | None:
     return next((one for one in decided if hashes.items() <= one.tags.items()), None)
 
 
+def settings_sha256(chosen: Params) -> str:
+    """Hash what params.yaml says of the checks and of approval: other settings, other decisions."""
+    retrain = chosen.retrain.model_dump(exclude={"when", "refresh", "psi_limit"})
+    said = {"evaluate": chosen.evaluate.model_dump(), "retrain": retrain}
+    return digests.sha256_of_text(json.dumps(said, sort_keys=True))
+
+
+def _rival(champion: Version | None) -> str:
+    return named(champion.number if champion else None)
+
+
 def _unchanged(known: Version) -> Outcome:
     decision = known.tags[DECISION]
     was = "waits for approval" if decision == "waiting" else f"was {decision}"
-    sentence = f"Data and code are unchanged: nothing to train. Version {known.number} {was}."
-    return Outcome("unchanged", sentence, known.number)
+    same = "Data and code are unchanged: nothing to train."
+    return Outcome("unchanged", f"{same} Version {known.number} {was}.", known.number)
 
 
 def _calm(attempt: Attempt) -> Outcome | None:
@@ -249,28 +227,42 @@ def _calm(attempt: Attempt) -> Outcome | None:
 
 
 def _judged(attempt: Attempt, found: Registry) -> Record:
-    """Register the challenger, judge it, and say what becomes of it."""
-    challenger, champion = candidate.register(attempt, found), attempt.champion
-    checks = candidate.checks(attempt, found, challenger)
+    """Register the challenger if it is new, judge it, and say what becomes of it.
+
+    Where somebody lets another version serve meanwhile, it is judged again, with that one.
+    """
+    challenger = _known(attempt, attempt.copy) or candidate.register(attempt, found)
+    kept = workspace.pack(Path.cwd(), attempt.copy, attempts.state() / service.KEPT_FILES)
+    found.log(challenger.run_id, kept, f"retraining/{service.KEPT_FILES}")
+    while True:
+        checks = candidate.checks(attempt, found, challenger)
+        champion = found.aliased(CHAMPION)
+        if _rival(champion) == _rival(attempt.champion):
+            break
+        attempt = replace(attempt, champion=champion)
     findings = candidate.drifted(attempt, found, champion) if champion else []
     sample = candidate.test_sample(attempt)
     used = 1 + decisions.uses(decisions.read(RECORD), challenger.tags["test_sha256"], sample)
-    decision, reason = _concluded(challenger.number, checks, attempt.chosen.retrain.approval)
+    decision, reason = _concluded(challenger.number, checks, attempt)
+    reason += decisions.staleness(used)
     return {
-        **_about(challenger, decision, reason + decisions.staleness(used), found.aliases()),
+        **service.about(challenger, decision, reason, found.aliases()),
         "checks": [asdict(check) for check in checks],
         "drift": [asdict(finding) for finding in findings],
         "test_uses": round(used, 2),
         "test_sample": sample,
         **{name: value for name, value in challenger.tags.items() if name.endswith("sha256")},
+        GATE: settings_sha256(attempt.chosen),
     }
 
 
-def _concluded(number: int, checks: Sequence[Check], approval: str) -> tuple[str, str]:
+def _concluded(number: int, checks: Sequence[Check], attempt: Attempt) -> tuple[str, str]:
     if not gate.promotes(checks):
         failed = " ".join(check.sentence for check in checks if not check.passed)
         return "kept", f"Version {number} does not serve. {failed}"
-    if approval == "manual":
-        how = f"`birnn retrain --approve {number}`"
-        return "waiting", f"Version {number} passed all checks and waits for {how}."
+    passed = f"Version {number} passed all checks and waits for `birnn retrain --approve {number}`"
+    if service.held(attempt.champion):
+        return "waiting", f"{passed}, as all do after a rollback until one is approved."
+    if attempt.chosen.retrain.approval == "manual":
+        return "waiting", f"{passed}."
     return "promoted", f"Version {number} serves now: it passed all checks."

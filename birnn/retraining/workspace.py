@@ -2,7 +2,7 @@
 
     copy = create(root, root / ".birnn/retraining/checkout")
     reproduce(copy)                  # `dvc repro`, with the cache of the checkout
-    adopt(copy, root)                # dvc.lock and outs
+    adopt(copy, root)                # dvc.lock and outs, of a model that serves from now on
 
 Both share DVC's cache, so outs are links: a copy costs no more than the code, and what did not
 change is not computed anew. `data/external` in the copy is a link to the checkout's own.
@@ -22,7 +22,7 @@ from pathlib import Path
 import psutil
 
 from birnn.errors import RetrainingError
-from birnn.files import atomic, digests
+from birnn.files import atomic, digests, paths
 from birnn.params import lock
 from birnn.report import provenance
 from birnn.tracking import store
@@ -130,18 +130,66 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PATH": path, "DVC_ROOT": root, MARK: root}
 
 
+def pack(root: Path, folder: Path, place: Path) -> Path:
+    """Put together what DVC's cache does not hold of a copy's result.
+
+    That is `dvc.lock`, which machine made it, and the small files that git keeps.
+
+    With it, `adopt` brings the result back later, and in another checkout.
+    """
+    outs = _outs(folder)
+    command = ["git", "check-ignore", "-z", "--stdin"]
+    asked = "\0".join(outs)
+    done = subprocess.run(
+        command, cwd=root, input=asked, capture_output=True, text=True, check=False
+    )
+    for name in [lock.PATH, *(outs.keys() - set(done.stdout.split("\0")))]:
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(folder / name, place / name)
+    provenance.record(place, lock.read((place / lock.PATH).read_text(encoding="utf-8")))
+    return place
+
+
+def _outs(folder: Path) -> dict[str, str]:
+    """The MD5 hash of each file that the stages wrote, by path."""
+    recorded = lock.read((folder / lock.PATH).read_text(encoding="utf-8"))
+    return {path: md5 for stage in recorded.values() for path, md5 in stage.outs.items()}
+
+
 def adopt(folder: Path, root: Path) -> None:
-    """Make the copy's result that of the checkout. To do it again changes nothing."""
-    with atomic.replacing(root / lock.PATH) as partial:
-        shutil.copyfile(folder / lock.PATH, partial)
-    dvc(root, "checkout", "--force", "dvc.yaml")
-    recorded = lock.read((root / lock.PATH).read_text(encoding="utf-8"))
-    for stage in recorded.values():
-        for path, md5 in stage.outs.items():
-            if digests.md5(root / path) != md5:  # one that is kept in git, not in DVC's cache
-                with atomic.replacing(root / path) as partial:
-                    shutil.copyfile(folder / path, partial)
-    provenance.record(root, recorded)
+    """Make the copy's result that of the checkout. To do it again changes nothing.
+
+    A file that is neither in DVC's cache nor in the copy is left out, and that is said.
+    """
+    for name in (lock.PATH, provenance.PATH):
+        if (folder / name).exists():
+            with atomic.replacing(root / name) as partial:
+                shutil.copyfile(folder / name, partial)
+    dvc(root, "checkout", "--force", "--allow-missing", "dvc.yaml")
+    differing = [path for path, md5 in _outs(root).items() if digests.md5(root / path) != md5]
+    for path in differing:  # kept in git or in the registry, not in DVC's cache
+        if (folder / path).exists():
+            with atomic.replacing(root / path) as partial:
+                shutil.copyfile(folder / path, partial)
+    if missing := [path for path in differing if not (folder / path).exists()]:
+        print(f"not in DVC's cache: {', '.join(missing)}; `dvc pull` brings them")
+    provenance.record(root, lock.read((root / lock.PATH).read_text(encoding="utf-8")))
+
+
+def adopt_model(folder: Path, root: Path) -> None:
+    """Copy a model's files alone into the checkout: all that older versions have kept."""
+    for path in sorted((folder / paths.MODELS).rglob("*.*")):
+        with atomic.replacing(root / path.relative_to(folder)) as partial:
+            shutil.copyfile(path, partial)
+
+
+def uncommitted(root: Path) -> list[str]:
+    """Name what a retraining has written in a checkout and git has not committed."""
+    outs = _outs(root) if (root / lock.PATH).exists() else {}
+    own = [lock.PATH, provenance.PATH, "decisions.jsonl", EXTERNAL.as_posix(), *outs]
+    command = ["git", "status", "--porcelain", "--no-renames", "-z", "--", *own]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    return [line[3:] for line in done.stdout.split("\0") if line]
 
 
 def end_orphans() -> None:

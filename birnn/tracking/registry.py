@@ -2,12 +2,16 @@
 
     registry = connect("tagging")
     version = registry.register(run_id, {"data_sha256": ...})
-    registry.point(champion=version.number, previous=3, challenger=None)
+    registry.point({"champion": version.number, "previous": 3, "challenger": None})
     folder = registry.fetch(version.number, "somewhere")       # weights and description
+    folder = fetch("models:/tagging@champion", "somewhere")    # the same, by an MLflow address
 
-Three aliases name versions: `champion` serves, `previous` served before it, and `challenger` was
-judged last and does not serve. Each moves in one transaction, `previous` before `champion`, so that
-at every moment there is one champion, and a way back from it.
+Three aliases name versions: `champion` serves, `previous` is the one that a rollback would bring
+back, and `challenger` was judged last and does not serve. Each moves in one transaction, `previous`
+before `champion`, so that at every moment there is one champion, and a way back from it.
+
+What was decided about a version, when, why and by whom is in its tags, so that every checkout that
+uses the server knows it; the whole record lies with the version's run.
 """
 
 from __future__ import annotations
@@ -26,6 +30,8 @@ if TYPE_CHECKING:
 
 PREVIOUS, CHAMPION, CHALLENGER = "previous", "champion", "challenger"
 DECISION, UNDECIDED = "decision", "undecided"
+RECORDS = "retraining/decisions"  # of a run, where each decision is a file
+LONGEST_TAG = 5000  # what a tag says is cut there, which all of MLflow's stores take
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +106,11 @@ class Registry:
         )
         return _version(made)
 
-    def decide(self, number: int, decision: str) -> None:
-        """Note on a version what was decided about it."""
-        self.client.set_model_version_tag(self.problem, str(number), DECISION, decision)
+    def note(self, number: int, tags: Mapping[str, str]) -> None:
+        """Note something about a version. To do it again changes nothing."""
+        for name, text in tags.items():
+            cut = text[:LONGEST_TAG]
+            self.client.set_model_version_tag(self.problem, str(number), name, cut)
 
     def point(self, aliases: Mapping[str, int | None]) -> None:
         """Move the three aliases; None takes one away. To do it again changes nothing."""
@@ -123,25 +131,36 @@ class Registry:
 
     def fetch(self, number: int, folder: str | Path) -> Path:
         """Download a version, and return the folder with its weights and its description."""
-        import mlflow
+        return fetch(f"models:/{self.problem}/{number}", folder)
 
-        where = f"models:/{self.problem}/{number}"
-        place = mlflow.artifacts.download_artifacts(where, dst_path=str(folder))
-        (weights,) = (Path(place) / "artifacts").rglob(paths.WEIGHTS)
-        return weights.parent
-
-    def log(self, run_id: str, path: str | Path) -> None:
-        """Attach a file to a run, under `retraining/`."""
-        self.client.log_artifact(run_id, str(path), "retraining")
-
-    def has(self, run_id: str, name: str) -> bool:
-        """Whether `log` has attached a file of this name to a run."""
-        files = self.client.list_artifacts(run_id, "retraining")
-        return any(Path(one.path).name == name for one in files)
+    def log(self, run_id: str, path: str | Path, folder: str = "retraining") -> None:
+        """Attach a file, or all that is in a folder, to a run, under `folder`."""
+        attach = self.client.log_artifacts if Path(path).is_dir() else self.client.log_artifact
+        attach(run_id, str(path), folder)
 
     def attached(self, run_id: str, name: str, folder: str | Path) -> Path:
-        """Download a file that `log` has attached."""
+        """Download a file or a folder that `log` has attached under `retraining/`."""
         return Path(self.client.download_artifacts(run_id, f"retraining/{name}", str(folder)))
+
+    def has(self, run_id: str, name: str) -> bool:
+        """Say whether `log` has attached that under `retraining/`."""
+        wanted = f"retraining/{name}"
+        return any(one.path == wanted for one in self.client.list_artifacts(run_id, "retraining"))
+
+    def records(self, run_id: str) -> list[str]:
+        """Name the attempts whose decisions lie with a run: `decisions/NAME.json`."""
+        return [Path(one.path).stem for one in self.client.list_artifacts(run_id, RECORDS)]
+
+    def remember(self, tags: Mapping[str, str]) -> None:
+        """Note something about the problem, where it has a registered model."""
+        for name, text in tags.items() if self._exists() else ():
+            self.client.set_registered_model_tag(self.problem, name, text[:LONGEST_TAG])
+
+    def remembered(self) -> dict[str, str]:
+        """What `remember` has noted."""
+        if not self._exists():
+            return {}
+        return dict(self.client.get_registered_model(self.problem).tags)
 
     def _exists(self) -> bool:
         return bool(self.client.search_registered_models(f"name = '{self.problem}'"))
@@ -151,6 +170,44 @@ class Registry:
             return {}
         found = self.client.get_registered_model(self.problem).aliases
         return {alias: int(number) for alias, number in found.items()}
+
+
+def fetch(address: str, folder: str | Path) -> Path:
+    """Download a model by an address of MLflow's.
+
+    Args:
+        address: `models:/NAME@champion`, `models:/NAME/3`, `runs:/RUN/model` and so on.
+        folder: where to.
+
+    Returns:
+        The folder with its weights and its description.
+
+    Raises:
+        RegistryError: it is not there, not a model that `train` has made, or MLflow is out of
+            reach.
+    """
+    with store.reached():
+        store.connect()
+        import mlflow
+
+        place = Path(mlflow.artifacts.download_artifacts(address, dst_path=str(folder)))
+    found = next((place / "artifacts").rglob(paths.WEIGHTS), None)
+    if found is None:
+        raise RegistryError(f"{address}: expected a model with {paths.WEIGHTS}, found none")
+    return found.parent
+
+
+def fetch_champion(problem: str, folder: str | Path) -> Path:
+    """Download the model that serves, and return the folder with its weights.
+
+    Raises:
+        RegistryError: none serves, or MLflow is out of reach.
+    """
+    with store.reached():
+        champion = connect(problem).aliased(CHAMPION)
+    if champion is None:
+        raise RegistryError(f"{problem}: expected a champion, found none; run `birnn retrain`")
+    return fetch(f"models:/{problem}/{champion.number}", folder)
 
 
 def connect(problem: str) -> Registry:

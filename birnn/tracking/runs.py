@@ -221,13 +221,19 @@ def run_of_model(
 ) -> Run:
     """Find the run that trained a model, or fill one in from the model's files.
 
-    A model has no run where DVC took it from its cache, or where another store was in use.
+    A model has no run where DVC took it from its cache, or where another store was in use. Other
+    params may give a model of the same bytes: that is another run.
     """
     client = connect()
+    wanted = {
+        "model_sha256": model_sha256(folder),
+        "model": model,
+        "params_sha256": params_sha256(params),
+    }
     with lock("backfill"):  # two processes that miss a run must not both make it
         found = client.search_runs(
             [experiment(client, problem)],
-            f"tags.model_sha256 = '{model_sha256(folder)}' and tags.model = '{model}'",
+            " and ".join(f"tags.{name} = '{value}'" for name, value in wanted.items()),
             max_results=1,
         )
         if found:

@@ -12,7 +12,7 @@ import pytest
 from apscheduler.triggers.cron import CronTrigger
 
 from birnn.errors import ParamsError
-from birnn.retraining import schedule
+from birnn.retraining import notifications, schedule
 
 SLOW = "import pathlib, time; pathlib.Path('begun').touch(); time.sleep(60)"
 EVERY_SECOND = """
@@ -20,7 +20,7 @@ import sys
 
 from apscheduler.triggers.cron import CronTrigger
 
-from birnn.retraining import schedule
+from birnn.retraining import notifications, schedule
 
 CronTrigger.from_crontab = lambda _: CronTrigger(second="*")  # not to wait for a minute
 """
@@ -59,6 +59,23 @@ def test_what_is_no_cron_expression_is_refused(cron: str) -> None:
 
 
 class TestJob:
+    @pytest.mark.parametrize(
+        ("ends", "told"),
+        [("os._exit(1)", [2, 3]), ("os.kill(os.getpid(), 9)", [1, 2, 3]), ("os._exit(0)", [])],
+    )
+    def test_tells_of_what_the_command_cannot_tell(
+        self, monkeypatch: pytest.MonkeyPatch, ends: str, told: list[int]
+    ) -> None:
+        """That it was killed, and that it fails again and again."""
+        sent: list[tuple[str, str]] = []
+        monkeypatch.setattr(notifications, "send", lambda _, body, kind: sent.append((body, kind)))
+        job = schedule.Job([sys.executable, "-SEc", f"import os; {ends}"])
+        for _ in range(3):
+            job.run()
+        assert [kind for _, kind in sent] == ["failure"] * len(told)
+        said = [f", {count} in a row" in body for (body, _), count in zip(sent, told, strict=True)]
+        assert all(said)
+
     def test_says_how_the_command_failed(self, capfd: pytest.CaptureFixture[str]) -> None:
         schedule.Job([sys.executable, "-c", "raise SystemExit(3)"]).run()
         assert capfd.readouterr().out.endswith("ended with status 3\n")
@@ -83,8 +100,10 @@ def test_a_signal_ends_the_command_and_the_clock(tmp_path: Path, number: signal.
     clock = [sys.executable, "-c", CLOCK, sys.executable, "-c", SLOW]
     process = subprocess.Popen(clock, cwd=tmp_path)
     wait_for(tmp_path / "begun", 30)
+    assert (tmp_path / ".birnn/schedule.json").exists()
     process.send_signal(number)
     assert process.wait(timeout=10) == 0
+    assert not (tmp_path / ".birnn/schedule.json").exists()
 
 
 def two_ticks(place: Path, program: str) -> tuple[float, str]:

@@ -19,7 +19,7 @@ from birnn.data import sequences
 from birnn.errors import RegistryError, RetrainingError
 from birnn.files import atomic
 from birnn.model import saved_model
-from birnn.retraining import attempts, decisions, steps, workspace
+from birnn.retraining import attempts, decisions, service, steps, workspace
 from birnn.retraining.attempts import Reproduce
 from birnn.retraining.recovery import Outcome
 from birnn.tracking import registry
@@ -93,7 +93,8 @@ class TestDecision:
 
     def test_lies_with_the_run(self, place: Path, tmp_path: Path) -> None:
         found, (record,) = champion(), decisions.read("decisions.jsonl")
-        kept = found.attached(record["run"], "decision.json", tmp_path)
+        name = f"decisions/{record['attempt']}.json"
+        kept = found.attached(record["run"], name, tmp_path)
         assert atomic.read_json(kept) == record
         page = found.attached(record["run"], "retraining.html", tmp_path).read_text()
         assert "small: promoted" in page
@@ -123,7 +124,7 @@ class TestDecision:
         assert {finding["name"] for finding in record["drift"]} >= {"labels", "feature x"}
 
     @pytest.mark.slow
-    def test_a_model_that_is_not_better_is_kept_out(self, place: Path) -> None:
+    def test_a_model_that_is_not_better_is_kept_out_until_less_is_asked(self, place: Path) -> None:
         checkout.write_params(place, aim="superior")
         grow(place)
         outcome = retrain()
@@ -131,11 +132,29 @@ class TestDecision:
         assert "not shown to be better" in outcome.sentence
         assert aliases() == (1, None, 2)
         assert retrain().decision == "unchanged"
+        checkout.write_params(place, aim="not_inferior")
+        assert retrain() == Outcome("promoted", "Version 2 serves now: it passed all checks.", 2)
+
+    @pytest.mark.long
+    def test_is_made_anew_by_other_settings_without_training(self, place: Path) -> None:
+        """By the command, with DVC's own cache of runs."""
+        checkout.write_params(place, aim="superior")
+        grow(place)
+        first, _ = checkout.command(place, "retrain").communicate()
+        assert "kept: Version 2" in first
+        checkout.write_params(place, aim="not_inferior")
+        second, _ = checkout.command(place, "retrain").communicate()
+        assert "Stage 'train@bidirectional' is cached - skipping run" in second
+        assert "promoted: Version 2 serves now" in second
+        assert "left to do: git add" in second
+        assert not workspace.changed(place)
 
     def test_a_model_of_scrambled_labels_is_kept_out(self, place: Path) -> None:
         scramble(place)
+        before = snapshot(place)
         outcome = retrain()
         assert outcome.decision == "kept"
+        assert snapshot(place) == before
         assert "The verdict is bad" in outcome.sentence
         assert aliases() == (1, None, 2)
 
@@ -261,37 +280,60 @@ class TestFailure:
 
 class TestApproval:
     def test_promotes_what_waits(self, place: Path) -> None:
+        """Only then do its files come into the checkout, those of DVC and those of git."""
         checkout.write_params(place, approval="manual")
         grow(place)
+        before = snapshot(place)
         outcome = retrain()
         assert (outcome.decision, outcome.version) == ("waiting", 2)
         assert aliases() == (1, None, 2)
+        assert snapshot(place) == before
         assert "waits" in retrain().sentence
-        assert steps.approve(params.load(), 2).decision == "promoted"
+        assert service.approve(params.load(), 2).decision == "promoted"
         assert aliases() == (2, 1, None)
+        assert not workspace.changed(place)
 
     @pytest.mark.parametrize(
         ("number", "message"), [(1, "found one promoted"), (9, "found none with the number 9")]
     )
     def test_of_what_does_not_wait(self, place: Path, number: int, message: str) -> None:
         with pytest.raises(RegistryError, match=message):
-            steps.approve(params.load(), number)
+            service.approve(params.load(), number)
         assert not attempts.state().exists()
 
 
 class TestRollback:
-    def test_lets_the_previous_version_serve(self, place: Path) -> None:
+    def test_brings_the_previous_version_and_its_files_back(self, place: Path) -> None:
+        before = snapshot(place)
         grow(place)
         retrain()
-        assert steps.rollback(params.load()).decision == "rolled back"
-        assert aliases() == (1, 2, None)
+        grown = {str(checkout.TABLE): snapshot(place)[str(checkout.TABLE)]}
+        assert service.rollback(params.load()).decision == "rolled back"
+        assert aliases() == (1, None, None)
+        assert snapshot(place) == before | grown
         record = decisions.read("decisions.jsonl")[-1]
         assert (record["decision"], record["version"]) == ("rolled back", 2)
         assert champion().version(2).tags["decision"] == "rolled back"
+        assert retrain().sentence.endswith("Version 2 was rolled back.")
 
     def test_needs_a_previous_version(self, place: Path) -> None:
-        with pytest.raises(RegistryError, match="expected a previous version, found none"):
-            steps.rollback(params.load())
+        with pytest.raises(RegistryError, match=r"expected a previous version .* found none"):
+            service.rollback(params.load())
+
+    @pytest.mark.long
+    def test_lasts_when_the_next_data_come(self, place: Path) -> None:
+        """A near-twin of the bad model passes all checks again; a person must let it serve."""
+        grow(place)
+        retrain()
+        service.rollback(params.load())
+        grow(place, SEQUENCES + 61)
+        outcome = retrain()
+        assert outcome.decision == "waiting"
+        assert "as all do after a rollback" in outcome.sentence
+        assert aliases() == (1, None, 3)
+        service.approve(params.load(), 3)
+        grow(place, SEQUENCES + 120)
+        assert retrain().decision == "promoted"
 
 
 @pytest.mark.slow
@@ -300,12 +342,13 @@ class TestOutOfReach:
         self, place: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         grow(place)
+        before = snapshot(place)
         monkeypatch.setenv("MLFLOW_TRACKING_URI", NOBODY)
         with pytest.raises(RegistryError, match=f"{NOBODY}: .*promotion waits"):
             retrain()
-        assert not workspace.changed(place)
+        assert snapshot(place) == before
         with pytest.raises(RegistryError, match="found none; promotion waits"):
-            steps.rollback(params.load())
+            service.rollback(params.load())
         monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
         assert aliases() == (1, None, None)
         assert retrain().decision == "promoted"
@@ -380,7 +423,8 @@ POINTS = {  # from the start of a retraining to its end, and how often a kill th
     "birnn.tracking.runs.run_of_model": NIGHTLY,
     "birnn.retraining.candidate.checks": OFTEN,
     "birnn.retraining.decisions.append": OFTEN,
-    "birnn.tracking.registry.Registry.decide": NIGHTLY,
+    "birnn.retraining.workspace.pack": NIGHTLY,
+    "birnn.tracking.registry.Registry.note": NIGHTLY,
     "birnn.tracking.registry.Registry.point": NIGHTLY,
     "mlflow.MlflowClient.set_registered_model_alias": OFTEN,
     "birnn.tracking.registry.Registry.log": NIGHTLY,

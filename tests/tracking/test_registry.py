@@ -46,8 +46,9 @@ class TestVersion:
         assert (version.number, version.run_id) == (1, run)
         wanted = {"data_sha256": "abc", "run": run, "decision": "undecided", "attempt": "one"}
         assert dict(version.tags) == wanted
-        found.decide(number, "kept")
-        assert found.version(number).tags["decision"] == "kept"
+        found.note(number, {"decision": "kept", "reason": "x" * 9000})
+        tags = found.version(number).tags
+        assert (tags["decision"], len(tags["reason"])) == ("kept", registry.LONGEST_TAG)
 
     def test_gives_back_the_model(
         self, found: Registry, register: Callable[..., int], trained: Path, tmp_path: Path
@@ -60,7 +61,7 @@ class TestVersion:
         self, found: Registry, register: Callable[..., int]
     ) -> None:
         decided, left, other = register(), register(), register(attempt="other")
-        found.decide(decided, "kept")
+        found.note(decided, {"decision": "kept"})
         found.discard("one")
         assert [version.number for version in found.versions()] == [other, decided]
         assert left not in (other, decided)
@@ -81,6 +82,65 @@ class TestVersion:
         assert found.attached(run, "a.json", tmp_path / "back").read_text() == "{}"
         assert found.has(run, "a.json")
         assert not found.has(run, "b.json")
+
+    def test_keeps_folders_with_its_run(self, found: Registry, run: str, tmp_path: Path) -> None:
+        (tmp_path / "some/inner").mkdir(parents=True)
+        (tmp_path / "some/inner/a.json").write_text("{}")
+        assert not found.has(run, "kept")
+        found.log(run, tmp_path / "some", "retraining/kept")
+        assert found.has(run, "kept")
+        back = found.attached(run, "kept", tmp_path / "back")
+        assert tmp_path / "back" in back.parents
+        assert (back / "inner/a.json").is_file()
+
+
+@pytest.mark.long
+class TestProblem:
+    def test_remembers_once_it_has_a_model(
+        self, found: Registry, register: Callable[..., int]
+    ) -> None:
+        found.remember({"a": "1"})
+        assert found.remembered() == {}
+        register()
+        found.remember({"a": "2"})
+        assert found.remembered() == {"a": "2"}
+
+
+@pytest.mark.long
+class TestFetch:
+    @pytest.mark.parametrize("address", ["models:/problem@champion", "models:/problem/1", "runs:"])
+    def test_takes_addresses_of_mlflow(
+        self,
+        found: Registry,
+        register: Callable[..., int],
+        run: str,
+        trained: Path,
+        tmp_path: Path,
+        address: str,
+    ) -> None:
+        found.point(NOBODY | {"champion": register()})
+        whole = f"runs:/{run}/model" if address == "runs:" else address
+        folder = registry.fetch(whole, tmp_path / "fetched")
+        assert runs.model_sha256(folder) == runs.model_sha256(trained)
+        assert registry.fetch_champion("problem", tmp_path / "again").is_dir()
+
+    @pytest.mark.parametrize("address", ["models:/problem/7", "models:/problem@x", "runs:/a/model"])
+    def test_of_what_is_not_there(self, found: Registry, tmp_path: Path, address: str) -> None:
+        with pytest.raises(RegistryError, match="expected"):
+            registry.fetch(address, tmp_path)
+
+    def test_of_a_run_that_has_another_thing(
+        self, found: Registry, run: str, tmp_path: Path
+    ) -> None:
+        (tmp_path / "model").mkdir()
+        (tmp_path / "model/a.json").write_text("{}")
+        found.log(run, tmp_path / "model", "other")
+        with pytest.raises(RegistryError, match=r"expected a model with weights\.safetensors"):
+            registry.fetch(f"runs:/{run}/other", tmp_path / "fetched")
+
+    def test_of_a_champion_where_there_is_none(self, found: Registry, tmp_path: Path) -> None:
+        with pytest.raises(RegistryError, match="expected a champion, found none; run `birnn retr"):
+            registry.fetch_champion("problem", tmp_path)
 
 
 class TestAlias:

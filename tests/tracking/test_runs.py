@@ -407,6 +407,18 @@ class TestModel:
         assert again.id == run.id
         assert len(all_runs()) == 1
 
+    def test_of_the_same_bytes_by_other_params_is_another_one(
+        self, runs_root: Path, data: Path, trained: Path
+    ) -> None:
+        """As where a limit of epochs is raised that was not reached."""
+        made = [
+            runs.run_of_model(
+                "tagging", "forward", trained, params={"max_epochs": epochs}, data=data
+            ).id
+            for epochs in (40, 50, 40)
+        ]
+        assert made[0] == made[2] != made[1]
+
     def test_is_filled_in_from_its_files(self, runs_root: Path, data: Path, trained: Path) -> None:
         run = runs.run_of_model("tagging", "forward", trained, params=KNOBS, data=data)
         (only,) = all_runs()
