@@ -249,12 +249,14 @@ def score(
 def backfill() -> None:
     """Give MLflow the runs that it lacks: of models from DVC's cache, or trained without it."""
     from birnn import params
-    from birnn.report import drawings, tested
+    from birnn.report import conclusions, drawings, side_by_side, tested
     from birnn.tracking import runs, store
 
     chosen = params.load()
-    results = [tested.read(name, MODELS, EVALUATION) for name in chosen.models]
+    results = [tested.read(name, MODELS, EVALUATION) for name in chosen.candidate_first]
     compared = records.read(REPORT / paths.COMPARISON, tested.Compared)
+    concluded = records.read(REPORT / paths.VERDICT, conclusions.Conclusion)
+    rows = {row.name: row for row in compared.models}
     drawn = drawings.pictures(results, compared.ladder)
     try:
         for result in results:
@@ -264,6 +266,7 @@ def backfill() -> None:
                 run = runs.in_checkout(chosen.problem, name, knobs)
                 run.log_evaluation(EVALUATION / name)
                 drawings.attach(run, REPORT, result, drawn)
+                side_by_side.annotate(run, rows[name], concluded)
             print(f"{name}: run {run.id}")
     except FileNotFoundError as error:
         raise DataError(f"{error.filename}: no such file; run `dvc repro` first") from None

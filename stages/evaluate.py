@@ -3,7 +3,7 @@
     python -m stages.evaluate bidirectional
 
 Reads `critical`, `resamples` and `seed` of `evaluate` from params.yaml and what names the run,
-models/MODEL/, data/prepared/test.arrow, and validation.arrow for what thresholds give there.
+models/MODEL/, data/prepared/test.arrow, and validation.arrow for how good the model is there.
 Writes evaluation/MODEL/, and the test metrics to the model's run in MLflow.
 """
 
@@ -23,15 +23,21 @@ def main(name: str) -> None:
     """Run the stage for one model."""
     chosen = params.load()
     judged, model, folder = chosen.evaluate, paths.MODELS / name, paths.EVALUATION / name
-    device = devices.choose(chosen.train.device)
-    devices.make_deterministic(chosen.train.seed, device)
-    test = outs.predict(model, sequences.read(paths.PREPARED / paths.TEST), device)
-    epochs = history.read(model / paths.HISTORY)
-    outs.write(folder, test, epochs, resamples=judged.resamples, seed=judged.seed)
-    validation = test
-    if judged.critical:
-        split = sequences.read(paths.PREPARED / paths.VALIDATION)
-        validation = outs.predict(model, split, device)
+    entry = params.entry(chosen, name)
+    device = devices.choose(entry.device)
+    devices.make_deterministic(entry.seed, device)
+    test, validation = (
+        outs.predict(model, sequences.read(paths.PREPARED / split), device)
+        for split in (paths.TEST, paths.VALIDATION)
+    )
+    outs.write(
+        folder,
+        test,
+        history.read(model / paths.HISTORY),
+        resamples=judged.resamples,
+        seed=judged.seed,
+        validation=validation,
+    )
     critical = operating_points.wanted(judged.critical)
     outs.write_operating_points(folder, validation, test, critical)
     outs.write_trace(folder, saved_model.load(model)[0], test)

@@ -16,7 +16,7 @@ from contextlib import nullcontext
 
 from birnn import errors, params
 from birnn.files import paths
-from birnn.model import distributed, history, operating_points, train, training
+from birnn.model import devices, distributed, history, operating_points, train, training
 from birnn.tracking import runs, store
 
 
@@ -24,13 +24,21 @@ def main(name: str) -> None:
     """Run the stage for one model."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that its run ends as KILLED
     chosen = params.load()
-    described, options = params.architecture(chosen, name), training.options(chosen.train)
+    entry = params.entry(chosen, name)
+    options = training.options(entry)
     data = train.Prepared.read(paths.PREPARED)
     critical = operating_points.wanted(chosen.evaluate.critical)
     operating_points.check(critical, data.encoding.labels, data.validation)
-    model, folder = train.network(described, data, options), paths.MODELS / name
+    model, folder = train.network(entry, data, options), paths.MODELS / name
     knobs = params.of_run(chosen, name) | {"precision": options.precision}
-    opened = runs.training_run(chosen.problem, name, params=knobs, data=paths.PREPARED)
+    opened = runs.training_run(
+        chosen.problem,
+        name,
+        params=knobs,
+        data=paths.PREPARED,
+        base=params.of_last_commit(chosen.problem, name),
+        device=devices.name(options.device),
+    )
     states = store.root() / store.STATE / "resume"
     with (
         distributed.joined() as group,

@@ -101,22 +101,12 @@ def make(folder: Path, rows: pd.DataFrame, **retrain: Any) -> Path:
             shutil.copytree(ROOT / name, place, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(ROOT / name, place)
-    one_model(folder / "dvc.yaml")
     write_params(folder, **retrain)
     write_table(folder, rows)
     git(folder, "init", "--quiet")
     git(folder, "add", "--all")
     git(folder, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "-m", "x")
     return folder
-
-
-def one_model(path: Path) -> None:
-    """Take all models but one out of dvc.yaml."""
-    tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    for stage in tree["stages"].values():
-        if "matrix" in stage:
-            stage["matrix"]["model"] = [MODEL]
-    path.write_text(yaml.safe_dump({"stages": tree["stages"]}), encoding="utf-8")
 
 
 def write_params(folder: Path, **retrain: Any) -> None:

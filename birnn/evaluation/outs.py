@@ -17,7 +17,8 @@ from birnn.data.encoding import Encoding
 from birnn.data.sequences import Sequences
 from birnn.evaluation import checks, metrics, resampling, trace
 from birnn.evaluation.checks import Check
-from birnn.files import atomic, paths, records
+from birnn.files import atomic, paths, records, scores
+from birnn.files.scores import Scores
 from birnn.model import devices, history, prediction, saved_model
 from birnn.model.history import Epoch
 from birnn.model.networks import SequenceModel
@@ -120,7 +121,13 @@ def predict(folder: Path, split: Sequences, device: torch.device) -> Predicted:
 
 
 def write(
-    folder: str | Path, test: Predicted, epochs: Sequence[Epoch], *, resamples: int, seed: int
+    folder: str | Path,
+    test: Predicted,
+    epochs: Sequence[Epoch],
+    *,
+    resamples: int,
+    seed: int,
+    validation: Predicted | None = None,
 ) -> dict[str, float]:
     """Score predictions and write all of `evaluate` but the operating points and the trace.
 
@@ -130,9 +137,10 @@ def write(
         epochs: how the model was trained.
         resamples: how often sequences are drawn anew for the intervals.
         seed: of these draws.
+        validation: the validation split, whose metrics go beside those of the test split.
 
     Returns:
-        The tree of `metrics.json`.
+        The metrics of the test split.
     """
     folder = Path(folder)
     with atomic.replacing(folder / paths.PREDICTIONS) as partial:
@@ -142,17 +150,23 @@ def write(
         pq.write_table(table, partial)
     actual, predicted = test.split.labels, test.classes
     labels, offsets = test.encoding.labels, test.split.label_offsets
-    found = metrics.metrics(actual, predicted, test.shares, labels=labels, offsets=offsets)
+    found = _metrics(test)
     sure = resampling.intervals(
         actual, predicted, labels=labels, offsets=offsets, resamples=resamples, seed=seed
     )
-    atomic.write_json(folder / paths.METRICS, found)
+    held_out = {} if validation is None else _metrics(validation)
+    scores.write(folder / paths.METRICS, Scores(found, held_out))
     atomic.write_json(
         folder / paths.INTERVALS, {name: ends._asdict() for name, ends in sure.items()}
     )
     _write_tables(folder, test, predicted)
     records.write(folder / paths.CHECKS, check(test, predicted, sure, epochs))
     return found
+
+
+def _metrics(of: Predicted) -> dict[str, float]:
+    labels, offsets = of.encoding.labels, of.split.label_offsets
+    return metrics.metrics(of.split.labels, of.classes, of.shares, labels=labels, offsets=offsets)
 
 
 def _write_tables(folder: Path, test: Predicted, predicted: Classes) -> None:

@@ -21,4 +21,5 @@ PRECISION_RECALL, CALIBRATION = "precision_recall.csv", "calibration.csv"
 CONFUSIONS, TRACE = "confusions.json", "trace.json"
 
 COMPARISON, VERDICT = "comparison.json", "verdict.json"  # in `REPORT`
+LEARNING = "learning.csv"
 PAGE, TEXT, CHANGES = "report.html", "report.md", "changes.html"

@@ -6,13 +6,14 @@
 A key that is not declared in `schema` is a mistake, and the message names the nearest one that is.
 """
 
-from birnn.params.loading import Knob, Knobs, architecture, data, load, of_run
+from birnn.params.loading import Knob, Knobs, data, entry, load, of_last_commit, of_run
 from birnn.params.schema import (
     ArraysData,
     Bar,
     ConllData,
     Critical,
     Data,
+    Entry,
     Evaluate,
     FastaData,
     FileData,
@@ -33,6 +34,7 @@ __all__ = [
     "ConllData",
     "Critical",
     "Data",
+    "Entry",
     "Evaluate",
     "FastaData",
     "FileData",
@@ -47,8 +49,9 @@ __all__ = [
     "TableData",
     "TextData",
     "Train",
-    "architecture",
     "data",
+    "entry",
     "load",
+    "of_last_commit",
     "of_run",
 ]

@@ -62,7 +62,7 @@ class Evidence:
     """What the stages before have written.
 
     Attributes:
-        results: the models, of which the first is judged.
+        results: the models, of which the first is the candidate and judged.
         answers: (labels,) class indices that each model gives the test labels, by its name.
         encoding: names classes and features.
         train: the training split.
@@ -129,9 +129,10 @@ def compare(evidence: Evidence, average: str, *, resamples: int, seed: int) -> C
     test, labels = evidence.test, evidence.encoding.labels
     models = sorted(evidence.results, key=lambda result: result.bidirectional)
     floor = comparison.floor(evidence.train, test, labels=labels, resamples=resamples, seed=seed)
-    gain = None
+    gain, names = None, list[str]()
     if pair := tested.to_compare(evidence.results):
         both, one = (evidence.answers[result.name] for result in pair)
+        names = [result.name for result in pair] if len(evidence.results) > len(pair) else []
         gain = resampling.difference(
             test.labels,
             both,
@@ -144,7 +145,7 @@ def compare(evidence: Evidence, average: str, *, resamples: int, seed: int) -> C
     rungs = [*floor, *(result.rung for result in models)]
     return Compared(
         tested.ladder(rungs, evidence.summary.limits, average),
-        tested.second_direction(gain, average),
+        tested.second_direction(gain, average, names),
     )
 
 

@@ -7,12 +7,13 @@ rows = ladder([result.rung for result in results], limits={}, average="macro")
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from birnn.errors import DataError
-from birnn.files import atomic, digests, paths, records
+from birnn.files import atomic, digests, paths, records, scores
 from birnn.model import history
 from birnn.model.history import Epoch
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:  # `birnn summary` draws a table, and should not wait for thes
     from birnn.evaluation.outs import Confusion, Point
     from birnn.evaluation.resampling import Difference
     from birnn.evaluation.trace import Trace
+    from birnn.model.networks import Architecture
 
 LIMITS = {
     "per_step": "limit: one step",
@@ -55,11 +57,35 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelRow:
+    """A model beside the others: what it is, costs and reaches.
+
+    `multiply_adds` are those of a step, `memory` is in bytes; see `birnn.model.sizes.Size`.
+    The figures of the validation split are None where `evaluate` did not write them.
+    """
+
+    name: str
+    cell: str
+    hidden_size: int
+    layers: int
+    directions: int
+    parameters: int
+    multiply_adds: int
+    memory: int
+    validation_accuracy: float | None
+    validation_f1: float | None
+    accuracy: float
+
+
+@dataclass(frozen=True, slots=True)
 class Compared:
-    """What `comparison.json` says: the ladder, and what the second direction is worth."""
+    """What `comparison.json` says: the ladder, the models side by side with the candidate first,
+    and what the second direction is worth.
+    """
 
     ladder: list[Row]
     second_direction: str
+    models: list[ModelRow] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +105,9 @@ class Result:
 
     Attributes:
         name: its name in the matrix.
-        bidirectional: whether it reads in both directions.
-        metrics: the tree of `metrics.json`.
+        architecture: what it is.
+        metrics: of the test split, as all that follows but the epochs.
+        validation: metrics of the validation split.
         intervals: low and high end of the metrics that have an interval.
         checks: what `checks.json` holds.
         operating_points: of the critical classes, by name.
@@ -98,8 +125,9 @@ class Result:
 
     name: str
     sha256: str
-    bidirectional: bool
-    metrics: dict[str, float]
+    architecture: Architecture
+    metrics: Mapping[str, float]
+    validation: Mapping[str, float]
     intervals: dict[str, tuple[float, float]]
     checks: list[Check]
     operating_points: dict[str, Point]
@@ -112,6 +140,11 @@ class Result:
     precision_recall: pd.DataFrame
     confusions: list[Confusion]
     trace: Trace
+
+    @property
+    def bidirectional(self) -> bool:
+        """Whether it reads in both directions."""
+        return self.architecture.bidirectional
 
     @property
     def rung(self) -> Rung:
@@ -130,16 +163,19 @@ def read(name: str, models: str | Path, evaluation: str | Path) -> Result:
     from birnn.evaluation.checks import Check
     from birnn.evaluation.outs import Confusion, Point
     from birnn.evaluation.trace import Trace
+    from birnn.model.networks import Architecture
 
     model, tested = Path(models) / name, Path(evaluation) / name
     try:
         sha256 = digests.sha256(model / paths.WEIGHTS, model / paths.DESCRIPTION)
         described = atomic.read_json(model / paths.DESCRIPTION)
+        scored = scores.read(tested / paths.METRICS)
         return Result(
             name=name,
             sha256=sha256,
-            bidirectional=described["architecture"]["bidirectional"],
-            metrics=atomic.read_json(tested / paths.METRICS),
+            architecture=Architecture(**described["architecture"]),
+            metrics=scored.test,
+            validation=scored.validation,
             intervals=_intervals(tested / paths.INTERVALS),
             checks=records.read(tested / paths.CHECKS, list[Check]),
             operating_points=records.read(tested / paths.OPERATING_POINTS, dict[str, Point]),
@@ -206,27 +242,43 @@ def names(average: str) -> dict[str, str]:
 
 
 def to_compare(results: Sequence[Result]) -> tuple[Result, Result] | None:
-    """Find a model that reads in both directions, and one that reads in one."""
-    both = next((result for result in results if result.bidirectional), None)
-    one = next((result for result in results if not result.bidirectional), None)
-    return None if both is None or one is None else (both, one)
+    """Find a model that reads in both directions, and one that reads in one.
+
+    The first two that are the same but for that, or else the first of each kind.
+    """
+    both = [result for result in results if result.bidirectional]
+    one = [result for result in results if not result.bidirectional]
+    pairs = list(product(both, one))
+    alike = (pair for pair in pairs if _one_way(pair[0]) == _one_way(pair[1]))
+    return next(alike, next(iter(pairs), None))
 
 
-def second_direction(differences: Mapping[str, Difference] | None, average: str) -> str:
+def _one_way(result: Result) -> Architecture:
+    return replace(result.architecture, bidirectional=False)
+
+
+def second_direction(
+    differences: Mapping[str, Difference] | None, average: str, pair: Sequence[str] = ()
+) -> str:
     """Say in a sentence what reading in both directions is worth.
 
     Args:
         differences: between a model that does and one that does not; None without the two.
         average: which F1 to name.
+        pair: the names of the two, where there are others too.
     """
     if differences is None:
         return "The models all read in the same directions: nothing to compare."
     accuracy, f1 = differences["accuracy"], differences[f"f1_{average}"]
     return (
-        f"The second direction is worth {_points(accuracy, 'accuracy')} and "
+        f"The second direction{_of(pair)} is worth {_points(accuracy, 'accuracy')} and "
         f"{_points(f1, f'F1, {average}')}; it helps accuracy in "
         f"{100 * accuracy.share_better:.0f} % of resamples."
     )
+
+
+def _of(pair: Sequence[str]) -> str:
+    return f" ({' beside '.join(pair)})" if pair else ""
 
 
 def _points(gain: Difference, of: str) -> str:

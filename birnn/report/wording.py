@@ -60,8 +60,8 @@ def turning_points(trace: Trace) -> dict[int, list[int]]:
 
 
 def knobs(tree: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Line up params for a reader: those of a model only where it differs from the shared ones."""
-    shared = tree["model"]
+    """Line up params for a reader: those of a model only where it sets itself apart."""
+    shared = {**tree["model"], **tree["train"]}
     models = {
         name: {knob: value for knob, value in own.items() if value != shared[knob]}
         for name, own in tree["models"].items()

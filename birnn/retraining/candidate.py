@@ -91,7 +91,10 @@ def checks(attempt: Attempt, registry: Registry, challenger: Version) -> list[Ch
     The sequences are those of the test split that the champion was not trained on. What `evaluate`
     has written down is compared with what the model says as the registry gives it back.
     """
-    encoding, device = _encoding(attempt), devices.choose(attempt.chosen.train.device)
+    encoding, device = (
+        _encoding(attempt),
+        devices.choose(attempt.chosen.models[attempt.model].device),
+    )
     rows = list(_raw(attempt, "test"))
     place = registry.fetch(challenger.number, attempts.state() / "reloaded")
     reloaded = answering.ask(place, rows, encoding.labels, device, where="the challenger")

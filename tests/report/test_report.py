@@ -1,6 +1,6 @@
 """The report: the right figures in words and tables, safe for any name, nothing from outside."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from html.parser import HTMLParser
 from io import StringIO
 from itertools import pairwise
@@ -24,8 +24,10 @@ from birnn.evaluation.trace import Answer, Layer, Said, Trace
 from birnn.files import atomic, digests, records
 from birnn.files.summary import ClassCount, Summary
 from birnn.model.history import Epoch, marked
+from birnn.model.networks import Architecture
 from birnn.model.operating_points import Wanted
-from birnn.report import conclusions, drawings, pages, tested, wording
+from birnn.model.recurrent import Cell
+from birnn.report import conclusions, drawings, pages, side_by_side, tested, wording
 from birnn.report.conclusions import Conclusion
 from birnn.report.tested import Compared, Figure, Result
 from birnn.tracking import runs
@@ -38,6 +40,10 @@ FIGURES = {"accuracy": 0.9, "log_loss": 0.25} | {
 }
 
 
+METRICS = {"accuracy": 0.5, "validation": {"accuracy": 0.75}}
+ENTRIES = {name: params.Entry(batch_size=64) for name in ("bidirectional", "forward")}
+
+
 def result(name: str = "bidirectional", **figures: float) -> Result:
     point = Reached(precision=0.125, recall=0.8125)
     none = Reached(precision=None, recall=None)
@@ -48,8 +54,11 @@ def result(name: str = "bidirectional", **figures: float) -> Result:
     return Result(
         name=name,
         sha256="0123456789abcdef" * 4,
-        bidirectional=name != "forward",
+        architecture=Architecture(
+            "tagging", "RNN", 8, 0, 10, 1, 0.0, bidirectional=name != "forward", classes=3
+        ),
         metrics=FIGURES | figures,
+        validation={name: value + 0.01 for name, value in FIGURES.items()},
         intervals={"accuracy": (0.85, 0.95), "f1_macro": (0.8, 0.9375)},
         checks=[Check("calibration", "warn", {}, "Off.")],
         operating_points=operating_points if name == "bidirectional" else {},
@@ -179,7 +188,11 @@ def render(template: str, **changes: Any) -> str:
             duplicates=2,
             conflicts=1,
         ),
-        "compared": Compared(rows, tested.second_direction(GAINS, "macro")),
+        "compared": Compared(
+            rows,
+            tested.second_direction(GAINS, "macro"),
+            side_by_side.table(results, ENTRIES, longest=10, average="macro"),
+        ),
         "verdict": conclude(results[0]),
         "pictures": drawings.pictures(results, rows),
         "identity": [("data_sha256", "0123456789abcdef" * 4)],
@@ -369,11 +382,15 @@ class TestChanges:
 class TestKnobs:
     def test_of_models_are_told_where_they_differ(self) -> None:
         shared = {"cell": "GRU", "dropout": 0.0, "head": None}
-        tree = {"model": shared, "models": {"a": shared, "b": shared | {"cell": "RNN"}}}
+        entry = shared | {"seed": 1}
+        models = {"a": entry, "b": entry | {"cell": "RNN", "seed": 2}}
+        tree = {"model": shared, "models": models, "train": {"seed": 1}}
         assert wording.knobs(tree) == [
             ("model.cell", "GRU"),
             ("model.dropout", "0.0"),
             ("models.b.cell", "RNN"),
+            ("models.b.seed", "2"),
+            ("train.seed", "1"),
         ]
 
 
@@ -463,6 +480,22 @@ class TestSecondDirection:
         assert tested.to_compare([one, replace(one, name="small")]) is None
         assert "nothing to compare" in tested.second_direction(None, "macro")
 
+    def test_of_many_models_it_is_that_of_a_like_pair(self) -> None:
+        """Not what another cell is worth beside it."""
+        both, one = result(), result("forward")
+        gru, gru_one = (
+            replace(model, name=f"gru {model.name}", architecture=cell(model, "GRU"))
+            for model in (both, one)
+        )
+        assert tested.to_compare([gru, one, both, gru_one]) == (gru, gru_one)
+        assert tested.to_compare([gru, one]) == (gru, one)
+        sentence = tested.second_direction(GAINS, "macro", ["gru", "gru forward"])
+        assert sentence.startswith("The second direction (gru beside gru forward) is worth -2.5")
+
+
+def cell(model: Result, name: Cell) -> Architecture:
+    return replace(model.architecture, cell=name)
+
 
 class TestConclusion:
     def test_grade_reasons_figures_and_checks(self) -> None:
@@ -479,9 +512,10 @@ class TestConclusion:
 class TestRead:
     def write(self, folder: Path) -> None:
         atomic.write_text(folder / "models/m/weights.safetensors", "weights")
-        atomic.write_json(folder / "models/m/model.json", {"architecture": {"bidirectional": True}})
+        built = {"architecture": asdict(result().architecture)}
+        atomic.write_json(folder / "models/m/model.json", built)
         atomic.write_text(folder / "models/m/history.csv", "epoch\n")
-        atomic.write_json(folder / "evaluation/m/metrics.json", {"accuracy": 0.5})
+        atomic.write_json(folder / "evaluation/m/metrics.json", METRICS)
         ends = {"accuracy": {"low": 0.25, "high": 0.75}}
         atomic.write_json(folder / "evaluation/m/intervals.json", ends)
         atomic.write_json(folder / "evaluation/m/checks.json", [])
@@ -501,6 +535,7 @@ class TestRead:
         found: Any = tested.read("m", tmp_path / "models", tmp_path / "evaluation")
         assert found.bidirectional
         assert found.metrics == {"accuracy": 0.5}
+        assert found.validation == {"accuracy": 0.75}
         assert found.intervals == {"accuracy": (0.25, 0.75)}
         assert (found.checks, found.operating_points) == ([], {})
         assert found.confusion.loc["NA"].to_dict() == {"1": 4, "NA": 5}
