@@ -6,6 +6,8 @@
     birnn predict new.csv --output out.parquet
     birnn trace new.csv --sequence s1     # what the model makes of a sequence, step by step
     birnn score out.parquet               # anybody's predictions beside the true labels
+    birnn compare --by hidden_size        # settings over seeds, the best by validation
+    birnn experiments                     # what DVC's experiments have changed, and reached
     birnn backfill                        # give MLflow the runs that it lacks
     birnn retrain                         # train on what is new, and serve it if it is better
     birnn rollback                        # let the model serve again that served before
@@ -243,6 +245,59 @@ def score(
     console = Console()
     for table in scoring.tables(scored, resamples=resamples, seed=seed):
         console.print(table)
+
+
+Metric = Annotated[str, typer.Option(help="A name in metrics.json.")]
+
+
+@app.command()
+def compare(
+    by: Annotated[
+        list[str] | None, typer.Option(help="A key of params; all that differ if not given.")
+    ] = None,
+    over: Annotated[list[str] | None, typer.Option(help="Keys that only repeat: seed.")] = None,
+    metric: Metric = "f1_macro",
+    experiments: Annotated[
+        bool, typer.Option(help="Of DVC, in the place of MLflow's runs.")
+    ] = False,
+    csv: Annotated[Path | None, typer.Option(help="Write the table, .csv.")] = None,
+    latex: Annotated[Path | None, typer.Option(help="Write the table, .tex.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="Draw learning curves, .svg.")] = None,
+) -> None:
+    """Compare settings over seeds by the validation split; the best is tested, once."""
+    from rich.console import Console
+
+    from birnn import params
+    from birnn.report import groups
+    from birnn.tracking import trials
+
+    if experiments and picture:
+        raise DataError(
+            "--picture: expected runs of MLflow, found experiments of DVC, without curves"
+        )
+    read = trials.of_experiments() if experiments else trials.of_runs(params.load().problem)
+    found = groups.grouped(read, by or [], over or ["seed"], metric)
+    Console().print(groups.on_terminal(found))
+    if found.mixed:
+        print(f"Mixed in a row: {', '.join(found.mixed)}; to tell them apart, give them to --by.")
+    print(found.sentence)
+    if csv:
+        groups.write_csv(found, csv)
+    if latex:
+        groups.write_latex(found, latex)
+    if picture:
+        atomic.write_text(picture, groups.picture(found))
+
+
+@app.command()
+def experiments(metric: Metric = "f1_macro") -> None:
+    """List the results of DVC's experiments: what differs, and how good they are."""
+    from rich.console import Console
+
+    from birnn.report import groups
+    from birnn.tracking import trials
+
+    Console().print(groups.listed(trials.of_experiments(), metric))
 
 
 @app.command()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from birnn.files import atomic
 
@@ -39,5 +40,10 @@ def read(path: str | Path) -> Scores:
     Raises:
         DataError: the file is missing.
     """
-    tree = dict(atomic.read_json(path))
-    return Scores(validation=tree.pop(VALIDATION, {}), test=tree)
+    return of_tree(atomic.read_json(path))
+
+
+def of_tree(tree: Mapping[str, Any]) -> Scores:
+    """The same, of the content of the file."""
+    test = {name: value for name, value in tree.items() if name != VALIDATION}
+    return Scores(test, tree.get(VALIDATION, {}))

@@ -6,7 +6,17 @@
 A key that is not declared in `schema` is a mistake, and the message names the nearest one that is.
 """
 
-from birnn.params.loading import Knob, Knobs, data, entry, load, of_last_commit, of_run
+from birnn.params.loading import (
+    PATH,
+    Knob,
+    Knobs,
+    data,
+    entry,
+    load,
+    of_last_commit,
+    of_run,
+    parsed,
+)
 from birnn.params.schema import (
     ArraysData,
     Bar,
@@ -29,6 +39,7 @@ from birnn.params.schema import (
 )
 
 __all__ = [
+    "PATH",
     "ArraysData",
     "Bar",
     "ConllData",
@@ -54,4 +65,5 @@ __all__ = [
     "load",
     "of_last_commit",
     "of_run",
+    "parsed",
 ]

@@ -13,8 +13,8 @@ from pydantic import (
 )
 
 from birnn.errors import ParamsError
-from birnn.params.lock import committed
 from birnn.params.complaints import complaint, complaints, one_line
+from birnn.params.lock import committed
 from birnn.params.schema import Data, Entry, Params
 
 Knob = str | int | float | bool | None
@@ -115,10 +115,18 @@ def _flat(tree: Mapping[str, object], prefix: str = "") -> Knobs:
 def of_last_commit(problem: str, model: str) -> Knobs | None:
     """The same for the params.yaml of the last commit; None where it holds no such model."""
     text = committed(PATH)
-    if text is None:
-        return None
     try:
-        then = Params.model_validate(yaml.safe_load(text))
-    except (yaml.YAMLError, ValidationError):  # of another version
+        then = parsed(yaml.safe_load(text or ""))
+    except yaml.YAMLError:
         return None
-    return of_run(then, model) if then.problem == problem and model in then.models else None
+    if then is None or then.problem != problem or model not in then.models:
+        return None
+    return of_run(then, model)
+
+
+def parsed(tree: object) -> Params | None:
+    """The content of a params.yaml, of another commit say; None where it is not a right one."""
+    try:
+        return Params.model_validate(tree)
+    except ValidationError:
+        return None

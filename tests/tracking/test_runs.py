@@ -180,12 +180,14 @@ class TestTrainingRun:
         knobs = KNOBS | {"source": "table", "data.path": "t.csv"}
         with opened("tagging", "forward", params=knobs, data=folder) as run:
             pass
-        (found_input,) = found(run.id).inputs.dataset_inputs
+        inputs = found(run.id).inputs
+        assert inputs is not None
+        (found_input,) = inputs.dataset_inputs
         named = found_input.dataset
         assert (named.name, named.source_type) == ("tagging", "table")
         assert named.digest == runs.data_sha256(folder)[:36]
         assert json.loads(named.source) == {"uri": "t.csv"}
-        profile = json.loads(named.profile)
+        profile = json.loads(str(named.profile))
         assert (profile["num_rows"], profile["num_sequences_train"]) == (90, 7)
 
     def test_says_how_long_epochs_took_where_that_is_known(
