@@ -17,7 +17,8 @@ from birnn.params import Knob
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput
 
-KEY_LENGTH, VALUE_LENGTH, DIGEST_LENGTH = 250, 6000, 36  # MLflow's limits
+KEY_LENGTH, VALUE_LENGTH = 250, 6000  # MLflow's limits
+DIGEST_LENGTH = 8  # as those that MLflow computes; a longer one fills the list of runs
 NAME_LENGTH, NOTE_LENGTH = 80, 2000  # what is still read
 FILES = ("path", "train", "validation", "test", "name")  # keys of `data` that say where data lie
 
@@ -66,14 +67,14 @@ def source(params: Mapping[str, Knob]) -> str:
 
 def texts(params: Mapping[str, Knob]) -> dict[str, str]:
     """The params as MLflow takes them: names of few letters, values that are not too long."""
-    return {
-        metric_name(key)[:KEY_LENGTH]: _clipped(str(value), VALUE_LENGTH)
-        for key, value in params.items()
-    }
+    return {plain_name(key): _clipped(str(value), VALUE_LENGTH) for key, value in params.items()}
 
 
-def metric_name(name: str) -> str:
-    """A name that MLflow takes; class names may hold any character, and `/` would make a path."""
+def plain_name(name: str) -> str:
+    """A name of a param or metric that MLflow takes.
+
+    Names of classes may hold any character, and `/` would make a path.
+    """
     letters = (letter if letter.isalnum() or letter in "_-. :" else "_" for letter in name)
     return "".join(letters)[:KEY_LENGTH]
 
@@ -89,15 +90,9 @@ def dataset(problem: str, params: Mapping[str, Knob], folder: Path, sha256: str)
     """
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    made = (
-        {"uri": source(params)}
-        if source(params) != params.get("source")
-        else {
-            key: value
-            for key, value in params.items()
-            if key.startswith("data.") and value is not None
-        }
-    )
+    made: dict[str, Knob] = {"uri": source(params)}
+    if made["uri"] == params.get("source"):  # a process, which its own params describe
+        made = {key: value for key, value in params.items() if key.startswith("data.")}
     packing = folder / paths.PACKING
     counts = atomic.read_json(packing) if packing.exists() else {}
     profile = {

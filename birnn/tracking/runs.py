@@ -33,7 +33,7 @@ from birnn.model import history
 from birnn.model.history import Epoch
 from birnn.params import Knob, of_last_commit
 from birnn.tracking import descriptions
-from birnn.tracking.descriptions import metric_name
+from birnn.tracking.descriptions import plain_name
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -100,7 +100,7 @@ class Run:
     def log_figures(self, figures: Mapping[str, float]) -> None:
         """Log those that are new, or have another value now."""
         known = self.client.get_run(self.id).data.metrics
-        new = {name: v for name, v in figures.items() if known.get(metric_name(name)) != v}
+        new = {name: v for name, v in figures.items() if known.get(plain_name(name)) != v}
         self._log_metrics(new)
 
     def log_checks(self, checks: Iterable[tuple[str, str]]) -> None:
@@ -145,7 +145,7 @@ class Run:
         from mlflow.entities import Metric
 
         now = time.time_ns() // 1_000_000
-        points = [Metric(metric_name(key), value, now, step) for key, value in figures.items()]
+        points = [Metric(plain_name(key), value, now, step) for key, value in figures.items()]
         for start in range(0, len(points), METRICS_PER_CALL):
             self.client.log_batch(self.id, metrics=points[start : start + METRICS_PER_CALL])
 

@@ -185,7 +185,7 @@ class TestTrainingRun:
         (found_input,) = inputs.dataset_inputs
         named = found_input.dataset
         assert (named.name, named.source_type) == ("tagging", "table")
-        assert named.digest == runs.data_sha256(folder)[:36]
+        assert named.digest == runs.data_sha256(folder)[:8]
         assert json.loads(named.source) == {"uri": "t.csv"}
         profile = json.loads(str(named.profile))
         assert (profile["num_rows"], profile["num_sequences_train"]) == (90, 7)
