@@ -222,6 +222,13 @@ class TestDVC:
         assert "Loss by epoch" in page
         assert "Accuracy by epoch" in page
 
+    def test_has_stages_for_the_models_of_the_params(self, copy: Path) -> None:
+        shutil.copy(ROOT / "examples/cells.yaml", copy / "params.yaml")
+        cells = yaml.safe_load((copy / "params.yaml").read_text())["models"]
+        listed = run(copy, "dvc", "stage", "list", "--name-only").splitlines()
+        expected = [f"{stage}@{name}" for stage in ("train", "evaluate") for name in cells]
+        assert sorted(listed) == sorted(["generate", "prepare", *expected, "report"])
+
     def test_restores_what_was_deleted_and_birnn_its_runs(self, copy: Path) -> None:
         for out in outs(copy):
             out.unlink()
