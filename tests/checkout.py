@@ -147,7 +147,7 @@ def repeat(folder: Path, *targets: str) -> None:
     if not kept.exists():
         return reproduce(folder, *targets)
     asked = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
-    del asked["retrain"]  # which no stage reads
+    retrain = asked.pop("retrain")  # of which the report asks for the candidate alone
     given = json.dumps(asked, sort_keys=True).encode() + (folder / TABLE).read_bytes()
     done = kept / "-".join([hashlib.md5(given).hexdigest(), *targets])
     with FileLock(f"{done}.lock"):
@@ -158,6 +158,9 @@ def repeat(folder: Path, *targets: str) -> None:
     for name in ("data/raw", "data/prepared", "models", "evaluation", "report", "dvc.lock"):
         _replace(folder / name, done / name)
     _replace(Path(dvc(folder, "cache", "dir").strip()), done / ".dvc/cache")
+    made = yaml.safe_load((done / "params.yaml").read_text(encoding="utf-8"))
+    if made["retrain"] != retrain and not targets:
+        dvc(folder, "commit", "--force", "report")  # which depends on all params
     return None
 
 
