@@ -2,7 +2,6 @@
 SHELL := bash
 PYTHON ?= python3
 VENV := .venv/bin
-FIGURES := Experiment|Created|.*metrics.json:(accuracy|f1_macro|log_loss)$$|(data|model|models|train)\.
 # A worker gets one test after the other, in the order of tests/conftest.py.
 SPREAD := --numprocesses auto --maxschedchunk 1
 # A CPU without AVX, as far as the numeric libraries can be told to act as one.
@@ -43,8 +42,8 @@ bench: .venv/installed  ## print the benchmarks
 picture: .venv/installed  ## take the README's pictures of the last `make repro`; needs chromium
 	@python docs/pictures.py
 
-experiments: .venv/installed  ## list DVC's experiments: what was changed, and the figures that matter
-	@dvc exp show --no-pager --only-changed --drop '(?!$(FIGURES))'
+experiments: .venv/installed  ## list DVC's experiments: what was changed, validation before test
+	@birnn experiments
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

@@ -8,6 +8,8 @@
     birnn trace new.csv --batch 4         # the shapes of a batch on its way through the model
     birnn score out.parquet --by city     # anybody's predictions beside the true labels
     birnn report --pdf result.pdf         # the result on two pages, for others
+    birnn compare --by hidden_size        # settings over seeds, the best by validation
+    birnn experiments                     # what DVC's experiments have changed, and reached
     birnn backfill                        # give MLflow the runs that it lacks, and take its record
     birnn retrain                         # train on what is new, and serve it if it is better
     birnn rollback                        # let the model serve again that served before
@@ -329,6 +331,59 @@ def report(
     printing.write(pdf, page)
 
 
+Metric = Annotated[str, typer.Option(help="A name in metrics.json.")]
+
+
+@app.command()
+def compare(
+    by: Annotated[
+        list[str] | None, typer.Option(help="A key of params; all that differ if not given.")
+    ] = None,
+    over: Annotated[list[str] | None, typer.Option(help="Keys that only repeat: seed.")] = None,
+    metric: Metric = "f1_macro",
+    experiments: Annotated[
+        bool, typer.Option(help="Of DVC, in the place of MLflow's runs.")
+    ] = False,
+    csv: Annotated[Path | None, typer.Option(help="Write the table, .csv.")] = None,
+    latex: Annotated[Path | None, typer.Option(help="Write the table, .tex.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="Draw learning curves, .svg.")] = None,
+) -> None:
+    """Compare settings over seeds by the validation split; the best is tested, once."""
+    from rich.console import Console
+
+    from birnn import params
+    from birnn.report import groups
+    from birnn.tracking import trials
+
+    if experiments and picture:
+        raise DataError(
+            "--picture: expected runs of MLflow, found experiments of DVC, without curves"
+        )
+    read = trials.of_experiments() if experiments else trials.of_runs(params.load().problem)
+    found = groups.grouped(read, by or [], over or ["seed"], metric)
+    Console().print(groups.on_terminal(found))
+    if found.mixed:
+        print(f"Mixed in a row: {', '.join(found.mixed)}; to tell them apart, give them to --by.")
+    print(found.sentence)
+    if csv:
+        groups.write_csv(found, csv)
+    if latex:
+        groups.write_latex(found, latex)
+    if picture:
+        atomic.write_text(picture, groups.picture(found))
+
+
+@app.command()
+def experiments(metric: Metric = "f1_macro") -> None:
+    """List the results of DVC's experiments: what differs, and how good they are."""
+    from rich.console import Console
+
+    from birnn.report import groups
+    from birnn.tracking import trials
+
+    Console().print(groups.listed(trials.of_experiments(), metric))
+
+
 @app.command()
 def backfill() -> None:
     """Give MLflow the runs that it lacks: of models from DVC's cache, or trained without it.
@@ -336,13 +391,15 @@ def backfill() -> None:
     The other way round, decisions that were made in other checkouts come into `decisions.jsonl`.
     """
     from birnn import params
-    from birnn.report import drawings, tested
+    from birnn.report import conclusions, drawings, side_by_side, tested
     from birnn.retraining import recovery
     from birnn.tracking import registry, runs, store
 
     chosen = params.load()
-    results = [tested.read(name, MODELS, EVALUATION) for name in chosen.models]
+    results = [tested.read(name, MODELS, EVALUATION) for name in chosen.candidate_first]
     compared = records.read(REPORT / paths.COMPARISON, tested.Compared)
+    concluded = records.read(REPORT / paths.VERDICT, conclusions.Conclusion)
+    rows = {row.name: row for row in compared.models}
     drawn = drawings.pictures(results, compared.ladder)
     try:
         for result in results:
@@ -351,6 +408,7 @@ def backfill() -> None:
                 run = runs.in_checkout(chosen.problem, name, result.params)
                 run.log_evaluation(EVALUATION / name)
                 drawings.attach(run, REPORT, result, drawn)
+                side_by_side.annotate(run, rows[name], concluded)
             print(f"{name}: run {run.id}")
     except FileNotFoundError as error:
         raise DataError(f"{error.filename}: no such file; run `dvc repro` first") from None

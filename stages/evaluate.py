@@ -2,9 +2,9 @@
 
     python -m stages.evaluate bidirectional
 
-Reads `critical` and `slices` of `evaluate` from params.yaml, models/MODEL/,
-data/prepared/{encoding.json,test.arrow}, validation.arrow for what thresholds give there, and the
-limits of data/raw/summary.json.
+Reads `critical`, `seed` and `slices` of `evaluate` and what is said of the model from params.yaml,
+models/MODEL/, data/prepared/{encoding.json,validation.arrow,test.arrow}, and the limits of
+data/raw/summary.json.
 Writes evaluation/MODEL/, and the test metrics to the model's run in MLflow.
 """
 
@@ -26,18 +26,18 @@ def main(name: str) -> None:
     """Run the stage for one model."""
     chosen = params.load()
     judged, model, folder = chosen.evaluate, paths.MODELS / name, paths.EVALUATION / name
-    device = devices.choose(chosen.train.device)
-    devices.make_deterministic(chosen.train.seed, device)
+    entry = params.entry(chosen, name)
+    device = devices.choose(entry.device)
+    devices.make_deterministic(entry.seed, device)
     encoded = records.read(paths.PREPARED / paths.ENCODING, Encoding)
-    test = outs.predict(model, sequences.read(paths.PREPARED / paths.TEST), encoded, device)
-    epochs = history.read(model / paths.HISTORY)
+    test, validation = (
+        outs.predict(model, sequences.read(paths.PREPARED / split), encoded, device)
+        for split in (paths.TEST, paths.VALIDATION)
+    )
     summary = records.read(paths.RAW / paths.SUMMARY, Summary)
-    seen = "smoothing" if params.architecture(chosen, name).bidirectional else "filtering"
-    outs.write(folder, test, epochs, limits=summary.limits_by_length.get(seen))
-    validation = test
-    if judged.critical:
-        split = sequences.read(paths.PREPARED / paths.VALIDATION)
-        validation = outs.predict(model, split, encoded, device)
+    limits = summary.limits_by_length.get("smoothing" if entry.bidirectional else "filtering")
+    epochs = history.read(model / paths.HISTORY)
+    outs.write(folder, test, epochs, validation=validation, limits=limits)
     critical = operating_points.wanted(judged.critical)
     outs.write_operating_points(folder, validation, test, critical)
     outs.write_slices(folder, test, judged.slices, list(judged.critical))

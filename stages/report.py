@@ -3,18 +3,20 @@
     python -m stages.report
 
 Reads params.yaml, data/raw/summary.json, data/prepared/, models/ and evaluation/.
-Writes report/{report.html,report.md,verdict.json,comparison.json}, prints the verdict, and hangs
-the files and the pictures on the runs in MLflow.
+Writes report/{report.html,report.md,verdict.json,comparison.json,learning.csv}, prints the verdict,
+and hangs the files and the pictures on the runs in MLflow.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from birnn import errors, params
 from birnn.data.buckets import Packing
 from birnn.evaluation import verdict
 from birnn.files import atomic, paths, records
 from birnn.files.paths import REPORT
-from birnn.report import batches, conclusions, drawings, pages
+from birnn.report import batches, conclusions, drawings, pages, side_by_side
 from birnn.tracking import runs, store
 
 SECTIONS = {"data", "evaluate", "prepare", "problem"}  # of params; models describe themselves
@@ -23,15 +25,16 @@ SECTIONS = {"data", "evaluate", "prepare", "problem"}  # of params; models descr
 def main() -> None:
     """Run the stage."""
     chosen = params.load()
-    judged = chosen.evaluate
-    evidence = conclusions.Evidence.read(chosen.models)
-    results = evidence.results
+    judged, evidence = chosen.evaluate, conclusions.Evidence.read(chosen.candidate_first)
+    results, lengths = evidence.results, evidence.splits.train.lengths
+    rows = side_by_side.table(results, chosen.models, int(lengths.max()), judged.average)
     compared = conclusions.compare(evidence, judged.average, seed=judged.seed)
+    compared = replace(compared, models=rows)
     concluded = conclusions.conclude(evidence, compared, verdict.aims(judged))
     drawn = drawings.pictures(results, compared.ladder)
     prepared = batches.preparation(
         records.read(paths.PREPARED / paths.PACKING, Packing),
-        evidence.splits.train.lengths,
+        lengths,
         batch_size=chosen.train.batch_size,
         batch_steps=chosen.train.batch_steps,
         seed=chosen.train.seed,
@@ -42,11 +45,13 @@ def main() -> None:
     records.write(REPORT / paths.VERDICT, concluded)
     atomic.write_text(REPORT / paths.PAGE, pages.render("report.html.j2", **content))
     atomic.write_text(REPORT / paths.TEXT, pages.render("report.md.j2", **content))
+    atomic.write_text(REPORT / paths.LEARNING, side_by_side.learning(results))
     print(concluded.sentence)
     with store.mirrored():
-        for result in results:
+        for result, row in zip(results, rows, strict=True):
             run = runs.in_checkout(chosen.problem, result.name, result.params)
             drawings.attach(run, REPORT, result, drawn)
+            side_by_side.annotate(run, row, concluded)
 
 
 if __name__ == "__main__":

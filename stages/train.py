@@ -16,7 +16,7 @@ from contextlib import nullcontext
 
 from birnn import errors, params
 from birnn.files import paths
-from birnn.model import distributed, history, operating_points, train, training
+from birnn.model import devices, distributed, history, operating_points, train, training
 from birnn.tracking import runs, store
 
 
@@ -24,14 +24,22 @@ def main(name: str) -> None:
     """Run the stage for one model."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that its run ends as KILLED
     chosen = params.load()
-    described, options = params.architecture(chosen, name), training.options(chosen.train)
+    entry = params.entry(chosen, name)
+    options = training.options(entry)
     data = train.Prepared.read(paths.PREPARED)
     critical = operating_points.wanted(chosen.evaluate.critical)
     operating_points.check(critical, data.encoding.labels, data.validation)
-    model, folder = train.network(described, data, options), paths.MODELS / name
+    model, folder = train.network(entry, data, options), paths.MODELS / name
     knobs = params.of_run(chosen, name) | {"precision": options.precision}
-    output = train.Output(folder, knobs)
-    opened = runs.training_run(chosen.problem, name, params=knobs, data=paths.PREPARED)
+    output = train.Output(folder, params.of_training(knobs))
+    opened = runs.training_run(
+        chosen.problem,
+        name,
+        params=knobs,
+        data=paths.PREPARED,
+        base=params.of_last_commit(chosen.problem, name),
+        device=devices.name(options.device),
+    )
     states = store.root() / store.STATE / "resume"
     with (
         distributed.joined() as group,
@@ -41,11 +49,7 @@ def main(name: str) -> None:
             model, data, options, critical, output=output, states=states, log=run, group=group
         )
     if epochs:
-        kept = history.kept(epochs)
-        print(
-            f"{folder}: kept epoch {kept.epoch} of {len(epochs)}, "
-            f"validation loss {kept.validation_loss:.4f}, accuracy {kept.validation_accuracy:.4f}"
-        )
+        print(f"{folder}: {history.sentence(epochs)}")
 
 
 if __name__ == "__main__":

@@ -131,10 +131,11 @@ def copy(first: Path, tmp_path: Path) -> Path:
 def outs(folder: Path) -> Iterator[Path]:
     """All that dvc.yaml says will be written."""
     for stage in yaml.safe_load((folder / "dvc.yaml").read_text())["stages"].values():
-        names = MODELS if "matrix" in stage else ("",)
-        listed = [*stage["outs"], *stage.get("metrics", []), *stage.get("plots", [])]
+        names = MODELS if "foreach" in stage else ("",)
+        keys = stage.get("do", stage)
+        listed = [*keys["outs"], *keys.get("metrics", []), *keys.get("plots", [])]
         outs = [out if isinstance(out, str) else next(iter(out)) for out in listed]
-        yield from (folder / out.replace("${item.model}", name) for out in outs for name in names)
+        yield from (folder / out.replace("${key}", name) for out in outs for name in names)
 
 
 def client(folder: Path) -> MlflowClient:
@@ -171,7 +172,9 @@ def check_whole(folder: Path, run: Run) -> None:
     points = client(folder).get_metric_history(run.info.run_id, "train_loss")
     assert [(p.step, p.value) for p in points] == [(row.epoch, row.train_loss) for row in rows]
     metrics = json.loads((folder / "evaluation" / name / "metrics.json").read_text())
+    validation = metrics.pop("validation")
     assert metrics.items() <= run.data.metrics.items()
+    assert run.data.metrics["validation.accuracy"] == validation["accuracy"]
     accuracy = client(folder).get_metric_history(run.info.run_id, "accuracy")
     assert [point.value for point in accuracy] == [metrics["accuracy"]]
     assert "evaluation/confusion.csv" in artifacts(folder, run, "evaluation")
@@ -214,8 +217,17 @@ class TestDVC:
         output = run(first, "dvc", "plots", "show", "--out", str(tmp_path))
         assert output.strip() == (tmp_path / "index.html").as_uri()
         page = (tmp_path / "index.html").read_text(encoding="utf-8")
-        for plot in yaml.safe_load((first / "dvc.yaml").read_text())["plots"]:
-            assert all(title in page for title in plot)
+        titles = ("Confusion", "F1 by sequence length", "Reliability", "Validation loss by epoch")
+        assert not [one for one in titles if any(f"{one}, {name}" not in page for name in MODELS)]
+        assert "Loss by epoch" in page
+        assert "Accuracy by epoch" in page
+
+    def test_has_stages_for_the_models_of_the_params(self, copy: Path) -> None:
+        shutil.copy(ROOT / "examples/cells.yaml", copy / "params.yaml")
+        cells = yaml.safe_load((copy / "params.yaml").read_text())["models"]
+        listed = run(copy, "dvc", "stage", "list", "--name-only").splitlines()
+        expected = [f"{stage}@{name}" for stage in ("train", "evaluate") for name in cells]
+        assert sorted(listed) == sorted(["generate", "prepare", *expected, "report"])
 
     def test_restores_what_was_deleted_and_birnn_its_runs(self, copy: Path) -> None:
         for out in outs(copy):

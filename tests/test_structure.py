@@ -29,7 +29,10 @@ FORBIDDEN_CALLS = {
     *("__import__", "eval", "exec", "importlib.import_module"),
     *("pd.read_pickle", "torch.load", "torch.save"),
 }
-STAGES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+STAGES: dict[str, dict[str, Any]] = {
+    name: keys.get("do", keys)  # of those that run for each model
+    for name, keys in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].items()
+}
 
 
 def dotted(path: Path) -> str:

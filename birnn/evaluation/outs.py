@@ -18,7 +18,8 @@ from birnn.data.sequences import Sequences, rows_by_group
 from birnn.evaluation import checks, intervals, metrics, padding, slices, trace, worst
 from birnn.evaluation.checks import Check
 from birnn.evaluation.intervals import Interval
-from birnn.files import atomic, paths, records
+from birnn.files import atomic, paths, records, scores
+from birnn.files.scores import Scores
 from birnn.model import devices, history, prediction, saved_model
 from birnn.model.history import Epoch
 from birnn.model.networks import SequenceModel
@@ -155,6 +156,7 @@ def write(
     test: Predicted,
     epochs: Sequence[Epoch],
     *,
+    validation: Predicted | None = None,
     limits: Mapping[int, float] | None = None,
 ) -> dict[str, float]:
     """Score predictions and write all of `evaluate` but the operating points and the trace.
@@ -163,10 +165,11 @@ def write(
         folder: where to, such as `evaluation/bidirectional`.
         test: the test split and what the model says of it.
         epochs: how the model was trained.
+        validation: the validation split, whose metrics go beside those of the test split.
         limits: the best accuracy that is possible for each length of a sequence, if that is known.
 
     Returns:
-        The tree of `metrics.json`.
+        The metrics of the test split.
     """
     folder = Path(folder)
     with atomic.replacing(folder / paths.PREDICTIONS) as partial:
@@ -176,14 +179,19 @@ def write(
         pq.write_table(table, partial)
     actual, predicted = test.split.labels, test.classes
     labels, offsets = test.encoding.labels, test.split.label_offsets
-    found = metrics.metrics(actual, predicted, test.shares, labels=labels, offsets=offsets)
-    groups = test.split.group_numbers
+    found, groups = _metrics(test), test.split.group_numbers
     sure = intervals.intervals(actual, predicted, labels=labels, offsets=offsets, groups=groups)
-    atomic.write_json(folder / paths.METRICS, found)
+    held_out = {} if validation is None else _metrics(validation)
+    scores.write(folder / paths.METRICS, Scores(found, held_out))
     atomic.write_json(folder / paths.INTERVALS, _with_reasons(sure, found, labels))
     _write_tables(folder, test, predicted)
     records.write(folder / paths.CHECKS, check(test, predicted, sure, epochs, limits or {}))
     return found
+
+
+def _metrics(of: Predicted) -> dict[str, float]:
+    labels, offsets = of.encoding.labels, of.split.label_offsets
+    return metrics.metrics(of.split.labels, of.classes, of.shares, labels=labels, offsets=offsets)
 
 
 def _with_reasons(

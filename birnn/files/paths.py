@@ -22,4 +22,5 @@ CONFUSIONS, TRACE, SLICES = "confusions.json", "trace.json", "slices.json"
 PADDING, WORST = "padding.json", "worst.json"
 
 COMPARISON, VERDICT = "comparison.json", "verdict.json"  # in `REPORT`
+LEARNING = "learning.csv"
 PAGE, TEXT, CHANGES = "report.html", "report.md", "changes.html"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import platform
+from pathlib import Path
 
 import torch
 
@@ -26,6 +28,20 @@ def choose(name: str) -> torch.device:
             f"train.device: expected a machine with {name}, found none here; use auto or cpu"
         )
     return torch.device(name)
+
+
+def name(device: torch.device) -> str:
+    """What computes, in words: `cuda: NVIDIA H200`, `cpu: AMD EPYC 7763`."""
+    gpu = device.type == "cuda"
+    return f"{device.type}: {torch.cuda.get_device_name(device) if gpu else processor()}"
+
+
+def processor() -> str:
+    """The processor's name; Python knows it on few systems."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or "unknown"
 
 
 def precision(wanted: str, device: torch.device) -> str:

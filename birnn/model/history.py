@@ -49,6 +49,15 @@ def kept(history: Iterable[Epoch]) -> Epoch:
     return next(epoch for epoch in history if epoch.kept)
 
 
+def sentence(epochs: Sequence[Epoch]) -> str:
+    """Say which epoch was kept, and how good it is."""
+    best = kept(epochs)
+    return (
+        f"kept epoch {best.epoch} of {len(epochs)}, "
+        f"validation loss {best.validation_loss:.4f}, accuracy {best.validation_accuracy:.4f}"
+    )
+
+
 def write(history: Iterable[Epoch], path: str | Path) -> None:
     """Write one row an epoch; floats in full precision."""
     text = io.StringIO()

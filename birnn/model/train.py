@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
@@ -26,6 +27,7 @@ from birnn.data.sequences import Sequences
 from birnn.data.vectors import Vectors
 from birnn.files import console, digests, paths, records
 from birnn.model import devices, history, networks, operating_points, prediction, saved_model
+from birnn.model.batching import Batch
 from birnn.model.distributed import ALONE, Group
 from birnn.model.history import Epoch
 from birnn.model.networks import Architecture, SequenceModel
@@ -37,8 +39,10 @@ from birnn.params import Knobs
 class Log(Protocol):
     """Who is told how a training goes, such as a run in MLflow."""
 
-    def log_epoch(self, epoch: Epoch) -> None:
-        """Take note of an epoch; of those that a training is resumed from, once more."""
+    def log_epoch(self, epoch: Epoch, seconds: float | None) -> None:
+        """Take note of an epoch and how long it took; of those that a training is resumed from once
+        more, without.
+        """
 
     def log_model(self, folder: Path) -> None:
         """Take note of the files of the model."""
@@ -120,6 +124,7 @@ def train(
         The epochs so far, of which one is kept; in processes that do not lead, none.
     """
     epochs: list[Epoch] = []
+    began: list[float] = []
     state = states / f"{_name(model.architecture, data, options)}.safetensors"
 
     def note(epoch: Epoch) -> None:
@@ -129,7 +134,11 @@ def train(
             if complaints[-1] and not any(complaints[:-1]):
                 print(f"warning: {complaints[-1]}", file=sys.stderr)
             history.write(epochs, output.folder / paths.HISTORY)
-            log.log_epoch(epoch)
+            log.log_epoch(epoch, time.perf_counter() - began[-1] if began else None)
+
+    def track(batches: Iterable[Batch], description: str) -> Iterable[Batch]:
+        began.append(time.perf_counter())
+        return console.track(batches, description)
 
     fit(
         model,
@@ -139,7 +148,7 @@ def train(
         resume=state,
         on_epoch=note,
         group=group,
-        track=console.track,
+        track=track,
     )
     if group.leads:
         thresholds: dict[str, float] = {}

@@ -6,13 +6,25 @@
 A key that is not declared in `schema` is a mistake, and the message names the nearest one that is.
 """
 
-from birnn.params.loading import Knob, Knobs, architecture, data, load, of_run
+from birnn.params.loading import (
+    PATH,
+    Knob,
+    Knobs,
+    data,
+    entry,
+    load,
+    of_last_commit,
+    of_run,
+    of_training,
+    parsed,
+)
 from birnn.params.schema import (
     ArraysData,
     Bar,
     ConllData,
     Critical,
     Data,
+    Entry,
     Evaluate,
     FastaData,
     FileData,
@@ -28,11 +40,13 @@ from birnn.params.schema import (
 )
 
 __all__ = [
+    "PATH",
     "ArraysData",
     "Bar",
     "ConllData",
     "Critical",
     "Data",
+    "Entry",
     "Evaluate",
     "FastaData",
     "FileData",
@@ -47,8 +61,11 @@ __all__ = [
     "TableData",
     "TextData",
     "Train",
-    "architecture",
     "data",
+    "entry",
     "load",
+    "of_last_commit",
     "of_run",
+    "of_training",
+    "parsed",
 ]

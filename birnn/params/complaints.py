@@ -20,13 +20,16 @@ def one_line(error: Exception) -> str:
 
 
 def complaints(error: ValidationError) -> list[str]:
-    """What is wrong, each thing once: a fault in `model` would come back in each of `models`."""
+    """What is wrong, each thing once: a fault in `model` or `train` comes back in all `models`."""
     findings = error.errors(include_url=False)
     places = {details["loc"] for details in findings}
     return [
         complaint(dict(details))
         for details in findings
-        if not (details["loc"][:1] == ("models",) and ("model", *details["loc"][2:]) in places)
+        if not (
+            details["loc"][:1] == ("models",)
+            and not places.isdisjoint((name, *details["loc"][2:]) for name in ("model", "train"))
+        )
     ]
 
 
@@ -45,7 +48,8 @@ def complaint(details: dict[str, Any]) -> str:
         return f"{key}.source: expected one of {expected}, found {found!r}"
     message = details["msg"].removeprefix("Value error, ")
     message = message.replace("Input should be", "expected", 1)
-    quotes = " (put the name into quotes)" if details["loc"][-1:] == ("[key]",) else ""
+    unquoted = details["loc"][-1:] == ("[key]",) and not isinstance(details["input"], str)
+    quotes = " (put the name into quotes)" if unquoted else ""
     return f"{key}: {message}, found {_found(details['input'])}{quotes}"
 
 

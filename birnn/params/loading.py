@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,14 +16,17 @@ from pydantic import (
 
 from birnn.errors import ParamsError
 from birnn.params.complaints import complaint, complaints, one_line
-from birnn.params.schema import Data, Model, Params
+from birnn.params.lock import committed
+from birnn.params.schema import Data, Entry, Params
 
 Knob = str | int | float | bool | None
 Knobs = dict[str, Knob]
 """By which people look for a run, by their names."""
 
+PATH = "params.yaml"
 
-def load(path: str | Path = "params.yaml") -> Params:
+
+def load(path: str | Path = PATH) -> Params:
     """Read and check a params file.
 
     Raises:
@@ -31,7 +35,7 @@ def load(path: str | Path = "params.yaml") -> Params:
     """
     try:
         tree = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        return Params.model_validate(_without_resamples(tree, path))
+        chosen = Params.model_validate(_without_resamples(tree, path))
     except FileNotFoundError:
         raise ParamsError(f"{path}: no such file; copy one from examples/") from None
     except OSError as error:
@@ -40,6 +44,12 @@ def load(path: str | Path = "params.yaml") -> Params:
         raise ParamsError(f"{path}: expected YAML, found {one_line(error)}") from None
     except ValidationError as error:
         raise ParamsError(f"{path}: " + "; ".join(complaints(error))) from None
+    if chosen.candidate not in chosen.models:
+        known = ", ".join(chosen.models)
+        raise ParamsError(
+            f"{path}: retrain.model: expected one of {known}, found {chosen.candidate!r}"
+        )
+    return chosen
 
 
 def _without_resamples(tree: Any, path: str | Path) -> Any:
@@ -68,8 +78,8 @@ def data(section: Mapping[str, object]) -> Data:
     return found
 
 
-def architecture(params: Params, model: str) -> Model:
-    """Look up a model of the matrix by its name.
+def entry(params: Params, model: str) -> Entry:
+    """Look up one of `models` by its name: what it is, and how it is trained.
 
     Raises:
         ParamsError: params.yaml does not describe it.
@@ -83,10 +93,56 @@ def architecture(params: Params, model: str) -> Model:
 
 
 def of_run(params: Params, model: str) -> Knobs:
-    """The flat knobs by which people look for a run of `model`."""
+    """All params that decide a run of `model`: those of the model and its training by their own
+    names, those of data, preparation and critical classes with their section's before them.
+    """
+    sections = {
+        "data": params.data.model_dump(),
+        "prepare": params.prepare.model_dump(),
+        "critical": {
+            label: wanted.model_dump() for label, wanted in params.evaluate.critical.items()
+        },
+    }
     return {
         "source": params.data.source,
         "task": params.data.task,
-        **architecture(params, model).model_dump(),
-        **params.train.model_dump(),
+        **entry(params, model).model_dump(),
+        **_flat(sections),
     }
+
+
+def of_training(knobs: Knobs) -> Knobs:
+    """Those of a model and its training alone, of all that `of_run` gives."""
+    return {name: value for name, value in knobs.items() if "." not in name}
+
+
+def _flat(tree: Mapping[str, object], prefix: str = "") -> Knobs:
+    flat: Knobs = {}
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{name}.")
+        elif value is None or isinstance(value, str | int | float):
+            flat[f"{prefix}{name}"] = value
+        else:
+            flat[f"{prefix}{name}"] = json.dumps(value)
+    return flat
+
+
+def of_last_commit(problem: str, model: str) -> Knobs | None:
+    """The same for the params.yaml of the last commit; None where it holds no such model."""
+    text = committed(PATH)
+    try:
+        then = parsed(yaml.safe_load(text or ""))
+    except yaml.YAMLError:
+        return None
+    if then is None or then.problem != problem or model not in then.models:
+        return None
+    return of_run(then, model)
+
+
+def parsed(tree: object) -> Params | None:
+    """The content of a params.yaml, of another commit say; None where it is not a right one."""
+    try:
+        return Params.model_validate(tree)
+    except ValidationError:
+        return None

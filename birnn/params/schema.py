@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import reduce
+from operator import or_
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -121,8 +123,17 @@ def _composed(label: str) -> str:
 
 Label = Annotated[str, AfterValidator(_composed)]
 """The name of a class, in the form of Unicode in which labels are read."""
+
+
+def _name_of_folder(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+        raise ValueError("expected a name of letters, digits, `_` and `-`")
+    return name
+
+
 Encoding = Annotated[str, AfterValidator(_known_encoding)]
 Pattern = Annotated[str, AfterValidator(_regular_expression)]
+ModelName = Annotated[str, AfterValidator(_name_of_folder)]
 
 
 class TableData(FileData):
@@ -249,7 +260,7 @@ class Prepare(Section):
 
 
 class Model(Section):
-    """The network; `model` holds what all models of the matrix share."""
+    """The network; `model` holds what all models share."""
 
     bidirectional: bool = True
     cell: Literal["RNN", "GRU", "LSTM"] = "LSTM"
@@ -283,6 +294,13 @@ class Train(Section):
     loss_average: Literal["steps", "sequences"] = "steps"
     class_weights: Literal["none", "balanced"] = "none"
     focal_gamma: NotNegative = 0.0
+
+
+class Entry(Model, Train):
+    """One of `models`: what it is, and how it is trained.
+
+    What it leaves out comes from `model` and `train`.
+    """
 
 
 class Bar(Section):
@@ -336,13 +354,15 @@ class Evaluate(Section):
 
 
 class Retrain(Section):
-    """When to train again, and what a new model must show to serve; see `birnn.promotion`.
+    """When to train again, and what a new model must show to serve; see `birnn.retraining.gate`.
 
-    Margins say by how much a figure may be worse than the champion's: `margin` the headline, where
-    the aim is not to be inferior; the others the F1 of a class, the accuracy in a bucket of
-    lengths, and the calibration error. `refresh` is a command, as a list of its words.
+    `model` is the one of `models` that is to serve, the candidate; without it, the first. Margins
+    say by how much a figure may be worse than the champion's: `margin` the headline, where the aim
+    is not to be inferior; the others the F1 of a class, the accuracy in a bucket of lengths, and
+    the calibration error. `refresh` is a command, as a list of its words.
     """
 
+    model: Name | None = None
     when: Literal["schedule", "data", "drift"] = "schedule"
     refresh: Annotated[list[Name], Field(min_length=1)] | None = None
     aim: Literal["superior", "not_inferior"] = "superior"
@@ -362,19 +382,31 @@ class Params(Section):
     data: Data
     prepare: Prepare = Prepare()
     model: Model = Model()
-    models: Annotated[dict[str, Model], Field(min_length=1)]
+    models: Annotated[dict[ModelName, Entry], Field(min_length=1)]
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
     retrain: Retrain = Retrain()
 
+    @property
+    def candidate(self) -> str:
+        """The name of the model that is judged, and that is to serve."""
+        return self.retrain.model or next(iter(self.models))
+
+    @property
+    def candidate_first(self) -> list[str]:
+        """The names of all models, the candidate before the others."""
+        return sorted(self.models, key=lambda name: name != self.candidate)
+
     @model_validator(mode="before")
     @classmethod
     def _fill_models(cls, tree: Any) -> Any:
-        """Each entry of `models` says only what sets it apart; the rest comes from `model`."""
+        """Each entry of `models` says only what sets it apart from `model` and `train`."""
         match tree:
-            case {"model": dict(shared), "models": dict(models)}:
+            case {"models": dict(models)}:
+                sections = [tree.get(name) for name in ("model", "train")]
+                shared = [section for section in sections if isinstance(section, dict)]
                 filled = {
-                    name: {**shared, **own} if isinstance(own, dict) else own
+                    name: reduce(or_, [*shared, own]) if isinstance(own, dict) else own
                     for name, own in models.items()
                 }
                 return {**tree, "models": filled}

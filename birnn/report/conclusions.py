@@ -75,7 +75,7 @@ class Evidence:
     """What the stages before have written.
 
     Attributes:
-        results: the models, of which the first is judged.
+        results: the models, of which the first is the candidate and judged.
         answers: what each model says of the test labels, by its name.
         encoding: names classes and features.
         splits: the prepared sequences.
@@ -164,12 +164,13 @@ def compare(evidence: Evidence, average: str, *, seed: int) -> Compared:
 
     judged = evidence.answers[evidence.results[0].name].most_probable
     over = gain(judged, floor[baselines.without_context(train)])
-    pair = [evidence.answers[one.name] for one in tested.to_compare(evidence.results) or ()]
-    worth = gain(pair[0].most_probable, pair[1].most_probable) if pair else None
+    pair = [one.name for one in tested.to_compare(evidence.results) or ()]
+    worth = gain(*(evidence.answers[one].most_probable for one in pair)) if pair else None
+    named = pair if len(evidence.results) > len(pair) else ()
     sizes = len(test.groups.unique()), len(test)
     return Compared(
         tested.ladder(rungs, evidence.summary.limits, average),
-        tested.second_direction(worth, average, intervals.over(*sizes)),
+        tested.second_direction(worth, average, intervals.over(*sizes), named),
         intervals.in_brackets(*sizes),
         _known(over.get(headlines.names(over, average)["f1"])),
     )

@@ -39,9 +39,11 @@ def machine() -> dict[str, str]:
     """Describe what computes here: processor, GPU, system, libraries and settings."""
     import torch  # takes a second, and most commands need no more than what is written
 
+    from birnn.model import devices
+
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
     return {
-        "processor": _processor(),
+        "processor": devices.processor(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "gpu": gpu,
         "system": f"{platform.system()} {platform.machine()}",
@@ -49,14 +51,6 @@ def machine() -> dict[str, str]:
         **{name: metadata.version(name) for name in LIBRARIES},
         **{name: value for name in SETTINGS if (value := os.environ.get(name))},
     }
-
-
-def _processor() -> str:
-    """The processor's name; Python knows it on few systems."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or "unknown"
 
 
 def record(root: Path, recorded: Mapping[str, Recorded]) -> None:

@@ -7,14 +7,15 @@ rows = ladder([result.rung for result in results], limits={}, average="macro")
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from birnn.errors import DataError
 from birnn.evaluation import headlines
 from birnn.evaluation.headlines import MEASURES, Figure
-from birnn.files import atomic, digests, paths, records
+from birnn.files import atomic, digests, paths, records, scores
 from birnn.model import history
 from birnn.model.history import Epoch
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:  # `birnn summary` draws a table, and should not wait for thes
     from birnn.evaluation.slices import Sliced
     from birnn.evaluation.trace import Trace
     from birnn.evaluation.worst import Worst
+    from birnn.model.networks import Architecture
     from birnn.params import Knobs
 
 LIMITS = {
@@ -52,6 +54,27 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelRow:
+    """A model beside the others: what it is, costs and reaches.
+
+    `multiply_adds` are those of a step, `memory` is in bytes; see `birnn.model.sizes.Size`.
+    The figures of the validation split are None where `evaluate` did not write them.
+    """
+
+    name: str
+    cell: str
+    hidden_size: int
+    layers: int
+    directions: int
+    parameters: int
+    multiply_adds: int
+    memory: int
+    validation_accuracy: float | None
+    validation_f1: float | None
+    accuracy: float
+
+
+@dataclass(frozen=True, slots=True)
 class Compared:
     """What `comparison.json` says.
 
@@ -61,12 +84,14 @@ class Compared:
         intervals: what the ends in brackets are over, such as 20 groups of sequences.
         over_baseline: what the first model gains over a baseline without context, in the F1 that
             leads; None where that rests on too little.
+        models: side by side, the candidate first.
     """
 
     ladder: list[Row]
     second_direction: str
     intervals: str
     over_baseline: Figure | None
+    models: list[ModelRow] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +111,10 @@ class Result:
 
     Attributes:
         name: its name in the matrix.
-        bidirectional: whether it reads in both directions.
+        architecture: what it is.
         params: that it was trained with, by its own description.
-        metrics: the tree of `metrics.json`.
+        metrics: of the test split, as all that follows but the epochs.
+        validation: metrics of the validation split.
         intervals: low and high end of the metrics that have an interval.
         checks: what `checks.json` holds.
         operating_points: of the critical classes, by name.
@@ -109,9 +135,10 @@ class Result:
 
     name: str
     sha256: str
-    bidirectional: bool
+    architecture: Architecture
     params: Knobs
-    metrics: dict[str, float]
+    metrics: Mapping[str, float]
+    validation: Mapping[str, float]
     intervals: dict[str, tuple[float, float]]
     checks: list[Check]
     operating_points: dict[str, Point]
@@ -127,6 +154,11 @@ class Result:
     slices: Sliced
     padding: Padding
     worst: list[Worst]
+
+    @property
+    def bidirectional(self) -> bool:
+        """Whether it reads in both directions."""
+        return self.architecture.bidirectional
 
     @property
     def rung(self) -> Rung:
@@ -149,17 +181,20 @@ def read(name: str, models: str | Path, evaluation: str | Path) -> Result:
     from birnn.evaluation.trace import Trace
     from birnn.evaluation.worst import Worst
     from birnn.model import saved_model
+    from birnn.model.networks import Architecture
 
     model, tested = Path(models) / name, Path(evaluation) / name
     try:
         sha256 = digests.sha256(model / paths.WEIGHTS, model / paths.DESCRIPTION)
-        architecture = atomic.read_json(model / paths.DESCRIPTION)["architecture"]
+        described = atomic.read_json(model / paths.DESCRIPTION)
+        scored = scores.read(tested / paths.METRICS)
         return Result(
             name=name,
             sha256=sha256,
-            bidirectional=architecture["bidirectional"],
+            architecture=Architecture(**described["architecture"]),
             params=saved_model.params_of(model),
-            metrics=atomic.read_json(tested / paths.METRICS),
+            metrics=scored.test,
+            validation=scored.validation,
             intervals=_intervals(tested / paths.INTERVALS),
             checks=records.read(tested / paths.CHECKS, list[Check]),
             operating_points=records.read(tested / paths.OPERATING_POINTS, dict[str, Point]),
@@ -225,13 +260,27 @@ def _figures(rung: Rung, average: str) -> dict[str, Figure]:
 
 
 def to_compare(results: Sequence[Result]) -> tuple[Result, Result] | None:
-    """Find a model that reads in both directions, and one that reads in one."""
-    both = next((result for result in results if result.bidirectional), None)
-    one = next((result for result in results if not result.bidirectional), None)
-    return None if both is None or one is None else (both, one)
+    """Find a model that reads in both directions, and one that reads in one.
+
+    The first two that are the same but for that, or else the first of each kind.
+    """
+    both = [result for result in results if result.bidirectional]
+    one = [result for result in results if not result.bidirectional]
+    pairs = list(product(both, one))
+    alike = (pair for pair in pairs if _one_way(pair[0]) == _one_way(pair[1]))
+    return next(alike, next(iter(pairs), None))
 
 
-def second_direction(differences: Mapping[str, Difference] | None, average: str, over: str) -> str:
+def _one_way(result: Result) -> Architecture:
+    return replace(result.architecture, bidirectional=False)
+
+
+def second_direction(
+    differences: Mapping[str, Difference] | None,
+    average: str,
+    over: str,
+    pair: Sequence[str] = (),
+) -> str:
     """Say in a sentence what reading in both directions is worth.
 
     Args:
@@ -239,6 +288,7 @@ def second_direction(differences: Mapping[str, Difference] | None, average: str,
             where a single group was tested.
         average: which F1 to name.
         over: what was tested, such as `20 groups of sequences`.
+        pair: the names of the two, where there are others too.
     """
     if differences is None:
         return "The models all read in the same directions: nothing to compare."
@@ -248,13 +298,17 @@ def second_direction(differences: Mapping[str, Difference] | None, average: str,
     shown = {"accuracy": "accuracy", f1: f"F1, {averaged(differences, average)}"}
     first, second = sorted(shown, key=lambda name: name == "accuracy", reverse=f1 != "span_f1")
     worth = (
-        f"The second direction is worth {_points(differences[first], shown[first])} and "
+        f"The second direction{_of(pair)} is worth {_points(differences[first], shown[first])} and "
         f"{_points(differences[second], shown[second])}"
     )
     if differences[first].too_few:
         differing = f"the models differ in {differences[first].differing} of {over}"
         return f"{worth}; {differing}, too few for an interval."
     return f"{worth}, over {over}."
+
+
+def _of(pair: Sequence[str]) -> str:
+    return f" ({' beside '.join(pair)})" if pair else ""
 
 
 def _points(gain: Difference, of: str) -> str:

@@ -85,8 +85,8 @@ class Attempt:
 
     @property
     def model(self) -> str:
-        """The model of the matrix that wants to serve: the first, as in the verdict."""
-        return next(iter(self.chosen.models))
+        """The one of `models` that wants to serve, of which the verdict speaks."""
+        return self.chosen.candidate
 
     @property
     def copy(self) -> Path:

@@ -106,7 +106,10 @@ def checks(attempt: Attempt, registry: Registry, challenger: Version) -> list[Ch
     nearly. What `evaluate` has written down is compared with what the model says as the registry
     gives it back.
     """
-    encoding, device = _encoding(attempt), devices.choose(attempt.chosen.train.device)
+    encoding, device = (
+        _encoding(attempt),
+        devices.choose(attempt.chosen.models[attempt.model].device),
+    )
     rows = list(_raw(attempt, "test"))
     champion = _champion(attempt, registry, rows, encoding, device)
     rounded = [(challenger, encoding.precision)]

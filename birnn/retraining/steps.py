@@ -108,7 +108,7 @@ def plan(chosen: Params) -> list[str]:
     return [
         f"refresh: {shlex.join(wanted.refresh) if wanted.refresh else 'nothing'}",
         f"train: on {wanted.when}; `dvc repro` has {'work' if changed else 'nothing'} to do now",
-        f"judge: {next(iter(chosen.models))} against {rival}",
+        f"judge: {chosen.candidate} against {rival}",
         f"promote: {'at once' if wanted.approval == 'automatic' else 'after approval'}",
     ]
 

@@ -18,7 +18,7 @@ import subprocess
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,10 +28,12 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from birnn.errors import RegistryError
-from birnn.files import atomic, digests, paths
+from birnn.files import atomic, digests, paths, scores
 from birnn.model import history
 from birnn.model.history import Epoch
-from birnn.params import Knob
+from birnn.params import Knob, of_last_commit
+from birnn.tracking import descriptions
+from birnn.tracking.descriptions import plain_name
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -49,8 +51,8 @@ from birnn.tracking.store import (
     warn,
 )
 
-METRICS_PER_CALL, NAME_LENGTH = 1000, 250  # MLflow's limits
-NOT_SEARCHED = {"batch_steps", "clip_norm", "device", "max_epochs", "patience"}  # no params of runs
+METRICS_PER_CALL, PARAMS_PER_CALL, TAG_LENGTH = 1000, 100, 8000  # MLflow's limits
+LISTED_LENGTH = 200  # of names of files in a tag
 LONG_TRAINING = 60.0  # seconds from which on it is worth knowing what the machine is doing
 
 
@@ -61,18 +63,27 @@ class Run:
     client: MlflowClient
     id: str
 
-    def log_epoch(self, epoch: Epoch) -> None:
-        """Add one point to each curve."""
+    def log_epoch(self, epoch: Epoch, seconds: float | None = None) -> None:
+        """Add one point to each curve, and how long the epoch took where that is known."""
         figures = asdict(epoch)
         del figures["kept"]  # which epoch that is shows only at the end
+        if seconds is not None:
+            figures["seconds_an_epoch"] = seconds
         self._log_metrics(figures, step=figures.pop("epoch"))
 
     def log_model(self, folder: str | Path) -> None:
-        """Attach the model: its files, its hash, the kept epoch's figures, and a servable form."""
+        """Attach the model: its files, its hash, the kept epoch's figures, and a servable form.
+
+        A tag `thresholds` names those of the critical classes.
+        """
         folder = Path(folder)
         kept = asdict(history.kept(history.read(folder / paths.HISTORY)))
         del kept["learning_rate"], kept["kept"]
         self._log_metrics({f"best_{name}": value for name, value in kept.items()})
+        thresholds = atomic.read_json(folder / paths.DESCRIPTION)["thresholds"]
+        if thresholds:
+            named = (f"{label}: {threshold:.4g}" for label, threshold in thresholds.items())
+            self.set_tags({"thresholds": ", ".join(named)})
         log(self.id, folder)
         # Last, since by it a run is found: one that was cut off before is made anew.
         self.client.set_tag(self.id, "model_sha256", model_sha256(folder))
@@ -82,13 +93,30 @@ class Run:
 
         A tag `checks` names those that did not pass.
         """
-        known = self.client.get_run(self.id).data.metrics
-        found = atomic.read_json(Path(folder) / paths.METRICS).items()
-        self._log_metrics({name: v for name, v in found if known.get(_name(name)) != v})
+        self.log_figures(scores.read(Path(folder) / paths.METRICS).flat())
         checks = atomic.read_json(Path(folder) / paths.CHECKS)
-        alarms = [f"{one['name']}: {one['status']}" for one in checks if one["status"] != "pass"]
-        self.client.set_tag(self.id, "checks", ", ".join(alarms) or "pass")
+        self.log_checks([(one["name"], one["status"]) for one in checks])
         self.client.log_artifacts(self.id, str(folder), "evaluation")
+
+    def log_figures(self, figures: Mapping[str, float]) -> None:
+        """Log those that are new, or have another value now."""
+        known = self.client.get_run(self.id).data.metrics
+        new = {name: v for name, v in figures.items() if known.get(plain_name(name)) != v}
+        self._log_metrics(new)
+
+    def log_checks(self, checks: Iterable[tuple[str, str]]) -> None:
+        """Name in a tag `checks` those that did not pass.
+
+        Args:
+            checks: name and status of each.
+        """
+        alarms = [f"{name}: {status}" for name, status in checks if status != "pass"]
+        self.set_tags({"checks": ", ".join(alarms) or "pass"})
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Set tags, those that are there too."""
+        for name, value in tags.items():
+            self.client.set_tag(self.id, name, value[:TAG_LENGTH])
 
     def log_report(self, folder: str | Path, pictures: Mapping[str, str]) -> None:
         """Attach the report, and each of its pictures as an SVG file."""
@@ -118,7 +146,7 @@ class Run:
         from mlflow.entities import Metric
 
         now = time.time_ns() // 1_000_000
-        points = [Metric(_name(key), value, now, step) for key, value in figures.items()]
+        points = [Metric(plain_name(key), value, now, step) for key, value in figures.items()]
         for start in range(0, len(points), METRICS_PER_CALL):
             self.client.log_batch(self.id, metrics=points[start : start + METRICS_PER_CALL])
 
@@ -133,9 +161,9 @@ class TrainingRun:
     def __init__(self) -> None:
         self.run: Run | None = None
 
-    def log_epoch(self, epoch: Epoch) -> None:
+    def log_epoch(self, epoch: Epoch, seconds: float | None = None) -> None:
         """Add one point to each curve."""
-        self._tell(lambda run: run.log_epoch(epoch))
+        self._tell(lambda run: run.log_epoch(epoch, seconds))
 
     def log_model(self, folder: str | Path) -> None:
         """Attach the model."""
@@ -158,9 +186,23 @@ class TrainingRun:
 
 @contextmanager
 def training_run(
-    problem: str, model: str, *, params: Mapping[str, Knob], data: Path
+    problem: str,
+    model: str,
+    *,
+    params: Mapping[str, Knob],
+    data: Path,
+    base: Mapping[str, Knob] | None = None,
+    device: str = "",
 ) -> Iterator[TrainingRun]:
     """Open a run for a training and close it with the state in which the training ended.
+
+    Args:
+        problem: names the experiment.
+        model: which of `models` is trained.
+        params: of the run.
+        data: the folder of the prepared data.
+        base: the params of the last commit; the run's name and note say where it differs.
+        device: the processor or GPU that computes.
 
     It ends as FINISHED, as KILLED if the training is interrupted, as FAILED if it fails. A run
     that could not be closed, since its process died or MLflow was out of reach, is closed as
@@ -171,7 +213,9 @@ def training_run(
         with mirrored():
             client = connect()
             close_orphans(client)
-            training.run = _create(client, problem, model, params, data, {"process": process})
+            tags = {"process": process, "device": device}
+            tags |= _said(model, params, base)
+            training.run = _create(client, problem, model, params, data, tags)
         try:
             with _system_metrics(training.run):
                 yield training
@@ -218,6 +262,7 @@ def run_of_model(
     *,
     params: Mapping[str, Knob],
     data: Path,
+    base: Mapping[str, Knob] | None = None,
 ) -> Run:
     """Find the run that trained a model, or fill one in from the model's files.
 
@@ -240,7 +285,7 @@ def run_of_model(
             return Run(client, found[0].info.run_id)
         epochs, process = history.read(Path(folder) / paths.HISTORY), uuid.uuid4().hex
         with lock(f"runs/{process}"):
-            tags = {"backfilled": "true", "process": process}
+            tags = {"backfilled": "true", "process": process, **_said(model, params, base)}
             run = _create(client, problem, model, params, data, tags)
             for epoch in epochs:
                 run.log_epoch(epoch)
@@ -253,7 +298,8 @@ def run_of_model(
 def in_checkout(problem: str, model: str, params: Mapping[str, Knob], root: Path = Path()) -> Run:
     """Find or fill in the run of a model of the pipeline; see `run_of_model`."""
     folder, data = root / paths.MODELS / model, root / paths.PREPARED
-    return run_of_model(problem, model, folder, params=params, data=data)
+    base = of_last_commit(problem, model)
+    return run_of_model(problem, model, folder, params=params, data=data, base=base)
 
 
 def model_sha256(folder: str | Path) -> str:
@@ -267,8 +313,13 @@ def data_sha256(folder: Path) -> str:
 
 
 def params_sha256(params: Mapping[str, Knob]) -> str:
-    """The hash that names the params of a run."""
-    return digests.sha256_of_text(json.dumps(params, sort_keys=True))
+    """The hash that names the params of model and training.
+
+    Those with a dot in their name are of data and preparation, whose result `data_sha256` names,
+    and of critical classes, whose thresholds are part of the model.
+    """
+    named = {name: value for name, value in params.items() if "." not in name}
+    return digests.sha256_of_text(json.dumps(named, sort_keys=True))
 
 
 def commit() -> str:
@@ -286,7 +337,7 @@ def uncommitted() -> str:
     command = ["git", "status", "--porcelain", "--untracked-files=all", "--", *inputs]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     names = ", ".join(line[3:] for line in done.stdout.splitlines())
-    return names if len(names) <= NAME_LENGTH else f"{names[:NAME_LENGTH]}..."
+    return names if len(names) <= LISTED_LENGTH else f"{names[:LISTED_LENGTH]}..."
 
 
 def _create(
@@ -299,23 +350,36 @@ def _create(
 ) -> Run:
     from mlflow.entities import Param
 
+    sha256 = data_sha256(data)
     described = {
-        "mlflow.runName": model,
         "mlflow.source.name": "birnn",
         "mlflow.source.git.commit": commit(),
         "uncommitted": uncommitted(),
         "DVC_EXP_NAME": os.environ.get("DVC_EXP_NAME", ""),
         "problem": problem,
         "model": model,
-        "data_sha256": data_sha256(data),
+        "data_sha256": sha256,
         "params_sha256": params_sha256(params),
         **tags,
     }
     present = {name: value for name, value in described.items() if value}
-    run = client.create_run(experiment(client, problem), tags=present)
-    few = {name: value for name, value in params.items() if name not in NOT_SEARCHED}
-    client.log_batch(run.info.run_id, params=[Param(k, str(v)) for k, v in few.items()])
-    return Run(client, run.info.run_id)
+    run = client.create_run(experiment(client, problem), tags=present).info.run_id
+    logged = [Param(name, text) for name, text in descriptions.texts(params).items()]
+    for start in range(0, len(logged), PARAMS_PER_CALL):
+        client.log_batch(run, params=logged[start : start + PARAMS_PER_CALL])
+    client.log_inputs(run, [descriptions.dataset(problem, params, data, sha256)])
+    return Run(client, run)
+
+
+def _said(
+    model: str, params: Mapping[str, Knob], base: Mapping[str, Knob] | None
+) -> dict[str, str]:
+    """Name and note, for a person who looks through many runs."""
+    changed = descriptions.differences(params, base)
+    return {
+        "mlflow.runName": descriptions.run_name(model, changed),
+        "mlflow.note.content": descriptions.note(params, base),
+    }
 
 
 def close_orphans(client: MlflowClient) -> None:
@@ -334,9 +398,3 @@ def _close(client: MlflowClient, process: str) -> None:
     for run in client.search_runs(experiments, f"tags.process = '{process}'"):
         if run.info.status == "RUNNING":
             client.set_terminated(run.info.run_id, "KILLED")
-
-
-def _name(metric: str) -> str:
-    """A name that MLflow takes; class names may hold any character, and `/` would make a path."""
-    letters = (letter if letter.isalnum() or letter in "_-. :" else "_" for letter in metric)
-    return "".join(letters)[:NAME_LENGTH]

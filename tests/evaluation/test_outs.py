@@ -25,6 +25,7 @@ from birnn.evaluation.trace import Trace
 from birnn.files import atomic, paths, records
 from birnn.model import prediction
 from birnn.model.history import Epoch, marked
+from birnn.model.networks import Architecture
 from birnn.model.operating_points import Wanted
 from birnn.report import tested
 
@@ -79,7 +80,7 @@ class TestFigures:
     def test_against_scikit_learn(self, tmp_path: Path, ragged: Ragged, tagging: bool) -> None:
         test, shares = case(ragged, tagging=tagging)
         found = write(tmp_path, test, list("abc"), shares)
-        assert atomic.read_json(tmp_path / paths.METRICS) == found
+        assert atomic.read_json(tmp_path / paths.METRICS) == {**found, "validation": {}}
         actual, predicted = test.labels, shares.argmax(axis=1)
         expected = {
             "accuracy": sklearn_metrics.accuracy_score(actual, predicted),
@@ -243,7 +244,8 @@ class TestNames:
         outs.write_slices(folder, predicted, ["group"], names[:1])
         model = tmp_path / "models" / "m"
         atomic.write_text(model / "weights.safetensors", "")
-        atomic.write_json(model / "model.json", {"architecture": {"bidirectional": True}})
+        built = Architecture("tagging", "GRU", 4, 0, 8, 1, 0.0, bidirectional=True, classes=3)
+        atomic.write_json(model / "model.json", {"architecture": asdict(built)})
         atomic.write_text(model / "history.csv", "epoch\n")
         found = tested.read("m", tmp_path / "models", tmp_path / "evaluation")
         assert found.confusion.columns.tolist() == found.confusion.index.tolist() == names

@@ -421,9 +421,35 @@ class TestModels:
 
     def test_look_up(self, tmp_path: Path) -> None:
         chosen = load(tmp_path)
-        assert params.architecture(chosen, "forward") is chosen.models["forward"]
+        assert params.entry(chosen, "forward") is chosen.models["forward"]
         with pytest.raises(ParamsError, match="one of bidirectional, forward, found 'backward'"):
-            params.architecture(chosen, "backward")
+            params.entry(chosen, "backward")
+
+    def test_take_any_key_of_model_and_train(self, tmp_path: Path) -> None:
+        own = "  small: {cell: RNN, learning_rate: 0.002, seed: 7}\n  same: {}\ntrain:"
+        models = load(tmp_path, ("train:", own)).models
+        small, same = models["small"], models["same"]
+        assert (small.cell, small.learning_rate, small.seed) == ("RNN", 0.002, 7)
+        assert (small.hidden_size, small.batch_size) == (8, 4)
+        assert (same.cell, same.learning_rate) == ("GRU", 0.01)
+
+    def test_may_do_without_sections_of_their_own(self, tmp_path: Path) -> None:
+        alone = load(tmp_path, ("train:\n  batch_size: 4\n  learning_rate: 0.01\n", ""))
+        assert alone.models["forward"].batch_size == params.Train().batch_size
+
+    def test_first_is_the_candidate_unless_another_is_named(self, tmp_path: Path) -> None:
+        assert load(tmp_path).candidate == "bidirectional"
+        named = "retrain: {model: forward}\ntrain:"
+        assert load(tmp_path, ("train:", named)).candidate == "forward"
+
+    def test_candidate_must_be_one_of_them(self, tmp_path: Path) -> None:
+        said = complaint(tmp_path, ("train:", "retrain: {model: gru}\ntrain:"))
+        assert said == "retrain.model: expected one of bidirectional, forward, found 'gru'"
+
+    @pytest.mark.parametrize("name", ["a b", "a.b", "a/b", "../a", "-a", "ä"])
+    def test_names_are_those_of_folders_and_stages(self, tmp_path: Path, name: str) -> None:
+        said = complaint(tmp_path, ("  forward:", f"  '{name}':"))
+        assert said.startswith(f"models.{name}: expected a name of letters, digits, `_` and `-`")
 
     def test_a_run_has_flat_knobs(self, tmp_path: Path) -> None:
         knobs = params.of_run(load(tmp_path), "forward")
@@ -487,4 +513,6 @@ def test_params_do_not_change(tmp_path: Path) -> None:
     ids=lambda p: p.stem,
 )
 def test_shipped_files_are_right(path: Path) -> None:
-    assert set(params.load(path).models) == {"bidirectional", "forward"}
+    cells = [f"{cell}_{way}" for cell in ("rnn", "gru", "lstm") for way in ("both", "forward")]
+    expected = cells if path.stem == "cells" else ["bidirectional", "forward"]
+    assert sorted(params.load(path).models) == sorted(expected)

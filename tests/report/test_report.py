@@ -1,7 +1,7 @@
 """The report: the right figures in words and tables, safe for any name, nothing from outside."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from html.parser import HTMLParser
 from io import StringIO
 from itertools import pairwise
@@ -34,9 +34,18 @@ from birnn.evaluation.worst import Tag, Worst
 from birnn.files import atomic, digests, records
 from birnn.files.summary import ClassCount, Summary
 from birnn.model.history import Epoch, marked
+from birnn.model.networks import Architecture
 from birnn.model.operating_points import Wanted
+from birnn.model.recurrent import Cell
 from birnn.params import Knobs
-from birnn.report import batches, conclusions, drawings, pages, tested, wording
+from birnn.report import (
+    batches,
+    conclusions,
+    drawings,
+    pages,
+    tested,
+    wording,
+)
 from birnn.report.batches import Preparation
 from birnn.report.conclusions import Conclusion, Evidence
 from birnn.report.tested import Compared, Result
@@ -79,6 +88,10 @@ SLICE = Slice(
 )
 
 
+METRICS = {"accuracy": 0.5, "validation": {"accuracy": 0.75}}
+ENTRIES = {name: params.Entry(batch_size=64) for name in ("bidirectional", "forward")}
+
+
 def result(name: str = "bidirectional", **figures: float) -> Result:
     point = Reached(0.125, 0.8125, 13, 104, 16, Ends(0.0625, 0.25), None)
     none = Reached(None, None, 0, 0, 0, None, None)
@@ -89,10 +102,13 @@ def result(name: str = "bidirectional", **figures: float) -> Result:
     return Result(
         name=name,
         sha256="0123456789abcdef" * 4,
-        bidirectional=name != "forward",
+        architecture=Architecture(
+            "tagging", "RNN", 8, 0, 10, 1, 0.0, bidirectional=name != "forward", classes=3
+        ),
         params={"hidden_size": 8, "bidirectional": name != "forward"},
         slices=Sliced([SLICE], left_out=2),
         metrics=FIGURES | figures,
+        validation={name: value + 0.01 for name, value in FIGURES.items()},
         intervals={"accuracy": (0.85, 0.95), "f1_macro": (0.8, 0.9375)},
         checks=[Check("calibration", "warn", {}, "Off.")],
         operating_points=operating_points if name == "bidirectional" else {},
@@ -608,6 +624,18 @@ class TestSecondDirection:
         assert tested.to_compare([one, replace(one, name="small")]) is None
         assert "nothing to compare" in tested.second_direction(None, "macro", "20 sequences")
 
+    def test_of_many_models_it_is_that_of_a_like_pair(self) -> None:
+        """Not what another cell is worth beside it."""
+        both, one = result(), result("forward")
+        gru, gru_one = (
+            replace(model, name=f"gru {model.name}", architecture=cell(model, "GRU"))
+            for model in (both, one)
+        )
+        assert tested.to_compare([gru, one, both, gru_one]) == (gru, gru_one)
+        assert tested.to_compare([gru, one]) == (gru, one)
+        sentence = tested.second_direction(GAINS, "macro", "20 groups", ["gru", "gru forward"])
+        assert sentence.startswith("The second direction (gru beside gru forward) is worth -2.5")
+
 
 @pytest.mark.parametrize("sequences", [1, 2])  # of one group: see `ragged`
 def test_a_single_test_group_is_compared_without_intervals(
@@ -629,6 +657,10 @@ def test_a_single_test_group_is_compared_without_intervals(
     assert compared.ladder[0].accuracy.low is None
 
 
+def cell(model: Result, name: Cell) -> Architecture:
+    return replace(model.architecture, cell=name)
+
+
 class TestConclusion:
     def test_grade_reasons_figures_and_checks(self) -> None:
         found = conclude(result(accuracy=0.7, precision_macro=0.1))
@@ -644,9 +676,10 @@ class TestConclusion:
 class TestRead:
     def write(self, folder: Path) -> None:
         atomic.write_text(folder / "models/m/weights.safetensors", "weights")
-        atomic.write_json(folder / "models/m/model.json", {"architecture": {"bidirectional": True}})
+        built = {"architecture": asdict(result().architecture)}
+        atomic.write_json(folder / "models/m/model.json", built)
         atomic.write_text(folder / "models/m/history.csv", "epoch\n")
-        atomic.write_json(folder / "evaluation/m/metrics.json", {"accuracy": 0.5})
+        atomic.write_json(folder / "evaluation/m/metrics.json", METRICS)
         ends = {"accuracy": {"low": 0.25, "high": 0.75}}
         atomic.write_json(folder / "evaluation/m/intervals.json", ends)
         atomic.write_json(folder / "evaluation/m/checks.json", [])
@@ -669,6 +702,7 @@ class TestRead:
         found: Any = tested.read("m", tmp_path / "models", tmp_path / "evaluation")
         assert found.bidirectional
         assert found.metrics == {"accuracy": 0.5}
+        assert found.validation == {"accuracy": 0.75}
         assert found.intervals == {"accuracy": (0.25, 0.75)}
         assert (found.checks, found.operating_points) == ([], {})
         assert found.confusion.loc["NA"].to_dict() == {"1": 4, "NA": 5}

@@ -15,7 +15,8 @@ import pytest
 from checkout import SEQUENCES
 
 from birnn import params
-from birnn.data import sequences
+from birnn.data import sequences, splits
+from birnn.data.splits import Splitting
 from birnn.errors import RegistryError, RetrainingError
 from birnn.files import atomic
 from birnn.model import saved_model
@@ -170,33 +171,32 @@ class TestDecision:
 
     @pytest.mark.slow
     def test_leaves_out_what_champion_or_challenger_were_trained_on(self, place: Path) -> None:
-        seen = trained_on(place)
+        seen = {
+            stem(one)
+            for split in ("train", "validation")
+            for one in sequences.read(place / f"data/prepared/{split}.arrow").ids.to_pylist()
+        }
         rows = checkout.table(range(SEQUENCES))
         copies = rows.assign(sequence=rows["sequence"] + "x")  # a name of its own: any split
-        checkout.write_table(place, pd.concat([rows, copies]))
+        checkout.write_table(place, table := pd.concat([rows, copies]))
         outcome = retrain()
-        fresh = [one for one in ids(place, "test") if stem(one) not in seen]
-        unseen = [one for one in fresh if stem(one) not in trained_on(place)]
+        names = table["sequence"].unique()
+        split = splits.assign(names, Splitting.of(params.load().prepare))
+        test = {name for name, of in zip(names, split, strict=True) if of == "test"}
+        trained_on = {stem(name) for name in names if name not in test}
+        fresh = {name for name in test if stem(name) not in seen}
+        unseen = {name for name in fresh if stem(name) not in trained_on}
         record = decisions.read("decisions.jsonl")[-1]
         assert record["checks"][0]["figures"]["sequences"] == len(unseen)
-        assert len(unseen) < len(fresh) - 20 < len(ids(place, "test")) - 50
+        assert len(unseen) < len(fresh) - 20 < len(test) - 50
         assert outcome.decision == "kept"
         failed = [check["name"] for check in record["checks"] if not check["passed"]]
         assert failed == ["leakage"]
         assert "test sequences are copies of training sequences" in outcome.sentence
 
 
-def ids(place: Path, split: str) -> list[str]:
-    found: list[str] = sequences.read(place / f"data/prepared/{split}.arrow").ids.to_pylist()
-    return found
-
-
 def stem(name: str) -> str:
     return name.removesuffix("x")
-
-
-def trained_on(place: Path) -> set[str]:
-    return {stem(one) for split in ("train", "validation") for one in ids(place, split)}
 
 
 def must_not_run(folder: Path, *targets: str) -> None:

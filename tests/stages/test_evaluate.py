@@ -18,7 +18,7 @@ from conftest import Once
 from sklearn.metrics import precision_recall_curve
 
 from birnn.data import sequences
-from birnn.files import atomic
+from birnn.files import atomic, scores
 from birnn.model import prediction, saved_model
 from birnn.report import pdf
 from birnn.sources import table
@@ -160,6 +160,50 @@ class TestStagesThatDoNotBelongTogether:
         said = capsys.readouterr().err
         assert f": expected a model of the data in data/prepared, with {key} " in said
         assert said.count("\n") == 1
+
+
+class TestMetrics:
+    def test_hold_the_validation_split_beside_the_test_split(self, reported: Path) -> None:
+        scored = scores.read("evaluation/forward/metrics.json")
+        for split, figures in {"test": scored.test, "validation": scored.validation}.items():
+            actual = sequences.read(f"data/prepared/{split}.arrow").labels
+            right = shares("forward", split).argmax(axis=1) == actual
+            assert figures["accuracy"] == pytest.approx(right.mean())
+        assert scored.test.keys() == scored.validation.keys()
+
+
+class TestCandidate:
+    @pytest.mark.parametrize("models", [["forward"], ["bidirectional", "forward"]])
+    def test_is_the_one_that_the_report_judges(
+        self,
+        reported: Path,
+        stage: Stage,
+        small_params: Callable[[], Tree],
+        models: list[str],
+    ) -> None:
+        tree = small_params()
+        tree["models"] = {name: tree["models"][name] for name in models}
+        tree["retrain"] = {"model": "forward"}
+        write(tree, {})
+        stage("report")
+        assert atomic.read_json("report/verdict.json")["model"] == "forward"
+        rows = atomic.read_json("report/comparison.json")["models"]
+        assert [row["name"] for row in rows] == ["forward", *models[:-1]]
+        learned = pd.read_csv("report/learning.csv")
+        assert [*learned["model"].unique()] == ["forward", *models[:-1]]
+        assert [*learned["split"].unique()] == ["validation", "train"]
+        runs = mlflow_runs()
+        assert runs["forward"].data.tags["candidate"] == "yes"
+        assert runs["forward"].data.tags["verdict"].startswith(("good", "fair", "bad"))
+        assert runs["forward"].data.metrics["parameters"] == rows[0]["parameters"]
+        assert models[0] == "forward" or runs[models[0]].data.tags["candidate"] == "no"
+
+
+def mlflow_runs() -> dict[str, Any]:
+    """The runs of the working directory, by the name of the model."""
+    client = store.connect()
+    found = client.search_runs([store.experiment(client, "small")])
+    return {run.data.tags["model"]: run for run in found}
 
 
 class TestReport:

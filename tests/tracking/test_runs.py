@@ -154,20 +154,66 @@ class TestTrainingRun:
             pass
         assert found(run.id).data.tags["uncommitted"] == "birnn/losses.py, params.yaml"
 
-    def test_is_described_by_the_few_knobs_that_people_search(
-        self, runs_root: Path, data: Path
-    ) -> None:
-        steering: params.Knobs = {
-            "patience": 5,
-            "max_epochs": 9,
-            "device": "auto",
-            "clip_norm": 1.0,
-        }
-        knobs = KNOBS | steering
+    def test_has_all_params_however_many_and_long(self, runs_root: Path, data: Path) -> None:
+        many = {f"data.{number}": number for number in range(150)}
+        critical = {"critical.a/b.min_recall": 0.8, "data.classes": "x" * 7000}
+        knobs = KNOBS | {"patience": 5, "device": "auto"} | many | critical
         with opened("tagging", "forward", params=knobs, data=data) as run:
             pass
-        assert found(run.id).data.params.keys() == KNOBS.keys()
-        assert found(run.id).data.tags["params_sha256"] == runs.params_sha256(knobs)
+        logged = found(run.id).data.params
+        assert len(logged) == len(knobs)
+        assert (logged["patience"], logged["data.149"]) == ("5", "149")
+        assert logged["critical.a_b.min_recall"] == "0.8"
+        assert len(logged["data.classes"]) == 6000
+
+    def test_hash_of_params_is_that_of_earlier_versions(self) -> None:
+        """Which named no params of data and preparation; by it old runs are found."""
+        knobs = KNOBS | {"data.seed": 1, "prepare.frame": None}
+        text = '{"bidirectional": true, "cell": "GRU", "hidden_size": 4, "learning_rate": 0.01}'
+        assert runs.params_sha256(knobs) == digests.sha256_of_text(text)
+
+    def test_says_in_name_and_note_what_is_new(self, runs_root: Path, data: Path) -> None:
+        base = KNOBS | {"cell": "RNN", "data.seed": 1, "precision": "auto"}
+        knobs = KNOBS | {"task": "tagging", "data.path": "t.csv", "precision": "fp32"}
+        same: params.Knobs = {"task": "tagging", "data.path": "t.csv"}
+        with opened("tagging", "forward", params=knobs, data=data, base=base | same) as run:
+            pass
+        with opened("tagging", "forward", params=knobs, data=data, base=knobs) as other:
+            pass
+        assert found(run.id).info.run_name == "forward, cell=GRU"
+        assert found(run.id).data.tags["mlflow.note.content"].splitlines() == [
+            "GRU, 4 units, both directions; tagging of t.csv.",
+            "Differs from the last commit: cell GRU (was RNN).",
+        ]
+        assert found(other.id).info.run_name == "forward"
+        note = found(other.id).data.tags["mlflow.note.content"].splitlines()
+        assert note[1] == "All params are those of the last commit."
+
+    def test_names_its_data(self, runs_root: Path, tmp_path: Path, data: Path) -> None:
+        folder = Path(shutil.copytree(data, tmp_path / "counted"))
+        counts = {"sequences": {"train": 7, "test": 2}, "steps": {"train": 70, "test": 20}}
+        atomic.write_json(folder / "packing.json", counts)
+        knobs = KNOBS | {"source": "table", "data.path": "t.csv"}
+        with opened("tagging", "forward", params=knobs, data=folder) as run:
+            pass
+        inputs = found(run.id).inputs
+        assert inputs is not None
+        (found_input,) = inputs.dataset_inputs
+        named = found_input.dataset
+        assert (named.name, named.source_type) == ("tagging", "table")
+        assert named.digest == runs.data_sha256(folder)[:8]
+        assert json.loads(named.source) == {"uri": "t.csv"}
+        profile = json.loads(str(named.profile))
+        assert (profile["num_rows"], profile["num_sequences_train"]) == (90, 7)
+
+    def test_says_how_long_epochs_took_where_that_is_known(
+        self, runs_root: Path, data: Path
+    ) -> None:
+        with opened("tagging", "forward", params=KNOBS, data=data, device="cpu: x") as run:
+            run.log_epoch(EPOCHS[0])  # of a training that is resumed
+            run.log_epoch(EPOCHS[1], 0.25)
+        assert curve(run.id, "seconds_an_epoch") == [(2, 0.25)]
+        assert found(run.id).data.tags["device"] == "cpu: x"
 
     @pytest.mark.parametrize("seconds", [60.0, 0.0])
     def test_records_what_the_machine_does_when_it_takes_long(

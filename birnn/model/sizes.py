@@ -1,0 +1,79 @@
+"""How large a model is, and what it costs, by formula: the same on every machine.
+
+size = size_of(architecture, steps=640)
+size.parameters, size.multiply_adds, size.memory
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from birnn.model.networks import Architecture
+from birnn.model.recurrent import GATES
+
+FLOAT = 4  # bytes
+COPIES = 5  # of each parameter in training: itself, gradient, two moments of Adam, best epoch's
+KEPT = {"RNN": 1, "GRU": 4, "LSTM": 16}
+"""Numbers of a unit and step that the backward pass reads, beside the states: what `_Loop` of
+`birnn.model.recurrent` saves, and for the LSTM what oneDNN does, as measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What a model costs.
+
+    Attributes:
+        parameters: how many are learned.
+        multiply_adds: that one step of a sequence takes; without letters, since these are read once
+            for each distinct token, and without what a classifier computes once a sequence.
+        memory: bytes at the peak of training in float32: parameters and what the optimizer keeps of
+            them, and what the backward pass needs of the steps of one batch. Without data, letters
+            and what libraries take for themselves.
+    """
+
+    parameters: int
+    multiply_adds: int
+    memory: int
+
+
+def size_of(architecture: Architecture, steps: int) -> Size:
+    """Compute it.
+
+    Args:
+        architecture: of the model.
+        steps: of the largest batch, padding included.
+    """
+    a, directions = architecture, 1 + architecture.bidirectional
+    states, linear = a.hidden_size * directions, _linear(a)
+    widths = [a.width, *[states] * (a.num_layers - 1)]  # what each layer reads of a step
+    recurrent = sum(directions * _weights(a.cell, width, a.hidden_size) for width in widths)
+    biases = a.num_layers * directions * 2 * GATES[a.cell] * a.hidden_size
+    numbers = sum(directions * width + states * (2 + KEPT[a.cell]) for width in widths)
+    parameters = a.tokens * a.embedding_size + _letters(a) + recurrent + biases
+    parameters += linear + a.classes
+    if a.task == "tagging":
+        numbers += 2 * a.classes  # scores and their logarithms
+    return Size(
+        parameters=parameters,
+        multiply_adds=recurrent + (linear if a.task == "tagging" else 0),
+        memory=FLOAT * (COPIES * parameters + steps * numbers),
+    )
+
+
+def _weights(cell: str, width: int, hidden_size: int) -> int:
+    """Of one direction of a layer, without biases; each is multiplied once a step."""
+    return GATES[cell] * hidden_size * (width + hidden_size)
+
+
+def _linear(a: Architecture) -> int:
+    states = a.hidden_size * (1 + a.bidirectional)
+    return states * (3 if a.head == "all" else 1) * a.classes
+
+
+def _letters(a: Architecture) -> int:
+    """The embedding of letters and the GRU that reads them both ways."""
+    if not a.characters:
+        return 0
+    hidden_size = a.character_hidden_size
+    direction = _weights("GRU", a.character_size, hidden_size) + 2 * GATES["GRU"] * hidden_size
+    return (len(a.characters) + 1) * a.character_size + 2 * direction
