@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from birnn.data.sequences import Sequences
 
+BAG = "bag of steps"
 UNKNOWN = 0  # the place of a token of which train knows nothing
 TINY = np.finfo(np.float64).tiny  # the share of a class that train does not have
 MOST_STEPS = 100_000  # to learn from: more would take longer and change the third digit at most
@@ -36,7 +37,7 @@ def without_context(train: Sequences) -> str:
     To tag a step, it sees that step alone. To classify a sequence it sees all of its steps, so it
     may pass what one step can tell, and for some problems nothing better is possible.
     """
-    return "each step alone" if train.tagging else "bag of steps"
+    return "each step alone" if train.tagging else BAG
 
 
 def majority(train: Sequences, other: Sequences) -> Answers:

@@ -44,6 +44,11 @@ def names(metrics: Collection[str], average: str) -> dict[str, str]:
     return {"accuracy": "accuracy", **shares, "log_loss": "log_loss"}
 
 
+def leading(metrics: Collection[str], average: str) -> str:
+    """Give the metric by which models are compared."""
+    return names(metrics, average)["f1"]
+
+
 def judged(metrics: Collection[str], average: str) -> dict[str, str]:
     """Give the metrics that a verdict rests on, by the name of their bar; the first one leads."""
     found = names(metrics, average)

@@ -65,7 +65,7 @@ def sure(predicted: Array, confidence: Array) -> Array:
 def judge(challenger: Answers, champion: Answers | None, **changes: Any) -> list[Check]:
     asked: dict[str, Any] = {
         "critical": {},
-        "headline": "f1_macro",
+        "average": "macro",
         "aim": "superior",
         "margin": 0.01,
         "class_margin": 0.05,
@@ -97,7 +97,7 @@ def test_bounds_hold_all_that_params_choose() -> None:
     found = asdict(bounds(evaluate, retrain))
     assert margins.items() <= found.items()
     assert (found["aim"], found["latency_ratio"]) == ("not_inferior", 2.5)
-    assert found["headline"] == "f1_weighted"
+    assert found["average"] == "weighted"
     assert found["critical"] == {"a": asdict(Wanted(min_recall=0.8))}
 
 
@@ -171,7 +171,7 @@ FLAWS: dict[str, tuple[str, Callable[[], list[Check]], str]] = {
     ),
     "a class that falls": (
         "classes",
-        lambda: judge(spoilt(BETTER, BETTER.actual == 2), WORSE, headline="accuracy"),
+        lambda: judge(spoilt(BETTER, BETTER.actual == 2), WORSE, aim="not_inferior", margin=0.5),
         "F1 of 'c' fell from 0.",
     ),
     "a length that falls": (
@@ -517,3 +517,38 @@ class TestChance:
     def test_a_fall_on_long_sequences_alone_is_seen(self, trials: int) -> None:
         falls = np.where(np.arange(20) >= 16, 0.7, 0.85)
         assert held_up(trials, accuracies=(falls, 0.85)) >= 0.8
+
+
+class TestBaselines:
+    def test_a_bag_of_steps_need_not_be_beaten(self) -> None:
+        """Where order tells nothing, no model is better, and none would ever serve."""
+        equal = judge(BETTER, WORSE, baselines={"bag of steps": BETTER.predicted})
+        assert refused(equal) == set()
+        found = judge(WORSE, None, baselines={"bag of steps": BETTER.predicted})
+        assert refused(found) == {"not worse than bag of steps"}
+        alone = judge(BETTER, WORSE, baselines={"each step alone": BETTER.predicted})
+        assert refused(alone) == {"beats each step alone"}
+
+    def test_a_threshold_is_not_compared_with_none(self) -> None:
+        """What it gives away was asked for: the baseline answers with its most probable class."""
+        called = np.where(BETTER.probabilities[:, 2] > 0.04, 2, BETTER.predicted)
+        lavish = replace(BETTER, predicted=called)
+        found = judge(lavish, None, critical={"c": Wanted(min_recall=0.9)}, reloaded=lavish)
+        assert refused(found) == set()
+        assert "beats always 'a'" in {check.name for check in found}
+
+    def test_of_spans_the_spans_decide(self) -> None:
+        labels = ["O", "B-x", "I-x"]
+        rng = np.random.default_rng(1)
+        actual = np.tile([0, 1, 2, 0, 0, 0], 200)
+        lost = np.repeat(rng.random(200) < 0.3, 6)
+        champion = np.where(lost, 0, actual)
+        offsets, each = np.arange(0, 1201, 6), np.arange(200)
+        one, other = (
+            Answers(actual, said, sure(said, np.full(1200, 0.9)), offsets, np.full(200, 6), each)
+            for said in (actual, champion)
+        )
+        baselines = {"always 'O'": np.zeros_like(actual)}
+        found = judge(one, other, labels=labels, baselines=baselines)
+        (headline,) = (check for check in found if check.name == "headline")
+        assert "span_f1 1.000" in headline.sentence

@@ -371,10 +371,11 @@ class TestOutOfReach:
 class TestPlan:
     def test_says_what_would_be_done_and_does_nothing(self, place: Path) -> None:
         before = snapshot(place)
+        assert "train: on schedule; `dvc repro` has nothing to do now" in steps.plan(params.load())
         checkout.write_params(place, refresh=["dvc", "update", "a b"], approval="manual")
         assert steps.plan(params.load()) == [
             "refresh: dvc update 'a b'",
-            "train: on schedule; `dvc repro` has nothing to do now",
+            "train: on schedule; `dvc repro` has work to do now",  # the report names the candidate
             "judge: bidirectional against the champion, version 1",
             "promote: after approval",
         ]
