@@ -241,6 +241,7 @@ class TestDVC:
 
 
 class TestVerify:
+    @pytest.mark.long
     def test_what_an_older_cpu_makes_is_identical_or_equivalent(self, copy: Path) -> None:
         run(copy, "dvc", "repro", "--force", "--single-item", "train@forward", **OLD_CPU)
         run(copy, "dvc", "repro", **OLD_CPU)

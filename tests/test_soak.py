@@ -114,7 +114,8 @@ SEASONS = [
 ]
 
 
-@pytest.mark.parametrize("season", [SEASONS[0], pytest.param(SEASONS[1], marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("season", SEASONS)
 def test_a_season(place: Path, tmp_path: Path, season: Season) -> None:
     """Week after week there is a valid champion, never worse than the one before it."""
     assert retrain() == "promoted"

@@ -170,8 +170,12 @@ class TrainingRun:
         self._tell(lambda run: run.log_model(folder))
 
     def end(self, status: str) -> None:
-        """Close the run."""
+        """Close the run, at the second try where its end has hit the store within a write."""
+        run = self.run
         self._tell(lambda run: run.client.set_terminated(run.id, status))
+        if self.run is None and run is not None:
+            self.run = run
+            self._tell(lambda run: run.client.set_terminated(run.id, status))
 
     def _tell(self, say: Callable[[Run], None]) -> None:
         if self.run is None:

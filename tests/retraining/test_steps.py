@@ -422,7 +422,7 @@ POINTS = {  # from the start of a retraining to its end, and how often a kill th
     "birnn.retraining.workspace.create": NIGHTLY,
     "birnn.retraining.workspace.dvc": NIGHTLY,
     "birnn.tracking.runs.run_of_model": NIGHTLY,
-    "birnn.retraining.candidate.checks": OFTEN,
+    "birnn.retraining.candidate.checks": NIGHTLY,
     "birnn.retraining.decisions.append": OFTEN,
     "birnn.retraining.workspace.pack": NIGHTLY,
     "birnn.tracking.registry.Registry.note": NIGHTLY,
@@ -451,6 +451,7 @@ class TestKill:
         assert aliases()[1:] == (1, None)
         check_in_order(place)
 
+    @pytest.mark.long
     def test_leaves_no_process_behind(self, place: Path) -> None:
         grow(place)
         started = checkout.command(place, "retrain")
