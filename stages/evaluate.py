@@ -39,7 +39,7 @@ def main(name: str) -> None:
     epochs = history.read(model / paths.HISTORY)
     outs.write(folder, test, epochs, validation=validation, limits=limits)
     critical = operating_points.wanted(judged.critical)
-    outs.write_operating_points(folder, validation, test, critical)
+    outs.write_operating_points(folder, validation, test, critical, judged.costs)
     outs.write_slices(folder, test, judged.slices, list(judged.critical))
     outs.write_examples(folder, saved_model.load(model)[0], test, seed=judged.seed)
     with store.mirrored():

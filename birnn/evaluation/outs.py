@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import torch
 
+from birnn import params
 from birnn.data.encoding import Encoding
 from birnn.data.sequences import Sequences, rows_by_group
 from birnn.evaluation import checks, intervals, metrics, padding, slices, trace, worst
@@ -48,7 +50,7 @@ class Reached:
     """Of one class, in rows: `right` of `predicted` make precision, of `support` recall.
 
     Both are None where the split does not hold the class, and so are intervals that would rest on
-    a single group.
+    a single group. `cost` is that of 1,000 labels, where params say what errors cost.
     """
 
     precision: float | None
@@ -58,6 +60,7 @@ class Reached:
     support: int
     precision_interval: Ends | None
     recall_interval: Ends | None
+    cost: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -461,7 +464,11 @@ def _possible(test: Sequences, limits: Mapping[int, float]) -> npt.NDArray[np.fl
 
 
 def write_operating_points(
-    folder: str | Path, validation: Predicted, test: Predicted, wanted: Mapping[str, Wanted]
+    folder: str | Path,
+    validation: Predicted,
+    test: Predicted,
+    wanted: Mapping[str, Wanted],
+    costs: Mapping[str, params.Cost] = MappingProxyType({}),
 ) -> None:
     """Write what the thresholds give, beside what the most probable class would give.
 
@@ -470,14 +477,24 @@ def write_operating_points(
         validation: what the thresholds were chosen on.
         test: the test split.
         wanted: what to reach, by the name of the critical class.
+        costs: of errors, likewise.
     """
+
+    def reached(of: Predicted, classes: Classes, label: str) -> Reached:
+        found = _reached(of, classes, label)
+        if (cost := costs.get(label)) is None:
+            return found
+        missed, false = found.support - found.right, found.predicted - found.right
+        total = missed * cost.missed + false * cost.false_alarm
+        return replace(found, cost=1000 * total / len(classes))
+
     points = {
         label: Point(
             threshold=threshold,
             wanted=wanted.get(label),
-            validation=_reached(validation, validation.classes, label),
-            test=_reached(test, test.classes, label),
-            test_argmax=_reached(test, test.shares.argmax(axis=1), label),
+            validation=reached(validation, validation.classes, label),
+            test=reached(test, test.classes, label),
+            test_argmax=reached(test, test.shares.argmax(axis=1), label),
         )
         for label, threshold in test.thresholds.items()
     }

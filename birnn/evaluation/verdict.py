@@ -62,6 +62,7 @@ class Basis:
         checks: of the pitfalls.
         gain: in the F1 that leads, over a baseline that sees one step at a time.
         baseline: what to call that.
+        costs: of 1,000 labels, by the name of a critical class: with its threshold, and without.
     """
 
     metrics: Mapping[str, float]
@@ -70,6 +71,7 @@ class Basis:
     checks: Sequence[Check] = ()
     gain: Figure | None = None
     baseline: str = "each step alone"
+    costs: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,8 +194,15 @@ def _critical(
             other = "precision" if wanted.figure == "recall" else "recall"
             text = f"{wanted.figure} of {label!r} is {_measured(basis, f'{wanted.figure}_{label}')}"
             text += f", wanted {wanted.at_least:.2f}, at a {other} of "
-            reached.append(text + _measured(basis, f"{other}_{label}"))
+            reached.append(text + _measured(basis, f"{other}_{label}") + _price(basis, label))
     return tuple(reached), missed
+
+
+def _price(basis: Basis, label: str) -> str:
+    if label not in basis.costs:
+        return ""
+    served, otherwise = basis.costs[label]
+    return f", and a cost of {served:.1f} in 1,000 labels where no threshold has {otherwise:.1f}"
 
 
 def _miss(basis: Basis, label: str, wanted: Wanted) -> str:

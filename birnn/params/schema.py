@@ -343,6 +343,13 @@ class Critical(Section):
         return self
 
 
+class Cost(Section):
+    """What errors about a critical class cost, in any unit: one that is missed, a false alarm."""
+
+    missed: NotNegative
+    false_alarm: NotNegative
+
+
 class Evaluate(Section):
     """How models are judged."""
 
@@ -350,7 +357,17 @@ class Evaluate(Section):
     seed: Seed = 1
     bars: Bars = Bars()
     critical: dict[Label, Critical] = {}
+    costs: dict[Label, Cost] = {}
     slices: list[Literal["group", "length"]] = ["group", "length"]
+
+    @model_validator(mode="after")
+    def _costs_of_critical_classes(self) -> Evaluate:
+        if others := sorted(self.costs.keys() - self.critical.keys()):
+            known = ", ".join(self.critical) or "none"
+            raise ValueError(
+                f"expected `costs` of classes in `critical` ({known}), found {others[0]!r}"
+            )
+        return self
 
 
 class Retrain(Section):

@@ -203,6 +203,11 @@ def conclude(evidence: Evidence, compared: Compared, aims: Aims) -> Conclusion:
         checks=checks,
         gain=compared.over_baseline,
         baseline=baselines.without_context(train),
+        costs={
+            label: (point.test.cost, point.test_argmax.cost)
+            for label, point in result.operating_points.items()
+            if point.test.cost is not None and point.test_argmax.cost is not None
+        },
     )
     return conclusion(result.name, evidence.results, basis, aims)
 

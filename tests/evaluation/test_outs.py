@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn import metrics as sklearn_metrics
 
+from birnn import params
 from birnn.data.encoding import Encoding
 from birnn.data.sequences import Sequences
 from birnn.evaluation import metrics, outs
@@ -373,6 +374,16 @@ class TestThresholds:
         part = slice(0, test.offsets[5])
         recall = sklearn_metrics.recall_score(positive[part], shares[part, 1] >= np.float32(0.1))
         assert point["validation"]["recall"] == pytest.approx(recall)
+
+    def test_what_errors_cost(self, tmp_path: Path, ragged: Ragged) -> None:
+        test, shares = case(ragged, tagging=True)
+        found = Predicted(test, encoding(list("abc"), tagging=True), {"b": 0.1}, shares)
+        cost = params.Cost(missed=100, false_alarm=2)
+        outs.write_operating_points(tmp_path, found, found, {}, {"b": cost})
+        (point,) = atomic.read_json(tmp_path / paths.OPERATING_POINTS).values()
+        called, actual = shares[:, 1] >= np.float32(0.1), test.labels == 1
+        total = 100 * (actual & ~called).sum() + 2 * (called & ~actual).sum()
+        assert point["test"]["cost"] == pytest.approx(1000 * total / len(actual))
 
     def test_none(self, tmp_path: Path, ragged: Ragged) -> None:
         test, shares = case(ragged, tagging=True)

@@ -177,6 +177,12 @@ class TestCriticalLead:
         assert found.reached == ("precision of 'ill' is 0.98, wanted 0.95, at a recall of 0.40",)
         assert found.grade != "bad"
 
+    def test_a_cost_is_said_where_errors_have_one(self) -> None:
+        basis = replace(scored([[9500, 300], [40, 160]], ["a", "b"]), costs={"b": (71.0, 98.5)})
+        found = verdict(basis, critical={"b": Wanted(min_recall=0.8)})
+        text = "and a cost of 71.0 in 1,000 labels where no threshold has 98.5"
+        assert found.reached[0].endswith(text)
+
 
 class TestChecks:
     LEAKAGE = Check("leakage", "fail", {}, "34 of 100 test sequences are copies.")
