@@ -17,9 +17,9 @@ from birnn.data import splits
 from birnn.data.splits import Splitting
 from birnn.errors import RetrainingError
 from birnn.evaluation import metrics
+from birnn.files.tables import Chunk
 from birnn.model import saved_model
 from birnn.retraining import answering, attempts, decisions, steps
-from birnn.retraining.answering import Chunk
 from birnn.tracking import registry
 from birnn.tracking.registry import Registry
 

@@ -32,13 +32,12 @@ from birnn.evaluation import baselines
 from birnn.files import tables
 from birnn.files.hashing import Hashes
 from birnn.files.reading import Skipped
-from birnn.files.tables import Precision
+from birnn.files.tables import Chunk, Precision
 from birnn.model import operating_points, prediction, saved_model
 from birnn.model.networks import SequenceModel
 from birnn.retraining.judged import Answers
 from birnn.sources import inspection
 
-Chunk = tuple[pa.Table, npt.NDArray[np.int64]]
 Mask = npt.NDArray[np.bool_]
 
 TIMES = 5  # that a model is timed; the shortest counts, which others on the machine disturb least

@@ -24,10 +24,10 @@ from birnn.evaluation import metrics, verdict
 from birnn.evaluation.verdict import Basis
 from birnn.files import atomic, digests, paths, records
 from birnn.files.paths import EVALUATION, MODELS, PREPARED, RAW, REPORT
-from birnn.files.tables import Precision
+from birnn.files.tables import Chunk, Precision
 from birnn.model import devices
 from birnn.retraining import answering, attempts, decisions, drift, gate
-from birnn.retraining.answering import Asked, Chunk, Mask
+from birnn.retraining.answering import Asked, Mask
 from birnn.retraining.attempts import Attempt
 from birnn.retraining.drift import Finding, Reference
 from birnn.retraining.judged import Answers, Check

@@ -13,10 +13,10 @@ from birnn.data.encoding import Encoding
 from birnn.data.splits import Splitting
 from birnn.errors import DataError
 from birnn.files import atomic
+from birnn.files.tables import Chunk
 from birnn.model import prediction, saved_model
 from birnn.model.networks import Architecture, SequenceModel
 from birnn.retraining import answering
-from birnn.retraining.answering import Chunk
 from birnn.retraining.judged import Answers
 
 CPU = torch.device("cpu")
