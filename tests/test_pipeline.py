@@ -250,6 +250,7 @@ class TestVerify:
         assert found.startswith(("identical: ", "equivalent: "))
         assert run(copy, "birnn", "summary").splitlines()[-1] == found
 
+    @pytest.mark.long
     def test_what_another_seed_makes_is_different(self, copy: Path) -> None:
         params = yaml.safe_load((copy / "params.yaml").read_text())
         params["train"]["patience"] = 1

@@ -429,7 +429,7 @@ POINTS = {  # from the start of a retraining to its end, and how often a kill th
     "birnn.tracking.registry.Registry.point": NIGHTLY,
     "mlflow.MlflowClient.set_registered_model_alias": OFTEN,
     "birnn.tracking.registry.Registry.log": NIGHTLY,
-    "birnn.retraining.workspace.adopt": OFTEN,
+    "birnn.retraining.workspace.adopt": NIGHTLY,
     "birnn.retraining.attempts.end": NIGHTLY,
     "birnn.retraining.recovery.tell": NIGHTLY,
 }

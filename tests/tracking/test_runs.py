@@ -702,6 +702,7 @@ def go_on(*waiting: "subprocess.Popen[str]") -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_three_processes_on_an_empty_store_of_which_one_dies(
     tmp_path: Path, data: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
