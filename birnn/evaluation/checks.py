@@ -8,7 +8,7 @@ with groups of sequences, not steps, as what is independent; and an effect large
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ from scipy.special import ndtri, stdtr, stdtrit
 from birnn.data.copies import Copies
 from birnn.evaluation.metrics import CALIBRATION_BINS as BINS
 from birnn.evaluation.metrics import calibration_bin
+from birnn.files.reading import MOST_NAMED, first_few
 
 Status = Literal["pass", "warn", "fail"]
 Floats = npt.NDArray[np.floating[Any]]
@@ -27,8 +28,6 @@ Mask = npt.NDArray[np.bool_]
 Finding = tuple[Status, str]
 
 SIGNIFICANCE = 0.01
-MOST_NAMED = 5
-"""Classes, features or lengths in a sentence: of a hundred, nobody would read all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +70,6 @@ def _check(name: str, figures: Mapping[str, Any], findings: list[Finding], other
     worst_first = sorted(findings, key=lambda finding: finding[0] == "warn")
     sentence = sentences([text for _, text in worst_first]) or otherwise
     return Check(name, status, {key: float(value) for key, value in figures.items()}, sentence)
-
-
-def first_few(names: Iterable[str]) -> str:
-    """`'a', 'b', 'c', 'd', 'e' and 75 more`."""
-    names = [*names]
-    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return ", ".join(names[:MOST_NAMED]) + more
 
 
 def sentences(said: Sequence[str]) -> str:

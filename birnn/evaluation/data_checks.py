@@ -5,7 +5,7 @@ The checks of `birnn.evaluation.checks` on prepared splits; a sample of train is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +15,10 @@ import pyarrow as pa
 
 from birnn.data import copies
 from birnn.data.sequences import Sequences, rows_by_group
-from birnn.evaluation import checks, metrics
+from birnn.evaluation import checks, intervals, metrics
 from birnn.evaluation.checks import Check, Headlines, SeenBefore
+from birnn.evaluation.intervals import Interval
+from birnn.evaluation.metrics import Ints
 
 SHOWN = 3  # sequences that are named
 LOOKED_AT = 20_000  # steps of train that tell whether a feature gives the label away
@@ -78,6 +80,35 @@ def _seen_before(splits: Splits) -> SeenBefore:
             for place in shown.tolist()
         ],
         shared_groups=len(_names(splits.train.groups) & _names(splits.test.groups)),
+    )
+
+
+def accuracy_paradox(
+    actual: Ints,
+    predicted: Ints,
+    sure: Mapping[str, Interval],
+    *,
+    labels: Sequence[str],
+    critical: Collection[str],
+) -> Check:
+    """Look for the accuracy paradox in answers; see `birnn.evaluation.checks`.
+
+    Args:
+        actual: (N,) true classes.
+        predicted: (N,) classes that are answered.
+        sure: the intervals of their metrics.
+        labels: names of the classes.
+        critical: those that are called from a threshold on.
+    """
+    table = metrics.per_class(metrics.confusion(actual, predicted, len(labels)), labels)
+    return checks.accuracy_paradox(
+        table["support"],
+        np.nan_to_num(table["recall"]),
+        accuracy=float((actual == predicted).mean()),
+        intervals=dict.fromkeys(intervals.names(labels), (0.0, 1.0))  # where none is known
+        | {name: (one.low, one.high) for name, one in sure.items()},
+        labels=labels,
+        critical=critical,
     )
 
 

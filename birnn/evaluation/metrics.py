@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from birnn.data.sequences import rows_by_group
 from birnn.errors import DataError
 from birnn.evaluation.spans import kind_tallies, present_kinds, span_tallies
 from birnn.model.operating_points import tallies_at_thresholds
@@ -283,11 +284,20 @@ def _span_metrics(kinds: Mapping[str, Sequence[int]]) -> dict[str, float]:
     return found
 
 
-def present(actual: Ints, labels: Sequence[str], offsets: Ints) -> dict[str, int]:
-    """Return in how many sequences each class occurs, or each kind of span where labels name some.
+def present(
+    actual: Ints,
+    labels: Sequence[str],
+    offsets: NDArray[np.int64],
+    groups: NDArray[np.int64] | None = None,
+) -> dict[str, int]:
+    """Return in how many groups each class occurs, or each kind of span where labels name some.
 
-    It is what the figures of a class rest on: the steps of one sequence are not independent.
+    It is what the figures of a class rest on: neither the steps of one sequence are independent nor
+    the sequences of one group. Without `groups`, (S,), each sequence is its own.
     """
+    if groups is not None:
+        rows, offsets = rows_by_group(offsets, groups)
+        actual = actual[rows]
     kinds = present_kinds(actual, labels, offsets)
     if kinds is not None:
         return kinds

@@ -17,7 +17,7 @@ import torch
 from birnn import params
 from birnn.data.encoding import Encoding
 from birnn.data.sequences import Sequences, rows_by_group
-from birnn.evaluation import checks, intervals, metrics, padding, slices, trace, worst
+from birnn.evaluation import checks, data_checks, intervals, metrics, padding, slices, trace, worst
 from birnn.evaluation.checks import Check
 from birnn.evaluation.intervals import Interval
 from birnn.files import atomic, paths, records, scores
@@ -416,20 +416,13 @@ def check(
         limits: see `write`.
     """
     actual, offsets, labels = test.split.labels, test.split.label_offsets, test.encoding.labels
-    table = metrics.per_class(metrics.confusion(actual, predicted, len(labels)), labels)
     right = predicted == actual
     rows, groups = rows_by_group(offsets, test.split.group_numbers)
     present = checks.label_counts(actual[rows], groups, len(labels)).present
     confidence, surest = test.shares.max(axis=1), test.shares.argmax(axis=1) == actual
     return [
-        checks.accuracy_paradox(
-            table["support"],
-            np.nan_to_num(table["recall"]),
-            accuracy=float(right.mean()),
-            intervals=dict.fromkeys(intervals.names(labels), (0.0, 1.0))  # where none is known
-            | {name: (one.low, one.high) for name, one in sure.items()},
-            labels=labels,
-            critical=test.thresholds,
+        data_checks.accuracy_paradox(
+            actual, predicted, sure, labels=labels, critical=test.thresholds
         ),
         checks.overfitting(
             np.array([epoch.train_loss for epoch in epochs]),

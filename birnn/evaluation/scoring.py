@@ -22,9 +22,8 @@ from pyarrow import csv
 from rich.markup import escape
 from rich.table import Table
 
-from birnn.data.sequences import rows_by_group
 from birnn.errors import DataError
-from birnn.evaluation import checks, intervals, metrics, slices, verdict
+from birnn.evaluation import data_checks, intervals, metrics, slices, verdict
 from birnn.evaluation.intervals import Interval
 from birnn.evaluation.slices import Sliced
 from birnn.evaluation.verdict import Aims, Basis, Verdict
@@ -350,18 +349,10 @@ def judge(scored: Scored, sure: Mapping[str, Interval], aims: Aims) -> Verdict:
     """
     found, labels = scored.metrics(), scored.labels
     ends = {name: (one.low, one.high) for name, one in sure.items()}
-    counts = metrics.confusion(scored.actual, scored.predicted, len(labels))
-    table = metrics.per_class(counts, labels)
-    paradox = checks.accuracy_paradox(
-        table["support"],
-        np.nan_to_num(table["recall"]),
-        accuracy=found["accuracy"],
-        intervals=dict.fromkeys(intervals.names(labels), (0.0, 1.0)) | ends,
-        labels=labels,
-        critical=aims.critical,
+    paradox = data_checks.accuracy_paradox(
+        scored.actual, scored.predicted, sure, labels=labels, critical=aims.critical
     )
-    rows, groups = rows_by_group(scored.offsets, scored.groups)
-    present = metrics.present(scored.actual[rows], labels, groups)
+    present = metrics.present(scored.actual, labels, scored.offsets, scored.groups)
     return verdict.verdict(Basis(found, ends, present, [paradox]), aims)
 
 

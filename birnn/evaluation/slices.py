@@ -25,9 +25,9 @@ from birnn.evaluation import intervals, metrics
 from birnn.evaluation.checks import LEAST_SEQUENCES
 from birnn.evaluation.metrics import Ints
 from birnn.evaluation.significance import holm
+from birnn.files.reading import first_few
 
 MOST = 50  # slices of a column: those with the most rows
-MOST_NAMED = 5  # in a sentence
 WEAK = 0.05  # the chance of calling any slice weak where all are as good as the whole
 
 Mask = npt.NDArray[np.bool_]
@@ -102,18 +102,14 @@ class Sliced:
         found = f"{len(weak)} of {len(self.slices)} slices are weaker than all rows together"
         text = f"{found}, by more than chance explains (corrected for {compared} comparisons, Holm)"
         if weak:
-            text += f": {_few(weak)}"
+            text += f": {first_few(weak)}"
         if self.left_out:
             text += f"; {self.left_out} smaller ones are left out"
         for label in sorted({label for one in self.slices for label in one.without}):
-            names = [f"{one.column} {one.value!r}" for one in self.slices if label in one.without]
-            text += f". No row of {label!r} in {_few(names)}: how well it is found there is unknown"
+            without = (one for one in self.slices if label in one.without)
+            named = first_few(f"{one.column} {one.value!r}" for one in without)
+            text += f". No row of {label!r} in {named}: how well it is found there is unknown"
         return f"{text}."
-
-
-def _few(names: Sequence[str]) -> str:
-    more = len(names) - MOST_NAMED
-    return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def positives(actual: Ints, labels: Sequence[str], critical: Sequence[str] = ()) -> list[str]:

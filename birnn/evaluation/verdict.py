@@ -16,8 +16,9 @@ from typing import Literal
 
 from birnn import params
 from birnn.evaluation import headlines
-from birnn.evaluation.checks import LEAST_SEQUENCES, MOST_NAMED, Check, first_few
+from birnn.evaluation.checks import LEAST_SEQUENCES, Check
 from birnn.evaluation.headlines import Figure
+from birnn.files.reading import MOST_NAMED, first_few
 from birnn.model import operating_points
 from birnn.model.operating_points import Wanted
 

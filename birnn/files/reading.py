@@ -12,7 +12,7 @@ import sys
 import weakref
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -168,6 +168,17 @@ def missing(path: str | Path) -> str:
 def kind(path: str | Path) -> str:
     """The ending of a name that says what is in the file, in small letters and without `.gz`."""
     return Path(Path(path).name.lower().removesuffix(".gz")).suffix
+
+
+MOST_NAMED = 5
+"""Classes, features or lengths in a sentence: of a hundred, nobody would read all."""
+
+
+def first_few(names: Iterable[str]) -> str:
+    """`'a', 'b', 'c', 'd', 'e' and 75 more`."""
+    names = [*names]
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(names[:MOST_NAMED]) + more
 
 
 def one_line(found: object) -> str:

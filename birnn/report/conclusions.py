@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 from birnn.data import sequences
 from birnn.data.encoding import Encoding
-from birnn.data.sequences import rows_by_group
 from birnn.evaluation import (
     baselines,
     comparison,
@@ -172,7 +171,7 @@ def compare(evidence: Evidence, average: str, *, seed: int) -> Compared:
         tested.ladder(rungs, evidence.summary.limits, average),
         tested.second_direction(worth, average, intervals.over(*sizes), named),
         intervals.in_brackets(*sizes),
-        _known(over.get(headlines.names(over, average)["f1"])),
+        _known(over.get(headlines.leading(over, average))),
     )
 
 
@@ -191,15 +190,14 @@ def conclude(evidence: Evidence, compared: Compared, aims: Aims) -> Conclusion:
         evidence.answers[result.name].served,
         features=evidence.encoding.inputs,
         labels=labels,
-        headline=headlines.names(result.metrics, aims.average)["f1"],
+        headline=headlines.leading(result.metrics, aims.average),
     )
     shift = data_checks.label_shift(train, test, labels=labels)
     checks = tested.worst_first([*result.checks, leakage, shift])
-    rows, groups = rows_by_group(test.label_offsets, test.group_numbers)
     basis = Basis(
         metrics=result.metrics,
         intervals=result.intervals,
-        present=metrics.present(test.labels[rows], labels, groups),
+        present=metrics.present(test.labels, labels, test.label_offsets, test.group_numbers),
         checks=checks,
         gain=compared.over_baseline,
         baseline=baselines.without_context(train),

@@ -44,7 +44,7 @@ def _largest_batch(entry: Entry, longest: int) -> int:
 
 def _model(result: Result, steps: int, average: str) -> ModelRow:
     built, size = result.architecture, sizes.size_of(result.architecture, steps)
-    f1 = headlines.names(result.metrics, average)["f1"]
+    f1 = headlines.leading(result.metrics, average)
     return ModelRow(
         name=result.name,
         cell=built.cell,

@@ -294,7 +294,7 @@ def second_direction(
         return "The models all read in the same directions: nothing to compare."
     if not differences:
         return f"What the second direction is worth cannot be told from {over}."
-    f1, averaged = headlines.names(differences, average)["f1"], headlines.averaged_over
+    f1, averaged = headlines.leading(differences, average), headlines.averaged_over
     shown = {"accuracy": "accuracy", f1: f"F1, {averaged(differences, average)}"}
     first, second = sorted(shown, key=lambda name: name == "accuracy", reverse=f1 != "span_f1")
     worth = (

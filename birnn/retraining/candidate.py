@@ -18,7 +18,7 @@ from birnn import params
 from birnn.data import copies, splits
 from birnn.data.copies import Known
 from birnn.data.encoding import Encoding
-from birnn.data.sequences import Sequences, rows_by_group
+from birnn.data.sequences import Sequences
 from birnn.data.splits import Splitting
 from birnn.evaluation import metrics, verdict
 from birnn.evaluation.verdict import Basis
@@ -199,8 +199,7 @@ def _judged(
     scores = metrics.metrics(
         challenger.actual, challenger.predicted, None, labels=labels, offsets=challenger.offsets
     )
-    rows, groups = rows_by_group(challenger.offsets, challenger.groups)
-    present = metrics.present(challenger.actual[rows], labels, groups)
+    present = metrics.present(challenger.actual, labels, challenger.offsets, challenger.groups)
     basis, prepared = Basis(scores, present=present), attempt.copy / PREPARED
     return gate.checks(
         challenger,

@@ -17,6 +17,7 @@ from scipy.special import stdtr
 
 from birnn.evaluation import checks, metrics
 from birnn.evaluation.significance import holm
+from birnn.files.reading import first_few
 from birnn.retraining.judged import Answers, Check, Ints
 
 LEAST_OF_A_KIND = checks.LEAST_SEQUENCES
@@ -62,7 +63,7 @@ def no_falls(
     ]
     if left_out:
         unit = "groups" if challenger.num_groups < len(challenger) else "sequences"
-        named = checks.first_few(map(repr, left_out))
+        named = first_few(map(repr, left_out))
         text = f"{found[0].sentence} Too few {unit} to judge {named}."
         found[0] = replace(found[0], sentence=text)
     return found

@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from birnn.errors import DataError
 from birnn.files import hashing
 from birnn.files.hashing import Hashes, Seen
+from birnn.files.reading import first_few
 from birnn.files.summary import ClassCount, Conflict, Groups, Summary
 from birnn.files.tables import (
     SPLITS,
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 SHOWN = 3
-MOST_NAMED = 5
-"""Labels in a warning: of a hundred, nobody would read all."""
 MOST_COMPARED = 1 << 25
 """Sequences that are compared with each other; more would not fit into a gigabyte."""
 
@@ -255,9 +254,7 @@ def _quantiles(lengths: Counter[int]) -> dict[str, float]:
 def notes(found: Summary) -> Iterator[str]:
     """Say what in a summary deserves a warning, a line each."""
     if absent := found.not_in_test:
-        names = ", ".join(map(repr, absent[:MOST_NAMED]))
-        more = f" and {len(absent) - MOST_NAMED} more" if len(absent) > MOST_NAMED else ""
-        yield f"in train but not in test: labels {names}{more}"
+        yield f"in train but not in test: labels {first_few(map(repr, absent))}"
     if found.groups and found.groups.share > 0.5:
         share = f"{100 * found.groups.share:.0f} % of all labels"
         yield (
