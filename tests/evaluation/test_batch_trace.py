@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import small_models
 import torch
 from rich.console import Console
 from torch import nn
@@ -14,23 +15,13 @@ from torch.nn.utils.rnn import pack_padded_sequence
 from birnn.data.sequences import Sequences
 from birnn.evaluation import batch_trace, trace_tables
 from birnn.evaluation.batch_trace import BatchTrace, Part
-from birnn.model.networks import Architecture, SequenceModel
+from birnn.model.networks import SequenceModel
 
 Ragged = Callable[..., Sequences]
 
 
 def network(task: str = "tagging", **changes: Any) -> SequenceModel:
-    knobs: dict[str, Any] = {
-        "cell": "RNN",
-        "features": 4,
-        "embedding_size": 0,
-        "hidden_size": 5,
-        "num_layers": 1,
-        "dropout": 0.0,
-        "bidirectional": True,
-        "classes": 3,
-    }
-    return SequenceModel(Architecture(task, **(knobs | changes))).eval()
+    return small_models.network(task, **({"cell": "RNN"} | changes))
 
 
 def parts(found: BatchTrace) -> dict[str, Part]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import small_models
 import torch
 from torch import nn
 
@@ -13,7 +14,7 @@ from birnn.data.sequences import Sequences
 from birnn.evaluation import padding
 from birnn.evaluation.padding import Padding, Reading
 from birnn.model import batching
-from birnn.model.networks import Architecture, SequenceModel
+from birnn.model.networks import SequenceModel
 
 Ragged = Callable[..., Sequences]
 LENGTHS = [3, 7, 1, 5, 7, 2, 4, 6] * 10
@@ -21,18 +22,7 @@ LENGTHS = [3, 7, 1, 5, 7, 2, 4, 6] * 10
 
 def network(task: str = "tagging", **changes: Any) -> SequenceModel:
     """A small model of four features; its random weights are large, so that states count."""
-    torch.manual_seed(0)
-    knobs: dict[str, Any] = {
-        "cell": "GRU",
-        "features": 4,
-        "embedding_size": 0,
-        "hidden_size": 5,
-        "num_layers": 1,
-        "dropout": 0.0,
-        "bidirectional": True,
-        "classes": 3,
-    }
-    model = SequenceModel(Architecture(task, **(knobs | changes))).eval()
+    model = small_models.network(task, **changes)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(3)

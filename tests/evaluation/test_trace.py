@@ -10,34 +10,19 @@ import pyarrow as pa
 import pytest
 import torch
 from rich.console import Console
+from small_models import network
 
 from birnn.data.encoding import Encoding
 from birnn.data.sequences import Sequences
 from birnn.errors import DataError
 from birnn.evaluation import trace, trace_tables
 from birnn.model import prediction
-from birnn.model.networks import Architecture, SequenceModel
+from birnn.model.networks import SequenceModel
 
 Ragged = Callable[..., Sequences]
 Half = Literal["forward", "backward"]
 CPU = torch.device("cpu")
 LABELS = ["a", "b", "c"]
-
-
-def network(task: str = "tagging", **changes: Any) -> SequenceModel:
-    """A small model with random weights that read four features."""
-    torch.manual_seed(0)
-    knobs: dict[str, Any] = {
-        "cell": "GRU",
-        "features": 4,
-        "embedding_size": 0,
-        "hidden_size": 5,
-        "num_layers": 1,
-        "dropout": 0.0,
-        "bidirectional": True,
-        "classes": 3,
-    }
-    return SequenceModel(Architecture(task, **(knobs | changes))).eval()
 
 
 def encoding(task: str = "tagging") -> Encoding:

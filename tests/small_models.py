@@ -1,0 +1,23 @@
+"""A small model with random weights, as several tests want it."""
+
+from typing import Any
+
+import torch
+
+from birnn.model.networks import Architecture, SequenceModel
+
+
+def network(task: str = "tagging", **changes: Any) -> SequenceModel:
+    """It reads four features and knows three classes."""
+    torch.manual_seed(0)
+    knobs: dict[str, Any] = {
+        "cell": "GRU",
+        "features": 4,
+        "embedding_size": 0,
+        "hidden_size": 5,
+        "num_layers": 1,
+        "dropout": 0.0,
+        "bidirectional": True,
+        "classes": 3,
+    }
+    return SequenceModel(Architecture(task, **(knobs | changes))).eval()
