@@ -17,6 +17,7 @@ ROOMS = (  # in the order in which data flow; a room imports from those before i
     "params",
     "sources",
     "data",
+    "kernel",
     "model",
     "evaluation",
     "tracking",

@@ -1,7 +1,8 @@
 """Adam on all parameters at once, laid end to end.
 
-The arithmetic is torch's function `adam`. The class `torch.optim.Adam` gives the same, but imports
-torch's compiler on the first step, which takes longer than the whole training of a small model.
+On a CPU the kernel computes it; elsewhere torch's function `adam`. The class `torch.optim.Adam`
+gives the same, but imports torch's compiler on the first step, which takes longer than the whole
+training of a small model.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 from torch.optim.adam import adam
+
+from birnn.kernel import library, losses
 
 DECAY, SQUARE_DECAY, EPSILON = 0.9, 0.999, 1e-8  # the paper's, and torch's, defaults
 
@@ -41,7 +44,7 @@ class Adam:
         self.sizes = [parameter.numel() for parameter in self.parameters]
         self.mean = self.parameters[0].new_zeros(sum(self.sizes), requires_grad=False)
         self.square = torch.zeros_like(self.mean)
-        # One count a parameter, all equal: `adam` raises each.
+        # One count a parameter, all equal, as `adam` wants them.
         self.num_steps = self.mean.new_zeros(len(self.sizes), dtype=torch.float32)
 
     def take_gradient(self) -> Tensor:
@@ -57,6 +60,10 @@ class Adam:
     @torch.no_grad()
     def step(self, gradient: Tensor) -> None:
         """Move the parameters against a gradient that is laid end to end; it is overwritten."""
+        self.num_steps += 1
+        if library.serves(gradient):
+            self._step_on_cpu(gradient)
+            return
         # As clip_grad_norm_ does, without asking the device how long the gradient is.
         gradient.mul_((self.clip_norm / (gradient.norm() + 1e-6)).clamp(max=1.0))
         adam(
@@ -65,7 +72,7 @@ class Adam:
             self._parts(self.mean),
             self._parts(self.square),
             [],
-            list(self.num_steps.unbind()),
+            list((self.num_steps - 1).unbind()),  # `adam` raises each
             fused=True,  # one pass, where single operations take ten
             lr=self.learning_rate,
             beta1=DECAY,
@@ -74,6 +81,18 @@ class Adam:
             eps=EPSILON,
             amsgrad=False,
             maximize=False,
+        )
+
+    def _step_on_cpu(self, gradient: Tensor) -> None:
+        losses.adam_step(
+            self.parameters,
+            gradient,
+            self.mean,
+            self.square,
+            step=int(self.num_steps[0]),
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            clip_norm=self.clip_norm,
         )
 
     def state_dict(self) -> dict[str, Tensor]:

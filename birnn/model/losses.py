@@ -8,6 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from birnn.kernel import library
+from birnn.kernel import losses as kernel_losses
+
 IGNORED = -100  # the label of padding; the default `ignore_index` of torch's cross entropy
 
 
@@ -37,6 +40,35 @@ def cross_entropy(
         doubt = (-log_share.expm1()).clamp(min=torch.finfo(log_share.dtype).tiny)
         loss = loss * doubt**gamma
     return loss
+
+
+def total(
+    logits: Tensor,
+    labels: Tensor,
+    scales: Tensor,
+    *,
+    weights: Tensor | None = None,
+    gamma: float = 0.0,
+) -> tuple[Tensor, Tensor]:
+    """Add up the losses of all labels, each times its own factor.
+
+    Args:
+        logits: (labels, classes) float32.
+        labels: (labels,) int64; `IGNORED` ones count for nothing.
+        scales: (labels,) float32, the factors.
+        weights: see `cross_entropy`.
+        gamma: see `cross_entropy`.
+
+    Returns:
+        The total, and a tally of three: the losses without the factors, the right answers, and the
+        labels that count.
+    """
+    if library.serves(logits):
+        return kernel_losses.cross_entropy(logits, labels, scales, weights=weights, gamma=gamma)
+    loss = cross_entropy(logits, labels, weights=weights, gamma=gamma)
+    right = (logits.argmax(dim=1) == labels).sum()
+    tally = torch.stack([loss.detach().sum(), right, (labels != IGNORED).sum()])
+    return (loss * scales).sum(), tally
 
 
 def balanced(labels: npt.NDArray[np.int32], classes: int) -> Tensor:

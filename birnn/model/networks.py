@@ -6,7 +6,6 @@ logits = model(*batch.inputs)    # (batch, steps, classes) or (batch, classes)
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -18,6 +17,8 @@ from torch import Tensor, nn
 from birnn.data.encoding import UNKNOWN, Encoding
 from birnn.data.vectors import Vectors
 from birnn.errors import ParamsError
+from birnn.kernel import layers
+from birnn.kernel.modules import Dropout, Embedding, Linear
 from birnn.model.recurrent import GATES, Cell, VariableLengthRNN
 from birnn.model.spelling import Spelling
 
@@ -112,16 +113,13 @@ def architecture(chosen: params.Model, encoding: Encoding, pretrained: Vectors) 
     )
 
 
-def embedding(rows: int, width: int) -> nn.Embedding:
-    """Make an embedding whose rows have a length of about one (Ma and Hovy 2016).
+def embedding(rows: int, width: int) -> Embedding:
+    """Make an embedding whose first row stands for all that training does not have.
 
-    torch's are as long as the root of their width. What a rare token is then taken for is decided
-    by chance, because the little that is learned about it counts for nothing beside that. The first
-    row stands for all that training does not have. It begins with zeros, which speak for no class:
-    where no token is taken for unknown in training, it stays as it begins.
+    It begins with zeros, which speak for no class: where no token is taken for unknown in training,
+    it stays as it begins.
     """
-    made = nn.Embedding(rows, width)
-    nn.init.normal_(made.weight, std=width**-0.5)
+    made = Embedding(rows, width)
     nn.init.zeros_(made.weight[UNKNOWN])
     return made
 
@@ -171,7 +169,7 @@ class SequenceModel(nn.Module):
             if a.characters
             else None
         )
-        self.input_dropout = nn.Dropout(a.input_dropout)
+        self.input_dropout = Dropout(a.input_dropout)
         self.rnn = VariableLengthRNN(
             a.width,
             a.hidden_size,
@@ -180,9 +178,9 @@ class SequenceModel(nn.Module):
             dropout=a.dropout,
             bidirectional=a.bidirectional,
         )
-        self.dropout = nn.Dropout(a.dropout)
+        self.dropout = Dropout(a.dropout)
         states = a.hidden_size * (1 + a.bidirectional)
-        self.linear = nn.Linear(states * (3 if a.head == "all" else 1), a.classes)
+        self.linear = Linear(states * (3 if a.head == "all" else 1), a.classes)
 
     def expect(self, counts: npt.NDArray[np.int64]) -> None:
         """Say how often training has each token: the rarer, the more often it is dropped.
@@ -245,12 +243,10 @@ class SequenceModel(nn.Module):
     def _summary(self, output: Tensor, last: Tensor, lengths: Tensor) -> Tensor:
         """What the linear layer reads of a sequence, (batch, states) or three times as wide."""
         head, directions = self.architecture.head, 1 + self.architecture.bidirectional
-        parts = []
-        if head in ("last", "all"):
-            parts.append(torch.cat(list(last[-directions:]), dim=1))
-        if head in ("mean", "all"):  # the output is zero in the padding
-            parts.append(output.sum(dim=1) / lengths[:, None])
-        if head in ("max", "all"):
-            padding = torch.arange(output.shape[1], device=output.device) >= lengths[:, None]
-            parts.append(output.masked_fill(padding[:, :, None], -math.inf).amax(dim=1))
-        return torch.cat(parts, dim=1)
+        states = torch.cat(list(last[-directions:]), dim=1)
+        if head == "last":
+            return states
+        mean, most = layers.mean_and_most(output, lengths)
+        if head == "all":
+            return torch.cat([states, mean, most], dim=1)
+        return mean if head == "mean" else most

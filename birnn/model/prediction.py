@@ -20,6 +20,7 @@ from birnn.errors import DataError
 from birnn.files import table_checks, tables
 from birnn.files.reading import Skipped
 from birnn.files.tables import Chunk
+from birnn.kernel import losses
 from birnn.model import batching, operating_points
 from birnn.model.losses import IGNORED
 from birnn.model.networks import SequenceModel
@@ -45,7 +46,7 @@ def probabilities(
         sequences, batch_size=BATCH_SIZE, batch_steps=BATCH_STEPS, spell=spell
     ):
         moved = batch.to(device)
-        share = model(*moved.inputs).softmax(dim=-1)
+        share = losses.softmax(model(*moved.inputs))
         real = share[moved.labels != IGNORED] if sequences.tagging else share
         found[steps_of(rows, batch.indices)] = real.cpu().numpy()
     return found

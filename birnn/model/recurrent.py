@@ -4,6 +4,9 @@ The backward direction reads each sequence reversed within its own length, so th
 last in both directions and never reaches a real step. So neither needs `PackedSequence`, whose
 training time grows with the square of the length (pytorch/pytorch#149194).
 
+Float32 on a CPU is computed by `birnn.kernel`. What stands below the module is for everything else:
+GPUs, other dtypes, a machine on which no kernel can be compiled; and tests compare with it.
+
 Shapes: B sequences, T steps of the padded batch, N steps that a direction computes, D directions,
 F features, H hidden units of one direction, G gates x H.
 """
@@ -16,6 +19,8 @@ from typing import Any, Final, Literal, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 from torch.amp import custom_bwd, custom_fwd
+
+from birnn.kernel import draws, layers, library, recurrence
 
 Cell = Literal["RNN", "GRU", "LSTM"]
 
@@ -87,7 +92,7 @@ class VariableLengthRNN(nn.Module):
         """Draw every parameter from U(-1/sqrt(hidden), 1/sqrt(hidden)), as `torch.nn` does."""
         bound = 1 / math.sqrt(self.hidden_size)
         for parameter in self.parameters():
-            nn.init.uniform_(parameter, -bound, bound)
+            draws.uniform_(parameter, bound)
 
     def forward(self, values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Run every layer over every sequence's own steps.
@@ -106,14 +111,26 @@ class VariableLengthRNN(nn.Module):
         """
         _check(lengths, values.shape[1])
         lengths = lengths.to(values.device, torch.int64, non_blocking=True)
-        order, recurrence = self._plan(values.shape[1], lengths)
+        layer = self._layers(values, lengths)
         output, states = values, []
-        for layer in range(self.num_layers):
-            if layer > 0:
-                output = nn.functional.dropout(output, self.dropout, self.training)
-            output = _run_layer(recurrence, output, order, self._weights(layer))
+        for number in range(self.num_layers):
+            if number > 0:
+                output = layers.dropout(output, self.dropout, self.training)
+            output = layer(output, self._weights(number))
             states.append(_last_states(output, lengths, self.hidden_size))
         return output, torch.cat(states)
+
+    def _layers(self, values: Tensor, lengths: Tensor) -> Callable[[Tensor, list[Weights]], Tensor]:
+        """What computes a layer from (B, T, F) to (B, T, D x H)."""
+        if library.serves(values) and library.serves(next(self.parameters())):
+
+            def compute(inputs: Tensor, weights: list[Weights]) -> Tensor:
+                flat = [part for direction in weights for part in direction]
+                return recurrence.layer(self.cell, inputs, lengths, flat)[0]
+
+            return compute
+        order, recur = self._plan(values.shape[1], lengths)
+        return lambda inputs, weights: _run_layer(recur, inputs, order, weights)
 
     def _plan(self, steps: int, lengths: Tensor) -> "tuple[Order, Recurrence]":
         if loops(self.cell, lengths.device):
@@ -133,7 +150,7 @@ class VariableLengthRNN(nn.Module):
 
 
 def loops(cell: Cell, device: torch.device) -> bool:
-    """Whether to loop over the steps here, rather than to make a dense call for each direction.
+    """Whether, without the kernel, to loop over the steps rather than to make dense calls.
 
     Measured in training on 2 CPU cores, 32 and 128 hidden units: the loop takes 0.4 to 0.8 of the
     time of a dense call for RNN and GRU, but twice for LSTM, the one cell that torch gives to
@@ -225,13 +242,11 @@ def packed_order(lengths: Tensor, steps: int, directions: int) -> Order:
 Recurrence = Callable[[Tensor, list[int], list[Weights]], list[Tensor]]
 
 
-def _run_layer(
-    recurrence: Recurrence, inputs: Tensor, order: Order, weights: list[Weights]
-) -> Tensor:
+def _run_layer(recur: Recurrence, inputs: Tensor, order: Order, weights: list[Weights]) -> Tensor:
     """One layer, from (B, T, F) to (B, T, D x H)."""
     batch, steps, features = inputs.shape
     rows = inputs.flatten(0, 1).index_select(0, order.sources).view(len(weights), -1, features)
-    parts = recurrence(rows, order.sizes, weights)
+    parts = recur(rows, order.sizes, weights)
     output = _Rearranged.apply(order.origins, order.targets, *parts)  # type: ignore[no-untyped-call]
     return cast(Tensor, output).view(batch, steps, -1)
 

@@ -13,9 +13,11 @@ from birnn.model.recurrent import GATES
 
 FLOAT = 4  # bytes
 COPIES = 5  # of each parameter in training: itself, gradient, two moments of Adam, best epoch's
-KEPT = {"RNN": 1, "GRU": 4, "LSTM": 16}
-"""Numbers of a unit and step that the backward pass reads, beside the states: what `_Loop` of
-`birnn.model.recurrent` saves, and for the LSTM what oneDNN does, as measured."""
+KEPT = {"RNN": 2, "GRU": 5, "LSTM": 6}
+"""Numbers of a unit and step that the kernel keeps for the backward pass: gates, state, cell."""
+
+LANES = 16
+"""Units are kept in whole vectors of the CPU, of so many at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +50,12 @@ def size_of(architecture: Architecture, steps: int) -> Size:
     widths = [a.width, *[states] * (a.num_layers - 1)]  # what each layer reads of a step
     recurrent = sum(directions * _weights(a.cell, width, a.hidden_size) for width in widths)
     biases = a.num_layers * directions * 2 * GATES[a.cell] * a.hidden_size
-    numbers = sum(directions * width + states * (2 + KEPT[a.cell]) for width in widths)
+    kept = directions * -(-a.hidden_size // LANES) * LANES * KEPT[a.cell]
+    numbers = sum(width + kept for width in widths)
     parameters = a.tokens * a.embedding_size + _letters(a) + recurrent + biases
     parameters += linear + a.classes
     if a.task == "tagging":
-        numbers += 2 * a.classes  # scores and their logarithms
+        numbers += states + 2 * a.classes  # what is scored, scores and their logarithms
     return Size(
         parameters=parameters,
         multiply_adds=recurrent + (linear if a.task == "tagging" else 0),

@@ -21,7 +21,6 @@ from birnn.model.batching import Batch
 from birnn.model.checkpoint import Progress
 from birnn.model.distributed import ALONE, Group
 from birnn.model.history import Epoch, Keep
-from birnn.model.losses import IGNORED
 from birnn.model.networks import SequenceModel
 
 Track = Callable[[Iterable[Batch], str], Iterable[Batch]]
@@ -215,7 +214,7 @@ def _scorer(model: SequenceModel, train: Sequences, options: Options) -> Score:
         weights = losses.balanced(train.labels, model.architecture.classes).to(options.device)
     if options.loss_average == "sequences" and train.tagging:
         mean_labels = len(train.labels) / len(train)
-    objective = partial(losses.cross_entropy, weights=weights, gamma=options.focal_gamma)
+    objective = partial(losses.total, weights=weights, gamma=options.focal_gamma)
     return partial(_score, model, options=options, objective=objective, mean_labels=mean_labels)
 
 
@@ -225,7 +224,7 @@ def _score(
     *,
     train: bool,
     options: Options,
-    objective: Callable[[Tensor, Tensor], Tensor],
+    objective: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]],
     mean_labels: float | None,
 ) -> tuple[Tensor, Tensor]:
     """What this process's part of the batch adds to the loss, and a tally that stays on the device.
@@ -237,14 +236,12 @@ def _score(
     batch = batch.to(options.device)
     halved = options.precision == "bf16"
     with torch.autocast(options.device.type, torch.bfloat16, enabled=halved):
-        logits = model(*batch.inputs).flatten(0, -2).float()
-    labels = batch.labels.flatten()
-    loss = objective(logits, labels).view(len(batch.lengths), -1).sum(dim=1)  # of each sequence
-    right = (logits.argmax(dim=1) == labels).sum()
-    tally = torch.stack([loss.detach().sum(), right, (labels != IGNORED).sum()])
+        logits = model(*batch.inputs).float()
+    counts = batch.lengths.new_full(batch.lengths.shape, 1 / batch.count, dtype=torch.float32)
     if mean_labels is not None:
-        loss = loss * (mean_labels / batch.lengths)
-    return loss.sum() / batch.count, tally
+        counts = counts * (mean_labels / batch.lengths)
+    scales = counts[:, None].expand(batch.labels.shape) if batch.labels.ndim == 2 else counts
+    return objective(logits.flatten(0, -2), batch.labels.flatten(), scales.flatten())
 
 
 def _mean(tallies: list[Tensor], group: Group) -> tuple[float, float]:

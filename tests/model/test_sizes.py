@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from birnn.kernel import library, recurrence
 from birnn.model.networks import Architecture, SequenceModel
 from birnn.model.sizes import size_of
 
@@ -51,21 +52,26 @@ def test_each_weight_is_multiplied_once_a_step(name: str) -> None:
     assert size_of(CASES[name], 640).multiply_adds == sum(one.numel() for one in weights)
 
 
+@pytest.mark.skipif(library.found() is None, reason="no kernel, which the formula is of")
 @pytest.mark.parametrize("name", ["default", "forward", "GRU", "LSTM", "classifier"])
-def test_memory_is_near_what_torch_keeps_for_the_backward_pass(name: str) -> None:
+def test_memory_is_near_what_is_kept_for_the_backward_pass(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch.manual_seed(0)
-    model, kept = SequenceModel(CASES[name]), dict[int, int]()
+    case = replace(CASES[name], hidden_size=64)  # whole vectors on every CPU
+    model, kept = SequenceModel(case), dict[int, int]()
 
     def keep(tensor: Tensor) -> Tensor:
         kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
         return tensor
 
-    values = torch.randn(BATCH, STEPS, CASES[name].features)
+    monkeypatch.setattr(recurrence, "FREE", [])  # or a block may be larger than is needed
+    values = torch.randn(BATCH, STEPS, case.features)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         logits = model(values, torch.full((BATCH,), STEPS)).flatten(0, -2)
         loss = nn.functional.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.int64))
     parameters = {one.untyped_storage().data_ptr() for one in model.parameters()}
     held = sum(size for place, size in kept.items() if place not in parameters)
-    size = size_of(CASES[name], BATCH * STEPS)
-    assert held == pytest.approx(size.memory - 5 * 4 * size.parameters, rel=0.2)
+    size = size_of(case, BATCH * STEPS)
+    assert held == pytest.approx(size.memory - 5 * 4 * size.parameters, rel=0.05)
     assert loss.isfinite()

@@ -410,7 +410,7 @@ class TestLimits:
     def test_a_loss_that_grows_beyond_all_numbers(self, tmp_path: Path, ragged: Ragged) -> None:
         epochs = list[Epoch]()
         with pytest.raises(TrainingError) as stopped:
-            fit(build(), ragged(LENGTHS), tmp_path, learning_rate=1e37, on_epoch=epochs.append)
+            fit(build(), ragged(LENGTHS), tmp_path, learning_rate=1e38, on_epoch=epochs.append)
         number = len(epochs) + 1  # the epoch that failed is not reported
         assert str(stopped.value).startswith(f"epoch {number}: expected a finite loss, found ")
         assert str(stopped.value).endswith("in validation; lower train.learning_rate")

@@ -1,0 +1,176 @@
+"""What stands before and after the recurrence, with the gradients of torch's functions."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from birnn.kernel import library
+from birnn.kernel.library import Dropout, Linear, Pool, address
+
+
+def linear(values: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Compute `torch.nn.functional.linear`: (..., inputs) to (..., outputs)."""
+    if library.serves(values) is None:
+        return functional.linear(values, weight, bias)
+    return _Linear.apply(values, weight, bias)  # type: ignore[no-untyped-call, no-any-return]
+
+
+class _Linear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        values, weight = values.contiguous(), weight.contiguous()
+        call = _linear_call(values, weight)
+        output = values.new_empty(*values.shape[:-1], len(weight))
+        call.bias, call.output = address(bias), address(output)
+        library.check_memory(library.kernel().linear_forward(call))
+        ctx.save_for_backward(values, weight)
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, grads: Tensor) -> tuple[Tensor | None, ...]:
+        values, weight = ctx.saved_tensors
+        grads, call = grads.contiguous(), _linear_call(values, weight)
+        at_values = torch.empty_like(values) if ctx.needs_input_grad[0] else None
+        at_weight, at_bias = torch.empty_like(weight), weight.new_empty(len(weight))
+        call.output_grads, call.value_grads = address(grads), address(at_values)
+        call.weight_grads, call.bias_grads = address(at_weight), address(at_bias)
+        library.check_memory(library.kernel().linear_backward(call))
+        return at_values, at_weight, at_bias
+
+
+def _linear_call(values: Tensor, weight: Tensor) -> Linear:
+    outputs, inputs = weight.shape
+    if values.shape[-1] != inputs:
+        raise ValueError(f"expected values of width {inputs}, found {values.shape[-1]}")
+    return Linear(
+        rows=values.numel() // inputs,
+        inputs=inputs,
+        outputs=outputs,
+        values=address(values),
+        weights=address(weight),
+        threads=library.threads(),
+    )
+
+
+def embedding(rows: Tensor, weight: Tensor) -> Tensor:
+    """Compute `torch.nn.functional.embedding`; gradients of equal rows are added in order."""
+    if library.serves(weight) is None or rows.device.type != "cpu":
+        return functional.embedding(rows, weight)
+    return _Embedding.apply(rows, weight)  # type: ignore[no-untyped-call, no-any-return]
+
+
+class _Embedding(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(rows)
+        ctx.shape = weight.shape
+        return functional.embedding(rows, weight)  # it checks the rows too
+
+    @staticmethod
+    def backward(ctx: Any, grads: Tensor) -> tuple[None, Tensor]:
+        (rows,) = ctx.saved_tensors
+        rows, grads, made = rows.contiguous(), grads.contiguous(), grads.new_zeros(ctx.shape)
+        library.kernel().embedding_backward(
+            address(grads), address(rows), rows.numel(), ctx.shape[1], address(made)
+        )
+        return None, made
+
+
+def dropout(values: Tensor, share: float, training: bool) -> Tensor:
+    """Zero a share of the elements in training and scale the others up, as torch's dropout does.
+
+    Where the kernel draws, it draws by the place of an element and one number from torch's
+    generator.
+    """
+    if not training or share == 0 or library.serves(values) is None:
+        return functional.dropout(values, share, training)
+    low, high = torch.randint(1 << 32, (2,)).tolist()
+    return _Dropout.apply(values, share, high << 32 | low)  # type: ignore[no-untyped-call, no-any-return]
+
+
+class _Dropout(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, share: float, seed: int) -> Tensor:
+        ctx.share, ctx.seed = share, seed
+        return _dropped(values, share, seed)
+
+    @staticmethod
+    def backward(ctx: Any, grads: Tensor) -> tuple[Tensor, None, None]:
+        return _dropped(grads, ctx.share, ctx.seed), None, None
+
+
+def _dropped(values: Tensor, share: float, seed: int) -> Tensor:
+    values = values.contiguous()
+    output = torch.empty_like(values)
+    call = Dropout(
+        count=values.numel(),
+        values=address(values),
+        output=address(output),
+        seed=seed,
+        below=min(round(share * 2**32), 2**32 - 1),
+        scale=0.0 if share == 1 else 1 / (1 - share),
+        threads=library.threads(),
+    )
+    library.kernel().dropout(call)
+    return output
+
+
+def mean_and_most(values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """Compute the mean and the maximum over the steps of each sequence.
+
+    Args:
+        values: (batch, steps, width); without a kernel, zero past each length.
+        lengths: (batch,) int64, from 1 to steps.
+
+    Returns:
+        Two of (batch, width). The kernel gives the gradient of a maximum to the first step that has
+        it, torch to all of them in equal parts.
+    """
+    if library.serves(values) is None:
+        padding = torch.arange(values.shape[1], device=values.device) >= lengths[:, None]
+        most = values.masked_fill(padding[:, :, None], -math.inf).amax(dim=1)
+        return values.sum(dim=1) / lengths[:, None], most
+    return _Pool.apply(values, lengths)  # type: ignore[no-untyped-call, no-any-return]
+
+
+class _Pool(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        values, lengths = values.contiguous(), lengths.contiguous()
+        batch, _, width = values.shape
+        mean, most = values.new_empty(batch, width), values.new_empty(batch, width)
+        at = torch.empty(batch, width, dtype=torch.int32)
+        call = _pool_call(values.shape, lengths, at)
+        call.values, call.mean, call.most = address(values), address(mean), address(most)
+        library.kernel().pool(call)
+        ctx.save_for_backward(lengths, at)
+        ctx.shape = values.shape
+        return mean, most
+
+    @staticmethod
+    def backward(ctx: Any, mean_grads: Tensor, most_grads: Tensor) -> tuple[Tensor, None]:
+        lengths, at = ctx.saved_tensors
+        mean_grads, most_grads = mean_grads.contiguous(), most_grads.contiguous()
+        made = mean_grads.new_empty(ctx.shape)
+        call = _pool_call(ctx.shape, lengths, at)
+        call.mean_grads, call.most_grads = address(mean_grads), address(most_grads)
+        call.value_grads = address(made)
+        library.kernel().pool_back(call)
+        return made, None
+
+
+def _pool_call(shape: torch.Size, lengths: Tensor, at: Tensor) -> Pool:
+    batch, steps, width = shape
+    return Pool(
+        batch=batch,
+        steps=steps,
+        width=width,
+        lengths=address(lengths),
+        at=address(at),
+        threads=library.threads(),
+    )

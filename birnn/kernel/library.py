@@ -1,0 +1,224 @@
+"""The compiled kernel: which one this process uses, and what is handed over to it.
+
+library = found()    # None where there is none
+library.forward(call)
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from ctypes import POINTER, Structure, c_double, c_float, c_int32, c_int64, c_ssize_t, c_void_p
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from birnn.kernel import build
+
+ENVIRONMENT: Final = "BIRNN_KERNEL"
+"""Names the newest level to use, such as `v3`; `none` for torch's own operations."""
+
+CELLS: Final = {"RNN": 0, "GRU": 1, "LSTM": 2}
+Weights = (c_void_p * 4) * 2
+
+
+class Call(Structure):
+    """`struct call` of recurrence.h: one layer on one batch."""
+
+    _fields_ = (
+        *((name, c_int32) for name in ("cell", "directions", "threads")),
+        *((name, c_ssize_t) for name in ("batch", "steps", "features", "hidden")),
+        *((name, c_void_p) for name in ("values", "lengths", "packed")),
+        ("weights", Weights),
+        *((name, c_void_p) for name in ("start_states", "start_cells")),
+        *((name, c_void_p) for name in ("output", "last_cells", "saved")),
+        *((name, c_void_p) for name in ("output_grads", "last_cell_grads", "value_grads")),
+        ("weight_grads", Weights),
+        *((name, c_void_p) for name in ("start_state_grads", "start_cell_grads")),
+    )
+
+
+class Linear(Structure):
+    """`struct linear` of layers.h."""
+
+    _fields_ = (
+        *((name, c_ssize_t) for name in ("rows", "inputs", "outputs")),
+        *((name, c_void_p) for name in ("values", "weights", "bias", "output", "output_grads")),
+        *((name, c_void_p) for name in ("value_grads", "weight_grads", "bias_grads")),
+        *((name, c_int32) for name in ("threads", "failed")),
+        *((name, c_void_p) for name in ("panels", "shares")),
+        ("share_rows", c_ssize_t),
+    )
+
+
+class Pool(Structure):
+    """`struct pool` of layers.h."""
+
+    _fields_ = (
+        *((name, c_ssize_t) for name in ("batch", "steps", "width")),
+        *((name, c_void_p) for name in ("lengths", "values", "mean", "most", "at")),
+        *((name, c_void_p) for name in ("mean_grads", "most_grads", "value_grads")),
+        ("threads", c_int32),
+    )
+
+
+class Dropout(Structure):
+    """`struct dropout` of layers.h."""
+
+    _fields_ = (
+        ("count", c_ssize_t),
+        ("values", c_void_p),
+        ("output", c_void_p),
+        ("seed", ctypes.c_uint64),
+        ("below", ctypes.c_uint32),
+        ("scale", c_float),
+        ("threads", c_int32),
+    )
+
+
+class Loss(Structure):
+    """`struct loss` of losses.h."""
+
+    _fields_ = (
+        *((name, c_ssize_t) for name in ("rows", "classes")),
+        *((name, c_void_p) for name in ("logits", "labels", "class_weights", "scales")),
+        ("gamma", c_float),
+        *((name, c_void_p) for name in ("output", "losses", "totals")),
+        *((name, c_int32) for name in ("threads", "failed")),
+    )
+
+
+class Adam(Structure):
+    """`struct adam` of losses.h."""
+
+    _fields_ = (
+        *((name, c_ssize_t) for name in ("count", "size")),
+        ("parameters", POINTER(c_void_p)),
+        ("sizes", POINTER(c_ssize_t)),
+        *((name, c_void_p) for name in ("gradient", "mean", "square")),
+        *((name, c_double) for name in ("learning_rate", "weight_decay", "clip_norm")),
+        ("step", c_int64),
+        ("threads", c_int32),
+        ("sums", c_void_p),
+        *((name, c_float) for name in ("factor", "rate", "root")),
+    )
+
+
+class Library:
+    """The functions of one level; each is called with a pointer to its structure.
+
+    Attributes:
+        level: its name, such as `v3`.
+    """
+
+    def __init__(self, path: Path, level: str) -> None:
+        self.level, self._shared = level, ctypes.CDLL(str(path))
+        take = self._function
+        self.packed_floats = take("packed_floats", c_ssize_t, c_int32, c_ssize_t, c_ssize_t)
+        self.saved_floats = take("saved_floats", c_ssize_t, c_int32, c_ssize_t)
+        self.pack = take("pack", None, POINTER(Call), c_void_p)
+        self.forward = take("forward", c_int32, POINTER(Call))
+        self.backward = take("backward", c_int32, POINTER(Call))
+        self.linear_forward = take("linear_forward", c_int32, POINTER(Linear))
+        self.linear_backward = take("linear_backward", c_int32, POINTER(Linear))
+        self.pool = take("pool", None, POINTER(Pool))
+        self.pool_back = take("pool_back", None, POINTER(Pool))
+        rows = (c_void_p, c_void_p, c_ssize_t, c_ssize_t, c_void_p)
+        self.embedding_backward = take("embedding_backward", None, *rows)
+        self.dropout = take("dropout", None, POINTER(Dropout))
+        self.softmax = take("softmax", c_int32, POINTER(Loss))
+        self.cross_entropy = take("cross_entropy", c_int32, POINTER(Loss), c_void_p)
+        self.adam = take("adam", c_int32, POINTER(Adam))
+
+    def _function(self, name: str, result: Any, *arguments: Any) -> Any:
+        function = self._shared[f"birnn_{name}_{self.level}"]
+        function.restype, function.argtypes = result, arguments
+        return function
+
+
+@cache
+def found() -> Library | None:
+    """The kernel for this CPU, compiled on the first call; None where it cannot be had."""
+    return _tried()[0]
+
+
+def kernel() -> Library:
+    """The kernel, where it is known that there is one."""
+    library = found()
+    assert library is not None
+    return library
+
+
+def why_none() -> str:
+    """Why there is no kernel, in one line; empty where there is one."""
+    return _tried()[1]
+
+
+@cache
+def _tried() -> tuple[Library | None, str]:
+    cap = os.environ.get(ENVIRONMENT, "")
+    if cap == "none":
+        return None, f"{ENVIRONMENT} is none"
+    try:
+        processor = build.built(build.PROCESSOR)
+        level = "" if processor is None else _level(processor, cap)
+        path = build.built(level) if level else None
+    except (build.BuildError, OSError) as error:
+        return None, str(error)
+    if path is None:
+        return None, "no C compiler; install one, or `pip install ziglang`"
+    return Library(path, level), ""
+
+
+def _level(processor: Path, cap: str) -> str:
+    """The newest level that this CPU has, and that the environment allows."""
+    names = list(build.levels())
+    newest = min(int(ctypes.CDLL(str(processor)).birnn_level()), len(names) - 1)
+    return names[min(newest, names.index(cap) if cap in names else newest)]
+
+
+def name() -> str:
+    """Which arithmetic computes on a CPU: `kernel v3`, or `torch`."""
+    library = found()
+    return f"kernel {library.level}" if library else "torch"
+
+
+def serves(tensor: Tensor) -> Library | None:
+    """The kernel, if it computes with such a tensor: float32 on a CPU, and no bfloat16 wanted."""
+    if tensor.dtype != torch.float32 or tensor.device.type != "cpu":
+        return None
+    if torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling():
+        return None
+    return found()
+
+
+_threads = 0
+
+
+def set_threads(count: int) -> None:
+    """Compute in so many threads; 0 for as many as torch uses. No bit depends on it."""
+    global _threads
+    _threads = count
+
+
+def threads() -> int:
+    """How many threads the kernel computes in."""
+    return _threads or torch.get_num_threads()
+
+
+def address(tensor: Tensor | None) -> int | None:
+    """Where a contiguous tensor's numbers begin."""
+    return None if tensor is None else tensor.data_ptr()
+
+
+def check_memory(failed: int) -> None:
+    """Turn the status of a call into an exception.
+
+    Raises:
+        MemoryError: it found too little memory.
+    """
+    if failed:
+        raise MemoryError("the kernel found too little memory for a batch; make batches smaller")

@@ -1,0 +1,205 @@
+"""One recurrent layer, in one or two directions, on sequences of different lengths."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from birnn.kernel import library
+from birnn.kernel.library import CELLS, Call, address
+
+
+def packed(cell: str, weights: Sequence[Tensor]) -> Tensor:
+    """Lay the weights of a layer out as the kernel multiplies with them.
+
+    Args:
+        cell: RNN, GRU or LSTM.
+        weights: of each direction weight_ih, weight_hh, bias_ih and bias_hh, as in `torch.nn`.
+    """
+    kernel = library.kernel()
+    weights = [weight.detach().contiguous() for weight in weights]
+    call = Call(cell=CELLS[cell], directions=len(weights) // 4, hidden=weights[1].shape[1])
+    call.features = weights[0].shape[1]
+    _point(call.weights, weights)
+    floats = kernel.packed_floats(call.cell, call.features, call.hidden)
+    made = torch.empty(call.directions * floats)
+    kernel.pack(call, made.data_ptr())
+    return made
+
+
+def layer(
+    cell: str,
+    values: Tensor,
+    lengths: Tensor,
+    weights: Sequence[Tensor],
+    start: tuple[Tensor | None, Tensor | None] = (None, None),
+    ready: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Compute a layer; the gradients of all that goes in are defined, once.
+
+    Args:
+        cell: RNN (with tanh), GRU or LSTM.
+        values: (batch, steps, features) float32 on a CPU; what lies past a length is not read.
+        lengths: (batch,) int64 from 1 to steps.
+        weights: see `packed`.
+        start: the states, and for the LSTM the cells, to begin with, (directions, batch, hidden);
+            zeros for None.
+        ready: what `packed` gives for these weights, if somebody has it.
+
+    Returns:
+        output: (batch, steps, directions x hidden), zero past each length.
+        cells: (directions, batch, hidden), the LSTM's cells after each direction's last step; empty
+            for other cells.
+
+    Raises:
+        MemoryError: there is too little memory.
+    """
+    needed = torch.is_grad_enabled() and any(
+        tensor is not None and tensor.requires_grad for tensor in (values, *weights, *start)
+    )
+    if needed:
+        found = _Layer.apply(cell, values, lengths, *start, *weights)  # type: ignore[no-untyped-call]
+        return found[0], found[1]
+    ready = packed(cell, weights) if ready is None else ready
+    arrays = _checked(cell, values, lengths, weights, start)
+    return _forward(_call(cell, arrays), ready, saved=None)
+
+
+class _Loan(np.ndarray[tuple[int], np.dtype[np.float32]]):
+    """A view of a block of memory that is free again when it is gone."""
+
+    def __del__(self) -> None:
+        if isinstance(self.base, np.ndarray):
+            FREE.append(self.base)
+
+
+FREE: Final[list[npt.NDArray[np.float32]]] = []
+"""Blocks that nobody uses; never more than have been lent at a time."""
+
+
+def lent(floats: int) -> Tensor:
+    """Give memory for what the backward pass needs, used again from batch to batch.
+
+    Blocks of this size go back to the system when they are freed, and to get the pages of a new one
+    takes up to a tenth of a training.
+    """
+    blocks = sorted(FREE, key=len)
+    fitting = next((block for block in blocks if len(block) >= floats), None)
+    replaced = fitting if fitting is not None else blocks[-1] if blocks else None
+    FREE[:] = [block for block in FREE if block is not replaced]
+    block = np.empty(floats, np.float32) if fitting is None else fitting
+    return torch.from_numpy(block.view(_Loan))
+
+
+class _Layer(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        cell: str,
+        values: Tensor,
+        lengths: Tensor,
+        states: Tensor | None,
+        cells: Tensor | None,
+        *weights: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        kernel = library.kernel()
+        arrays = _checked(cell, values, lengths, weights, (states, cells))
+        call, rows = _call(cell, arrays), int(lengths.sum())
+        floats = kernel.saved_floats(call.cell, call.hidden)
+        saved = lent(call.directions * rows * floats)
+        output, last = _forward(call, packed(cell, weights), saved=saved)
+        ctx.call, ctx.present = call, [array is not None for array in arrays]
+        ctx.save_for_backward(saved, *(array for array in arrays if array is not None))
+        if cell != "LSTM":
+            ctx.mark_non_differentiable(last)
+        return output, last
+
+    @staticmethod
+    def backward(ctx: Any, grads: Tensor, cell_grads: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():  # once_differentiable is silent where `grads` is a constant
+            raise RuntimeError("expected create_graph=False: a recurrence has no second gradient")
+        saved, *tensors = ctx.saved_tensors
+        given, call, needed = iter(tensors), ctx.call, ctx.needs_input_grad
+        arrays: list[Any] = [next(given) if present else None for present in ctx.present]
+        values, states, cells, weights = arrays[0], arrays[2], arrays[3], arrays[4:]
+        grads, cell_grads = grads.contiguous(), cell_grads.contiguous()
+        at_values = values.new_empty(call.directions, *values.shape) if needed[1] else None
+        at_start = [
+            torch.empty_like(array) if array is not None and need else None
+            for array, need in zip((states, cells), needed[3:5], strict=True)
+        ]
+        at_weights = [torch.empty_like(weight) for weight in weights]
+        call.saved, call.output_grads = address(saved), address(grads)
+        call.last_cell_grads = address(cell_grads) if call.cell == CELLS["LSTM"] else None
+        call.value_grads = address(at_values)
+        call.start_state_grads, call.start_cell_grads = map(address, at_start)
+        _point(call.weight_grads, at_weights)
+        library.check_memory(library.kernel().backward(call))
+        return None, None if at_values is None else at_values[0], None, *at_start, *at_weights
+
+
+def _checked(
+    cell: str,
+    values: Tensor,
+    lengths: Tensor,
+    weights: Sequence[Tensor],
+    start: tuple[Tensor | None, Tensor | None],
+) -> list[Tensor | None]:
+    """What goes in, as the kernel may read it: of the right kinds and shapes, and contiguous."""
+    batch, _, features = values.shape
+    hidden, directions = weights[1].shape[1], len(weights) // 4
+    gates = {"RNN": 1, "GRU": 3, "LSTM": 4}[cell] * hidden
+    shapes = [(gates, features), (gates, hidden), (gates,), (gates,)] * directions
+    _check(values, torch.float32, tuple(values.shape))
+    _check(lengths, torch.int64, (batch,))
+    for weight, shape in zip(weights, shapes, strict=True):
+        _check(weight, torch.float32, shape)
+    for given in start:
+        if given is not None:
+            _check(given, torch.float32, (directions, batch, hidden))
+    return [
+        None if array is None else array.contiguous()
+        for array in (values, lengths, *start, *weights)
+    ]
+
+
+def _call(cell: str, arrays: list[Tensor | None]) -> Call:
+    """The description of a layer's call, without what it writes."""
+    values, lengths, states, cells, *weights = arrays
+    present = [weight for weight in weights if weight is not None]
+    assert values is not None
+    call = Call(cell=CELLS[cell], directions=len(weights) // 4, threads=library.threads())
+    call.batch, call.steps, call.features = values.shape
+    call.hidden = present[1].shape[1]
+    call.values, call.lengths = address(values), address(lengths)
+    call.start_states, call.start_cells = address(states), address(cells)
+    _point(call.weights, present)
+    return call
+
+
+def _forward(call: Call, ready: Tensor, *, saved: Tensor | None) -> tuple[Tensor, Tensor]:
+    output = torch.empty(call.batch, call.steps, call.directions * call.hidden)
+    lstm = call.cell == CELLS["LSTM"]
+    last = torch.empty(call.directions if lstm else 0, call.batch, call.hidden)
+    call.packed, call.output, call.saved = address(ready), address(output), address(saved)
+    call.last_cells = address(last) if lstm else None
+    library.check_memory(library.kernel().forward(call))
+    return output, last
+
+
+def _point(table: Any, tensors: Sequence[Tensor]) -> None:
+    for number, tensor in enumerate(tensors):
+        table[number // 4][number % 4] = tensor.data_ptr()
+
+
+def _check(tensor: Tensor, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
+    if tensor.dtype != dtype or tensor.device.type != "cpu" or tuple(tensor.shape) != shape:
+        raise ValueError(
+            f"expected {dtype} of shape {shape} on a CPU, found {tensor.dtype} of shape "
+            f"{tuple(tensor.shape)} on {tensor.device}"
+        )

@@ -1,0 +1,84 @@
+"""Which kernel runs, and that its bits do not depend on it."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from birnn.kernel import build, library
+
+pytestmark = pytest.mark.skipif(library.found() is None, reason="no kernel on this machine")
+
+
+@pytest.mark.slow
+def test_every_level_and_number_of_threads_gives_the_same_bits() -> None:
+    found = {}
+    for level in build.levels():
+        for threads in (1, 2, 3):
+            made = subprocess.run(
+                [sys.executable, "-m", "tests.kernel.hashes", str(threads)],
+                env=os.environ | {library.ENVIRONMENT: level},
+                stdout=subprocess.PIPE,
+                text=True,
+                check=True,
+            )
+            *_, name, digest = made.stdout.split()
+            found[name, threads] = digest
+    assert len(set(found.values())) == 1, found
+
+
+def test_serves_float32_on_a_cpu() -> None:
+    assert library.serves(torch.zeros(1)) is library.found()
+    assert library.serves(torch.zeros(1, dtype=torch.float64)) is None
+    assert library.serves(torch.zeros(1, device="meta")) is None
+    with torch.autocast("cpu", torch.bfloat16):
+        assert library.serves(torch.zeros(1)) is None
+
+
+@pytest.fixture
+def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """An empty cache, and a process that has not looked for a kernel yet."""
+    looked = (library.found, library._tried, build._cache)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for function in looked:
+        function.cache_clear()
+    yield tmp_path / "birnn"
+    for function in looked:
+        function.cache_clear()
+
+
+@pytest.mark.slow
+def test_is_compiled_once(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert library.found() is not None
+    made = sorted(path.name for path in fresh.glob("*.so"))
+    assert len(made) == 2
+    assert made[0].startswith("birnn-processor-")
+    for function in (library.found, library._tried):
+        function.cache_clear()
+    monkeypatch.setattr(build, "compile_into", lambda *_: pytest.fail("compiled again"))
+    assert library.found() is not None
+    assert fresh.stat().st_mode & 0o077 == 0  # what lies there is run
+
+
+def test_no_compiler(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "compiler", list)
+    assert library.found() is None
+    assert library.name() == "torch"
+    assert library.why_none() == "no C compiler; install one, or `pip install ziglang`"
+
+
+def test_a_compiler_that_fails(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CC", "false")
+    assert library.found() is None
+    assert library.why_none().startswith("false: ")
+    assert not [*fresh.glob("*.so")]
+
+
+def test_none_is_asked_for(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(library.ENVIRONMENT, "none")
+    assert library.found() is None
+    assert library.why_none() == "BIRNN_KERNEL is none"
