@@ -36,10 +36,9 @@ from birnn.files import atomic, paths, records
 from birnn.files.paths import EVALUATION, MODELS, REPORT
 
 if TYPE_CHECKING:  # they take a second to import
-    from birnn.data.encoding import Encoding
     from birnn.files.summary import Summary
     from birnn.files.tables import Chunk
-    from birnn.model.networks import SequenceModel
+    from birnn.serving.served import Served
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -199,20 +198,18 @@ Chosen = Annotated[str, typer.Option(help="A folder, `champion`, or models:/NAME
 PROMOTED = str(MODELS / "bidirectional")
 
 
-def _load(model: str) -> tuple[SequenceModel, Encoding, dict[str, float]]:
+def _load(model: str) -> Served:
     """Read a model from a folder, or from MLflow."""
-    from tempfile import TemporaryDirectory
+    from birnn.serving import served
 
+    return served.load(_address(model))
+
+
+def _address(model: str) -> str:
+    """What `champion` stands for; another address or a folder as it is."""
     from birnn import params
-    from birnn.model import saved_model
-    from birnn.tracking import registry
 
-    if model != "champion" and not model.startswith(("models:/", "runs:/")):
-        return saved_model.load(model)
-    with TemporaryDirectory() as place:
-        if model == "champion":
-            return saved_model.load(registry.fetch_champion(params.load().problem, place))
-        return saved_model.load(registry.fetch(model, place))
+    return f"models:/{params.load().problem}@champion" if model == "champion" else model
 
 
 @app.command()
@@ -228,7 +225,8 @@ def predict(
     from birnn.model import devices, prediction
     from birnn.sources import ingestion
 
-    network, encoding, thresholds = _load(model)
+    loaded = _load(model)
+    network, encoding, thresholds = loaded.network, loaded.encoding, loaded.thresholds
     devices.limit_threads(prediction.BATCH_SIZE * network.architecture.sums)
     skipped = Skipped()
     rows = ingestion.unlabelled(
@@ -268,7 +266,8 @@ def trace(
 
     if batch is not None and sequence is not None:
         raise typer.BadParameter("expected --sequence or --batch, found both")
-    network, encoding, thresholds = _load(model)
+    loaded = _load(model)
+    network, encoding, thresholds = loaded.network, loaded.encoding, loaded.thresholds
     skipped = Skipped()
     rows = ingestion.unlabelled(
         file, encoding.reading, encoding.features, skipped, form=encoding.form

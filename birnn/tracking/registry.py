@@ -98,6 +98,16 @@ class Registry:
         found = self._aliases().get(alias)
         return None if found is None else self.version(found)
 
+    def bearing(self, alias: str) -> Version:
+        """Look up the version that an alias names.
+
+        Raises:
+            RegistryError: it names none.
+        """
+        if (found := self.aliased(alias)) is not None:
+            return found
+        raise RegistryError(f"{self.problem}: expected a {alias}, found none; run `birnn retrain`")
+
     def aliases(self) -> dict[str, int | None]:
         """The number of the version that each of the three aliases names, or None."""
         found = self._aliases()
@@ -234,9 +244,9 @@ def _version_named(
     client: MlflowClient, name: str, alias: str | None, number: str | None
 ) -> Version:
     if alias is not None:
-        return _version(client.get_model_version_by_alias(name, alias))
-    if number == "latest":
-        number = str(Registry(client, name).newest().number)
+        return Registry(client, name).bearing(alias)
+    if number is None or number == "latest":
+        return Registry(client, name).newest()
     return _version(client.get_model_version(name, number))
 
 
@@ -269,23 +279,10 @@ def _check_hash(folder: Path, logged: str | None, address: str) -> None:
     found = digests.sha256(*files) if all(file.is_file() for file in files) else "none"
     if logged is not None and found != logged:
         raise RegistryError(
-            f"{address}: expected the model that was registered, with the hash {logged[:12]}, found "
-            f"one with {found[:12]}: somebody has changed its files; `birnn rollback` goes to the "
-            "version before, and `birnn retrain` trains a new one"
+            f"{address}: expected the model that was registered, with the hash {logged[:12]}, "
+            f"found one with {found[:12]}: somebody has changed its files; `birnn rollback` goes "
+            "to the version before, and `birnn retrain` trains a new one"
         )
-
-
-def fetch_champion(problem: str, folder: str | Path) -> Path:
-    """Download the model that serves, and return the folder with its weights.
-
-    Raises:
-        RegistryError: none serves, or MLflow is out of reach.
-    """
-    with store.reached():
-        champion = connect(problem).aliased(CHAMPION)
-    if champion is None:
-        raise RegistryError(f"{problem}: expected a champion, found none; run `birnn retrain`")
-    return fetch(f"models:/{problem}/{champion.number}", folder)
 
 
 def connect(problem: str) -> Registry:

@@ -174,7 +174,6 @@ class TestFetch:
         whole = f"runs:/{run}/model" if address == "runs:" else address
         folder = registry.fetch(whole, tmp_path / "fetched")
         assert runs.model_sha256(folder) == runs.model_sha256(trained)
-        assert registry.fetch_champion("problem", tmp_path / "again").is_dir()
 
     @pytest.mark.parametrize("address", ["models:/problem/7", "models:/problem@x", "runs:/a/model"])
     def test_of_what_is_not_there(self, found: Registry, tmp_path: Path, address: str) -> None:
@@ -192,7 +191,7 @@ class TestFetch:
 
     def test_of_a_champion_where_there_is_none(self, found: Registry, tmp_path: Path) -> None:
         with pytest.raises(RegistryError, match="expected a champion, found none; run `birnn retr"):
-            registry.fetch_champion("problem", tmp_path)
+            registry.fetch("models:/problem@champion", tmp_path)
 
 
 class TestAlias:
