@@ -4,9 +4,11 @@
     birnn verify                          # is this the result that the last commit recorded?
     birnn check data.csv                  # read and validate data, and say what is in them
     birnn predict new.csv --output out.parquet
+    birnn serve                           # answer requests on localhost, by the model that serves
     birnn trace new.csv --sequence s1     # what the model makes of a sequence, step by step
     birnn trace new.csv --batch 4         # the shapes of a batch on its way through the model
     birnn score out.parquet --by city     # anybody's predictions beside the true labels
+    birnn score --recorded labels.csv     # how good was what was answered, by week
     birnn report --pdf result.pdf         # the result on two pages, for others
     birnn compare --by hidden_size        # settings over seeds, the best by validation
     birnn experiments                     # what DVC's experiments have changed, and reached
@@ -196,6 +198,12 @@ def _origins(found: Summary, again: Callable[[], Iterator[Chunk]]) -> Iterator[s
 ToPredict = Annotated[Path, typer.Argument(help="A sequence table, or a file as in training.")]
 Chosen = Annotated[str, typer.Option(help="A folder, `champion`, or models:/NAME/3 and the like.")]
 PROMOTED = str(MODELS / "bidirectional")
+Record = Annotated[
+    bool, typer.Option("--record", help="Keep what is answered, until its labels come.")
+]
+LedgerFolder = Annotated[
+    Path | None, typer.Option("--ledger", metavar="FOLDER", help="Of the record; ledger/.")
+]
 
 
 def _load(model: str) -> Served:
@@ -218,6 +226,8 @@ def predict(
     output: Annotated[Path, typer.Option(help="Where to, .csv or .parquet.")] = Path("-"),
     model: Chosen = PROMOTED,
     device: Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")] = "auto",
+    record: Record = False,
+    ledger: LedgerFolder = None,
 ) -> None:
     """Predict the labels of sequences, one row a label; as CSV on standard output."""
     from birnn.files import tables
@@ -241,10 +251,73 @@ def predict(
         device=devices.choose(device),
         skipped=skipped,
     )
+    if (folder := _ledger(record, ledger)) is not None:
+        from birnn.serving.ledger import recorded
+
+        predicted = recorded(folder, loaded, predicted)
     with skipped.told():
         tables.export(predicted, output)
     for line in skipped.sentences():
         print(line, file=sys.stderr)
+
+
+def _ledger(asked: bool, folder: Path | None, option: str = "--record") -> Path | None:
+    """The folder of the ledger; None where the option that asks for it was not given."""
+    from birnn.serving import ledger
+
+    if folder is not None and not asked:
+        raise typer.BadParameter(f"--ledger goes with {option}")
+    return (folder or ledger.FOLDER) if asked else None
+
+
+@app.command()
+def serve(
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            help="A folder, `champion`, or models:/NAME/3 and the like; the champion if not given, "
+            "and before there is one the model of the last `dvc repro`.",
+        ),
+    ] = None,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0 for a free one.", min=0, max=65535)] = 8000,
+    every: Annotated[
+        float, typer.Option(help="Seconds between two looks at who is champion.", min=0.1)
+    ] = 60,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(help="A further name by which clients call the server.")
+    ] = None,
+    record: Record = False,
+    ledger: LedgerFolder = None,
+) -> None:
+    """Answer requests over HTTP, by the model that serves now, until SIGTERM or Ctrl-C.
+
+    BIRNN_SERVE_TOKEN names a token that clients must bring.
+    """
+    from birnn.serving import server
+
+    options = server.Options(
+        host=host,
+        port=port,
+        every=every,
+        allowed=tuple(allow_host or ()),
+        ledger=_ledger(record, ledger),
+    )
+    server.serve(_address(model) if model else _to_serve(), options)
+
+
+def _to_serve() -> str:
+    """The champion; where there is none yet, the candidate of the last `dvc repro`."""
+    from birnn import params
+    from birnn.tracking import registry, store
+
+    chosen = params.load()
+    if store.has_store():
+        with store.reached():
+            champion = registry.connect(chosen.problem).aliases()[registry.CHAMPION]
+        if champion is not None:
+            return _address("champion")
+    return str(MODELS / chosen.candidate)
 
 
 @app.command()
@@ -292,8 +365,15 @@ def score(
         bool, typer.Option("--params", help="Judge by `evaluate` of params.yaml.")
     ] = False,
     by: Annotated[str | None, typer.Option(help="A column, for whose values to score too.")] = None,
+    recorded: Annotated[
+        bool, typer.Option("--recorded", help="FILE holds labels of what was recorded.")
+    ] = False,
+    ledger: LedgerFolder = None,
 ) -> None:
-    """Score a table with `sequence`, `actual` or `label`, `predicted` and `probability_LABEL`."""
+    """Score a table with `sequence`, `actual` or `label`, `predicted` and `probability_LABEL`.
+
+    With --recorded, it needs `sequence` and `label` alone: what was predicted is in the ledger.
+    """
     import json
     from dataclasses import asdict
 
@@ -302,6 +382,9 @@ def score(
     from birnn import params
     from birnn.evaluation import scoring, verdict
 
+    if (folder := _ledger(recorded, ledger, "--recorded")) is not None:
+        _score_recorded(folder, file, as_json=as_json)
+        return
     scored = scoring.read(file, by)
     if as_json:
         found: dict[str, object] = dict(scored.metrics())
@@ -315,6 +398,24 @@ def score(
         console.print(table)
     aims = verdict.aims(params.load().evaluate if use_params else params.Evaluate())
     print(scoring.judge(scored, sure, aims).sentence)
+
+
+def _score_recorded(folder: Path, labels: Path, *, as_json: bool) -> None:
+    """Say how good what was recorded is, by week and model."""
+    import json
+    from dataclasses import asdict
+
+    from rich.console import Console
+
+    from birnn.serving import recorded
+
+    found = recorded.join(folder, labels)
+    if as_json:
+        print(json.dumps([asdict(one) for one in found.periods()], indent=2, ensure_ascii=False))
+        return
+    Console().print(recorded.table(found))
+    for sentence in found.sentences:
+        print(sentence)
 
 
 @app.command()
