@@ -78,7 +78,7 @@ class Admission:
         if self.hosts and _host(request) not in self.hosts:
             expected = f"expected one for {' or '.join(sorted(self.hosts))}"
             raise Refused(f"{WHERE}: {expected}, found another host; see --allow-host", 400)
-        given = request.headers.get("authorization", "").encode()
+        given = request.headers.get("authorization", "").encode("latin-1")  # as it came
         wanted = f"Bearer {self.token}".encode()
         if self.token is not None and not hmac.compare_digest(given, wanted):
             expected = "expected the header `Authorization: Bearer TOKEN`"

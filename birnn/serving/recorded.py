@@ -160,9 +160,9 @@ def join(folder: Path, labels: Path) -> Joined:
     unlike = beside.loc[beside["unlike"] & (beside["step"] == 0), "sequence"]
     rows = beside[beside["label"].notna() & ~beside["unlike"]].reset_index(drop=True)
     if rows.empty:
-        found = f"none for {len(known.counts)} labelled and {int(begins.sum())} answered sequences"
         raise DataError(
-            f"{labels}: expected labels for ids of the ledger in {folder}, found {found}"
+            f"{labels}: expected labels that fit to answers in {folder}, found none for "
+            f"{len(known.counts)} labelled and {int(begins.sum())} answered sequences"
         )
     return Joined(
         scored=_scored(rows, str(labels)),

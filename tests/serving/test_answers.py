@@ -109,7 +109,7 @@ def test_sequences_of_one_name_stay_apart() -> None:
 
 def test_rows_of_a_sequence_must_be_together() -> None:
     tree = [{"sequence": name, "x": 0, "y": 0} for name in "aba"]
-    with pytest.raises(DataError, match="^the request, row 3: sequence 'a' goes on after another"):
+    with pytest.raises(DataError, match=r"^the request, row 3: sequence 'a' goes on after another"):
         ask(model(), {"dataframe_records": tree})
 
 

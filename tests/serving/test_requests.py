@@ -113,7 +113,7 @@ def test_says_what_is_wrong(tree: Any, said: str) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[" * 5000, b"1" * 5000, b'{"a":"\\ud800"}'])
 def test_of_what_is_no_json(body: bytes) -> None:
-    with pytest.raises(DataError, match="^the request: expected JSON, found: "):
+    with pytest.raises(DataError, match=r"^the request: expected JSON, found: "):
         requests.read(body, NUMBERS, Limits())
 
 
