@@ -15,6 +15,7 @@
     birnn backfill                        # give MLflow the runs that it lacks, and take its record
     birnn retrain                         # train on what is new, and serve it if it is better
     birnn rollback                        # let the model serve again that served before
+    birnn shadow recent.csv               # how the challenger would change the answers
     birnn status                          # what serves and why, what waits; 1 for what is wrong
     birnn schedule --cron "0 3 * * *"     # retrain every night, in the foreground
 
@@ -214,10 +215,11 @@ def _load(model: str) -> Served:
 
 
 def _address(model: str) -> str:
-    """What `champion` stands for; another address or a folder as it is."""
+    """What `champion` and `challenger` stand for; another address or a folder as it is."""
     from birnn import params
 
-    return f"models:/{params.load().problem}@champion" if model == "champion" else model
+    aliases = ("champion", "challenger")
+    return f"models:/{params.load().problem}@{model}" if model in aliases else model
 
 
 @app.command()
@@ -318,6 +320,34 @@ def _to_serve() -> str:
         if champion is not None:
             return _address("champion")
     return str(MODELS / chosen.candidate)
+
+
+@app.command()
+def shadow(
+    file: ToPredict,
+    champion: Annotated[str, typer.Option(help="A folder, or an address.")] = "champion",
+    challenger: Annotated[str, typer.Option(help="A folder, or an address.")] = "challenger",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
+) -> None:
+    """Let two models answer for the same sequences without labels, and say how answers change.
+
+    For two registered versions, the record is kept with the challenger.
+    """
+    import json
+    from dataclasses import asdict
+
+    from rich.console import Console
+
+    from birnn.serving import shadow
+
+    addresses = _address(champion), _address(challenger)
+    found = shadow.of(*addresses, file)
+    if as_json:
+        print(json.dumps(asdict(found), indent=2, ensure_ascii=False))
+        return
+    Console().print(shadow.table(found))
+    for name, estimate in found.expected.items():
+        print(f"{name}: {estimate.sentence}")
 
 
 @app.command()

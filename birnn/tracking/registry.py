@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 PREVIOUS, CHAMPION, CHALLENGER = "previous", "champion", "challenger"
 DECISION, UNDECIDED = "decision", "undecided"
+EVALUATED = "evaluation"  # of a run, where what `evaluate` wrote is attached
 RECORDS = "retraining/decisions"  # of a run, where each decision is a file
 LONGEST_TAG = 5000  # what a tag says is cut there, which all of MLflow's stores take
 SHA256 = "model_sha256"  # a tag of versions and of runs: weights and description
@@ -225,6 +226,14 @@ def fetch(address: str, folder: str | Path) -> Path:
         raise RegistryError(f"{address}: expected a model with {paths.WEIGHTS}, found none")
     _check_hash(found.parent, logged, address)
     return found.parent
+
+
+def evaluated(run_id: str, name: str, folder: str | Path) -> Path | None:
+    """Download a file that `evaluate` wrote about the model of a run, if the run has it."""
+    client, wanted = store.connect(), f"{EVALUATED}/{name}"
+    if not any(one.path == wanted for one in client.list_artifacts(run_id, EVALUATED)):
+        return None
+    return Path(client.download_artifacts(run_id, wanted, str(folder)))
 
 
 def version_of(address: str) -> Version | None:

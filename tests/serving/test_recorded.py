@@ -30,7 +30,8 @@ def model(trained: Path) -> Served:
 def write(folder: Path, model: Served, answers: pd.DataFrame) -> None:
     """A part for each version and time, whose rows are `sequence`, `predicted`, `confidence`."""
     folder.mkdir(exist_ok=True)
-    for number, ((version, time), frame) in enumerate(answers.groupby(["version", "time"])):
+    for number, (cell, frame) in enumerate(answers.groupby(["version", "time"])):
+        version, time = cell
         who = replace(model, name=Name("problem", str(version), "abc"))
         shares = {
             f"probability_{label}": np.where(
@@ -38,9 +39,12 @@ def write(folder: Path, model: Served, answers: pd.DataFrame) -> None:
             ).astype(np.float32)
             for label in CLASSES
         }
-        table = pa.table({**frame[["sequence", "predicted"]].to_dict("list"), **shares})
+        named: dict[str, Any] = {name: frame[name].tolist() for name in ("sequence", "predicted")}
+        table = pa.table(named | shares)
         starts = np.flatnonzero(frame["begins"].to_numpy())
-        rows = ledger.rows(table, np.append(starts, len(table)), time.to_pydatetime())
+        rows = ledger.rows(
+            table, np.append(starts, len(table)), pd.Timestamp(str(time)).to_pydatetime()
+        )
         path = folder / f"{number}.arrows"
         with pa.ipc.new_stream(path, ledger._schema(who)) as writer:
             writer.write_table(rows)
