@@ -574,6 +574,7 @@ def retrain(
     else:
         outcome = service.approve(chosen, approve, comment=comment)
     print(f"{outcome.decision}: {outcome.sentence}")
+    _say_who_answers(outcome.decision, chosen.problem)
     _say_what_is_left()
 
 
@@ -593,8 +594,22 @@ def rollback(
     if dry_run:
         print(service.rollback_plan(chosen, to))
         return
-    print(service.rollback(chosen, to, comment=comment).sentence)
+    outcome = service.rollback(chosen, to, comment=comment)
+    print(outcome.sentence)
+    _say_who_answers(outcome.decision, chosen.problem)
     _say_what_is_left()
+
+
+def _say_who_answers(decision: str, problem: str) -> None:
+    """Say which servers answer by another model now, and which must be started again for that."""
+    from birnn.retraining.recovery import SERVING
+
+    if decision in SERVING:
+        print(
+            "servers: `birnn serve` answers by it within a minute; a running `mlflow models serve` "
+            "answers by the model before until it is started again: end it, and run `mlflow models "
+            f"serve -m models:/{problem}@champion --env-manager local`"
+        )
 
 
 def _say_what_is_left() -> None:

@@ -278,7 +278,10 @@ class TestRetraining:
         asked = mock.Mock(return_value=Outcome("promoted", "Version 4 serves now.", 4))
         monkeypatch.setattr(service, "approve", asked)
         ended = birnn("retrain", "--approve", 4, "--comment", "Seen.")
-        assert ended == (0, "promoted: Version 4 serves now.\n", "")
+        said, servers = ended.out.splitlines()
+        assert (ended.status, said, ended.err) == (0, "promoted: Version 4 serves now.", "")
+        assert "`birnn serve` answers by it within a minute; a running `mlflow models" in servers
+        assert "models:/tagging@champion" in servers
         asked.assert_called_once_with(params.load(), 4, comment="Seen.")
         assert birnn("retrain", "--comment", "Seen.").status == 2
 
@@ -292,7 +295,9 @@ class TestRetraining:
         outcome = Outcome("kept", "Version 4 does not serve.", 4)
         monkeypatch.setattr(steps, "retrain", lambda _: outcome)
         said = "left to do: git add data/external/ decisions.jsonl && git commit"
-        assert said in birnn("retrain").out
+        ended = birnn("retrain")
+        assert said in ended.out
+        assert "servers:" not in ended.out
 
     def test_of_which_the_plan_is_shown(
         self, birnn: Birnn, monkeypatch: pytest.MonkeyPatch
@@ -322,7 +327,9 @@ class TestRetraining:
         asked = mock.Mock(return_value=outcome)
         monkeypatch.setattr(service, "rollback", asked)
         ended = birnn("rollback", "--to", 1, "--comment", "It is bad.")
-        assert ended == (0, "Version 1 serves again.\n", "")
+        said, servers = ended.out.splitlines()
+        assert (ended.status, said, ended.err) == (0, "Version 1 serves again.", "")
+        assert "until it is started again" in servers
         asked.assert_called_once_with(params.load(), 1, comment="It is bad.")
 
     def test_of_which_the_way_back_is_shown(

@@ -21,7 +21,7 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from birnn.errors import RegistryError, RetrainingError
+from birnn.errors import DataError, RegistryError, RetrainingError
 from birnn.files import digests, paths
 from birnn.params import Params
 from birnn.retraining import attempts, candidate, decisions, gate, service, workspace
@@ -40,6 +40,7 @@ from birnn.retraining.recovery import (
     settle,
     undo,
 )
+from birnn.serving import shadow
 from birnn.tracking import registry, runs, store
 from birnn.tracking.registry import CHAMPION, DECISION, UNDECIDED, Registry, Version
 
@@ -190,7 +191,7 @@ def _known(attempt: Attempt, folder: Path) -> Version | None:
 
 def settings_sha256(chosen: Params) -> str:
     """Hash what params.yaml says of the checks and of approval: other settings, other decisions."""
-    retrain = chosen.retrain.model_dump(exclude={"when", "refresh", "psi_limit"})
+    retrain = chosen.retrain.model_dump(exclude={"when", "refresh", "psi_limit", "shadow"})
     said = {"evaluate": chosen.evaluate.model_dump(), "retrain": retrain}
     return digests.sha256_of_text(json.dumps(said, sort_keys=True))
 
@@ -249,11 +250,26 @@ def _judged(attempt: Attempt, found: Registry) -> Record:
         **service.about(challenger, decision, reason, found.aliases()),
         "checks": [asdict(check) for check in checks],
         "drift": [asdict(finding) for finding in findings],
+        **_shadow(attempt, challenger),
         "test_uses": round(used, 2),
         "test_sample": sample,
         **{name: value for name, value in challenger.tags.items() if name.endswith("sha256")},
         GATE: settings_sha256(attempt.chosen),
     }
+
+
+def _shadow(attempt: Attempt, challenger: Version) -> Record:
+    """Say how the challenger would change the answers for recent sequences; it decides nothing."""
+    file, champion = attempt.chosen.retrain.shadow, attempt.champion
+    if file is None or champion is None:
+        return {}
+    one, other = (
+        f"models:/{attempt.chosen.problem}/{version.number}" for version in (champion, challenger)
+    )
+    try:
+        return {"shadow": shadow.of(one, other, Path(file)).sentence}
+    except DataError as error:
+        return {"shadow": f"Not known how answers would change: {error}"}
 
 
 def _concluded(number: int, checks: Sequence[Check], attempt: Attempt) -> tuple[str, str]:

@@ -36,9 +36,7 @@ from birnn.sources import ingestion
 from birnn.tracking import registry, store
 from birnn.tracking.registry import Registry, Version
 
-RECORD, TAG = "shadow.json", "shadow"
-"""Where the record hangs on the challenger's run, and the tag of its version with the sentence."""
-
+RECORD = "shadow.json"  # on the challenger's run
 CHAMPION, CHALLENGER = "champion", "challenger"
 
 
@@ -308,7 +306,7 @@ def _keep(shadow: Shadow, version: Version, found: Registry) -> None:
     with TemporaryDirectory() as place:
         records.write(Path(place) / RECORD, shadow)
         found.log(version.run_id, Path(place) / RECORD)
-    found.note(version.number, {TAG: shadow.sentence})
+    found.note(version.number, {registry.SHADOW: shadow.sentence})
 
 
 def table(shadow: Shadow) -> Table:

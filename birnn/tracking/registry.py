@@ -38,6 +38,7 @@ DECISION, UNDECIDED = "decision", "undecided"
 EVALUATED = "evaluation"  # of a run, where what `evaluate` wrote is attached
 RECORDS = "retraining/decisions"  # of a run, where each decision is a file
 LONGEST_TAG = 5000  # what a tag says is cut there, which all of MLflow's stores take
+SHADOW = "shadow"  # a tag of versions: how they would change the answers
 SHA256 = "model_sha256"  # a tag of versions and of runs: weights and description
 NAMED = re.compile(r"models:/(?P<name>[^@/]+)(?:@(?P<alias>[^/]+)|/(?P<number>\d+|latest))")
 LOGGED, OF_RUN = re.compile(r"models:/(m-[^@/]+)"), re.compile(r"runs:/([^/]+)/.+")
