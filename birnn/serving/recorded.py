@@ -149,8 +149,8 @@ def join(folder: Path, labels: Path) -> Joined:
     Raises:
         DataError: there is no ledger, the table lacks a column, or no answer has a label.
     """
-    known = _Labels(labels)
     answered = pd.concat([_answered(part) for part in ledger.parts(folder)], ignore_index=True)
+    known = _Labels(labels)
     begins = answered["step"] == 0
     answered["answer"] = begins.cumsum()
     counts = answered[begins].groupby(["week", "model"]).size()
