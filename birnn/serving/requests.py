@@ -32,6 +32,7 @@ from birnn.files.reading import first_few, one_line
 WHERE = "the request"
 FORMS = ("dataframe_split", "dataframe_records", "sequences")
 BATCH_ROWS = 1 << 14  # between two of which a request can be called off
+BRACKETS = 8  # a row: those of its step and of its sequence, and some in texts
 SHOWN = 40  # letters of a value in a message
 
 Place = Callable[[int], str]
@@ -89,6 +90,7 @@ def read(body: bytes, encoding: Encoding, limits: Limits) -> Asked:
         TooLargeError: there are too many rows or steps, or a name or a token is too long.
         DataError: it is not JSON, in none of the forms, or a value is missing or of a wrong type.
     """
+    _check_size(body, limits)
     try:
         tree = from_json(body)
     except ValueError as error:
@@ -106,6 +108,17 @@ def read(body: bytes, encoding: Encoding, limits: Limits) -> Asked:
     lengths = np.diff(np.append(starts, len(ids))).tolist()
     _check_steps(lengths, limits)
     return Asked(_batches({**_typed(columns, encoding, limits, _row), "sequence": ids}, "row"))
+
+
+def _check_size(body: bytes, limits: Limits) -> None:
+    """Refuse what would take far more memory and time to read than the largest request does.
+
+    Brackets within texts count too, so there is room for some.
+    """
+    opened = body.count(b"[") + body.count(b"{")
+    if opened > BRACKETS * limits.rows + BRACKETS:
+        most = BRACKETS * limits.rows
+        raise TooLargeError(f"{WHERE}: expected up to {most} lists and objects, found {opened}")
 
 
 def _form(tree: Any) -> tuple[str, Any]:

@@ -234,6 +234,7 @@ class Invocations:
             gone.set()
             work.cancel()
             left.cancel()
+            del work, either  # an error in it holds this frame, and with it the body
 
     def _work(self, body: bytes, gone: threading.Event) -> tuple[Served, Reply]:
         """Answer by the model that serves when the work begins, and by it alone."""

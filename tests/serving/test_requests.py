@@ -142,6 +142,19 @@ def test_of_what_is_too_large(tree: Any, said: str) -> None:
         read(tree, limits=Limits(rows=5, steps=3, letters=8))
 
 
+@pytest.mark.parametrize("body", [b"[" + b"[]," * 59 + b"[]]", b"[" + b"{}," * 59 + b"{}]"])
+def test_of_what_would_take_long_to_read(body: bytes) -> None:
+    with pytest.raises(TooLargeError, match="expected up to 40 lists and objects, found 61"):
+        requests.read(body, NUMBERS, Limits(rows=5))
+
+
+def test_the_largest_is_not_refused() -> None:
+    asked = read({"sequences": [[[1, 2]]] * 5}, limits=Limits(rows=5))
+    assert asked.batches[0].num_rows == 5
+    tree = [{"sequence": "[{", "token": "[]{}"}] * 5
+    assert read({"dataframe_records": tree}, WORDS, Limits(rows=5)).ids is None
+
+
 def test_of_a_token_that_is_too_long() -> None:
     with pytest.raises(TooLargeError, match="sequence 1, step 2, column `token`: expected up to 8"):
         read({"sequences": [["the", "d" * 9]]}, WORDS, Limits(letters=8))

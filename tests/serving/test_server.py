@@ -1,5 +1,6 @@
 """The server: in a thread for what takes no time, as a process of its own for what users do."""
 
+import gc
 import http.client
 import json
 import os
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import psutil
 import pyarrow as pa
 import pytest
 import torch
@@ -241,6 +243,24 @@ def test_what_nobody_waits_for_is_called_off(
         connection.close()
         assert ended.wait(10)
         assert ask(port, path="/ping").status == 200
+
+
+def test_a_refused_body_is_not_held(trained: Path) -> None:
+    """Not even until Python looks for objects that hold one another."""
+    body = json.dumps({"dataframe_records": [], "sequences": "a" * (4 << 20)}).encode()
+    this = psutil.Process()
+    with in_thread(trained) as port:
+        for _ in range(3):
+            assert ask(port, body=body).status == 400
+        gc.collect()
+        gc.disable()
+        try:
+            before = this.memory_info().rss
+            for _ in range(30):
+                assert ask(port, body=body).status == 400
+            assert this.memory_info().rss - before < 40 << 20
+        finally:
+            gc.enable()
 
 
 class TestClients:
