@@ -289,6 +289,12 @@ def serve(
     allow_host: Annotated[
         list[str] | None, typer.Option(help="A further name by which clients call the server.")
     ] = None,
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=NUMBER", help="body, rows, steps, letters, waiting or seconds; see docs."
+        ),
+    ] = None,
     record: Record = False,
     ledger: LedgerFolder = None,
 ) -> None:
@@ -297,12 +303,14 @@ def serve(
     BIRNN_SERVE_TOKEN names a token that clients must bring.
     """
     from birnn.serving import server
+    from birnn.serving.requests import Limits
 
     options = server.Options(
         host=host,
         port=port,
         every=every,
         allowed=tuple(allow_host or ()),
+        limits=Limits.of(limit or ()),
         ledger=_ledger(record, ledger),
     )
     server.serve(_address(model) if model else _to_serve(), options)

@@ -29,6 +29,7 @@ from birnn.report.tested import Compared, Row
 from birnn.retraining import schedule, service, steps
 from birnn.retraining.recovery import Outcome
 from birnn.serving import ledger, server
+from birnn.serving.requests import Limits
 from birnn.serving.server import Options
 from birnn.tracking import registry, runs
 from birnn.tracking.registry import Registry
@@ -430,9 +431,10 @@ class TestServe:
 
     def test_takes_options(self, place: Path, birnn: Birnn, asked: mock.Mock) -> None:
         options = ["--host", "0.0.0.0", "--port", 0, "--every", 5, "--allow-host", "a.example"]
+        options += ["--limit", "steps=5"]
         assert birnn("serve", "m", *options, "--record", "--ledger", "book").status == 0
         allowed, book = ("a.example",), Path("book")
-        expected = Options("0.0.0.0", 0, 5, allowed=allowed, ledger=book)
+        expected = Options("0.0.0.0", 0, 5, allowed, Limits(steps=5), book)
         asked.assert_called_once_with("m", expected)
         assert birnn("serve", "m", "--ledger", "book").status == 2
 

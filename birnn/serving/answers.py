@@ -19,6 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import torch
 
+from birnn.evaluation.scoring import PREFIX
 from birnn.files import tables
 from birnn.files.reading import Skipped
 from birnn.model import prediction
@@ -28,7 +29,6 @@ from birnn.serving.served import Served
 
 CPU = torch.device("cpu")
 ROWS_AT_ONCE = 1 << 12  # that become text before another thread may go on
-PROBABILITY = "probability_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +110,7 @@ def _sequences(
 ) -> Iterator[list[Any]]:
     """An object a sequence, one at a time."""
     names, predicted = table["sequence"], table["predicted"]
-    columns = [
-        table[name].to_numpy() for name in table.schema.names if name.startswith(PROBABILITY)
-    ]
+    columns = [table[name].to_numpy() for name in table.schema.names if name.startswith(PREFIX)]
     shares = np.column_stack(columns)
     for start, end in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True):
         labels = predicted.slice(start, end - start).to_pylist()

@@ -17,7 +17,8 @@ and what is wrong with it is one line.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ import pyarrow as pa
 from pydantic_core import from_json
 
 from birnn.data.encoding import Encoding
-from birnn.errors import DataError
+from birnn.errors import DataError, ServingError
 from birnn.files import table_checks, tables
 from birnn.files.reading import first_few, one_line
 
@@ -62,6 +63,26 @@ class Limits:
     letters: int = 1_000
     waiting: int = 128
     seconds: float = 60.0
+
+    @staticmethod
+    def of(said: Sequence[str]) -> Limits:
+        """Read limits such as `steps=50000`; those that are not named stay as they are.
+
+        Raises:
+            ServingError: there is no such limit, or it is not a number above 0.
+        """
+        known = {one.name: int if one.type == "int" else float for one in fields(Limits)}
+        found: dict[str, Any] = {}
+        for text in said:
+            name, _, value = text.partition("=")
+            with suppress(KeyError, ValueError):
+                found[name] = known[name](value)
+            if not found.get(name, 0) > 0:
+                names = "=, ".join(known)
+                raise ServingError(
+                    f"--limit: expected {names}= with a number above 0, found {text!r}"
+                )
+        return Limits(**found)
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,7 +115,6 @@ class Following:
         served: the model that answers now. To take it is one step, so a request that takes it once
             is answered by one model alone.
         looked: when the alias was looked up last, and MLflow answered (UTC, ISO 8601).
-        trouble: why the model may be an older one than the alias names; empty if it is not.
     """
 
     def __init__(self, address: str, *, every: float) -> None:
@@ -132,7 +131,7 @@ class Following:
         """
         self.address, self.every = address, every
         self.served = load(address)
-        self.looked, self.trouble = self.served.since, ""
+        self.looked, self._trouble = self.served.since, ""
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._look_again, daemon=True)
 
@@ -140,6 +139,14 @@ class Following:
     def follows(self) -> bool:
         """Whether the address may come to name another model."""
         return self.address.startswith("models:/") and "@" in self.address
+
+    @property
+    def trouble(self) -> str:
+        """Why the model may be an older one than the alias names; empty if it is not."""
+        started = self._thread.ident is not None and not self._end.is_set()
+        if started and not self._thread.is_alive():
+            return f"nobody looks at {self.address} any more: start the server again"
+        return self._trouble
 
     def __enter__(self) -> Following:
         if self.follows:
@@ -168,7 +175,7 @@ class Following:
             number = "" if version is None else str(version.number)
             if version is not None and number != self.served.name.version:
                 self._take(_fetched_version(self.address, version.number))
-        except BirnnError as error:
+        except (BirnnError, OSError) as error:
             self._tell(f"{self.served.name} serves on: {error}")
         else:
             self.looked = _now()
@@ -180,11 +187,11 @@ class Following:
 
     def _tell(self, trouble: str) -> None:
         """Say what is new alone: what does not change would fill the log."""
-        if trouble and trouble != self.trouble:
+        if trouble and trouble != self._trouble:
             _say(f"warning: {trouble}")
-        if self.trouble and not trouble:
+        if self._trouble and not trouble:
             _say("MLflow answers again, and all is in order")
-        self.trouble = trouble
+        self._trouble = trouble
 
 
 def _say(text: str) -> None:

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from birnn.data.encoding import Encoding
-from birnn.errors import DataError
+from birnn.errors import DataError, ServingError
 from birnn.serving import requests
 from birnn.serving.requests import Asked, Limits, TooLargeError
 
@@ -158,3 +158,18 @@ def test_the_largest_is_not_refused() -> None:
 def test_of_a_token_that_is_too_long() -> None:
     with pytest.raises(TooLargeError, match="sequence 1, step 2, column `token`: expected up to 8"):
         read({"sequences": [["the", "d" * 9]]}, WORDS, Limits(letters=8))
+
+
+class TestLimits:
+    def test_are_named_on_the_command_line(self) -> None:
+        assert Limits.of([]) == Limits()
+        assert Limits.of(["steps=50000", "seconds=0.5"]) == Limits(steps=50000, seconds=0.5)
+
+    @pytest.mark.parametrize(
+        "said", ["steps", "steps=", "steps=0", "steps=1.5", "a=1", "seconds=nan"]
+    )
+    def test_are_numbers_above_zero(self, said: str) -> None:
+        with pytest.raises(
+            ServingError, match=f"--limit: expected body=, rows=, .* found '{said}'"
+        ):
+            Limits.of(["rows=1", said])

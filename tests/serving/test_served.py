@@ -10,7 +10,7 @@ from birnn.errors import DataError, RegistryError
 from birnn.files import paths
 from birnn.serving import served
 from birnn.serving.served import Following, Name
-from birnn.tracking import runs
+from birnn.tracking import registry, runs
 from birnn.tracking.registry import Registry
 
 CHAMPION = "models:/problem@champion"
@@ -73,6 +73,20 @@ class TestFollowing:
                     break
                 time.sleep(0.02)
             assert following.served.name.version == "2"
+
+    @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+    def test_says_where_nobody_looks_any_more(
+        self, known: Registry, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(_: str) -> None:
+            raise ZeroDivisionError
+
+        with Following(CHAMPION, every=0.02) as following:
+            assert following.trouble == ""
+            monkeypatch.setattr(registry, "version_of", fail)
+            following._thread.join(30)
+            assert "nobody looks at models:/problem@champion any more" in following.trouble
+        assert following.trouble == ""
 
     def test_goes_on_while_mlflow_is_out_of_reach(
         self,
