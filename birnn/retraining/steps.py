@@ -21,7 +21,7 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from birnn.errors import DataError, RegistryError, RetrainingError
+from birnn.errors import RegistryError, RetrainingError
 from birnn.files import digests, paths
 from birnn.params import Params
 from birnn.retraining import attempts, candidate, decisions, gate, service, workspace
@@ -40,7 +40,7 @@ from birnn.retraining.recovery import (
     settle,
     undo,
 )
-from birnn.serving import shadow
+from birnn.retraining.shadowed import shadowed
 from birnn.tracking import registry, runs, store
 from birnn.tracking.registry import CHAMPION, DECISION, UNDECIDED, Registry, Version
 
@@ -250,26 +250,12 @@ def _judged(attempt: Attempt, found: Registry) -> Record:
         **service.about(challenger, decision, reason, found.aliases()),
         "checks": [asdict(check) for check in checks],
         "drift": [asdict(finding) for finding in findings],
-        **_shadow(attempt, challenger),
         "test_uses": round(used, 2),
+        **shadowed(attempt, challenger),
         "test_sample": sample,
         **{name: value for name, value in challenger.tags.items() if name.endswith("sha256")},
         GATE: settings_sha256(attempt.chosen),
     }
-
-
-def _shadow(attempt: Attempt, challenger: Version) -> Record:
-    """Say how the challenger would change the answers for recent sequences; it decides nothing."""
-    file, champion = attempt.chosen.retrain.shadow, attempt.champion
-    if file is None or champion is None:
-        return {}
-    one, other = (
-        f"models:/{attempt.chosen.problem}/{version.number}" for version in (champion, challenger)
-    )
-    try:
-        return {"shadow": shadow.of(one, other, Path(file)).sentence}
-    except DataError as error:
-        return {"shadow": f"Not known how answers would change: {error}"}
 
 
 def _concluded(number: int, checks: Sequence[Check], attempt: Attempt) -> tuple[str, str]:
