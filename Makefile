@@ -11,7 +11,7 @@ NUMERIC := tests/model tests/data/test_scaling.py tests/evaluation/test_comparis
 	tests/evaluation/test_metrics.py tests/evaluation/test_trace.py tests/tracking/test_serving.py
 export PATH := $(CURDIR)/$(VENV):$(PATH)
 
-.PHONY: repro test test-everywhere test-long check ui bench picture experiments clean
+.PHONY: repro test test-everywhere test-long check ui serve bench picture experiments clean
 
 repro: .venv/installed  ## run the pipeline, or what has changed of it, and show the result
 	@dvc repro
@@ -35,6 +35,9 @@ check: .venv/installed  ## lint and type-check
 ui: .venv/installed  ## open the MLflow UI on localhost
 	@MLFLOW_TRACKING_URI= python -c 'from birnn.tracking import store; store.connect()'  # after a move
 	@mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port $${PORT:-5000}
+
+serve: .venv/installed  ## answer requests on localhost, by the champion or else the model of the last repro
+	@birnn serve --port $${PORT:-8000}
 
 bench: .venv/installed  ## print the benchmarks
 	@python -m benchmarks

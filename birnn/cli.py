@@ -4,15 +4,18 @@
     birnn verify                          # is this the result that the last commit recorded?
     birnn check data.csv                  # read and validate data, and say what is in them
     birnn predict new.csv --output out.parquet
+    birnn serve                           # answer requests on localhost, by the model that serves
     birnn trace new.csv --sequence s1     # what the model makes of a sequence, step by step
     birnn trace new.csv --batch 4         # the shapes of a batch on its way through the model
     birnn score out.parquet --by city     # anybody's predictions beside the true labels
+    birnn score --recorded labels.csv     # how good was what was answered, by week
     birnn report --pdf result.pdf         # the result on two pages, for others
     birnn compare --by hidden_size        # settings over seeds, the best by validation
     birnn experiments                     # what DVC's experiments have changed, and reached
     birnn backfill                        # give MLflow the runs that it lacks, and take its record
     birnn retrain                         # train on what is new, and serve it if it is better
     birnn rollback                        # let the model serve again that served before
+    birnn shadow recent.csv               # how the challenger would change the answers
     birnn status                          # what serves and why, what waits; 1 for what is wrong
     birnn schedule --cron "0 3 * * *"     # retrain every night, in the foreground
 
@@ -36,10 +39,9 @@ from birnn.files import atomic, paths, records
 from birnn.files.paths import EVALUATION, MODELS, REPORT
 
 if TYPE_CHECKING:  # they take a second to import
-    from birnn.data.encoding import Encoding
     from birnn.files.summary import Summary
     from birnn.files.tables import Chunk
-    from birnn.model.networks import SequenceModel
+    from birnn.serving.served import Served
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -197,22 +199,27 @@ def _origins(found: Summary, again: Callable[[], Iterator[Chunk]]) -> Iterator[s
 ToPredict = Annotated[Path, typer.Argument(help="A sequence table, or a file as in training.")]
 Chosen = Annotated[str, typer.Option(help="A folder, `champion`, or models:/NAME/3 and the like.")]
 PROMOTED = str(MODELS / "bidirectional")
+Record = Annotated[
+    bool, typer.Option("--record", help="Keep what is answered, until its labels come.")
+]
+LedgerFolder = Annotated[
+    Path | None, typer.Option("--ledger", metavar="FOLDER", help="Of the record; ledger/.")
+]
 
 
-def _load(model: str) -> tuple[SequenceModel, Encoding, dict[str, float]]:
+def _load(model: str) -> Served:
     """Read a model from a folder, or from MLflow."""
-    from tempfile import TemporaryDirectory
+    from birnn.serving import served
 
+    return served.load(_address(model))
+
+
+def _address(model: str) -> str:
+    """What `champion` and `challenger` stand for; another address or a folder as it is."""
     from birnn import params
-    from birnn.model import saved_model
-    from birnn.tracking import registry
 
-    if model != "champion" and not model.startswith(("models:/", "runs:/")):
-        return saved_model.load(model)
-    with TemporaryDirectory() as place:
-        if model == "champion":
-            return saved_model.load(registry.fetch_champion(params.load().problem, place))
-        return saved_model.load(registry.fetch(model, place))
+    aliases = ("champion", "challenger")
+    return f"models:/{params.load().problem}@{model}" if model in aliases else model
 
 
 @app.command()
@@ -221,6 +228,8 @@ def predict(
     output: Annotated[Path, typer.Option(help="Where to, .csv or .parquet.")] = Path("-"),
     model: Chosen = PROMOTED,
     device: Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")] = "auto",
+    record: Record = False,
+    ledger: LedgerFolder = None,
 ) -> None:
     """Predict the labels of sequences, one row a label; as CSV on standard output."""
     from birnn.files import tables
@@ -228,7 +237,8 @@ def predict(
     from birnn.model import devices, prediction
     from birnn.sources import ingestion
 
-    network, encoding, thresholds = _load(model)
+    loaded = _load(model)
+    network, encoding, thresholds = loaded.network, loaded.encoding, loaded.thresholds
     devices.limit_threads(prediction.BATCH_SIZE * network.architecture.sums)
     skipped = Skipped()
     rows = ingestion.unlabelled(
@@ -243,10 +253,109 @@ def predict(
         device=devices.choose(device),
         skipped=skipped,
     )
+    if (folder := _ledger(record, ledger)) is not None:
+        from birnn.serving.ledger import recorded
+
+        predicted = recorded(folder, loaded, predicted)
     with skipped.told():
         tables.export(predicted, output)
     for line in skipped.sentences():
         print(line, file=sys.stderr)
+
+
+def _ledger(asked: bool, folder: Path | None, option: str = "--record") -> Path | None:
+    """The folder of the ledger; None where the option that asks for it was not given."""
+    from birnn.serving import ledger
+
+    if folder is not None and not asked:
+        raise typer.BadParameter(f"--ledger goes with {option}")
+    return (folder or ledger.FOLDER) if asked else None
+
+
+@app.command()
+def serve(
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            help="A folder, `champion`, or models:/NAME/3 and the like; the champion if not given, "
+            "and before there is one the model of the last `dvc repro`.",
+        ),
+    ] = None,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0 for a free one.", min=0, max=65535)] = 8000,
+    every: Annotated[
+        float, typer.Option(help="Seconds between two looks at who is champion.", min=0.1)
+    ] = 60,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(help="A further name by which clients call the server.")
+    ] = None,
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=NUMBER", help="body, rows, steps, letters, waiting or seconds; see docs."
+        ),
+    ] = None,
+    record: Record = False,
+    ledger: LedgerFolder = None,
+) -> None:
+    """Answer requests over HTTP, by the model that serves now, until SIGTERM or Ctrl-C.
+
+    BIRNN_SERVE_TOKEN names a token that clients must bring.
+    """
+    from birnn.serving import server
+    from birnn.serving.requests import Limits
+
+    options = server.Options(
+        host=host,
+        port=port,
+        every=every,
+        allowed=tuple(allow_host or ()),
+        limits=Limits.of(limit or ()),
+        ledger=_ledger(record, ledger),
+    )
+    server.serve(_address(model) if model else _to_serve(), options)
+
+
+def _to_serve() -> str:
+    """The champion; where there is none yet, the candidate of the last `dvc repro`."""
+    from birnn import params
+    from birnn.tracking import registry, store
+
+    chosen = params.load()
+    if store.has_store():
+        with store.reached():
+            champion = registry.connect(chosen.problem).aliases()[registry.CHAMPION]
+        if champion is not None:
+            return _address("champion")
+    return str(MODELS / chosen.candidate)
+
+
+@app.command()
+def shadow(
+    file: ToPredict,
+    champion: Annotated[str, typer.Option(help="A folder, or an address.")] = "champion",
+    challenger: Annotated[str, typer.Option(help="A folder, or an address.")] = "challenger",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
+) -> None:
+    """Let two models answer for the same sequences without labels, and say how answers change.
+
+    For two registered versions, the record is kept with the challenger.
+    """
+    import json
+    from dataclasses import asdict
+
+    from rich.console import Console
+
+    from birnn.serving import shadow
+
+    addresses = _address(champion), _address(challenger)
+    found = shadow.of(*addresses, file)
+    if as_json:
+        print(json.dumps(asdict(found), indent=2, ensure_ascii=False))
+        return
+    Console().print(shadow.table(found))
+    for name, estimate in found.expected.items():
+        print(f"{name}: {estimate.sentence}")
 
 
 @app.command()
@@ -268,7 +377,8 @@ def trace(
 
     if batch is not None and sequence is not None:
         raise typer.BadParameter("expected --sequence or --batch, found both")
-    network, encoding, thresholds = _load(model)
+    loaded = _load(model)
+    network, encoding, thresholds = loaded.network, loaded.encoding, loaded.thresholds
     skipped = Skipped()
     rows = ingestion.unlabelled(
         file, encoding.reading, encoding.features, skipped, form=encoding.form
@@ -293,8 +403,15 @@ def score(
         bool, typer.Option("--params", help="Judge by `evaluate` of params.yaml.")
     ] = False,
     by: Annotated[str | None, typer.Option(help="A column, for whose values to score too.")] = None,
+    recorded: Annotated[
+        bool, typer.Option("--recorded", help="FILE holds labels of what was recorded.")
+    ] = False,
+    ledger: LedgerFolder = None,
 ) -> None:
-    """Score a table with `sequence`, `actual` or `label`, `predicted` and `probability_LABEL`."""
+    """Score a table with `sequence`, `actual` or `label`, `predicted` and `probability_LABEL`.
+
+    With --recorded, it needs `sequence` and `label` alone: what was predicted is in the ledger.
+    """
     import json
     from dataclasses import asdict
 
@@ -303,6 +420,9 @@ def score(
     from birnn import params
     from birnn.evaluation import scoring, verdict
 
+    if (folder := _ledger(recorded, ledger, "--recorded")) is not None:
+        _score_recorded(folder, file, as_json=as_json)
+        return
     scored = scoring.read(file, by)
     if as_json:
         found: dict[str, object] = dict(scored.metrics())
@@ -316,6 +436,24 @@ def score(
         console.print(table)
     aims = verdict.aims(params.load().evaluate if use_params else params.Evaluate())
     print(scoring.judge(scored, sure, aims).sentence)
+
+
+def _score_recorded(folder: Path, labels: Path, *, as_json: bool) -> None:
+    """Say how good what was recorded is, by week and model."""
+    import json
+    from dataclasses import asdict
+
+    from rich.console import Console
+
+    from birnn.serving import recorded
+
+    found = recorded.join(folder, labels)
+    if as_json:
+        print(json.dumps([asdict(one) for one in found.periods()], indent=2, ensure_ascii=False))
+        return
+    Console().print(recorded.table(found))
+    for sentence in found.sentences:
+        print(sentence)
 
 
 @app.command()
@@ -444,6 +582,7 @@ def retrain(
     else:
         outcome = service.approve(chosen, approve, comment=comment)
     print(f"{outcome.decision}: {outcome.sentence}")
+    _say_who_answers(outcome.decision, chosen.problem)
     _say_what_is_left()
 
 
@@ -463,8 +602,22 @@ def rollback(
     if dry_run:
         print(service.rollback_plan(chosen, to))
         return
-    print(service.rollback(chosen, to, comment=comment).sentence)
+    outcome = service.rollback(chosen, to, comment=comment)
+    print(outcome.sentence)
+    _say_who_answers(outcome.decision, chosen.problem)
     _say_what_is_left()
+
+
+def _say_who_answers(decision: str, problem: str) -> None:
+    """Say which servers answer by another model now, and which must be started again for that."""
+    from birnn.retraining.recovery import SERVING
+
+    if decision in SERVING:
+        print(
+            "servers: `birnn serve` answers by it within a minute; a running `mlflow models serve` "
+            "answers by the model before until it is started again: end it, and run `mlflow models "
+            f"serve -m models:/{problem}@champion --env-manager local`"
+        )
 
 
 def _say_what_is_left() -> None:

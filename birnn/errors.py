@@ -6,7 +6,8 @@ BirnnError
 ├── DeviceError     the device asked for is not on this machine
 ├── TrainingError   training cannot go on: the loss is no longer a number
 ├── RegistryError   MLflow is out of reach, or its registry does not hold what was asked for
-└── RetrainingError a retraining cannot go on: another one runs, or a step of it failed
+├── RetrainingError a retraining cannot go on: another one runs, or a step of it failed
+└── ServingError    the server cannot start, or does not take a request
 
 Each message is one line: what was expected, what was found, where (file, row, key), how to mend it.
 Commands print it and exit with status 1; anything else that is raised is a bug and keeps its
@@ -46,6 +47,10 @@ class RegistryError(BirnnError):
 
 class RetrainingError(BirnnError):
     """A retraining cannot go on: another one runs, or one of its steps failed."""
+
+
+class ServingError(BirnnError):
+    """The server cannot start, or does not take a request."""
 
 
 @contextmanager

@@ -28,7 +28,8 @@ from birnn.data.sequences import Sequences
 from birnn.model import history, networks, saved_model
 from birnn.model.history import Epoch, marked
 from birnn.model.networks import Architecture
-from birnn.tracking import store
+from birnn.tracking import registry, store
+from birnn.tracking.registry import Registry
 
 torch.set_num_threads(1)
 settings.register_profile("short", max_examples=50)
@@ -253,6 +254,26 @@ def served(once: Once) -> Path:
     import checkout  # which imports this file
 
     return once("served", checkout.first) / "checkout"
+
+
+@pytest.fixture(scope="session")
+def registered(once: Once, empty_store: Path, trained: Path) -> Path:
+    """A root with two versions of a model; see `two_versions.make`."""
+    import two_versions  # which imports this file
+
+    return once("registered", lambda root: two_versions.make(root, empty_store, trained))
+
+
+@pytest.fixture
+def known(registered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
+    """Their registry in a root of the test's own, `tmp_path`; version 1 is the champion."""
+    import two_versions
+
+    shutil.copytree(registered, tmp_path, dirs_exist_ok=True)
+    _root_is(tmp_path, monkeypatch)
+    found = registry.connect("problem")
+    two_versions.serve(found, 1)
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import torch
+import yaml
 from conftest import ROOT
 
 from birnn import cli, params
@@ -27,10 +28,14 @@ from birnn.report import pages
 from birnn.report.tested import Compared, Row
 from birnn.retraining import schedule, service, steps
 from birnn.retraining.recovery import Outcome
+from birnn.serving import ledger, server
+from birnn.serving.requests import Limits
+from birnn.serving.server import Options
 from birnn.tracking import registry, runs
+from birnn.tracking.registry import Registry
 
 PIPELINE = ("predict", "score", "summary", "report", "backfill")
-COMMANDS = (*PIPELINE, "retrain", "rollback", "status", "schedule")
+COMMANDS = (*PIPELINE, "retrain", "rollback", "status", "schedule", "serve", "shadow")
 
 
 class Ended(NamedTuple):
@@ -127,6 +132,29 @@ class TestPredict:
             predicted = read_csv(io.StringIO(ended.out))
             pd.testing.assert_frame_equal(predicted, directly(trained), check_dtype=False)
         assert birnn("trace", "new.csv", "--model", "champion").status == 0
+
+    def test_is_recorded_and_scored_when_labels_come(self, place: Path, birnn: Birnn) -> None:
+        command = ("predict", "new.csv", "--output", "out.csv", "--device", "cpu")
+        assert birnn(*command, "--record") == (0, "", "")
+        (part,) = ledger.parts("ledger")
+        predicted = read_csv(place / "out.csv")
+        assert part.table["sequence"].to_pylist() == predicted["sequence"].tolist()
+        assert part.name.sha256 == runs.model_sha256(place / "models/bidirectional")
+        labels = predicted[["sequence"]].assign(label=["a"] * 9)
+        labels.to_csv(place / "labels.csv", index=False)
+        ended = birnn("score", "--recorded", "labels.csv", "--json")
+        (period,) = json.loads(ended.out)
+        right = (predicted["predicted"] == "a").mean()
+        assert (ended.status, period["accuracy"]) == (0, pytest.approx(right))
+        ended = birnn("score", "labels.csv", "--recorded", "--ledger", "ledger")
+        assert "what was answered, by week" in ended.out
+        assert "95 % intervals over 3 sequences" in ended.out
+
+    def test_that_fails_is_not_recorded(self, place: Path, birnn: Birnn) -> None:
+        (place / "new.csv").write_text("sequence,x,y\ns,1,2\nt,1,\n")
+        ended = birnn("predict", "new.csv", "--output", "out.csv", "--record")
+        check_one_line(ended, "expected a finite number")
+        assert [*(place / "ledger").iterdir()] == []
 
     def test_says_what_was_left_out_where_nothing_is_left(self, place: Path, birnn: Birnn) -> None:
         (place / "t.csv").write_text("text,label\n,p\nhi,q\n,p\n")
@@ -269,7 +297,11 @@ class TestRetraining:
     def test_prints_what_was_decided(self, birnn: Birnn, monkeypatch: pytest.MonkeyPatch) -> None:
         asked = mock.Mock(return_value=Outcome("promoted", "Version 4 serves now.", 4))
         monkeypatch.setattr(steps, "retrain", asked)
-        assert birnn("retrain") == (0, "promoted: Version 4 serves now.\n", "")
+        ended = birnn("retrain")
+        assert (ended.status, ended.err) == (0, "")
+        assert ended.out.startswith(
+            "promoted: Version 4 serves now.\nservers: `birnn serve` answers"
+        )
         asked.assert_called_once_with(params.load())
 
     def test_is_approved_with_a_comment(
@@ -278,7 +310,10 @@ class TestRetraining:
         asked = mock.Mock(return_value=Outcome("promoted", "Version 4 serves now.", 4))
         monkeypatch.setattr(service, "approve", asked)
         ended = birnn("retrain", "--approve", 4, "--comment", "Seen.")
-        assert ended == (0, "promoted: Version 4 serves now.\n", "")
+        said, servers = ended.out.splitlines()
+        assert (ended.status, said, ended.err) == (0, "promoted: Version 4 serves now.", "")
+        assert "`birnn serve` answers by it within a minute; a running `mlflow models" in servers
+        assert "models:/tagging@champion" in servers
         asked.assert_called_once_with(params.load(), 4, comment="Seen.")
         assert birnn("retrain", "--comment", "Seen.").status == 2
 
@@ -292,7 +327,9 @@ class TestRetraining:
         outcome = Outcome("kept", "Version 4 does not serve.", 4)
         monkeypatch.setattr(steps, "retrain", lambda _: outcome)
         said = "left to do: git add data/external/ decisions.jsonl && git commit"
-        assert said in birnn("retrain").out
+        ended = birnn("retrain")
+        assert said in ended.out
+        assert "servers:" not in ended.out
 
     def test_of_which_the_plan_is_shown(
         self, birnn: Birnn, monkeypatch: pytest.MonkeyPatch
@@ -322,7 +359,9 @@ class TestRetraining:
         asked = mock.Mock(return_value=outcome)
         monkeypatch.setattr(service, "rollback", asked)
         ended = birnn("rollback", "--to", 1, "--comment", "It is bad.")
-        assert ended == (0, "Version 1 serves again.\n", "")
+        said, servers = ended.out.splitlines()
+        assert (ended.status, said, ended.err) == (0, "Version 1 serves again.", "")
+        assert "until it is started again" in servers
         asked.assert_called_once_with(params.load(), 1, comment="It is bad.")
 
     def test_of_which_the_way_back_is_shown(
@@ -360,6 +399,65 @@ class TestRetraining:
         check_one_line(birnn(*arguments), message)
 
 
+class TestServe:
+    @pytest.fixture
+    def asked(self, monkeypatch: pytest.MonkeyPatch) -> mock.Mock:
+        served = mock.Mock()
+        monkeypatch.setattr(server, "serve", served)
+        return served
+
+    def test_answers_by_the_last_result_until_there_is_a_champion(
+        self, place: Path, birnn: Birnn, asked: mock.Mock
+    ) -> None:
+        shutil.copy(ROOT / "params.yaml", place)
+        assert birnn("serve").status == 0
+        asked.assert_called_once_with("models/bidirectional", Options())
+
+    def test_answers_by_the_champion(
+        self,
+        known: Registry,
+        tmp_path: Path,
+        birnn: Birnn,
+        asked: mock.Mock,
+        small_params: Callable[[], dict[str, object]],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        tree = small_params() | {"problem": "problem"}
+        (tmp_path / "params.yaml").write_text(yaml.safe_dump(tree))
+        for arguments in ([], ["champion"], ["models:/problem@champion"]):
+            assert birnn("serve", *arguments).status == 0
+            assert asked.call_args.args == ("models:/problem@champion", Options())
+
+    def test_takes_options(self, place: Path, birnn: Birnn, asked: mock.Mock) -> None:
+        options = ["--host", "0.0.0.0", "--port", 0, "--every", 5, "--allow-host", "a.example"]
+        options += ["--limit", "steps=5"]
+        assert birnn("serve", "m", *options, "--record", "--ledger", "book").status == 0
+        allowed, book = ("a.example",), Path("book")
+        expected = Options("0.0.0.0", 0, 5, allowed, Limits(steps=5), book)
+        asked.assert_called_once_with("m", expected)
+        assert birnn("serve", "m", "--ledger", "book").status == 2
+
+    def test_needs_a_model(self, place: Path, birnn: Birnn) -> None:
+        check_one_line(birnn("serve", "absent"), "absent/model.json: no such file")
+
+
+def test_shadow_says_how_answers_change(place: Path, birnn: Birnn) -> None:
+    folder = place / "models/bidirectional"
+    shutil.copytree(folder, place / "other")
+    network, encoding, thresholds = saved_model.load(folder)
+    with torch.no_grad():
+        network.linear.bias[2] += 9
+    saved_model.save(network, encoding, thresholds, place / "other")
+    both = ["--champion", folder, "--challenger", "other"]
+    ended = birnn("shadow", "new.csv", *both)
+    assert (ended.status, ended.err) == (0, "")
+    assert "95 % intervals over 3 sequences" in ended.out
+    record = json.loads(birnn("shadow", "new.csv", *both, "--json").out)
+    assert record["classes"][-1]["challenger"] == 1
+    check_one_line(birnn("shadow", "absent.csv", *both), "absent.csv: no such file")
+
+
 class TestMistake:
     """Each ends with status 1 and one line that says what is wrong."""
 
@@ -377,6 +475,7 @@ class TestMistake:
             (["backfill"], "params.yaml: no such file"),
             (["report", "--pdf", "result.pdf"], "params.yaml: no such file"),
             (["score", "absent.csv"], "absent.csv: no such file"),
+            (["score", "--recorded", "new.csv"], "ledger: expected a ledger, found no file in"),
             (["score", "new.txt"], "new.txt: expected a name that ends in"),
             (["score", "new.csv"], "new.csv: expected a column `actual` or `label`, found x, y"),
         ],

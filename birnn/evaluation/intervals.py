@@ -187,6 +187,30 @@ def of_share(
     return Interval(low, high, rests_on)
 
 
+def of_change(change: Floats, *, offsets: Ints, groups: Ints) -> Interval | None:
+    """Return the 95 % interval of a mean change of rows, or None if it rests on a single group.
+
+    Args:
+        change: (N,) by how much each row is another with a second model than with a first.
+        offsets: (S + 1,) see above.
+        groups: (S,) see above.
+    """
+    _, group = np.unique(groups, return_inverse=True)
+    num_groups, of_row = int(group.max()) + 1, np.repeat(group, np.diff(offsets))
+    if num_groups < 2:
+        return None
+    total, size = (_sums(of_row, one, num_groups) for one in (change, np.ones(len(change))))
+    mean = float(change.mean())
+    without = (total.sum() - total) / (len(change) - size)
+    moved = csr_array((without - mean)[:, np.newaxis])
+    error, least = float(np.sqrt(_variance(moved)[0])), abs(mean) / num_groups
+    # As in `difference`: groups that all change alike show no spread, and tell little of the next.
+    even = float(np.clip(_even_groups(moved)[0], 1, num_groups - 1))
+    freedom = even if error > least else num_groups - 1
+    reach = float(stdtrit(freedom, HIGH)) * max(error, least)
+    return Interval(mean - reach, mean + reach, num_groups)
+
+
 def names(labels: Sequence[str]) -> list[str]:
     """Name the figures that may have an interval, in the order of `metrics`."""
     return [*HEADLINES, *_of_spans(labels), *_of_classes(labels)]

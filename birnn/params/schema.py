@@ -376,7 +376,8 @@ class Retrain(Section):
     `model` is the one of `models` that is to serve, the candidate; without it, the first. Margins
     say by how much a figure may be worse than the champion's: `margin` the headline, where the aim
     is not to be inferior; the others the F1 of a class, the accuracy in a bucket of lengths, and
-    the calibration error. `refresh` is a command, as a list of its words.
+    the calibration error. `refresh` is a command, as a list of its words. `shadow` is a file of
+    recent sequences without labels; see `birnn.serving.shadow`.
     """
 
     model: Name | None = None
@@ -390,6 +391,7 @@ class Retrain(Section):
     latency_ratio: Positive = 1.5
     psi_limit: Positive = 0.2
     approval: Literal["automatic", "manual"] = "automatic"
+    shadow: Name | None = None
 
 
 class Params(Section):

@@ -18,7 +18,7 @@ from birnn.retraining.attempts import Last
 from birnn.retraining.recovery import JUDGED_WITH, named
 from birnn.retraining.schedule import Due
 from birnn.tracking import registry, runs, store
-from birnn.tracking.registry import CHAMPION, DECISION, PREVIOUS, Version
+from birnn.tracking.registry import CHAMPION, DECISION, PREVIOUS, SHADOW, Version
 
 PATIENCE = timedelta(minutes=5)  # after which an attempt that was due has not happened
 
@@ -108,9 +108,16 @@ def _in_checkout(champion: Version) -> str:
 def _waiting(found: Service) -> str:
     rule = " (since the rollback, all wait)" if service.held(found.champion) else ""
     how = [
-        f"version {one.number}, for `birnn retrain --approve {one.number}`" for one in found.waiting
+        f"version {one.number}, for `birnn retrain --approve {one.number}`{_shadow(one)}"
+        for one in found.waiting
     ]
     return f"waits: {'; '.join(how) or 'nothing'}{rule}"
+
+
+def _shadow(version: Version) -> str:
+    """How it would change the answers, where somebody has looked."""
+    said = version.tags.get(SHADOW)
+    return f" ({said.removesuffix('.')})" if said else ""
 
 
 def _next(due: Due | None, last: Last | None, *, runs_now: bool) -> str:

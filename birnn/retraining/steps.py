@@ -40,6 +40,7 @@ from birnn.retraining.recovery import (
     settle,
     undo,
 )
+from birnn.retraining.shadowed import shadowed
 from birnn.tracking import registry, runs, store
 from birnn.tracking.registry import CHAMPION, DECISION, UNDECIDED, Registry, Version
 
@@ -190,7 +191,7 @@ def _known(attempt: Attempt, folder: Path) -> Version | None:
 
 def settings_sha256(chosen: Params) -> str:
     """Hash what params.yaml says of the checks and of approval: other settings, other decisions."""
-    retrain = chosen.retrain.model_dump(exclude={"when", "refresh", "psi_limit"})
+    retrain = chosen.retrain.model_dump(exclude={"when", "refresh", "psi_limit", "shadow"})
     said = {"evaluate": chosen.evaluate.model_dump(), "retrain": retrain}
     return digests.sha256_of_text(json.dumps(said, sort_keys=True))
 
@@ -250,6 +251,7 @@ def _judged(attempt: Attempt, found: Registry) -> Record:
         "checks": [asdict(check) for check in checks],
         "drift": [asdict(finding) for finding in findings],
         "test_uses": round(used, 2),
+        **shadowed(attempt, challenger),
         "test_sample": sample,
         **{name: value for name, value in challenger.tags.items() if name.endswith("sha256")},
         GATE: settings_sha256(attempt.chosen),

@@ -12,17 +12,22 @@ before `champion`, so that at every moment there is one champion, and a way back
 
 What was decided about a version, when, why and by whom is in its tags, so that every checkout that
 uses the server knows it; the whole record lies with the version's run.
+
+A model that is fetched is compared with the hash that was noted when it was logged: whoever can
+write where artifacts are kept cannot put another model in its place. Its data files alone are read,
+never the code beside them.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from birnn.errors import RegistryError
-from birnn.files import paths
+from birnn.files import digests, paths
 from birnn.tracking import store
 
 if TYPE_CHECKING:
@@ -30,8 +35,13 @@ if TYPE_CHECKING:
 
 PREVIOUS, CHAMPION, CHALLENGER = "previous", "champion", "challenger"
 DECISION, UNDECIDED = "decision", "undecided"
+EVALUATED = "evaluation"  # of a run, where what `evaluate` wrote is attached
 RECORDS = "retraining/decisions"  # of a run, where each decision is a file
 LONGEST_TAG = 5000  # what a tag says is cut there, which all of MLflow's stores take
+SHADOW = "shadow"  # a tag of versions: how they would change the answers
+SHA256 = "model_sha256"  # a tag of versions and of runs: weights and description
+NAMED = re.compile(r"models:/(?P<name>[^@/]+)(?:@(?P<alias>[^/]+)|/(?P<number>\d+|latest))")
+LOGGED, OF_RUN = re.compile(r"models:/(m-[^@/]+)"), re.compile(r"runs:/([^/]+)/.+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +71,16 @@ class Registry:
         found = self.client.search_model_versions(f"name = '{self.problem}'")
         return sorted(map(_version, found), key=lambda version: -version.number)
 
+    def newest(self) -> Version:
+        """The version that was registered last.
+
+        Raises:
+            RegistryError: there is none.
+        """
+        if found := self.versions():
+            return found[0]
+        raise RegistryError(f"{self.problem}: expected a registered version, found none")
+
     def version(self, number: int) -> Version:
         """Look up a version by its number.
 
@@ -79,6 +99,16 @@ class Registry:
         """Look up the version that an alias names, if it names one."""
         found = self._aliases().get(alias)
         return None if found is None else self.version(found)
+
+    def bearing(self, alias: str) -> Version:
+        """Look up the version that an alias names.
+
+        Raises:
+            RegistryError: it names none.
+        """
+        if (found := self.aliased(alias)) is not None:
+            return found
+        raise RegistryError(f"{self.problem}: expected a {alias}, found none; run `birnn retrain`")
 
     def aliases(self) -> dict[str, int | None]:
         """The number of the version that each of the three aliases names, or None."""
@@ -183,31 +213,86 @@ def fetch(address: str, folder: str | Path) -> Path:
         The folder with its weights and its description.
 
     Raises:
-        RegistryError: it is not there, not a model that `train` has made, or MLflow is out of
-            reach.
+        RegistryError: it is not there, not a model that `train` has made, not what was logged under
+            that address, or MLflow is out of reach.
     """
     with store.reached():
-        store.connect()
+        client = store.connect()
         import mlflow
 
+        address, logged = _logged_as(client, address)
         place = Path(mlflow.artifacts.download_artifacts(address, dst_path=str(folder)))
     found = next((place / "artifacts").rglob(paths.WEIGHTS), None)
     if found is None:
         raise RegistryError(f"{address}: expected a model with {paths.WEIGHTS}, found none")
+    _check_hash(found.parent, logged, address)
     return found.parent
 
 
-def fetch_champion(problem: str, folder: str | Path) -> Path:
-    """Download the model that serves, and return the folder with its weights.
+def evaluated(run_id: str, name: str, folder: str | Path) -> Path | None:
+    """Download a file that `evaluate` wrote about the model of a run, if the run has it."""
+    client, wanted = store.connect(), f"{EVALUATED}/{name}"
+    if not any(one.path == wanted for one in client.list_artifacts(run_id, EVALUATED)):
+        return None
+    return Path(client.download_artifacts(run_id, wanted, str(folder)))
+
+
+def version_of(address: str) -> Version | None:
+    """Find the registered version that an address of MLflow's means now; None where it means none.
 
     Raises:
-        RegistryError: none serves, or MLflow is out of reach.
+        RegistryError: the model or the version is not there, or MLflow is out of reach.
     """
+    named = NAMED.fullmatch(address)
+    if named is None:
+        return None
     with store.reached():
-        champion = connect(problem).aliased(CHAMPION)
-    if champion is None:
-        raise RegistryError(f"{problem}: expected a champion, found none; run `birnn retrain`")
-    return fetch(f"models:/{problem}/{champion.number}", folder)
+        return _version_named(store.connect(), **named.groupdict())
+
+
+def _version_named(
+    client: MlflowClient, name: str, alias: str | None, number: str | None
+) -> Version:
+    if alias is not None:
+        return Registry(client, name).bearing(alias)
+    if number is None or number == "latest":
+        return Registry(client, name).newest()
+    return _version(client.get_model_version(name, number))
+
+
+def _logged_as(client: MlflowClient, address: str) -> tuple[str, str | None]:
+    """An address that always means the same model, and the hash with which that was logged."""
+    if (named := NAMED.fullmatch(address)) is not None:
+        version = _version_named(client, **named.groupdict())
+        noted = version.tags.get(SHA256) or _hash_of_run(client, version.run_id)
+        return f"models:/{named['name']}/{version.number}", noted
+    run_id = None
+    if (logged := LOGGED.fullmatch(address)) is not None:
+        run_id = client.get_logged_model(logged[1]).source_run_id
+    elif (of_run := OF_RUN.fullmatch(address)) is not None:
+        run_id = of_run[1]
+    return address, _hash_of_run(client, run_id)
+
+
+def _hash_of_run(client: MlflowClient, run_id: str | None) -> str | None:
+    """What a run says of its model; None of one that was logged by hand."""
+    return client.get_run(run_id).data.tags.get(SHA256) if run_id else None
+
+
+def _check_hash(folder: Path, logged: str | None, address: str) -> None:
+    """Refuse files that are not those that were logged.
+
+    Raises:
+        RegistryError: weights or description are missing, or others.
+    """
+    files = [folder / name for name in (paths.WEIGHTS, paths.DESCRIPTION)]
+    found = digests.sha256(*files) if all(file.is_file() for file in files) else "none"
+    if logged is not None and found != logged:
+        raise RegistryError(
+            f"{address}: expected the model that was registered, with the hash {logged[:12]}, "
+            f"found one with {found[:12]}: somebody has changed its files; `birnn rollback` goes "
+            "to the version before, and `birnn retrain` trains a new one"
+        )
 
 
 def connect(problem: str) -> Registry:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,10 @@ from birnn.files import atomic, paths
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
+
+
+REQUIRED = ("mlflow", "pandas", "pyarrow", "safetensors", "torch")
+"""What a server needs; other versions than those the model was made with may answer otherwise."""
 
 
 def log(run_id: str, folder: Path) -> None:
@@ -26,8 +31,13 @@ def log(run_id: str, folder: Path) -> None:
             artifacts={"model": str(folder)},
             code_paths=[str(room.parent)],
             signature=_signature(atomic.read_json(folder / paths.DESCRIPTION)["encoding"]),
-            pip_requirements=["mlflow", "pandas", "pyarrow", "safetensors", "torch"],
+            pip_requirements=_requirements(),
         )
+
+
+def _requirements() -> list[str]:
+    """Without what a build adds to a version, as `+cpu`, which a package index does not have."""
+    return [f"{name}=={version(name).partition('+')[0]}" for name in REQUIRED]
 
 
 def _signature(encoding: Mapping[str, Any]) -> ModelSignature:

@@ -15,6 +15,7 @@ from birnn.evaluation.intervals import (
     in_brackets,
     intervals,
     names,
+    of_change,
     of_share,
     over,
 )
@@ -264,6 +265,35 @@ class TestDifference:
         )
         assert found["accuracy"].differing == 5
         assert found["accuracy"].too_few
+
+
+class TestOfChange:
+    def test_of_rows_that_are_right_is_the_difference_of_accuracies(self) -> None:
+        actual, second, offsets = uneven(np.random.default_rng(0), 100)
+        first = np.where(np.random.default_rng(1).random(len(actual)) < 0.1, actual, second)
+        rows: dict[str, Any] = {"offsets": offsets, "groups": alone(offsets) // 3}
+        expected = difference(actual, first, second, labels=LABELS, **rows)["accuracy"]
+        change = (first == actual).astype(float) - (second == actual)
+        found = of_change(change, **rows)
+        assert found is not None
+        assert found[:2] == pytest.approx((expected.low, expected.high))
+
+    def test_of_one_group_is_none(self) -> None:
+        offsets = np.arange(4)
+        assert of_change(np.ones(3), offsets=offsets, groups=np.zeros(3, dtype=int)) is None
+
+    @pytest.mark.slow
+    def test_holds_the_truth(self) -> None:
+        """Of groups of different sizes, whose rows resemble one another."""
+        rng, held = np.random.default_rng(0), 0
+        for _ in range(1000):
+            lengths = rng.integers(1, 20, 60)
+            offsets, groups = np.concatenate([[0], np.cumsum(lengths)]), np.arange(60) // 2
+            own = np.repeat(rng.normal(0.1, 0.3, 30)[groups], lengths)
+            found = of_change(own + rng.normal(0, 0.2, len(own)), offsets=offsets, groups=groups)
+            assert found is not None
+            held += found.low <= 0.1 <= found.high
+        assert 920 < held < 980
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,9 @@ from birnn.files import atomic
 from birnn.params import Params
 from birnn.retraining import attempts, schedule, status
 from birnn.retraining.attempts import Last
+from birnn.retraining.status import Service
 from birnn.tracking import registry, runs
+from birnn.tracking.registry import Version
 
 
 @pytest.fixture
@@ -69,6 +71,14 @@ def test_says_what_serves_and_why_in_five_lines(chosen: Params, trained: Path) -
         "the last one: kept at 2026-01-03T00:00:00+00:00",
     ]
     assert found.alarms == []
+
+
+def test_says_how_a_version_that_waits_would_change_the_answers() -> None:
+    waiting = Version(4, "run", {"shadow": "version 4 answers 2.0 % in another way."})
+    said = status._waiting(Service(waiting=(waiting,)))
+    assert said == (
+        "waits: version 4, for `birnn retrain --approve 4` (version 4 answers 2.0 % in another way)"
+    )
 
 
 class TestAlarm:

@@ -124,6 +124,20 @@ class TestDecision:
         assert {"headline", "classes", "lengths", "calibration", "latency", "reloaded"} <= {*names}
         assert {finding["name"] for finding in record["drift"]} >= {"labels", "feature x"}
 
+    def test_says_how_answers_change_for_recent_sequences(self, place: Path) -> None:
+        before = steps.settings_sha256(params.load())
+        checkout.write_params(place, shadow="recent.csv")
+        assert steps.settings_sha256(params.load()) == before
+        recent = checkout.table(range(900, 930)).drop(columns="label")
+        recent.to_csv(place / "recent.csv", index=False)
+        grow(place)
+        assert retrain(checkout.reproduce).version == 2
+        said = decisions.read("decisions.jsonl")[-1]["shadow"]
+        assert said.startswith("version 2 of small answers ")
+        assert "rows of recent.csv in another way than version 1 of small" in said
+        assert registry.connect("small").version(2).tags["shadow"] == said
+        assert said.split(";")[0] in Path("report/retraining.html").read_text()
+
     @pytest.mark.slow
     def test_a_model_that_is_not_better_is_kept_out_until_less_is_asked(self, place: Path) -> None:
         checkout.write_params(place, aim="superior")

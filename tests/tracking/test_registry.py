@@ -94,6 +94,58 @@ class TestVersion:
         assert (back / "inner/a.json").is_file()
 
 
+class TestFetchedModel:
+    """Who can write where artifacts are kept cannot let another model answer."""
+
+    @pytest.mark.parametrize("name", [paths.WEIGHTS, paths.DESCRIPTION])
+    @pytest.mark.parametrize("address", ["models:/problem@champion", "models:/problem/latest"])
+    def test_is_the_one_that_was_registered(
+        self,
+        found: Registry,
+        register: Callable[..., int],
+        runs_root: Path,
+        tmp_path: Path,
+        name: str,
+        address: str,
+    ) -> None:
+        found.point(NOBODY | {"champion": register()})
+        registry.fetch(address, tmp_path / "before")
+        (stored,) = (runs_root / "mlartifacts").rglob(name)
+        stored.write_bytes(stored.read_bytes().replace(b"e", b"f", 1))
+        with pytest.raises(RegistryError, match=r"models:/problem/1: expected the model that was"):
+            registry.fetch(address, tmp_path / "after")
+
+    @pytest.mark.parametrize("kind", ["run", "logged model"])
+    def test_of_a_run_is_the_one_that_was_logged(
+        self, found: Registry, run: str, runs_root: Path, tmp_path: Path, kind: str
+    ) -> None:
+        (stored,) = (runs_root / "mlartifacts").rglob(paths.WEIGHTS)
+        address = f"runs:/{run}/model"
+        if kind == "logged model":
+            (experiment,) = found.client.search_experiments(filter_string="name = 'problem'")
+            (logged,) = found.client.search_logged_models([experiment.experiment_id])
+            address = f"models:/{logged.model_id}"
+        registry.fetch(address, tmp_path / "before")
+        stored.write_bytes(stored.read_bytes()[:-1] + b"!")
+        with pytest.raises(RegistryError, match="somebody has changed its files"):
+            registry.fetch(address, tmp_path / "after")
+
+    def test_is_the_one_of_the_tag_of_its_version(
+        self, found: Registry, register: Callable[..., int], tmp_path: Path
+    ) -> None:
+        number = register(model_sha256="0" * 64)
+        with pytest.raises(RegistryError, match="with the hash 000000000000, found one with"):
+            found.fetch(number, tmp_path)
+
+    def test_without_a_description_is_refused(
+        self, found: Registry, register: Callable[..., int], runs_root: Path, tmp_path: Path
+    ) -> None:
+        (stored,) = (runs_root / "mlartifacts").rglob(paths.DESCRIPTION)
+        stored.unlink()
+        with pytest.raises(RegistryError, match="found one with none"):
+            found.fetch(register(), tmp_path)
+
+
 @pytest.mark.long
 class TestProblem:
     def test_remembers_once_it_has_a_model(
@@ -122,7 +174,6 @@ class TestFetch:
         whole = f"runs:/{run}/model" if address == "runs:" else address
         folder = registry.fetch(whole, tmp_path / "fetched")
         assert runs.model_sha256(folder) == runs.model_sha256(trained)
-        assert registry.fetch_champion("problem", tmp_path / "again").is_dir()
 
     @pytest.mark.parametrize("address", ["models:/problem/7", "models:/problem@x", "runs:/a/model"])
     def test_of_what_is_not_there(self, found: Registry, tmp_path: Path, address: str) -> None:
@@ -140,7 +191,7 @@ class TestFetch:
 
     def test_of_a_champion_where_there_is_none(self, found: Registry, tmp_path: Path) -> None:
         with pytest.raises(RegistryError, match="expected a champion, found none; run `birnn retr"):
-            registry.fetch_champion("problem", tmp_path)
+            registry.fetch("models:/problem@champion", tmp_path)
 
 
 class TestAlias:

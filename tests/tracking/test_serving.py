@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -12,6 +13,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +127,14 @@ class TestRequest:
             loaded.predict(request.drop(columns="x"))
         with pytest.raises(MlflowException, match="the request, row 3: sequence 's0' goes on"):
             loaded.predict(request.iloc[[0, 2, 1]])
+
+
+def test_requirements_are_pinned_as_they_were_tested(place: Path) -> None:
+    save(place / "m", task="tagging", columns="features")
+    logged = Path(mlflow.artifacts.download_artifacts(log(place / "m", place)))
+    lines = (logged / "requirements.txt").read_text().splitlines()
+    assert f"torch=={version('torch').partition('+')[0]}" in lines
+    assert all(re.fullmatch(r"[a-z]+==[0-9.]+", line) for line in lines)
 
 
 def test_nothing_is_pickled(place: Path) -> None:
