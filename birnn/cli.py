@@ -304,6 +304,8 @@ def score(
     from birnn.evaluation import scoring, verdict
 
     scored = scoring.read(file, by)
+    for note in scored.notes:
+        print(f"note: {note}", file=sys.stderr)
     if as_json:
         found: dict[str, object] = dict(scored.metrics())
         if by is not None:
