@@ -156,14 +156,16 @@ class TestTrainingRun:
 
     def test_has_all_params_however_many_and_long(self, runs_root: Path, data: Path) -> None:
         many = {f"data.{number}": number for number in range(150)}
-        critical = {"critical.a/b.min_recall": 0.8, "data.classes": "x" * 7000}
+        critical = {"critical.a/b.min_recall": 0.8, "critical.a_b.min_recall": 0.7}
+        critical |= {"data.classes": "x" * 7000}
         knobs = KNOBS | {"patience": 5, "device": "auto"} | many | critical
         with opened("tagging", "forward", params=knobs, data=data) as run:
             pass
         logged = found(run.id).data.params
         assert len(logged) == len(knobs)
         assert (logged["patience"], logged["data.149"]) == ("5", "149")
-        assert logged["critical.a_b.min_recall"] == "0.8"
+        assert logged["critical.a:solidus:b.min_recall"] == "0.8"
+        assert logged["critical.a_b.min_recall"] == "0.7"
         assert len(logged["data.classes"]) == 6000
 
     def test_hash_of_params_is_that_of_earlier_versions(self) -> None:
@@ -615,24 +617,24 @@ class TestEvaluation:
         atomic.write_json(tmp_path / "evaluation/metrics.json", {"accuracy": 0.875, "f1_$": 0.5})
         run.log_evaluation(tmp_path / "evaluation")
         assert curve(run.id, "accuracy") == [(0, 0.75), (0, 0.875)]
-        assert curve(run.id, "f1__") == [(0, 0.5)]
+        assert curve(run.id, "f1_:dollar sign:") == [(0, 0.5)]
 
     @pytest.mark.parametrize(
         ("label", "shown"),
         [
             ("NN", "NN"),
             ("ß é 語", "ß é 語"),
-            ("$", "_"),
+            ("$", ":dollar sign:"),
             (".", "."),
             ("..", ".."),
-            (":", ":"),
-            ("''", "__"),
-            ("/", "_"),
-            ("and//or", "and__or"),
-            ("../up", ".._up"),
-            ("end/", "end_"),
-            ("100 %\n", "100 __"),
-            ("x" * 300, "x" * 247),
+            (":", ":colon:"),
+            ("''", ":apostrophe::apostrophe:"),
+            ("/", ":solidus:"),
+            ("and//or", "and:solidus::solidus:or"),
+            ("../up", "..:solidus:up"),
+            ("end/", "end:solidus:"),
+            ("100 %\n", "100 :percent sign::u000a:"),
+            ("x" * 300, "x" * 238 + "-9c369a19"),
         ],
     )
     def test_takes_any_class_name(
@@ -641,11 +643,20 @@ class TestEvaluation:
         run = evaluated({f"f1_{label}": 0.5}, data, tmp_path / "evaluation")
         assert found(run.id).data.metrics == {f"f1_{shown}": 0.5}
 
-    def test_takes_names_that_come_to_look_alike(
+    def test_has_one_metric_for_each_class_and_its_name(
         self, runs_root: Path, data: Path, tmp_path: Path
     ) -> None:
-        run = evaluated({"f1_a$": 0.5, "f1_a#": 0.5}, data, tmp_path / "evaluation")
-        assert found(run.id).data.metrics == {"f1_a_": 0.5}
+        """Also where only those characters differ that MLflow does not take."""
+        classes = ["a/b", "a,b", "a;b", "a_b", "C+", "C*", "#", "$", "\u2600", "\u2602"]
+        metrics = {f"recall_{name}": number / 16 for number, name in enumerate(classes)}
+        metrics |= {f"support_{name}": number for number, name in enumerate(classes)}
+        run = evaluated(metrics, data, tmp_path / "evaluation")
+        logged = found(run.id).data.metrics
+        assert len(logged) == len(metrics)
+        place = run.client.download_artifacts(run.id, "metric_names.json", str(tmp_path))
+        names = atomic.read_json(place)
+        assert {names.get(name, name): value for name, value in logged.items()} == metrics
+        assert "recall_a_b" not in names
 
     def test_takes_more_metrics_than_fit_into_a_call(
         self, runs_root: Path, data: Path, tmp_path: Path
