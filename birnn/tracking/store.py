@@ -38,6 +38,7 @@ PLACES = (  # the columns of MLflow's tables that hold places of artifacts
 )
 STATE = ".birnn"  # in the root: locks, and the state of trainings that are under way
 SQLITE = "sqlite:///"
+DECODED = "sqlite+pysqlite:///"  # the same; in a place of the other one MLflow would not decode %20
 SETTINGS = {  # of MLflow, which would ask a server that is out of reach for many minutes
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -54,9 +55,17 @@ def root() -> Path:
 def store_uri() -> str:
     """Where runs are kept; a relative place is one in the root, also for a stage in a copy."""
     uri = os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}mlflow.db"
-    if uri.startswith(SQLITE):  # in which SQLAlchemy takes %20 for a space
-        return f"{SQLITE}{Path(str(root()).replace('%', '%25'), uri.removeprefix(SQLITE))}"
+    if (place := _sqlite_place(uri)) is not None:
+        quoted = str(root()).replace("%", "%25").replace("?", "%3F")  # as SQLAlchemy reads it
+        place = str(Path(quoted, place))
+        return f"{DECODED if '%' in place else SQLITE}{place}"
     return uri if ":" in uri or uri == "databricks" else str(root() / uri)
+
+
+def _sqlite_place(uri: str) -> str | None:
+    """What a URI of SQLite says of the file; None for another URI."""
+    kind = next((kind for kind in (SQLITE, DECODED) if uri.startswith(kind)), None)
+    return None if kind is None else uri.removeprefix(kind)
 
 
 def has_store() -> bool:
@@ -68,7 +77,8 @@ def has_store() -> bool:
 def _store_path() -> Path | None:
     """The file or folder of a store that is none of a server's."""
     uri = store_uri()
-    place = Path(unquote(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) else uri)
+    file = _sqlite_place(uri)
+    place = Path(uri if file is None else unquote(file.partition("?")[0]))
     return place if place.is_absolute() else None
 
 
@@ -82,9 +92,11 @@ def connect() -> MlflowClient:
         logging.getLogger(name).setLevel(level)
     set_tracking_uri(store_uri())
     with lock("store"):  # two processes that make the tables at one time would both fail
+        place = _store_path()
+        if place:
+            place.parent.mkdir(parents=True, exist_ok=True)
         client = MlflowClient()
         client.search_experiments(max_results=1)
-        place = _store_path()
         if place and root() in place.parents:  # what lies elsewhere does not move along
             _follow_move()
     return client

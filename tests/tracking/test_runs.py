@@ -285,6 +285,29 @@ class TestStore:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", said)
         assert store.store_uri() == expected
 
+    @pytest.mark.parametrize("name", ["a%20b", "what?", "what?x=1", "a%3Fb", "50%", "a#b", "a&b@c"])
+    def test_is_in_the_root_whatever_its_name(
+        self, runs_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    ) -> None:
+        parent, root = tmp_path / "parent", tmp_path / "parent" / name
+        root.mkdir(parents=True)
+        shutil.move(runs_root / "mlflow.db", root)
+        monkeypatch.setenv("DVC_ROOT", str(root))
+        assert store.has_store()
+        client = store.connect()
+        run = client.create_run(store.experiment(client, "tagging")).info.run_id
+        client.log_text(run, "content", "a.txt")
+        assert [path.name for path in parent.iterdir()] == [name]
+        assert {path.name for path in root.iterdir()} == {".birnn", "mlartifacts", "mlflow.db"}
+        assert (root / "mlartifacts/tagging" / run / "artifacts/a.txt").read_text() == "content"
+
+    def test_has_settings_of_sqlite(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///runs.db?timeout=30")
+        assert store.store_uri() == f"sqlite:///{tmp_path}/runs.db?timeout=30"
+        (tmp_path / "runs.db").touch()
+        assert store.has_store()
+
     def test_is_there_or_not(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("DVC_ROOT", str(tmp_path))
         monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
@@ -354,7 +377,7 @@ def everything(folder: Path) -> str:
 
 
 class TestMove:
-    @pytest.mark.parametrize("name", ["new", "new place", "new%20place", "né"])
+    @pytest.mark.parametrize("name", ["new", "new place", "new%20place", "né", "what?"])
     def test_takes_artifacts_along(
         self, old: Path, trained: Path, tmp_path: Path, move_to: Callable[[Path], None], name: str
     ) -> None:
