@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from birnn import errors
-from birnn.errors import DataError
+from birnn.errors import DataError, Terminated
 from birnn.files import atomic, paths, records
 from birnn.files.paths import EVALUATION, MODELS, REPORT
 
@@ -511,10 +511,10 @@ def schedule(
 def _end_once() -> None:
     """Let the first SIGTERM or SIGINT end what runs, and no other disturb how it ends."""
 
-    def end(*_: object) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
-        raise KeyboardInterrupt
+    def end(number: int, _: object) -> None:
+        for one in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(one, signal.SIG_IGN)
+        raise KeyboardInterrupt if number == signal.SIGINT else Terminated(128 + number)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)

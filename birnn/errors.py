@@ -10,14 +10,27 @@ BirnnError
 
 Each message is one line: what was expected, what was found, where (file, row, key), how to mend it.
 Commands print it and exit with status 1; anything else that is raised is a bug and keeps its
-traceback.
+traceback. A command that a signal ends cleans up, and has the status that shells give it.
 """
 
 from __future__ import annotations
 
+import errno
+import io
+import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TextIO
+
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""What the system says where a disk is full, or a quota or a limit is reached."""
+ENDING = [
+    getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)
+]  # Windows has no SIGHUP
 
 
 class BirnnError(Exception):
@@ -48,22 +61,96 @@ class RetrainingError(BirnnError):
     """A retraining cannot go on: another one runs, or one of its steps failed."""
 
 
+class Terminated(SystemExit):
+    """SIGTERM or SIGHUP has come: 128 and the signal's number is the exit status."""
+
+
+INTERRUPTS = (KeyboardInterrupt, Terminated)
+"""What ends work that somebody has stopped, and that did not fail."""
+
+
 @contextmanager
 def reported() -> Iterator[None]:
     """Turn a user's mistake into one line on standard error and exit status 1.
 
     A path that the system refuses is one too: a folder in a file's place, a full disk, a name that
-    is too long.
+    is too long. Whoever reads the output through a pipe and stops, such as `head`, ends the command
+    without a word. Characters that the output cannot show are printed by their number.
     """
     try:
-        yield
+        with _terminable(), _written():
+            yield
     except BirnnError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from None
     except OSError as error:
-        if error.filename is None:
+        if error.errno == errno.EPIPE and error.filename is None:
+            _discard(sys.stdout)
+            raise SystemExit(1) from None
+        if (place := _place(error)) is None:
             raise
-        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+        print(f"error: {place}: {error.strerror}", file=sys.stderr)
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+
+
+@contextmanager
+def _written() -> Iterator[None]:
+    """Make standard output and error fit for use, and write out what was printed.
+
+    Raises:
+        BirnnError: standard output is closed; the next file that is opened would take its place.
+        OSError: what was printed cannot be written.
+    """
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115  until the process ends
+    if sys.stdout is None:
+        raise BirnnError(
+            "standard output: expected it to be open, found it closed; send it to a file, or to "
+            f"{os.devnull}"
+        )
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+
+
+def _place(error: OSError) -> str | None:
+    """What the system has refused; None where it does not say, such as of a connection."""
+    if error.filename is not None:
+        return str(error.filename)
+    if error.errno not in NO_ROOM:
+        return None
+    _discard(sys.stdout)  # it may hold what it could not write, and would try again at the end
+    return "standard output, or a temporary file"
+
+
+def _discard(stream: TextIO) -> None:
+    """Write what a stream still holds to nowhere."""
+    with suppress(OSError), Path(os.devnull).open("w") as nowhere:  # a stream may have no number
+        os.dup2(nowhere.fileno(), stream.fileno())
+        stream.flush()
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the block as Ctrl-C does, so that it cleans up."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, _: object) -> None:
+        raise Terminated(128 + number)
+
+    default = [number for number in ENDING if signal.getsignal(number) == signal.SIG_DFL]
+    for number in default:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in default:
+            signal.signal(number, signal.SIG_DFL)

@@ -10,7 +10,6 @@ Writes models/MODEL/{weights.safetensors,model.json,history.csv}, and a run in M
 
 from __future__ import annotations
 
-import signal
 import sys
 from contextlib import nullcontext
 
@@ -22,7 +21,6 @@ from birnn.tracking import runs, store
 
 def main(name: str) -> None:
     """Run the stage for one model."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that its run ends as KILLED
     chosen = params.load()
     entry = params.entry(chosen, name)
     options = training.options(entry)

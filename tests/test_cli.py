@@ -314,7 +314,7 @@ class TestRetraining:
             raise AssertionError("it goes on")
 
         monkeypatch.setattr(steps, "retrain", work)
-        assert birnn("retrain").status == 130
+        assert birnn("retrain").status == 143
         assert ended == ["as it should"]
 
     def test_is_rolled_back(self, birnn: Birnn, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,17 +1,28 @@
 """A user's mistake is one line and status 1; everything else keeps its traceback."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from birnn.errors import (
+    INTERRUPTS,
     BirnnError,
     DataError,
     DeviceError,
     ParamsError,
+    Terminated,
     TrainingError,
     reported,
 )
+
+PROGRAM = "from birnn.errors import reported\nwith reported():\n    "
+NO_ROOM = "error: standard output, or a temporary file: No space left on device\n"
+LONG = "for number in range(100_000): print(number)"
 
 
 @pytest.mark.parametrize("error", [ParamsError, DataError, DeviceError, TrainingError])
@@ -41,6 +52,109 @@ def test_an_interrupt_has_its_usual_status(capsys: pytest.CaptureFixture[str]) -
         raise KeyboardInterrupt
     assert stopped.value.code == 130
     assert capsys.readouterr() == ("", "")
+
+
+def run(code: str, *redirected: str, **settings: str) -> "subprocess.CompletedProcess[str]":
+    """Run a program as a shell would, with its output sent somewhere."""
+    quoted = [
+        "sh",
+        "-c",
+        f'"$@" {" ".join(redirected)}',
+        "sh",
+        sys.executable,
+        "-c",
+        PROGRAM + code,
+    ]
+    return subprocess.run(
+        quoted, capture_output=True, text=True, check=False, env=os.environ | settings, timeout=60
+    )
+
+
+class TestOutput:
+    @pytest.mark.parametrize("unbuffered", ["", "1"])
+    @pytest.mark.parametrize("code", [LONG, "print(1)"])
+    def test_on_a_full_disk_is_one_line(self, code: str, unbuffered: str) -> None:
+        ended = run(code, "> /dev/full", PYTHONUNBUFFERED=unbuffered)
+        assert ended.stderr == NO_ROOM
+        assert ended.returncode == 1
+
+    def test_of_a_mistake_on_a_full_disk_is_one_line(self) -> None:
+        ended = run("print(1); raise SystemExit(3)", "> /dev/full")
+        assert ended.stderr == NO_ROOM
+
+    def test_into_a_closed_pipe_ends_quietly(self) -> None:
+        ended = run(LONG, "| head -1")
+        assert (ended.stdout, ended.stderr) == ("0\n", "")
+
+    def test_that_is_closed_is_one_line(self) -> None:
+        ended = run("print(1)", ">&-")
+        assert ended.returncode == 1
+        assert ended.stderr.startswith("error: standard output: expected it to be open, found it ")
+        assert ended.stderr.count("\n") == 1
+
+    def test_of_errors_may_be_closed(self) -> None:
+        ended = run("import sys; print(1); print(2, file=sys.stderr)", "2>&-")
+        assert (ended.returncode, ended.stdout) == (0, "1\n")
+
+    @pytest.mark.parametrize("encoding", ["ascii", "ascii:strict"])
+    def test_shows_what_it_cannot_encode_by_its_number(self, encoding: str) -> None:
+        ended = run("print('caf\u00e9 \u2192 \u8a9e')", PYTHONIOENCODING=encoding)
+        assert (ended.returncode, ended.stderr) == (0, "")
+        assert ended.stdout.endswith("\\u2192 \\u8a9e\n")
+
+    def test_shows_names_of_files_that_are_no_text(self) -> None:
+        ended = run("print('a\\udcff')", PYTHONIOENCODING="utf-8")
+        assert (ended.returncode, ended.stdout) == (0, "a\\udcff\n")
+
+    def test_of_a_file_that_has_no_room_names_it(self, tmp_path: Path) -> None:
+        code = (
+            "import resource\n    from birnn.files import atomic\n    "
+            "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))\n    "
+            f"atomic.write_text({str(tmp_path / 'out.txt')!r}, 'x' * 10_000)"
+        )
+        ended = run(code)
+        assert ended.stderr == f"error: {tmp_path / 'out.txt'}: File too large\n"
+        assert ended.returncode == 1
+        assert not [*tmp_path.iterdir()]
+
+
+class TestSignals:
+    @pytest.mark.parametrize(
+        ("number", "status"),
+        [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)],
+    )
+    def test_end_the_work_and_leave_no_partial_file(
+        self, tmp_path: Path, number: signal.Signals, status: int
+    ) -> None:
+        code = (
+            f"import time; from birnn.files import atomic\n    "
+            f"with atomic.replacing({str(tmp_path / 'out')!r}) as partial:\n"
+            "        partial.touch(); time.sleep(60)"
+        )
+        with subprocess.Popen([sys.executable, "-c", PROGRAM + code], stderr=-1) as process:
+            end = time.monotonic() + 30
+            while not [*tmp_path.iterdir()]:
+                assert time.monotonic() < end
+                time.sleep(0.01)
+            process.send_signal(number)
+            _, said = process.communicate()
+        assert (process.returncode, said) == (status, b"")
+        assert not [*tmp_path.iterdir()]
+
+    def test_are_told_from_failures(self) -> None:
+        with pytest.raises(INTERRUPTS) as ended, reported():
+            signal.raise_signal(signal.SIGTERM)
+        assert isinstance(ended.value, Terminated)
+        assert ended.value.code == 143
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+    def test_that_somebody_ignores_stay_ignored(self) -> None:
+        before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        try:
+            with reported():
+                signal.raise_signal(signal.SIGHUP)  # as below `nohup`
+        finally:
+            signal.signal(signal.SIGHUP, before)
 
 
 def test_a_bug_is_passed_on() -> None:

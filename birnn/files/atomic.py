@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from birnn.errors import DataError
+from birnn.errors import NO_ROOM, DataError
 
 
 @contextmanager
@@ -18,6 +18,9 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
     Parent folders are made. If the block raises, `path` is as it was and nothing is left over.
     The bytes reach the disk before the rename, so a power cut cannot leave an empty file either.
+
+    Raises:
+        OSError: names `path` where the disk is full.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -26,9 +29,29 @@ def replacing(path: str | Path) -> Iterator[Path]:
         yield partial
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
-        partial.replace(path)
+        move(partial, path)
+    except OSError as error:
+        if error.errno and (error.errno in NO_ROOM or error.filename == str(partial)):
+            raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+        raise
     finally:
         partial.unlink(missing_ok=True)
+
+
+def move(source: Path, place: Path) -> None:
+    """Rename a file or folder, for good: after a power cut, too, it has the new name."""
+    source.replace(place)
+    sync_folder(place.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk, where folders can be opened (not on Windows)."""
+    if os.name == "posix":
+        number = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
 
 
 def write_text(path: str | Path, text: str) -> None:

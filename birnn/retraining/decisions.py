@@ -58,7 +58,7 @@ def append(path: str | Path, record: Mapping[str, Any]) -> Record:
             file.write(line)
             file.flush()
             os.fsync(file.fileno())
-        _sync_folder(path.parent)
+        atomic.sync_folder(path.parent)
     return stamped
 
 
@@ -94,16 +94,6 @@ def _cut_torn_line(file: IO[bytes]) -> None:
         if found >= 0:
             break
     file.truncate(end)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Bring the name of a new file to the disk, where folders can be opened (not on Windows)."""
-    if os.name == "posix":
-        number = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(number)
-        finally:
-            os.close(number)
 
 
 def read(path: str | Path) -> list[Record]:

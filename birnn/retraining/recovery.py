@@ -263,8 +263,8 @@ def failures_told(problem: str) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        reason = str(error) or type(error).__name__
-        failed = {"problem": problem, "decision": "failed", "reason": reason}
+        ended, reason = attempts.ended_by(error)
+        failed = {"problem": problem, "decision": ended, "reason": reason}
         tell(decisions.append(RECORD, {**failed, **decisions.signature()}))
         raise
 

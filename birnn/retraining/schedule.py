@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from apscheduler.triggers.base import BaseTrigger
 
 
+INTERRUPTED = {128 + signal.SIGINT, 128 + signal.SIGTERM}  # which is no failure
+
+
 @dataclass(frozen=True, slots=True)
 class Due:
     """When a clock will run its command.
@@ -71,7 +74,7 @@ class Job:
         """
         self.process = subprocess.Popen(self.command)
         status = self.process.wait()
-        self.failures = self.failures + 1 if status else 0
+        self.failures = self.failures + 1 if status and status not in INTERRUPTED else 0
         if not status:
             return
         said = f"ended with status {status}"

@@ -22,7 +22,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from birnn.errors import RegistryError, RetrainingError
-from birnn.files import digests, paths
+from birnn.files import atomic, digests, paths
 from birnn.params import Params
 from birnn.retraining import attempts, candidate, decisions, gate, service, workspace
 from birnn.retraining.attempts import Attempt, Reproduce
@@ -60,7 +60,7 @@ def retrain(chosen: Params, *, reproduce: Reproduce = workspace.reproduce) -> Ou
         try:
             outcome = _retrained(chosen, reproduce)
         except BaseException as error:
-            _note(chosen.problem, "failed", str(error) or type(error).__name__)
+            _note(chosen.problem, *attempts.ended_by(error))
             raise
         _note(chosen.problem, outcome.decision, outcome.sentence)
     if outcome.decision == "postponed":
@@ -153,7 +153,7 @@ def _refresh(command: Sequence[str]) -> None:
     """
     partial = attempts.state() / "external.partial"
     shutil.copytree(workspace.EXTERNAL, partial, symlinks=True)
-    partial.replace(attempts.state() / "external")
+    atomic.move(partial, attempts.state() / "external")
     wanted = f"retrain.refresh: expected `{shlex.join(command)}` to end with status 0"
     try:
         done = subprocess.run(command, env=workspace.environment(), check=False)

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from birnn.errors import RegistryError
+from birnn.errors import INTERRUPTS, RegistryError
 from birnn.files import atomic, digests, paths, scores
 from birnn.model import history
 from birnn.model.history import Epoch
@@ -230,7 +230,7 @@ def training_run(
         try:
             with _system_metrics(training.run):
                 yield training
-        except KeyboardInterrupt:
+        except INTERRUPTS:
             training.end("KILLED")
             raise
         except BaseException:

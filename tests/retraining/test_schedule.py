@@ -37,7 +37,12 @@ def test_what_is_no_cron_expression_is_refused(cron: str) -> None:
 class TestJob:
     @pytest.mark.parametrize(
         ("ends", "told"),
-        [("os._exit(1)", [2, 3]), ("os.kill(os.getpid(), 9)", [1, 2, 3]), ("os._exit(0)", [])],
+        [
+            ("os._exit(1)", [2, 3]),
+            ("os.kill(os.getpid(), 9)", [1, 2, 3]),
+            ("os._exit(0)", []),
+            ("os._exit(143)", []),
+        ],
     )
     def test_tells_of_what_the_command_cannot_tell(
         self, monkeypatch: pytest.MonkeyPatch, ends: str, told: list[int]

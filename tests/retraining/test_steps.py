@@ -471,8 +471,12 @@ class TestKill:
         wait_for(lambda: any("stages.train" in line for line in family(started.pid)))
         started.send_signal(signal.SIGTERM)
         started.communicate()
-        assert started.returncode == 130
+        assert started.returncode == 143
         assert snapshot(place) == before
+        assert decisions.read("decisions.jsonl")[-1]["decision"] == "interrupted"
+        last = attempts.last()
+        assert last is not None
+        assert (last.ended, last.failures) == ("interrupted", 0)
         check_in_order(place)
 
 

@@ -21,7 +21,7 @@ from mlflow.entities import Run as Found
 from mlflow.exceptions import MlflowException
 
 from birnn import cli, params
-from birnn.errors import RegistryError, TrainingError
+from birnn.errors import RegistryError, Terminated, TrainingError
 from birnn.files import atomic, digests
 from birnn.model import history
 from birnn.model.history import Epoch
@@ -107,6 +107,7 @@ class TestTrainingRun:
             (TrainingError("the loss is nan"), "FAILED"),
             (SystemExit(1), "FAILED"),
             (KeyboardInterrupt(), "KILLED"),
+            (Terminated(143), "KILLED"),
         ],
     )
     def test_ends_as_the_training_does(
