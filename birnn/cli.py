@@ -32,7 +32,7 @@ import typer
 
 from birnn import errors
 from birnn.errors import DataError, Terminated
-from birnn.files import atomic, paths, records
+from birnn.files import atomic, console, named, paths, records
 from birnn.files.paths import EVALUATION, MODELS, REPORT
 
 if TYPE_CHECKING:  # they take a second to import
@@ -228,6 +228,7 @@ def predict(
     from birnn.model import devices, prediction
     from birnn.sources import ingestion
 
+    named.check_output(output, [file])
     network, encoding, thresholds = _load(model)
     devices.limit_threads(prediction.BATCH_SIZE * network.architecture.sums)
     skipped = Skipped()
@@ -244,7 +245,7 @@ def predict(
         skipped=skipped,
     )
     with skipped.told():
-        tables.export(predicted, output)
+        tables.export(predicted, output, [file])
     for line in skipped.sentences():
         print(line, file=sys.stderr)
 
@@ -295,7 +296,6 @@ def score(
     by: Annotated[str | None, typer.Option(help="A column, for whose values to score too.")] = None,
 ) -> None:
     """Score a table with `sequence`, `actual` or `label`, `predicted` and `probability_LABEL`."""
-    import json
     from dataclasses import asdict
 
     from rich.console import Console
@@ -310,12 +310,11 @@ def score(
         found: dict[str, object] = dict(scored.metrics())
         if by is not None:
             found |= asdict(scored.slices())
-        print(json.dumps(found, indent=2, ensure_ascii=False))
+        print(console.json_text(found))
         return
-    console = Console()
     sure = scored.intervals()
     for table in scoring.tables(scored, sure):
-        console.print(table)
+        Console().print(table)
     aims = verdict.aims(params.load().evaluate if use_params else params.Evaluate())
     print(scoring.judge(scored, sure, aims).sentence)
 
@@ -372,7 +371,7 @@ def compare(
     if latex:
         groups.write_latex(found, latex)
     if picture:
-        atomic.write_text(picture, groups.picture(found))
+        named.write_text(picture, groups.picture(found))
 
 
 @app.command()

@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from birnn.errors import DataError, ParamsError
-from birnn.files import atomic
+from birnn.files import atomic, named
 
 
 class Vectors(NamedTuple):
@@ -59,6 +59,7 @@ def of_vocabulary(path: str | Path | None, vocabulary: Sequence[str] | None) -> 
         raise ParamsError(f"prepare.vectors: expected null without tokens, found {str(path)!r}")
     row_of = {token: row for row, token in enumerate(vocabulary, start=1)}
     read = _archived if Path(path).suffix == ".npz" else _lines
+    named.check_input(path)
     try:
         found = dict(read(Path(path), row_of))
     except FileNotFoundError:

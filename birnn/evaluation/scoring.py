@@ -29,6 +29,7 @@ from birnn.evaluation import data_checks, intervals, metrics, slices, verdict
 from birnn.evaluation.intervals import Interval
 from birnn.evaluation.slices import Sliced
 from birnn.evaluation.verdict import Aims, Basis, Verdict
+from birnn.files import named
 from birnn.files.reading import first_few
 from birnn.files.table_checks import composed_text, text_column
 from birnn.files.tables import natural_order, sequence_starts
@@ -149,6 +150,7 @@ def read(path: str | Path, by: str | None = None) -> Scored:
     path = Path(path)
     if path.suffix not in SUFFIXES:
         raise DataError(f"{path}: expected a name that ends in {', '.join(SUFFIXES)}")
+    named.check_input(path)
     try:
         table = _parquet(path, by) if path.suffix == ".parquet" else _text(path, by)
     except FileNotFoundError:

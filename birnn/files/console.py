@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rich.progress import track as rich_track
 
@@ -18,3 +19,9 @@ def track(items: Iterable[T], description: str) -> Iterable[T]:
     from rich.console import Console
 
     return rich_track(items, description, console=Console(stderr=True), transient=True)
+
+
+def json_text(tree: Any) -> str:
+    """JSON for standard output; characters that it cannot show are escaped as JSON does."""
+    unicode = (sys.stdout.encoding or "").lower().replace("_", "-") in ("utf-8", "utf8")
+    return json.dumps(tree, indent=2, ensure_ascii=not unicode)

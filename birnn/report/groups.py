@@ -21,7 +21,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from birnn.errors import DataError
-from birnn.files import atomic
+from birnn.files import named
 from birnn.report import figures
 from birnn.tracking import trials
 from birnn.tracking.trials import Trial
@@ -200,14 +200,14 @@ def frame(found: Groups) -> pd.DataFrame:
 
 def write_csv(found: Groups, path: Path) -> None:
     """Write `frame` with all digits."""
-    atomic.write_text(path, frame(found).to_csv(index=False, lineterminator="\n"))
+    named.write_text(path, frame(found).to_csv(index=False, lineterminator="\n"))
 
 
 def write_latex(found: Groups, path: Path) -> None:
     """Write `frame` as a table of the package booktabs."""
     table = frame(found).rename(columns=lambda name: name.replace("_", " "))
     text = table.to_latex(index=False, escape=True, float_format="%.4f", na_rep="")
-    atomic.write_text(path, text)
+    named.write_text(path, text)
 
 
 def on_terminal(found: Groups) -> Table:

@@ -167,9 +167,19 @@ def warn(error: RegistryError) -> None:
 
 
 def experiment(client: MlflowClient, problem: str) -> str:
-    """Find the experiment of a problem, or make it; its artifacts get an absolute place."""
+    """Find the experiment of a problem, or make it; its artifacts get an absolute place.
+
+    One that was deleted is restored: while it is kept, MLflow gives its name to no other.
+    """
     with lock("experiment"):
         found = client.get_experiment_by_name(problem)
+        if found is not None and found.lifecycle_stage == "deleted":
+            client.restore_experiment(found.experiment_id)
+            print(
+                f"note: the experiment {problem!r} was deleted in MLflow; it is restored with all "
+                "its runs, to hold new ones (`mlflow gc` removes deleted ones for good)",
+                file=sys.stderr,
+            )
         if found is not None:
             return str(found.experiment_id)
         remote = store_uri().startswith(("http", "databricks"))

@@ -329,6 +329,33 @@ class TestStore:
         assert ids[0] == ids[2] != ids[1]
 
 
+class TestDeletedExperiment:
+    """Its name stays taken, so no other can be made."""
+
+    @pytest.fixture
+    def deleted(self, runs_root: Path, data: Path, trained: Path) -> str:
+        run = runs.run_of_model("tagging", "forward", trained, params={}, data=data)
+        client = store.connect()
+        client.delete_experiment(store.experiment(client, "tagging"))
+        return run.id
+
+    def test_is_restored_for_a_training(
+        self, deleted: str, data: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with opened("tagging", "second", params={}, data=data) as run:
+            pass
+        assert {one.info.run_id for one in all_runs()} == {deleted, run.id}
+        said = capsys.readouterr().err
+        assert said.startswith("note: the experiment 'tagging' was deleted in MLflow; it is restor")
+        assert said.count("\n") == 1
+
+    def test_is_restored_with_the_run_of_a_model(
+        self, deleted: str, data: Path, trained: Path
+    ) -> None:
+        again = runs.run_of_model("tagging", "forward", trained, params={}, data=data)
+        assert again.id == deleted
+
+
 @pytest.fixture
 def move_to(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
     """Makes a folder the root, as a new process finds it."""
