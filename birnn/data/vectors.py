@@ -17,7 +17,8 @@ from unicodedata import normalize
 import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
+from safetensors.numpy import save as serialized
 
 from birnn.errors import DataError, ParamsError
 from birnn.files import atomic, named
@@ -116,7 +117,7 @@ def _numbers(fields: Any, where: str) -> npt.NDArray[np.float32]:
 def write(vectors: Vectors, path: str | Path) -> None:
     """Keep them for `train`, whole or not at all."""
     with atomic.replacing(path) as partial:
-        save_file(vectors._asdict(), partial)
+        partial.write_bytes(serialized(vectors._asdict()))
 
 
 def load(path: str | Path) -> Vectors:

@@ -9,6 +9,7 @@ holds a copy, which `birnn backfill` makes.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
@@ -21,7 +22,7 @@ from urllib.parse import quote, unquote
 
 from filelock import FileLock
 
-from birnn.errors import RegistryError
+from birnn.errors import NO_ROOM, RegistryError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -39,6 +40,7 @@ PLACES = (  # the columns of MLflow's tables that hold places of artifacts
 STATE = ".birnn"  # in the root: locks, and the state of trainings that are under way
 SQLITE = "sqlite:///"
 DECODED = "sqlite+pysqlite:///"  # the same; in a place of the other one MLflow would not decode %20
+REFUSED = {*NO_ROOM, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}  # by a store of files
 SETTINGS = {  # of MLflow, which would ask a server that is out of reach for many minutes
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -132,7 +134,7 @@ def reached() -> Iterator[None]:
     """Turn what MLflow raises, such as when it is out of reach, into one line.
 
     Raises:
-        RegistryError: MLflow did not answer, or refused.
+        RegistryError: MLflow did not answer, or refused, or has no room for a file.
     """
     from mlflow.exceptions import MlflowException
     from requests.exceptions import RequestException
@@ -143,6 +145,12 @@ def reached() -> Iterator[None]:
     except (MlflowException, RequestException, SQLAlchemyError) as error:
         said = " ".join(str(error).split())
         expected = f"{without_secrets(store_uri())}: expected an answer from MLflow, found"
+        raise RegistryError(f"{expected}: {without_secrets(said)[:300]}") from error
+    except OSError as error:
+        if error.errno not in REFUSED:
+            raise
+        said = " ".join(str(error).split())
+        expected = f"{without_secrets(store_uri())}: expected to keep files of a run, found"
         raise RegistryError(f"{expected}: {without_secrets(said)[:300]}") from error
 
 

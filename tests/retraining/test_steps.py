@@ -231,7 +231,7 @@ class TestFailure:
         assert aliases() == (1, None, None)
         assert [version.number for version in champion().versions()] == [1]
         assert not attempts.state().exists()
-        assert decisions.read("decisions.jsonl")[-1]["decision"] == "failed"
+        assert decisions.read("decisions.jsonl")[-1]["decision"] in ("failed", "interrupted")
 
     def test_of_a_broken_file(self, place: Path) -> None:
         (place / checkout.TABLE).write_text("sequence,x,y,label\ns1,1.0,oops,a\n")
