@@ -63,12 +63,12 @@ def summary() -> None:
     compared = records.read(REPORT / paths.COMPARISON, Compared)
     verdict = atomic.read_json(REPORT / paths.VERDICT)
     Console().print(pages.console_table(compared.ladder, compared.intervals))
-    print(compared.second_direction)
-    print(f"{verdict['model']} is {verdict['sentence']}")
+    console.say(compared.second_direction)
+    console.say(f"{verdict['model']} is {verdict['sentence']}")
     for check in verdict["checks"]:
         if check["status"] != "pass":
-            print(f"{check['status']}: {check['name']}: {check['sentence']}")
-    print(_with_changes(_changes()))
+            console.say(f"{check['status']}: {check['name']}: {check['sentence']}")
+    console.say(_with_changes(_changes()))
     _compare_with_commit()
 
 
@@ -111,11 +111,11 @@ def _compare_with_commit() -> None:
         found = verification.verify()
     except DataError as error:  # of a first result, say
         provenance.record(Path.cwd(), verification.here())
-        print(f"not compared: {error}")
+        console.say(f"not compared: {error}")
         return
     if found.status != "identical" or not provenance.restore():
         provenance.record(Path.cwd(), verification.here())
-    print(found.sentence)
+    console.say(found.sentence)
 
 
 def _with_changes(rows: Sequence[Sequence[str]]) -> Path:
@@ -125,15 +125,14 @@ def _with_changes(rows: Sequence[Sequence[str]]) -> Path:
     if not rows:
         return page
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
     from birnn.report import pages
 
     title = "What changed since the last commit"
-    table = Table(*rows[0], title=title, title_justify="left")
+    table = Table(*map(console.cell, rows[0]), title=title, title_justify="left")
     for row in rows[1:]:
-        table.add_row(*(escape(cell) for cell in row))
+        table.add_row(*(console.cell(one) for one in row))
     Console().print(table)
     text = page.read_text(encoding="utf-8")
     atomic.write_text(copy, pages.with_section(text, title, rows))
@@ -150,8 +149,10 @@ def verify() -> None:
 
     found = verification.verify()
     then = provenance.of_commit(verification.committed())
-    print(provenance.sentence(then, None if found.status == "identical" else provenance.machine()))
-    print(found.sentence)
+    console.say(
+        provenance.sentence(then, None if found.status == "identical" else provenance.machine())
+    )
+    console.say(found.sentence)
     if found.status == "different":
         raise typer.Exit(1)
 
@@ -183,7 +184,7 @@ def check(
     for table in inspection.tables(found):
         Console().print(table)
     for line in (*skipped.sentences(), *inspection.notes(found), *_origins(found, again)):
-        print(line)
+        console.say(line)
 
 
 def _origins(found: Summary, again: Callable[[], Iterator[Chunk]]) -> Iterator[str]:
@@ -247,7 +248,7 @@ def predict(
     with skipped.told():
         tables.export(predicted, output, [file])
     for line in skipped.sentences():
-        print(line, file=sys.stderr)
+        console.say(line, error=True)
 
 
 @app.command()
@@ -283,7 +284,7 @@ def trace(
     for shown in trace_tables.on_terminal(found):
         Console().print(shown)
     for line in skipped.sentences():
-        print(line, file=sys.stderr)
+        console.say(line, error=True)
 
 
 @app.command()
@@ -305,18 +306,18 @@ def score(
 
     scored = scoring.read(file, by)
     for note in scored.notes:
-        print(f"note: {note}", file=sys.stderr)
+        console.say(f"note: {note}", error=True)
     if as_json:
         found: dict[str, object] = dict(scored.metrics())
         if by is not None:
             found |= asdict(scored.slices())
-        print(console.json_text(found))
+        console.say(console.json_text(found))
         return
     sure = scored.intervals()
     for table in scoring.tables(scored, sure):
         Console().print(table)
     aims = verdict.aims(params.load().evaluate if use_params else params.Evaluate())
-    print(scoring.judge(scored, sure, aims).sentence)
+    console.say(scoring.judge(scored, sure, aims).sentence)
 
 
 @app.command()
@@ -364,8 +365,10 @@ def compare(
     found = groups.grouped(read, by or [], over or ["seed"], metric)
     Console().print(groups.on_terminal(found))
     if found.mixed:
-        print(f"Mixed in a row: {', '.join(found.mixed)}; to tell them apart, give them to --by.")
-    print(found.sentence)
+        console.say(
+            f"Mixed in a row: {', '.join(found.mixed)}; to tell them apart, give them to --by."
+        )
+    console.say(found.sentence)
     if csv:
         groups.write_csv(found, csv)
     if latex:
@@ -410,11 +413,11 @@ def backfill() -> None:
                 run.log_evaluation(EVALUATION / name)
                 drawings.attach(run, REPORT, result, drawn)
                 side_by_side.annotate(run, rows[name], concluded)
-            print(f"{name}: run {run.id}")
+            console.say(f"{name}: run {run.id}")
     except FileNotFoundError as error:
         raise DataError(f"{error.filename}: no such file; run `dvc repro` first") from None
     gathered = recovery.gather(registry.connect(chosen.problem))
-    print(f"{recovery.RECORD}: {gathered} decisions of other checkouts added")
+    console.say(f"{recovery.RECORD}: {gathered} decisions of other checkouts added")
 
 
 Comment = Annotated[str, typer.Option(help="Why, for those who read the record later.")]
@@ -438,13 +441,13 @@ def retrain(
     _end_once()
     chosen = params.load()
     if dry_run:
-        print("\n".join(steps.plan(chosen)))
+        console.say("\n".join(steps.plan(chosen)))
         return
     if approve is None:
         outcome = steps.retrain(chosen)
     else:
         outcome = service.approve(chosen, approve, comment=comment)
-    print(f"{outcome.decision}: {outcome.sentence}")
+    console.say(f"{outcome.decision}: {outcome.sentence}")
     _say_what_is_left()
 
 
@@ -462,9 +465,9 @@ def rollback(
 
     chosen = params.load()
     if dry_run:
-        print(service.rollback_plan(chosen, to))
+        console.say(service.rollback_plan(chosen, to))
         return
-    print(service.rollback(chosen, to, comment=comment).sentence)
+    console.say(service.rollback(chosen, to, comment=comment).sentence)
     _say_what_is_left()
 
 
@@ -473,7 +476,9 @@ def _say_what_is_left() -> None:
     from birnn.retraining import workspace
 
     if changed := workspace.uncommitted(Path.cwd()):
-        print(f"left to do: git add {shlex.join(changed)} && git commit; dvc push --run-cache")
+        console.say(
+            f"left to do: git add {shlex.join(changed)} && git commit; dvc push --run-cache"
+        )
 
 
 @app.command()
@@ -490,9 +495,9 @@ def status(
     from birnn.retraining import status
 
     found = status.status(params.load(), hours=hours)
-    print("\n".join(found.lines))
+    console.say("\n".join(found.lines))
     for alarm in found.alarms:
-        print(f"alarm: {alarm}")
+        console.say(f"alarm: {alarm}")
     if found.alarms:
         raise typer.Exit(1)
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import re
 import signal
 import sys
 import threading
@@ -26,6 +27,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
+CONTROLS = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+"""Characters that move a terminal's cursor, change its state, or the order of what stands there."""
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 """What the system says where a disk is full, or a quota or a limit is reached."""
 ENDING = [
@@ -69,6 +74,19 @@ INTERRUPTS = (KeyboardInterrupt, Terminated)
 """What ends work that somebody has stopped, and that did not fail."""
 
 
+def visible(text: object) -> str:
+    r"""A text with its control characters as Python writes them, such as `\x1b` and `\u202e`.
+
+    Names of classes, columns, sequences and files may hold any; line ends and tabs stay.
+    """
+    return CONTROLS.sub(lambda found: ascii(found[0])[1:-1], str(text))
+
+
+def one_line(text: object) -> str:
+    """The same, in which line ends are shown as well."""
+    return visible(text).replace("\n", "\\n")
+
+
 @contextmanager
 def reported() -> Iterator[None]:
     """Turn a user's mistake into one line on standard error and exit status 1.
@@ -81,7 +99,7 @@ def reported() -> Iterator[None]:
         with _terminable(), _written():
             yield
     except BirnnError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
         raise SystemExit(1) from None
     except OSError as error:
         if error.errno == errno.EPIPE and error.filename is None:
@@ -89,7 +107,7 @@ def reported() -> Iterator[None]:
             raise SystemExit(1) from None
         if (place := _place(error)) is None:
             raise
-        print(f"error: {place}: {error.strerror}", file=sys.stderr)
+        print(f"error: {one_line(place)}: {error.strerror}", file=sys.stderr)
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None

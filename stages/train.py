@@ -14,7 +14,7 @@ import sys
 from contextlib import nullcontext
 
 from birnn import errors, params
-from birnn.files import paths
+from birnn.files import console, paths
 from birnn.model import devices, distributed, history, operating_points, train, training
 from birnn.tracking import runs, store
 
@@ -47,7 +47,7 @@ def main(name: str) -> None:
             model, data, options, critical, output=output, states=states, log=run, group=group
         )
     if epochs:
-        print(f"{folder}: {history.sentence(epochs)}")
+        console.say(f"{folder}: {history.sentence(epochs)}")
 
 
 if __name__ == "__main__":

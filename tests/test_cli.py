@@ -249,6 +249,49 @@ class TestScore:
         assert found["log_loss"] > 0
 
 
+class TestHostileNames:
+    """Of classes, columns, sequences and files: none reaches the terminal as it is."""
+
+    NAME = "\u202eevil\x1b[2J\x9b[bold]"
+
+    def shown(self, birnn: Birnn, *arguments: object) -> str:
+        ended = birnn(*arguments)
+        assert not {"\u202e", "\x1b", "\x9b"} & {*(ended.out + ended.err)}
+        return ended.out + ended.err
+
+    @pytest.fixture
+    def hostile(self, place: Path) -> pd.DataFrame:
+        frame = drawn().replace("007", self.NAME).assign(label=["a", self.NAME, "b"] * 3)
+        frame.rename(columns={"x": self.NAME}).to_csv(place / "hostile.csv", index=False)
+        frame.to_csv(place / f"{self.NAME}.csv", index=False)
+        return frame
+
+    def test_in_data_that_are_checked(self, birnn: Birnn, hostile: pd.DataFrame) -> None:
+        for file in ("hostile.csv", f"{self.NAME}.csv", f"{self.NAME}.none", f"no {self.NAME}.csv"):
+            assert r"\u202eevil\x1b" in self.shown(birnn, "check", file)
+
+    def test_in_data_that_are_wrong(self, birnn: Birnn, place: Path, hostile: pd.DataFrame) -> None:
+        wrong = hostile.assign(x=[0.5] * 8 + [np.nan]).rename(columns={"x": self.NAME})
+        wrong.to_csv(place / "wrong.csv", index=False)
+        assert "expected a finite number" in self.shown(birnn, "check", "wrong.csv")
+        again = pd.concat([hostile, hostile.iloc[:1]])
+        again.to_csv(place / "wrong.csv", index=False)
+        assert "goes on after another one began" in self.shown(birnn, "check", "wrong.csv")
+
+    def test_in_predictions(self, birnn: Birnn, place: Path, hostile: pd.DataFrame) -> None:
+        hostile.drop(columns="label").to_csv(place / f"{self.NAME}.csv", index=False)
+        assert "1 x 3 x 2" in self.shown(birnn, "trace", f"{self.NAME}.csv")
+        named = ("trace", f"{self.NAME}.csv", "--sequence", f"{self.NAME}!")
+        assert r"\u202eevil" in self.shown(birnn, *named)
+        scored = hostile.assign(actual=hostile["label"], predicted=self.NAME, city=self.NAME)
+        scored = scored.rename(columns={"city": self.NAME})
+        scored.to_csv(place / "scored.csv", index=False)
+        for options in ([], ["--json"], ["--by", self.NAME], ["--by", f"{self.NAME}!"]):
+            assert r"\u202eevil" in self.shown(birnn, "score", "scored.csv", *options)
+        (place / "scored.csv").write_text(f"sequence,actual,predicted\na,{self.NAME},b\n")
+        assert r"\u202eevil" in self.shown(birnn, "score", "scored.csv")
+
+
 class TestTrace:
     def test_shows_layers_and_answers_of_a_sequence(self, place: Path, birnn: Birnn) -> None:
         ended = birnn("trace", "new.csv", "--sequence", "ü")

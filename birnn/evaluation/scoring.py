@@ -21,7 +21,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import csv
-from rich.markup import escape
 from rich.table import Table
 
 from birnn.errors import DataError
@@ -29,7 +28,7 @@ from birnn.evaluation import data_checks, intervals, metrics, slices, verdict
 from birnn.evaluation.intervals import Interval
 from birnn.evaluation.slices import Sliced
 from birnn.evaluation.verdict import Aims, Basis, Verdict
-from birnn.files import named
+from birnn.files import console, named
 from birnn.files.reading import first_few
 from birnn.files.table_checks import composed_text, text_column
 from birnn.files.tables import natural_order, sequence_starts
@@ -415,9 +414,9 @@ def _by_slice(found: Sliced) -> Table:
             cells.append(f"{shown} {_ends(ends)}".strip())
             if figure.name != "f1_macro":
                 cells.append("" if figure.p is None else f"{figure.p:.4f}")
-        name = escape(f"{one.column} {one.value}")
+        name = console.cell(f"{one.column} {one.value}")
         table.add_row(name, str(one.sequences), str(one.rows), *cells)
-    table.caption = found.sentence
+    table.caption = console.cell(found.sentence)
     return table
 
 
@@ -442,15 +441,15 @@ def _confusion(scored: Scored) -> Table:
     """
     counts = metrics.confusion(scored.actual, scored.predicted, len(scored.labels))
     if len(scored.labels) <= MOST_COLUMNS:
-        table = _table("true classes by answers", "true", *map(escape, scored.labels))
+        table = _table("true classes by answers", "true", *map(console.cell, scored.labels))
         for label, row in zip(scored.labels, counts.tolist(), strict=True):
-            table.add_row(escape(label), *map(str, row))
+            table.add_row(console.cell(label), *map(str, row))
         return table
     table = _table("most frequent confusions", "true", "answer", "count")
     wrong = counts - np.diag(np.diagonal(counts))
     for cell in np.argsort(-wrong, axis=None, kind="stable")[:MOST_PAIRS].tolist():
         actual, answer = divmod(cell, len(scored.labels))
-        names = escape(scored.labels[actual]), escape(scored.labels[answer])
+        names = console.cell(scored.labels[actual]), console.cell(scored.labels[answer])
         table.add_row(*names, str(wrong[actual, answer]))
     return table
 
@@ -479,7 +478,7 @@ def _by_class(scored: Scored, found: Mapping[str, float], sure: Mapping[str, Int
         shown = [
             f"{found[name]:.4f} {_ends(sure.get(name))}" if name in found else "" for name in names
         ]
-        table.add_row(escape(label), *shown, f"{found[f'support_{label}']:.0f}")
+        table.add_row(console.cell(label), *shown, f"{found[f'support_{label}']:.0f}")
     return table
 
 

@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 from pyarrow import csv
 
 from birnn.errors import DataError
-from birnn.files import named
+from birnn.files import console, named
 from birnn.files.reading import Skipped
 
 Rows = npt.NDArray[np.int64]
@@ -169,7 +169,10 @@ def export(batches: Iterable[pa.Table], path: Path, inputs: Iterable[Path] = ())
         DataError: the name ends in something else, or is that of an input.
     """
     if str(path) == "-":
-        _write_csv(batches, sys.stdout.buffer)
+        if sys.stdout.isatty():
+            _show_csv(batches)
+        else:
+            _write_csv(batches, sys.stdout.buffer)
         return
     if path.suffix not in (".csv", ".parquet"):
         raise DataError(f"{path}: expected a name that ends in .csv or .parquet")
@@ -184,3 +187,11 @@ def export(batches: Iterable[pa.Table], path: Path, inputs: Iterable[Path] = ())
 def _write_csv(batches: Iterable[pa.Table], file: IO[bytes]) -> None:
     for number, table in enumerate(batches):
         csv.write_csv(table, file, csv.WriteOptions(include_header=number == 0))
+
+
+def _show_csv(batches: Iterable[pa.Table]) -> None:
+    """The same for a person at a terminal, which control characters in ids would confuse."""
+    for number, table in enumerate(batches):
+        sink = pa.BufferOutputStream()
+        csv.write_csv(table, sink, csv.WriteOptions(include_header=number == 0))
+        console.say(sink.getvalue().to_pybytes().decode().removesuffix("\n"))

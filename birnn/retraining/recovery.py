@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from birnn.errors import RegistryError
-from birnn.files import atomic, paths
+from birnn.files import atomic, console, paths
 from birnn.params import lock
 from birnn.report import pages
 from birnn.retraining import attempts, decisions, notifications, workspace
@@ -208,7 +208,7 @@ def mended(problem: str) -> Registry | None:
     try:
         found = registry.connect(problem)
     except RegistryError as error:
-        print(f"promotion will wait: {error}")
+        console.say(f"promotion will wait: {error}")
         found = None
     if attempts.state().exists():
         workspace.end_orphans()

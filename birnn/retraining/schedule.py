@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from birnn.files import records
+from birnn.files import console, records
 from birnn.retraining import cron as crontab
 from birnn.retraining import notifications
 from birnn.retraining.cron import Cron
@@ -78,7 +78,7 @@ class Job:
         if not status:
             return
         said = f"ended with status {status}"
-        print(f"{' '.join(self.command)}: {said}", flush=True)
+        console.say(f"{' '.join(self.command)}: {said}")
         if not self._stopped and (status < 0 or self.failures > 1):
             body = f"{self.command[-1]} {said}, {self.failures} in a row; `birnn status` says more"
             notifications.send("birnn schedule: failed", body, "failure")
@@ -152,7 +152,7 @@ def _tell_missed() -> None:
     """Tell people of a time that passed because the clock before this one was killed."""
     if (missed := due()) is not None and missed.passed:
         body = f"The clock was killed: what was due at {missed.time} did not happen."
-        print(body, flush=True)
+        console.say(body)
         notifications.send("birnn schedule: missed", body, "failure")
 
 

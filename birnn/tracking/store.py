@@ -13,7 +13,6 @@ import errno
 import logging
 import os
 import re
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +22,7 @@ from urllib.parse import quote, unquote
 from filelock import FileLock
 
 from birnn.errors import NO_ROOM, RegistryError
+from birnn.files import console
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -171,7 +171,7 @@ def mirrored() -> Iterator[None]:
 
 def warn(error: RegistryError) -> None:
     """Say that MLflow is out of reach, and what to do once it is not."""
-    print(f"warning: {error}; once it answers, run `birnn backfill`", file=sys.stderr)
+    console.say(f"warning: {error}; once it answers, run `birnn backfill`", error=True)
 
 
 def experiment(client: MlflowClient, problem: str) -> str:
@@ -183,10 +183,10 @@ def experiment(client: MlflowClient, problem: str) -> str:
         found = client.get_experiment_by_name(problem)
         if found is not None and found.lifecycle_stage == "deleted":
             client.restore_experiment(found.experiment_id)
-            print(
+            console.say(
                 f"note: the experiment {problem!r} was deleted in MLflow; it is restored with all "
                 "its runs, to hold new ones (`mlflow gc` removes deleted ones for good)",
-                file=sys.stderr,
+                error=True,
             )
         if found is not None:
             return str(found.experiment_id)
