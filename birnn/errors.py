@@ -26,13 +26,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
+from urllib.parse import quote, unquote, unquote_plus
 
+HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]@\s]+)(:[0-9]+)?")
 CONTROLS = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 """Characters that move a terminal's cursor, change its state, or the order of what stands there."""
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 """What the system says where a disk is full, or a quota or a limit is reached."""
+STORE = "MLFLOW_TRACKING_URI"
+SECRET_VARIABLES = (
+    *("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "DATABRICKS_TOKEN"),
+    *("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AZURE_STORAGE_ACCESS_KEY"),
+    "AZURE_STORAGE_CONNECTION_STRING",
+)
+SHORTEST_SECRET = 4  # letters of a part of an address; shorter ones are in most words
+HIDDEN = "..."
 ENDING = [
     getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)
 ]  # Windows has no SIGHUP
@@ -87,6 +97,69 @@ def one_line(text: object) -> str:
     return visible(text).replace("\n", "\\n")
 
 
+def address(uri: str) -> str:
+    """Scheme, host and port of a URI; what else stands in it may be a secret.
+
+    Passwords may hold any character. Where it cannot be told which part is the host, none is shown.
+    """
+    scheme, colon, rest = uri.partition("://")
+    if not colon:
+        return uri
+    first = re.split("[/?#]", rest, maxsplit=1)[0]
+    if "@" not in rest or "@" in first:
+        host = first.rpartition("@")[2]
+        sure = "@" not in rest[len(first) :]
+    else:  # a slash or a question mark in the password, or an @ behind the host
+        host = re.split("[/?#]", rest.rpartition("@")[2], maxsplit=1)[0]
+        sure = rest.count("@") == 1 and not HOST.fullmatch(first)
+    return f"{scheme}://{host if sure and HOST.fullmatch(host) else HIDDEN}"
+
+
+def without_secrets(text: object) -> str:
+    """Take out of a text what the environment says of passwords, before it is shown or kept.
+
+    That is all of `MLFLOW_TRACKING_URI` but scheme, host and port, each of its parts, and the
+    variables in `SECRET_VARIABLES`; also as they are quoted in addresses and in Python.
+    """
+    found, uri = str(text), os.environ.get(STORE, "")
+    secrets = {os.environ.get(name, "") for name in SECRET_VARIABLES}
+    if "://" in uri and not uri.startswith(("sqlite", "file:")):
+        found = found.replace(uri, address(uri))
+        secrets |= _secret_parts(uri)
+    spelled = {form for secret in secrets if secret for form in _spellings(secret)}
+    for secret in sorted(spelled, key=len, reverse=True):
+        found = found.replace(secret, HIDDEN)
+    return re.sub(r"(?<=://)[^/\s'\"]*@", "", found)  # of any other address
+
+
+def _secret_parts(uri: str) -> set[str]:
+    """All of a URI but scheme, host and port: user and password, path, query, fragment, and parts.
+
+    A question mark or an @ may belong to a password or end it, so it is read both ways.
+    """
+    rest, shown = uri.partition("://")[2], address(uri)
+    before, at, after = rest.rpartition("@")
+    user, colon, password = before.partition(":")
+    login = password if colon else user
+    place, _, query = after.partition("?")
+    path = "".join(place.partition("/")[1:]).rstrip("/")
+    behind = [query, rest.partition("?")[2], rest.partition("#")[2]]
+    values = [pair.partition("=")[2] or pair for one in behind for pair in re.split("[&#;]", one)]
+    whole = [rest, before + at, before, login, path, *behind, *values]
+    tokens = [part for part in path.split("/") if re.search("[0-9]", part)]  # no usual name
+    told = " ".join([login, *values, *tokens])
+    words = re.split(r"[/:@?&=#;+\s]+", f"{told} {unquote(told)}")
+    return {one for one in (*whole, *words) if len(one) >= SHORTEST_SECRET and one not in shown}
+
+
+def _spellings(secret: str) -> set[str]:
+    """As it is, with quotes taken away or put on for an address, and as Python shows it."""
+    plain = {secret, unquote(secret), unquote_plus(secret)}
+    quoted = {one for text in plain for one in (quote(text), quote(text, safe=""))}
+    spelled = plain | quoted | {repr(one)[1:-1] for one in plain}
+    return {one for one in spelled if len(one) >= SHORTEST_SECRET}
+
+
 @contextmanager
 def reported() -> Iterator[None]:
     """Turn a user's mistake into one line on standard error and exit status 1.
@@ -99,7 +172,7 @@ def reported() -> Iterator[None]:
         with _terminable(), _written():
             yield
     except BirnnError as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
+        print(f"error: {one_line(without_secrets(error))}", file=sys.stderr)
         raise SystemExit(1) from None
     except OSError as error:
         if error.errno == errno.EPIPE and error.filename is None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 import pytest
 
@@ -17,7 +18,9 @@ from birnn.errors import (
     ParamsError,
     Terminated,
     TrainingError,
+    address,
     reported,
+    without_secrets,
 )
 
 PROGRAM = "from birnn.errors import reported\nwith reported():\n    "
@@ -68,6 +71,76 @@ def run(code: str, *redirected: str, **settings: str) -> "subprocess.CompletedPr
     return subprocess.run(
         quoted, capture_output=True, text=True, check=False, env=os.environ | settings, timeout=60
     )
+
+
+SECRETS = {  # addresses of a server, and what must not be seen of each
+    "http://bob:S3cr3t@127.0.0.1:9": ["S3cr3t", "bob"],
+    "http://bob:S3cr/3tpw@127.0.0.1:9": ["S3cr", "3tpw"],
+    "http://bob:S3cr@3tpw@127.0.0.1:9": ["S3cr", "3tpw"],
+    "http://bob:S3cr?3tpw@127.0.0.1:9": ["S3cr", "3tpw"],
+    "http://bob:S3cr#3tpw@127.0.0.1:9": ["S3cr", "3tpw"],
+    "http://bob:S3cr:3tpw@127.0.0.1:9": ["S3cr", "3tpw"],
+    "http://bob:S3cr%2F3tpw@127.0.0.1:9/mlflow": ["S3cr", "3tpw"],
+    "http://S3cr3tToken@127.0.0.1:9": ["S3cr3tToken"],
+    "http://127.0.0.1:9?password=S3cr3t": ["S3cr3t"],
+    "http://127.0.0.1:9/?user=bob&token=S3cr@3tpw": ["S3cr", "3tpw"],
+    "http://127.0.0.1:9/key/S3cr3t": ["S3cr3t"],
+    "http://127.0.0.1:9/#S3cr3t": ["S3cr3t"],
+    "postgresql://bob:S3cr%403tpw@127.0.0.1:9/db?password=S3cr3t": ["S3cr", "3tpw"],
+    "mssql+pyodbc:///?odbc_connect=DRIVER%3Dx%3BPWD%3DS3cr3t": ["S3cr3t"],
+}
+
+
+class TestSecrets:
+    @pytest.mark.parametrize(
+        ("uri", "shown"),
+        [
+            ("http://bob:pw@host.example.org:5000/mlflow", "http://host.example.org:5000"),
+            ("http://bob:S3cr/3t@host", "http://host"),
+            ("http://bob:p@ss@host:1", "http://host:1"),
+            ("http://host?password=x", "http://host"),
+            ("https://[::1]:5000/x", "https://[::1]:5000"),
+            ("http://host:5000/a@b", "http://..."),  # or a password of a number and a slash
+            ("http://host?password=x@y", "http://..."),
+            ("http://bob:1/2@host/a@b", "http://..."),
+            ("mssql+pyodbc:///?odbc_connect=x", "mssql+pyodbc://..."),
+            ("databricks", "databricks"),
+        ],
+    )
+    def test_of_an_address_are_not_shown(self, uri: str, shown: str) -> None:
+        assert address(uri) == shown
+
+    @pytest.mark.parametrize("uri", SECRETS)
+    def test_are_taken_out_of_messages_whole_and_in_parts(
+        self, monkeypatch: pytest.MonkeyPatch, uri: str
+    ) -> None:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        rest = uri.partition("://")[2]
+        said = f"{uri!r} failed: {rest}; {unquote(uri)}; {quote(rest)}; {quote(rest, safe='')}"
+        for text in (said, *SECRETS[uri][:1], "MLflow at 127.0.0.1:9 is out of reach"):
+            shown = without_secrets(text)
+            assert not [secret for secret in SECRETS[uri] if secret in shown]
+        assert without_secrets("MLflow at 127.0.0.1:9 is gone") == "MLflow at 127.0.0.1:9 is gone"
+
+    def test_of_the_environment_are_taken_out_as_well(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "t0ken/+=")
+        assert without_secrets("Bearer t0ken/+=, t0ken%2F%2B%3D") == "Bearer ..., ..."
+
+    def test_of_any_address_in_a_message(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        said = "postgresql://me:p@ss@host/runs is gone"
+        assert without_secrets(said) == "postgresql://host/runs is gone"
+        assert without_secrets("sqlite:////there/a@b.db") == "sqlite:////there/a@b.db"
+
+    def test_are_in_no_error(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://bob:S3cr/3t@host")
+        with pytest.raises(SystemExit), reported():
+            raise DataError("http://bob:S3cr/3t@host: S3cr/3t is wrong")
+        assert capsys.readouterr().err == "error: http://host: ... is wrong\n"
 
 
 class TestOutput:

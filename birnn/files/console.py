@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
-from birnn.errors import CONTROLS, visible
+from birnn.errors import CONTROLS, visible, without_secrets
 
 T = TypeVar("T")
 
@@ -29,7 +29,7 @@ def track(items: Iterable[T], description: str) -> Iterable[T]:
 def say(*lines: object, error: bool = False) -> None:
     """Print lines on standard output, or on standard error."""
     for line in lines:
-        print(visible(line), file=sys.stderr if error else sys.stdout, flush=True)
+        print(visible(without_secrets(line)), file=sys.stderr if error else sys.stdout, flush=True)
 
 
 def cell(text: object) -> str:

@@ -22,7 +22,7 @@ from typing import Protocol
 
 from filelock import FileLock, Timeout
 
-from birnn.errors import INTERRUPTS, RetrainingError
+from birnn.errors import INTERRUPTS, RetrainingError, without_secrets
 from birnn.files import atomic, records
 from birnn.params import Params
 from birnn.tracking import store
@@ -155,7 +155,7 @@ def ended_by(error: BaseException) -> tuple[str, str]:
     """
     if isinstance(error, INTERRUPTS):
         return "interrupted", "Somebody, or the machine's shutdown, has ended the attempt."
-    return "failed", str(error) or type(error).__name__
+    return "failed", without_secrets(error) or type(error).__name__
 
 
 def _last() -> Path:

@@ -13,6 +13,7 @@ import os
 import re
 from typing import Literal
 
+from birnn.errors import without_secrets
 from birnn.files import console
 
 PLACES = "BIRNN_NOTIFY"
@@ -41,6 +42,7 @@ def send(title: str, body: str, kind: Kind = "info") -> bool:
     except ImportError:
         console.say(f"{PLACES}: expected Apprise; pip install 'birnn[retrain]'", error=True)
         return False
+    title, body = without_secrets(title), without_secrets(body)
     reasons = [_refused(place, title, body, kind) for place in places]
     for number, (place, reason) in enumerate(zip(places, reasons, strict=True), start=1):
         if reason is not None:

@@ -79,7 +79,7 @@ def needed(found: Registry | None) -> Registry:
 def out_of_reach() -> RegistryError:
     """What is said where promotion has to wait for MLflow."""
     return RegistryError(
-        f"{store.without_secrets(store.store_uri())}: expected an answer from MLflow, found "
+        f"{store.shown_uri()}: expected an answer from MLflow, found "
         "none; promotion waits, and what was trained lies in DVC's cache: once MLflow answers, "
         "run `birnn retrain` again"
     )

@@ -13,7 +13,6 @@ Like a stage, it takes all of `params.yaml`, and gives plain values to the funct
 from __future__ import annotations
 
 import json
-import shlex
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -106,7 +105,7 @@ def plan(chosen: Params) -> list[str]:
             champion = registry.connect(chosen.problem).aliases()[CHAMPION]
     rival = "no champion" if champion is None else f"the champion, version {champion}"
     return [
-        f"refresh: {shlex.join(wanted.refresh) if wanted.refresh else 'nothing'}",
+        f"refresh: {_program(wanted.refresh) if wanted.refresh else 'nothing'}",
         f"train: on {wanted.when}; `dvc repro` has {'work' if changed else 'nothing'} to do now",
         f"judge: {chosen.candidate} against {rival}",
         f"promote: {'at once' if wanted.approval == 'automatic' else 'after approval'}",
@@ -154,13 +153,18 @@ def _refresh(command: Sequence[str]) -> None:
     partial = attempts.state() / "external.partial"
     shutil.copytree(workspace.EXTERNAL, partial, symlinks=True)
     atomic.move(partial, attempts.state() / "external")
-    wanted = f"retrain.refresh: expected `{shlex.join(command)}` to end with status 0"
+    wanted = f"retrain.refresh: expected `{_program(command)}` to end with status 0"
     try:
         done = subprocess.run(command, env=workspace.environment(), check=False)
     except OSError as error:
         raise RetrainingError(f"{wanted}, found: {error.strerror}") from None
     if done.returncode:
         raise RetrainingError(f"{wanted}, found {done.returncode}")
+
+
+def _program(command: Sequence[str]) -> str:
+    """The name of a program alone: there may be secrets among its arguments."""
+    return Path(command[0]).name
 
 
 def _settled(attempt: Attempt, folder: Path) -> Version | None:

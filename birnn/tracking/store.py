@@ -12,7 +12,6 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +20,7 @@ from urllib.parse import quote, unquote
 
 from filelock import FileLock
 
-from birnn.errors import NO_ROOM, RegistryError
+from birnn.errors import NO_ROOM, RegistryError, address, without_secrets
 from birnn.files import console
 
 if TYPE_CHECKING:
@@ -143,20 +142,24 @@ def reached() -> Iterator[None]:
     try:
         yield
     except (MlflowException, RequestException, SQLAlchemyError) as error:
-        said = " ".join(str(error).split())
-        expected = f"{without_secrets(store_uri())}: expected an answer from MLflow, found"
-        raise RegistryError(f"{expected}: {without_secrets(said)[:300]}") from error
+        raise _refused("an answer from MLflow", error) from error
+    except ModuleNotFoundError as error:  # of a database; it is installed apart from MLflow
+        raise _refused("its driver to be installed", error) from error
     except OSError as error:
         if error.errno not in REFUSED:
             raise
-        said = " ".join(str(error).split())
-        expected = f"{without_secrets(store_uri())}: expected to keep files of a run, found"
-        raise RegistryError(f"{expected}: {without_secrets(said)[:300]}") from error
+        raise _refused("to keep files of a run", error) from error
 
 
-def without_secrets(text: str) -> str:
-    """Take user and password out of addresses; messages go to logs, records and people."""
-    return re.sub(r"(?<=://)[^/\s]*@", "", text)
+def _refused(expected: str, error: Exception) -> RegistryError:
+    said = without_secrets(" ".join(str(error).split()))
+    return RegistryError(f"{shown_uri()}: expected {expected}, found: {said[:300]}")
+
+
+def shown_uri() -> str:
+    """Where runs are kept, for messages: of a server no more than scheme, host and port."""
+    uri = store_uri()
+    return uri if _store_path() else address(uri)
 
 
 @contextmanager

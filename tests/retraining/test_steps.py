@@ -374,7 +374,7 @@ class TestPlan:
         assert "train: on schedule; `dvc repro` has nothing to do now" in steps.plan(params.load())
         checkout.write_params(place, refresh=["dvc", "update", "a b"], approval="manual")
         assert steps.plan(params.load()) == [
-            "refresh: dvc update 'a b'",
+            "refresh: dvc",
             "train: on schedule; `dvc repro` has work to do now",  # the report names the candidate
             "judge: bidirectional against the champion, version 1",
             "promote: after approval",

@@ -596,17 +596,6 @@ class TestOutOfReach:
             training.log_epoch(EPOCHS[0])
         assert [run.info.status for run in all_runs()] == ["KILLED"]
 
-    @pytest.mark.parametrize(
-        ("said", "shown"),
-        [
-            ("postgresql://me:p@ss@host/runs is gone", "postgresql://host/runs is gone"),
-            ("https://host/a@b", "https://host/a@b"),
-            ("sqlite:////there/a@b.db", "sqlite:////there/a@b.db"),
-        ],
-    )
-    def test_is_said_without_secrets(self, said: str, shown: str) -> None:
-        assert store.without_secrets(said) == shown
-
     def test_is_one_line(self, runs_root: Path) -> None:
         with pytest.raises(RegistryError) as refused, store.reached():
             found("0" * 32)
