@@ -26,16 +26,25 @@ def replacing(path: str | Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        yield partial
-        with partial.open("rb+") as file:
-            os.fsync(file.fileno())
-        move(partial, path)
-    except OSError as error:
-        if error.errno and (error.errno in NO_ROOM or error.filename == str(partial)):
-            raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
-        raise
+        with naming(path, instead_of=partial):
+            yield partial
+            with partial.open("rb+") as file:
+                os.fsync(file.fileno())
+            move(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path, instead_of: Path | None = None) -> Iterator[None]:
+    """Name a file in the error of a full disk, which has no name, or in the place of another."""
+    try:
+        yield
+    except OSError as error:
+        temporary = instead_of is not None and error.filename == str(instead_of)
+        if error.errno and (error.errno in NO_ROOM or temporary):
+            raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+        raise
 
 
 def move(source: Path, place: Path) -> None:

@@ -53,7 +53,7 @@ def append(path: str | Path, record: Mapping[str, Any]) -> Record:
     with FileLock(path.with_name(f".{path.name}.lock")):
         stamped = {"time": datetime.now(UTC).isoformat(timespec="seconds"), **_harmless(record)}
         line = json.dumps(stamped, allow_nan=False).encode() + b"\n"
-        with path.open("ab+") as file:
+        with atomic.naming(path), path.open("ab+") as file:
             _cut_torn_line(file)
             file.write(line)
             file.flush()
