@@ -157,7 +157,7 @@ class TestTrainingRun:
 
     def test_has_all_params_however_many_and_long(self, runs_root: Path, data: Path) -> None:
         many = {f"data.{number}": number for number in range(150)}
-        critical = {"critical.a/b.min_recall": 0.8, "critical.a_b.min_recall": 0.7}
+        critical: params.Knobs = {"critical.a/b.min_recall": 0.8, "critical.a_b.min_recall": 0.7}
         critical |= {"data.classes": "x" * 7000}
         knobs = KNOBS | {"patience": 5, "device": "auto"} | many | critical
         with opened("tagging", "forward", params=knobs, data=data) as run:
