@@ -34,8 +34,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from birnn import errors
-from birnn.errors import DataError
-from birnn.files import atomic, paths, records
+from birnn.errors import DataError, Terminated
+from birnn.files import atomic, console, named, paths, records
 from birnn.files.paths import EVALUATION, MODELS, REPORT
 
 if TYPE_CHECKING:  # they take a second to import
@@ -65,12 +65,12 @@ def summary() -> None:
     compared = records.read(REPORT / paths.COMPARISON, Compared)
     verdict = atomic.read_json(REPORT / paths.VERDICT)
     Console().print(pages.console_table(compared.ladder, compared.intervals))
-    print(compared.second_direction)
-    print(f"{verdict['model']} is {verdict['sentence']}")
+    console.say(compared.second_direction)
+    console.say(f"{verdict['model']} is {verdict['sentence']}")
     for check in verdict["checks"]:
         if check["status"] != "pass":
-            print(f"{check['status']}: {check['name']}: {check['sentence']}")
-    print(_with_changes(_changes()))
+            console.say(f"{check['status']}: {check['name']}: {check['sentence']}")
+    console.say(_with_changes(_changes()))
     _compare_with_commit()
 
 
@@ -113,11 +113,11 @@ def _compare_with_commit() -> None:
         found = verification.verify()
     except DataError as error:  # of a first result, say
         provenance.record(Path.cwd(), verification.here())
-        print(f"not compared: {error}")
+        console.say(f"not compared: {error}")
         return
     if found.status != "identical" or not provenance.restore():
         provenance.record(Path.cwd(), verification.here())
-    print(found.sentence)
+    console.say(found.sentence)
 
 
 def _with_changes(rows: Sequence[Sequence[str]]) -> Path:
@@ -127,15 +127,14 @@ def _with_changes(rows: Sequence[Sequence[str]]) -> Path:
     if not rows:
         return page
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
     from birnn.report import pages
 
     title = "What changed since the last commit"
-    table = Table(*rows[0], title=title, title_justify="left")
+    table = Table(*map(console.cell, rows[0]), title=title, title_justify="left")
     for row in rows[1:]:
-        table.add_row(*(escape(cell) for cell in row))
+        table.add_row(*(console.cell(one) for one in row))
     Console().print(table)
     text = page.read_text(encoding="utf-8")
     atomic.write_text(copy, pages.with_section(text, title, rows))
@@ -152,8 +151,10 @@ def verify() -> None:
 
     found = verification.verify()
     then = provenance.of_commit(verification.committed())
-    print(provenance.sentence(then, None if found.status == "identical" else provenance.machine()))
-    print(found.sentence)
+    console.say(
+        provenance.sentence(then, None if found.status == "identical" else provenance.machine())
+    )
+    console.say(found.sentence)
     if found.status == "different":
         raise typer.Exit(1)
 
@@ -185,7 +186,7 @@ def check(
     for table in inspection.tables(found):
         Console().print(table)
     for line in (*skipped.sentences(), *inspection.notes(found), *_origins(found, again)):
-        print(line)
+        console.say(line)
 
 
 def _origins(found: Summary, again: Callable[[], Iterator[Chunk]]) -> Iterator[str]:
@@ -237,6 +238,7 @@ def predict(
     from birnn.model import devices, prediction
     from birnn.sources import ingestion
 
+    named.check_output(output, [file])
     loaded = _load(model)
     network, encoding, thresholds = loaded.network, loaded.encoding, loaded.thresholds
     devices.limit_threads(prediction.BATCH_SIZE * network.architecture.sums)
@@ -258,9 +260,9 @@ def predict(
 
         predicted = recorded(folder, loaded, predicted)
     with skipped.told():
-        tables.export(predicted, output)
+        tables.export(predicted, output, [file])
     for line in skipped.sentences():
-        print(line, file=sys.stderr)
+        console.say(line, error=True)
 
 
 def _ledger(asked: bool, folder: Path | None, option: str = "--record") -> Path | None:
@@ -341,7 +343,6 @@ def shadow(
 
     For two registered versions, the record is kept with the challenger.
     """
-    import json
     from dataclasses import asdict
 
     from rich.console import Console
@@ -351,11 +352,11 @@ def shadow(
     addresses = _address(champion), _address(challenger)
     found = shadow.of(*addresses, file)
     if as_json:
-        print(json.dumps(asdict(found), indent=2, ensure_ascii=False))
+        console.say(console.json_text(asdict(found)))
         return
     Console().print(shadow.table(found))
     for name, estimate in found.expected.items():
-        print(f"{name}: {estimate.sentence}")
+        console.say(f"{name}: {estimate.sentence}")
 
 
 @app.command()
@@ -392,7 +393,7 @@ def trace(
     for shown in trace_tables.on_terminal(found):
         Console().print(shown)
     for line in skipped.sentences():
-        print(line, file=sys.stderr)
+        console.say(line, error=True)
 
 
 @app.command()
@@ -412,7 +413,6 @@ def score(
 
     With --recorded, it needs `sequence` and `label` alone: what was predicted is in the ledger.
     """
-    import json
     from dataclasses import asdict
 
     from rich.console import Console
@@ -424,23 +424,23 @@ def score(
         _score_recorded(folder, file, as_json=as_json)
         return
     scored = scoring.read(file, by)
+    for note in scored.notes:
+        console.say(f"note: {note}", error=True)
     if as_json:
         found: dict[str, object] = dict(scored.metrics())
         if by is not None:
             found |= asdict(scored.slices())
-        print(json.dumps(found, indent=2, ensure_ascii=False))
+        console.say(console.json_text(found))
         return
-    console = Console()
     sure = scored.intervals()
     for table in scoring.tables(scored, sure):
-        console.print(table)
+        Console().print(table)
     aims = verdict.aims(params.load().evaluate if use_params else params.Evaluate())
-    print(scoring.judge(scored, sure, aims).sentence)
+    console.say(scoring.judge(scored, sure, aims).sentence)
 
 
 def _score_recorded(folder: Path, labels: Path, *, as_json: bool) -> None:
     """Say how good what was recorded is, by week and model."""
-    import json
     from dataclasses import asdict
 
     from rich.console import Console
@@ -449,11 +449,11 @@ def _score_recorded(folder: Path, labels: Path, *, as_json: bool) -> None:
 
     found = recorded.join(folder, labels)
     if as_json:
-        print(json.dumps([asdict(one) for one in found.periods()], indent=2, ensure_ascii=False))
+        console.say(console.json_text([asdict(one) for one in found.periods()]))
         return
     Console().print(recorded.table(found))
     for sentence in found.sentences:
-        print(sentence)
+        console.say(sentence)
 
 
 @app.command()
@@ -501,14 +501,16 @@ def compare(
     found = groups.grouped(read, by or [], over or ["seed"], metric)
     Console().print(groups.on_terminal(found))
     if found.mixed:
-        print(f"Mixed in a row: {', '.join(found.mixed)}; to tell them apart, give them to --by.")
-    print(found.sentence)
+        console.say(
+            f"Mixed in a row: {', '.join(found.mixed)}; to tell them apart, give them to --by."
+        )
+    console.say(found.sentence)
     if csv:
         groups.write_csv(found, csv)
     if latex:
         groups.write_latex(found, latex)
     if picture:
-        atomic.write_text(picture, groups.picture(found))
+        named.write_text(picture, groups.picture(found))
 
 
 @app.command()
@@ -547,11 +549,11 @@ def backfill() -> None:
                 run.log_evaluation(EVALUATION / name)
                 drawings.attach(run, REPORT, result, drawn)
                 side_by_side.annotate(run, rows[name], concluded)
-            print(f"{name}: run {run.id}")
+            console.say(f"{name}: run {run.id}")
     except FileNotFoundError as error:
         raise DataError(f"{error.filename}: no such file; run `dvc repro` first") from None
     gathered = recovery.gather(registry.connect(chosen.problem))
-    print(f"{recovery.RECORD}: {gathered} decisions of other checkouts added")
+    console.say(f"{recovery.RECORD}: {gathered} decisions of other checkouts added")
 
 
 Comment = Annotated[str, typer.Option(help="Why, for those who read the record later.")]
@@ -575,13 +577,13 @@ def retrain(
     _end_once()
     chosen = params.load()
     if dry_run:
-        print("\n".join(steps.plan(chosen)))
+        console.say("\n".join(steps.plan(chosen)))
         return
     if approve is None:
         outcome = steps.retrain(chosen)
     else:
         outcome = service.approve(chosen, approve, comment=comment)
-    print(f"{outcome.decision}: {outcome.sentence}")
+    console.say(f"{outcome.decision}: {outcome.sentence}")
     _say_who_answers(outcome.decision, chosen.problem)
     _say_what_is_left()
 
@@ -600,10 +602,10 @@ def rollback(
 
     chosen = params.load()
     if dry_run:
-        print(service.rollback_plan(chosen, to))
+        console.say(service.rollback_plan(chosen, to))
         return
     outcome = service.rollback(chosen, to, comment=comment)
-    print(outcome.sentence)
+    console.say(outcome.sentence)
     _say_who_answers(outcome.decision, chosen.problem)
     _say_what_is_left()
 
@@ -613,7 +615,7 @@ def _say_who_answers(decision: str, problem: str) -> None:
     from birnn.retraining.recovery import SERVING
 
     if decision in SERVING:
-        print(
+        console.say(
             "servers: `birnn serve` answers by it within a minute; a running `mlflow models serve` "
             "answers by the model before until it is started again: end it, and run `mlflow models "
             f"serve -m models:/{problem}@champion --env-manager local`"
@@ -625,7 +627,9 @@ def _say_what_is_left() -> None:
     from birnn.retraining import workspace
 
     if changed := workspace.uncommitted(Path.cwd()):
-        print(f"left to do: git add {shlex.join(changed)} && git commit; dvc push --run-cache")
+        console.say(
+            f"left to do: git add {shlex.join(changed)} && git commit; dvc push --run-cache"
+        )
 
 
 @app.command()
@@ -642,9 +646,9 @@ def status(
     from birnn.retraining import status
 
     found = status.status(params.load(), hours=hours)
-    print("\n".join(found.lines))
+    console.say("\n".join(found.lines))
     for alarm in found.alarms:
-        print(f"alarm: {alarm}")
+        console.say(f"alarm: {alarm}")
     if found.alarms:
         raise typer.Exit(1)
 
@@ -662,10 +666,10 @@ def schedule(
 def _end_once() -> None:
     """Let the first SIGTERM or SIGINT end what runs, and no other disturb how it ends."""
 
-    def end(*_: object) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
-        raise KeyboardInterrupt
+    def end(number: int, _: object) -> None:
+        for one in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(one, signal.SIG_IGN)
+        raise KeyboardInterrupt if number == signal.SIGINT else Terminated(128 + number)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)

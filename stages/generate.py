@@ -8,7 +8,6 @@ Writes data/raw/sequences.parquet and data/raw/summary.json.
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +15,7 @@ from pathlib import Path
 from birnn import errors
 from birnn.data import splits
 from birnn.data.splits import Splitting
-from birnn.files import atomic, paths, records, tables
+from birnn.files import atomic, console, paths, records, tables
 from birnn.files.reading import Skipped
 from birnn.params import HMMData, Params, load
 from birnn.sources import hmm, ingestion, inspection
@@ -42,7 +41,7 @@ def main() -> None:
     )
     records.write(paths.RAW / paths.SUMMARY, summary)
     for line in (*skipped.sentences(), *inspection.notes(summary)):
-        print(line, file=sys.stderr)
+        console.say(line, error=True)
 
 
 def limits(params: Params, data: HMMData, path: Path) -> hmm.Limits:

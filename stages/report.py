@@ -14,7 +14,7 @@ from dataclasses import replace
 from birnn import errors, params
 from birnn.data.buckets import Packing
 from birnn.evaluation import verdict
-from birnn.files import atomic, paths, records
+from birnn.files import atomic, console, paths, records
 from birnn.files.paths import REPORT
 from birnn.report import batches, conclusions, drawings, pages, side_by_side
 from birnn.tracking import runs, store
@@ -46,7 +46,7 @@ def main() -> None:
     atomic.write_text(REPORT / paths.PAGE, pages.render("report.html.j2", **content))
     atomic.write_text(REPORT / paths.TEXT, pages.render("report.md.j2", **content))
     atomic.write_text(REPORT / paths.LEARNING, side_by_side.learning(results))
-    print(concluded.sentence)
+    console.say(concluded.sentence)
     with store.mirrored():
         for result, row in zip(results, rows, strict=True):
             run = runs.in_checkout(chosen.problem, result.name, result.params)

@@ -10,19 +10,17 @@ Writes models/MODEL/{weights.safetensors,model.json,history.csv}, and a run in M
 
 from __future__ import annotations
 
-import signal
 import sys
 from contextlib import nullcontext
 
 from birnn import errors, params
-from birnn.files import paths
+from birnn.files import console, paths
 from birnn.model import devices, distributed, history, operating_points, train, training
 from birnn.tracking import runs, store
 
 
 def main(name: str) -> None:
     """Run the stage for one model."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that its run ends as KILLED
     chosen = params.load()
     entry = params.entry(chosen, name)
     options = training.options(entry)
@@ -49,7 +47,7 @@ def main(name: str) -> None:
             model, data, options, critical, output=output, states=states, log=run, group=group
         )
     if epochs:
-        print(f"{folder}: {history.sentence(epochs)}")
+        console.say(f"{folder}: {history.sentence(epochs)}")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import os
 import shutil
 import signal
 import subprocess
@@ -61,6 +62,17 @@ def birnn(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
     return run
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_class_that_the_terminal_cannot_show_is_checked(tmp_path: Path, encoding: str) -> None:
+    rows = "sequence,x,label\na,1,caf\u00e9\na,2,\u8a9e\n"
+    (tmp_path / "t.csv").write_text(rows, encoding="utf-8")
+    command = [sys.executable, "-c", "from birnn.cli import main; main()", "check", "t.csv"]
+    settings = os.environ | {"PYTHONIOENCODING": encoding, "TERM": "dumb"}
+    ended = subprocess.run(command, cwd=tmp_path, env=settings, capture_output=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert b"\\u8a9e" in ended.stdout
+
+
 @pytest.fixture
 def place(runs_root: Path, trained: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with a model and a table to predict, `new.csv`."""
@@ -109,6 +121,40 @@ class TestPredict:
         read = pd.read_parquet if output.endswith("parquet") else read_csv
         expected = directly(place / "models/bidirectional")
         pd.testing.assert_frame_equal(read(place / output), expected, check_dtype=False)
+
+    @pytest.mark.parametrize("output", ["new.csv", "./new.csv", "link.csv"])
+    def test_does_not_replace_what_it_reads(self, place: Path, birnn: Birnn, output: str) -> None:
+        (place / "link.csv").symlink_to("new.csv")
+        before = (place / "new.csv").read_bytes()
+        ended = birnn("predict", "new.csv", "--output", output)
+        check_one_line(ended, ": expected another place than the input, new.csv, which it would")
+        assert (place / "new.csv").read_bytes() == before
+
+    def test_writes_through_a_link(self, place: Path, birnn: Birnn) -> None:
+        (place / "out.csv").symlink_to("there.csv")
+        assert birnn("predict", "new.csv", "--output", "out.csv") == (0, "", "")
+        assert (place / "out.csv").is_symlink()
+        assert len(read_csv(place / "there.csv")) == 9
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ("check", "pipe.csv"),
+            ("check", "pipe.fa"),
+            ("check", "pipe.yaml"),
+            ("check", "folder"),
+            ("predict", "pipe.csv"),
+            ("predict", "pipe.parquet"),
+            ("trace", "pipe.csv"),
+            ("score", "pipe.csv"),
+            ("score", "pipe.parquet"),
+        ],
+    )
+    def test_waits_for_no_pipe(self, place: Path, birnn: Birnn, arguments: tuple[str, ...]) -> None:
+        (place / "folder").mkdir()
+        for name in ("pipe.csv", "pipe.fa", "pipe.yaml", "pipe.parquet", "folder/pipe.csv"):
+            os.mkfifo(place / name)
+        check_one_line(birnn(*arguments), "expected a file, found a pipe or a device")
 
     def test_takes_the_model_that_is_named(self, place: Path, birnn: Birnn) -> None:
         shutil.move(place / "models/bidirectional", place / "other")
@@ -197,6 +243,25 @@ class TestScore:
         found = json.loads(ended.out)
         assert (found["accuracy"], found["recall_yes"], found["support_yes"]) == (0.9, 0, 10)
 
+    def test_as_json_for_a_terminal_without_accents(
+        self, place: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        rows = "sequence,actual,predicted\na,caf\u00e9,caf\u00e9\nb,\u8a9e,caf\u00e9\n"
+        (place / "scored.csv").write_text(rows)
+        raw = io.BytesIO()
+        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
+        monkeypatch.setattr(sys, "argv", ["birnn", "score", "scored.csv", "--json"])
+        with pytest.raises(SystemExit):
+            cli.main()
+        found = json.loads(raw.getvalue().decode("ascii"))
+        assert (found["recall_caf\u00e9"], found["recall_\u8a9e"]) == (1, 0)
+
+    def test_says_what_was_read_as_something_else(self, place: Path, birnn: Birnn) -> None:
+        (place / "scored.csv").write_text("sequence,actual,predicted\na,1,1.0\nb,0,1.0\n")
+        ended = birnn("score", "scored.csv", "--json")
+        assert json.loads(ended.out)["accuracy"] == 0.5
+        assert ended.err == "note: classes are equal as numbers: read '1.0' as '1'\n"
+
     def test_in_tables(self, scored: Path, birnn: Birnn) -> None:
         ended = birnn("score", scored)
         assert (ended.status, ended.err) == (0, "")
@@ -210,6 +275,49 @@ class TestScore:
         found = json.loads(birnn("score", "out.parquet", "--json").out)
         assert found["support_a"] == len(predicted)
         assert found["log_loss"] > 0
+
+
+class TestHostileNames:
+    """Of classes, columns, sequences and files: none reaches the terminal as it is."""
+
+    NAME = "\u202eevil\x1b[2J\x9b[bold]"
+
+    def shown(self, birnn: Birnn, *arguments: object) -> str:
+        ended = birnn(*arguments)
+        assert not {"\u202e", "\x1b", "\x9b"} & {*(ended.out + ended.err)}
+        return ended.out + ended.err
+
+    @pytest.fixture
+    def hostile(self, place: Path) -> pd.DataFrame:
+        frame = drawn().replace("007", self.NAME).assign(label=["a", self.NAME, "b"] * 3)
+        frame.rename(columns={"x": self.NAME}).to_csv(place / "hostile.csv", index=False)
+        frame.to_csv(place / f"{self.NAME}.csv", index=False)
+        return frame
+
+    def test_in_data_that_are_checked(self, birnn: Birnn, hostile: pd.DataFrame) -> None:
+        for file in ("hostile.csv", f"{self.NAME}.csv", f"{self.NAME}.none", f"no {self.NAME}.csv"):
+            assert r"\u202eevil\x1b" in self.shown(birnn, "check", file)
+
+    def test_in_data_that_are_wrong(self, birnn: Birnn, place: Path, hostile: pd.DataFrame) -> None:
+        wrong = hostile.assign(x=[0.5] * 8 + [np.nan]).rename(columns={"x": self.NAME})
+        wrong.to_csv(place / "wrong.csv", index=False)
+        assert "expected a finite number" in self.shown(birnn, "check", "wrong.csv")
+        again = pd.concat([hostile, hostile.iloc[:1]])
+        again.to_csv(place / "wrong.csv", index=False)
+        assert "goes on after another one began" in self.shown(birnn, "check", "wrong.csv")
+
+    def test_in_predictions(self, birnn: Birnn, place: Path, hostile: pd.DataFrame) -> None:
+        hostile.drop(columns="label").to_csv(place / f"{self.NAME}.csv", index=False)
+        assert "1 x 3 x 2" in self.shown(birnn, "trace", f"{self.NAME}.csv")
+        named = ("trace", f"{self.NAME}.csv", "--sequence", f"{self.NAME}!")
+        assert r"\u202eevil" in self.shown(birnn, *named)
+        scored = hostile.assign(actual=hostile["label"], predicted=self.NAME, city=self.NAME)
+        scored = scored.rename(columns={"city": self.NAME})
+        scored.to_csv(place / "scored.csv", index=False)
+        for options in ([], ["--json"], ["--by", self.NAME], ["--by", f"{self.NAME}!"]):
+            assert r"\u202eevil" in self.shown(birnn, "score", "scored.csv", *options)
+        (place / "scored.csv").write_text(f"sequence,actual,predicted\na,{self.NAME},b\n")
+        assert r"\u202eevil" in self.shown(birnn, "score", "scored.csv")
 
 
 class TestTrace:
@@ -351,7 +459,7 @@ class TestRetraining:
             raise AssertionError("it goes on")
 
         monkeypatch.setattr(steps, "retrain", work)
-        assert birnn("retrain").status == 130
+        assert birnn("retrain").status == 143
         assert ended == ["as it should"]
 
     def test_is_rolled_back(self, birnn: Birnn, monkeypatch: pytest.MonkeyPatch) -> None:

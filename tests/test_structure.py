@@ -146,6 +146,11 @@ class TestImports:
         found = {module: calls(module) & FORBIDDEN_CALLS for module in MODULES}
         assert non_empty(found) == {}
 
+    def test_nothing_prints_but_the_console(self) -> None:
+        """Which shows the control characters that names of the data may hold."""
+        printing = [module for module in MODULES if "print" in calls(module)]
+        assert printing == ["birnn.errors", "birnn.files.console"]
+
     def test_nothing_imports_the_servable_model(self) -> None:
         """It acts when it is imported, which is for MLflow alone to do."""
         assert not [module for module in MODULES if "birnn.tracking.serving" in ours(module)]

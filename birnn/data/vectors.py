@@ -17,10 +17,11 @@ from unicodedata import normalize
 import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
+from safetensors.numpy import save as serialized
 
 from birnn.errors import DataError, ParamsError
-from birnn.files import atomic
+from birnn.files import atomic, named
 
 
 class Vectors(NamedTuple):
@@ -59,6 +60,7 @@ def of_vocabulary(path: str | Path | None, vocabulary: Sequence[str] | None) -> 
         raise ParamsError(f"prepare.vectors: expected null without tokens, found {str(path)!r}")
     row_of = {token: row for row, token in enumerate(vocabulary, start=1)}
     read = _archived if Path(path).suffix == ".npz" else _lines
+    named.check_input(path)
     try:
         found = dict(read(Path(path), row_of))
     except FileNotFoundError:
@@ -115,7 +117,7 @@ def _numbers(fields: Any, where: str) -> npt.NDArray[np.float32]:
 def write(vectors: Vectors, path: str | Path) -> None:
     """Keep them for `train`, whole or not at all."""
     with atomic.replacing(path) as partial:
-        save_file(vectors._asdict(), partial)
+        partial.write_bytes(serialized(vectors._asdict()))
 
 
 def load(path: str | Path) -> Vectors:

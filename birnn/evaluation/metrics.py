@@ -307,10 +307,10 @@ def present(
     return dict(zip(labels, counts, strict=True))
 
 
-def check_probabilities(probabilities: Floats) -> None:
-    """Raise DataError for the first row that is not a distribution, within `SUM_TOLERANCE`."""
+def check_probabilities(probabilities: Floats, tolerance: float = SUM_TOLERANCE) -> None:
+    """Raise DataError for the first row that is not a distribution, within a tolerance."""
     total = probabilities.sum(axis=1, dtype=np.float64)
-    sound = (np.abs(total - 1) <= SUM_TOLERANCE) & (probabilities.min(axis=1) >= 0)
+    sound = (np.abs(total - 1) <= tolerance) & (probabilities.min(axis=1) >= 0)
     if not sound.all():
         row = int(np.argmin(sound))
         raise DataError(

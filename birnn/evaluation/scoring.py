@@ -7,9 +7,11 @@ for table in tables(scored): Console().print(table)
 
 from __future__ import annotations
 
+import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import csv
-from rich.markup import escape
 from rich.table import Table
 
 from birnn.errors import DataError
@@ -27,12 +28,18 @@ from birnn.evaluation import data_checks, intervals, metrics, slices, verdict
 from birnn.evaluation.intervals import Interval
 from birnn.evaluation.slices import Sliced
 from birnn.evaluation.verdict import Aims, Basis, Verdict
+from birnn.files import console, named
+from birnn.files.reading import first_few
 from birnn.files.table_checks import composed_text, text_column
 from birnn.files.tables import natural_order, sequence_starts
 
 SUFFIXES = {".csv": ",", ".tsv": "\t", ".parquet": ""}
 PREFIX = "probability_"
 MOST_COLUMNS, MOST_PAIRS = 12, 20  # of a confusion matrix on a terminal; of its pairs otherwise
+NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?")
+MOST_DIGITS = 6  # to which probabilities are taken to be rounded; float32 has no more
+MOST_ROUNDING = 0.1  # that rounding may take from a sum; more is no distribution
+EXACT_SUM = 1e-5  # within which a sum is one, up to what float32 rounds
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +55,7 @@ class Scored:
         offsets: (S + 1,) the rows at which each sequence begins and ends.
         groups: (S,) the number of the group of each sequence, or its own where there are none.
         columns: (N,) text by the name of a column by which to slice.
+        notes: what was read as something else than what stands in the table, a sentence each.
     """
 
     where: str
@@ -58,6 +66,7 @@ class Scored:
     offsets: npt.NDArray[np.int64]
     groups: npt.NDArray[np.int64]
     columns: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def slices(self) -> Sliced:
         """Score each value of the columns; see `birnn.evaluation.slices.of`."""
@@ -125,8 +134,8 @@ def score(path: str | Path) -> dict[str, float]:
 def read(path: str | Path, by: str | None = None) -> Scored:
     """Read a table with `sequence`, `actual` or `label`, `predicted`, and `probability_LABEL`.
 
-    Other columns are ignored. A class without a `probability_LABEL` has probability 0 where other
-    classes have one.
+    Other columns are ignored. Classes that are numbers are equal as numbers: `1.0` is `1`, as
+    pandas writes it beside a missing value. Rounded probabilities are scaled to a sum of one.
 
     Args:
         path: a CSV, TSV or Parquet file.
@@ -134,11 +143,13 @@ def read(path: str | Path, by: str | None = None) -> Scored:
 
     Raises:
         DataError: the file is missing or is not what its name says, a column or a value is missing,
-            or the rows of a sequence are not together.
+            the rows of a sequence are not together, no predicted class is an actual one, a class
+            has no probability where others have one, or a row of probabilities is no distribution.
     """
     path = Path(path)
     if path.suffix not in SUFFIXES:
         raise DataError(f"{path}: expected a name that ends in {', '.join(SUFFIXES)}")
+    named.check_input(path)
     try:
         table = _parquet(path, by) if path.suffix == ".parquet" else _text(path, by)
     except FileNotFoundError:
@@ -201,7 +212,8 @@ def _scored(table: pa.Table, where: str) -> Scored:
     columns = {name: table[name].combine_chunks() for name in table.schema.names}
     named = {name: column for name, column in columns.items() if not name.startswith(PREFIX)}
     texts = {
-        name: text_column(column, f"column `{name}`", where, 0) for name, column in named.items()
+        name: text_column(_whole(column), f"column `{name}`", where, 0)
+        for name, column in named.items()
     }
     ids, predicted = texts["sequence"], composed_text(texts["predicted"], "NFC")
     actual = composed_text(texts["actual" if "actual" in texts else "label"], "NFC")
@@ -210,17 +222,95 @@ def _scored(table: pa.Table, where: str) -> Scored:
         unicodedata.normalize("NFC", name.removeprefix(PREFIX)): columns[name]
         for name in columns.keys() - named.keys()
     }
-    occurring = {*actual.unique().to_pylist(), *predicted.unique().to_pylist()}
-    labels = natural_order(occurring | given.keys())
+    spelling = _one_spelling(*(one.unique().to_pylist() for one in (actual, predicted)), given)
+    actual, predicted = (_spelled(one, spelling) for one in (actual, predicted))
+    given = {spelling.get(name, name): column for name, column in given.items()}
+    labels = _classes(actual, predicted, given, where)
+    shares, rounded = _probabilities(given, labels, where) if given else (None, None)
     return Scored(
         where=where,
         labels=labels,
         actual=_indices(actual, labels),
         predicted=_indices(predicted, labels),
-        probabilities=_probabilities(given, labels, where) if given else None,
+        probabilities=shares,
         offsets=offsets,
         groups=_groups(texts.get("group", ids), offsets, where),
+        notes=tuple(filter(None, [_respelled(spelling), rounded])),
     )
+
+
+def _whole(column: pa.Array) -> pa.Array:
+    """Whole numbers that are stored as floats, as pandas stores them beside a missing value, as
+    whole numbers; other columns as they are.
+    """
+    if not pa.types.is_floating(column.type):
+        return column
+    try:
+        return column.cast(pa.int64())
+    except pa.ArrowInvalid:  # not all of them are whole
+        return column
+
+
+def _one_spelling(*sides: Iterable[str]) -> dict[str, str]:
+    """Find the names that are a number which an earlier side writes in another way.
+
+    Args:
+        sides: the classes that each column, or the names of columns, hold.
+
+    Returns:
+        The earliest spelling by each later one. Nothing where a name is no number, or where one
+        side has two names of one number, such as versions 1.1 and 1.10.
+    """
+    first: dict[Decimal, str] = {}
+    spelling: dict[str, str] = {}
+    for names in map(list, sides):
+        if not all(map(NUMBER.fullmatch, names)):
+            return {}
+        numbers = [*map(Decimal, names)]
+        if len({*numbers}) < len(numbers):
+            return {}
+        for number, name in zip(numbers, names, strict=True):
+            if first.setdefault(number, name) != name:
+                spelling[name] = first[number]
+    return spelling
+
+
+def _spelled(column: pa.Array, spelling: Mapping[str, str]) -> pa.Array:
+    encoded = column.dictionary_encode()
+    names = [spelling.get(name, name) for name in encoded.dictionary.to_pylist()]
+    return pa.array(names, pa.string()).take(encoded.indices)
+
+
+def _respelled(spelling: Mapping[str, str]) -> str:
+    read = (f"{name!r} as {other!r}" for name, other in sorted(spelling.items()))
+    return f"classes are equal as numbers: read {first_few(read)}" if spelling else ""
+
+
+def _classes(
+    actual: pa.Array, predicted: pa.Array, given: Mapping[str, pa.Array], where: str
+) -> list[str]:
+    """The names of all classes, in natural order.
+
+    Raises:
+        DataError: columns of probabilities leave a class out, or, where there are none, no class is
+            on both sides: then most likely one side has other names for the same classes.
+    """
+    true, said = ({*column.unique().to_pylist()} for column in (actual, predicted))
+    if given and (without := (true | said) - given.keys()):
+        there = first_few(f"`{PREFIX}{name}`" for name in natural_order(given))
+        raise DataError(
+            f"{where}: expected a column `{PREFIX}{min(without)}`, as other classes have one, "
+            f"found {there}; add it, with 0 where the model does not know the class, or leave out "
+            "all of them"
+        )
+    if not given and not true & said:
+        sides = (first_few(map(repr, natural_order(names))) for names in (true, said))
+        found = "found actual {} and predicted {}".format(*sides)
+        raise DataError(
+            f"{where}: expected a predicted class that is an actual one, {found}; write both in "
+            f"the same names, or give a column `{PREFIX}LABEL` for each class"
+        )
+    return natural_order(true | said | given.keys())
 
 
 def _indices(column: pa.Array, labels: list[str]) -> npt.NDArray[np.int64]:
@@ -229,7 +319,8 @@ def _indices(column: pa.Array, labels: list[str]) -> npt.NDArray[np.int64]:
 
 def _probabilities(
     given: Mapping[str, pa.Array], labels: list[str], where: str
-) -> npt.NDArray[np.float64]:
+) -> tuple[npt.NDArray[np.float64], str]:
+    """The probabilities (N, C), scaled to a sum of one where they are rounded, and a note of it."""
     found = np.zeros((len(next(iter(given.values()))), len(labels)))
     for label, column in given.items():
         if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
@@ -238,7 +329,31 @@ def _probabilities(
             )
         numbers = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
         found[:, labels.index(label)] = numbers
-    return found
+    total = found.sum(axis=1, keepdims=True)
+    rounded = ~(np.abs(total[:, 0] - 1) <= EXACT_SUM)  # NaN is not
+    if not rounded.any():
+        return found, ""
+    try:
+        metrics.check_probabilities(found, tolerance=_rounding(found))
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from None
+    first = int(rounded.argmax())
+    note = (
+        f"probabilities are rounded: {int(rounded.sum())} of {len(found)} rows were scaled to a "
+        f"sum of one, the first is row {first + 1} with {total[first, 0]:g}"
+    )
+    return found / total, note
+
+
+def _rounding(probabilities: npt.NDArray[np.float64]) -> float:
+    """How far from one a row may sum where all values are rounded to as few digits as these."""
+    digits = next((d for d in range(1, MOST_DIGITS) if _has_digits(probabilities, d)), MOST_DIGITS)
+    most: float = probabilities.shape[1] * 0.5 * 10.0**-digits
+    return min(max(metrics.SUM_TOLERANCE, most), MOST_ROUNDING) + EXACT_SUM
+
+
+def _has_digits(values: npt.NDArray[np.float64], digits: int) -> bool:
+    return bool(np.allclose(values, values.round(digits), rtol=0, atol=1e-9))
 
 
 def _offsets(ids: pa.Array, where: str) -> npt.NDArray[np.int64]:
@@ -299,9 +414,9 @@ def _by_slice(found: Sliced) -> Table:
             cells.append(f"{shown} {_ends(ends)}".strip())
             if figure.name != "f1_macro":
                 cells.append("" if figure.p is None else f"{figure.p:.4f}")
-        name = escape(f"{one.column} {one.value}")
+        name = console.cell(f"{one.column} {one.value}")
         table.add_row(name, str(one.sequences), str(one.rows), *cells)
-    table.caption = found.sentence
+    table.caption = console.cell(found.sentence)
     return table
 
 
@@ -326,15 +441,15 @@ def _confusion(scored: Scored) -> Table:
     """
     counts = metrics.confusion(scored.actual, scored.predicted, len(scored.labels))
     if len(scored.labels) <= MOST_COLUMNS:
-        table = _table("true classes by answers", "true", *map(escape, scored.labels))
+        table = _table("true classes by answers", "true", *map(console.cell, scored.labels))
         for label, row in zip(scored.labels, counts.tolist(), strict=True):
-            table.add_row(escape(label), *map(str, row))
+            table.add_row(console.cell(label), *map(str, row))
         return table
     table = _table("most frequent confusions", "true", "answer", "count")
     wrong = counts - np.diag(np.diagonal(counts))
     for cell in np.argsort(-wrong, axis=None, kind="stable")[:MOST_PAIRS].tolist():
         actual, answer = divmod(cell, len(scored.labels))
-        names = escape(scored.labels[actual]), escape(scored.labels[answer])
+        names = console.cell(scored.labels[actual]), console.cell(scored.labels[answer])
         table.add_row(*names, str(wrong[actual, answer]))
     return table
 
@@ -363,7 +478,7 @@ def _by_class(scored: Scored, found: Mapping[str, float], sure: Mapping[str, Int
         shown = [
             f"{found[name]:.4f} {_ends(sure.get(name))}" if name in found else "" for name in names
         ]
-        table.add_row(escape(label), *shown, f"{found[f'support_{label}']:.0f}")
+        table.add_row(console.cell(label), *shown, f"{found[f'support_{label}']:.0f}")
     return table
 
 

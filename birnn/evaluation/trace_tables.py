@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.markup import escape
 from rich.table import Table
 
 from birnn.evaluation.batch_trace import BatchTrace
 from birnn.evaluation.trace import Said, Trace, shape
+from birnn.files import console
 
 MOST_NUMBERS = 12  # lengths, or sizes, that are written out
 
@@ -27,7 +27,7 @@ def on_terminal(found: Trace) -> list[Table]:
         step = f"{answer.step}" + (f" {answer.word}" if answer.word else "")
         turn = f"{answer.turned_at}: {answer.turned_by:+.2f}" if answer.turned_at else ""
         cells = [step, answer.actual or "", *(_shown(one) for one in said), turn]
-        answers.add_row(*(escape(cell) for cell in cells))
+        answers.add_row(*(console.cell(cell) for cell in cells))
     return [layers, answers]
 
 
@@ -44,7 +44,8 @@ def of_batch(found: BatchTrace) -> Table:
     )
     for part in found.parts:
         size = shape(part.shape[0], part.shape[1:])
-        table.add_row(part.name, size, escape(f"({', '.join(part.axes)})"), escape(part.slip))
+        axes = console.cell(f"({', '.join(part.axes)})")
+        table.add_row(part.name, size, axes, console.cell(part.slip))
     return table
 
 

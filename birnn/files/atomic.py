@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from birnn.errors import DataError
+from birnn.errors import NO_ROOM, DataError
 
 
 @contextmanager
@@ -18,17 +18,49 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
     Parent folders are made. If the block raises, `path` is as it was and nothing is left over.
     The bytes reach the disk before the rename, so a power cut cannot leave an empty file either.
+
+    Raises:
+        OSError: names `path` where the disk is full.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        yield partial
-        with partial.open("rb+") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
+        with naming(path, instead_of=partial):
+            yield partial
+            with partial.open("rb+") as file:
+                os.fsync(file.fileno())
+            move(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path, instead_of: Path | None = None) -> Iterator[None]:
+    """Name a file in the error of a full disk, which has no name, or in the place of another."""
+    try:
+        yield
+    except OSError as error:
+        temporary = instead_of is not None and error.filename == str(instead_of)
+        if error.errno and (error.errno in NO_ROOM or temporary):
+            raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+        raise
+
+
+def move(source: Path, place: Path) -> None:
+    """Rename a file or folder, for good: after a power cut, too, it has the new name."""
+    source.replace(place)
+    sync_folder(place.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk, where folders can be opened (not on Windows)."""
+    if os.name == "posix":
+        number = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
 
 
 def write_text(path: str | Path, text: str) -> None:

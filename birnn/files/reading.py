@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import gzip
 import re
-import sys
 import weakref
 import zlib
 from collections import Counter
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from birnn.errors import BirnnError, DataError
+from birnn.files import console
 
 LONGEST_FIELD = 1 << 26  # characters; what an opening quote without its end may swallow
 SURROGATES = re.compile("[\ud800-\udfff]")
@@ -49,7 +49,7 @@ class Skipped:
             yield
         except BirnnError:
             for line in self.sentences():
-                print(line, file=sys.stderr)
+                console.say(line, error=True)
             raise
 
     def sentences(self) -> list[str]:

@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 from pyarrow import csv
 
 from birnn.errors import DataError
-from birnn.files import atomic
+from birnn.files import console, named
 from birnn.files.reading import Skipped
 
 Rows = npt.NDArray[np.int64]
@@ -157,18 +157,26 @@ def _size(number: str) -> tuple[int, str]:
     return len(digits), digits
 
 
-def export(batches: Iterable[pa.Table], path: Path) -> None:
+def export(batches: Iterable[pa.Table], path: Path, inputs: Iterable[Path] = ()) -> None:
     """Stream tables into a `.csv` or `.parquet` file, whole or not at all; `-` is standard output.
 
+    Args:
+        batches: of one schema.
+        path: where to.
+        inputs: what is read meanwhile.
+
     Raises:
-        DataError: the name ends in something else.
+        DataError: the name ends in something else, or is that of an input.
     """
     if str(path) == "-":
-        _write_csv(batches, sys.stdout.buffer)
+        if sys.stdout.isatty():
+            _show_csv(batches)
+        else:
+            _write_csv(batches, sys.stdout.buffer)
         return
     if path.suffix not in (".csv", ".parquet"):
         raise DataError(f"{path}: expected a name that ends in .csv or .parquet")
-    with atomic.replacing(path) as partial:
+    with named.output(path, inputs) as partial:
         if path.suffix == ".parquet":
             write((batch for table in batches for batch in table.to_batches()), partial)
         else:
@@ -179,3 +187,11 @@ def export(batches: Iterable[pa.Table], path: Path) -> None:
 def _write_csv(batches: Iterable[pa.Table], file: IO[bytes]) -> None:
     for number, table in enumerate(batches):
         csv.write_csv(table, file, csv.WriteOptions(include_header=number == 0))
+
+
+def _show_csv(batches: Iterable[pa.Table]) -> None:
+    """The same for a person at a terminal, which control characters in ids would confuse."""
+    for number, table in enumerate(batches):
+        sink = pa.BufferOutputStream()
+        csv.write_csv(table, sink, csv.WriteOptions(include_header=number == 0))
+        console.say(sink.getvalue().to_pybytes().decode().removesuffix("\n"))

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as parse
-from safetensors.torch import save_file
+from safetensors.torch import save as serialized
 from torch import Tensor, nn
 
 from birnn.files import atomic
@@ -40,7 +40,8 @@ def save(path: Path, model: nn.Module, optimizer: Adam, progress: Progress) -> N
     epochs = json.dumps([asdict(epoch) for epoch in progress.history]).encode()
     tensors["epochs"] = torch.frombuffer(bytearray(epochs), dtype=torch.uint8)
     with atomic.replacing(path) as partial:
-        save_file({name: value.cpu().contiguous() for name, value in tensors.items()}, partial)
+        stored = {name: value.cpu().contiguous() for name, value in tensors.items()}
+        partial.write_bytes(serialized(stored))
 
 
 def load(path: Path, model: nn.Module, optimizer: Adam, group: Group = ALONE) -> Progress:

@@ -13,7 +13,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as serialized
 
 from birnn.data.encoding import Encoding
 from birnn.errors import DataError
@@ -46,7 +47,7 @@ def save(
     folder = Path(folder)
     weights = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
     with atomic.replacing(folder / WEIGHTS) as partial:
-        save_file(weights, partial)
+        partial.write_bytes(serialized(weights))
     description = {
         "architecture": asdict(model.architecture),
         "encoding": encoding.to_json(),

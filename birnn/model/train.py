@@ -11,7 +11,6 @@ all that decides its result.
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -132,7 +131,7 @@ def train(
             epochs[:] = history.marked([*epochs, epoch], options.keep)
             complaints = [complaint(one, len(data.encoding.labels)) for one in epochs]
             if complaints[-1] and not any(complaints[:-1]):
-                print(f"warning: {complaints[-1]}", file=sys.stderr)
+                console.say(f"warning: {complaints[-1]}", error=True)
             history.write(epochs, output.folder / paths.HISTORY)
             log.log_epoch(epoch, time.perf_counter() - began[-1] if began else None)
 

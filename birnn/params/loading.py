@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from pydantic import (
 )
 
 from birnn.errors import ParamsError
+from birnn.files import console
 from birnn.params.complaints import complaint, complaints, one_line
 from birnn.params.lock import committed
 from birnn.params.schema import Data, Entry, Params
@@ -56,7 +56,7 @@ def _without_resamples(tree: Any, path: str | Path) -> Any:
     """Let a file of 0.2.0 do: intervals were drawn from resamples then."""
     match tree:
         case {"evaluate": {"resamples": _, **others}}:
-            print(f"{path}: evaluate.resamples has no effect any more; remove it", file=sys.stderr)
+            console.say(f"{path}: evaluate.resamples has no effect any more; remove it", error=True)
             return {**tree, "evaluate": others}
     return tree
 

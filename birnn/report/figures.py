@@ -14,12 +14,14 @@ title and its figures in words, for readers who cannot see it.
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from html import escape
 from importlib import resources
 from typing import TYPE_CHECKING, NamedTuple
+
+from birnn.errors import visible
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -287,9 +289,13 @@ def _n(value: float) -> str:
     return f"{round(value, 1):g}"
 
 
+def _shown(text: object) -> str:
+    return html.escape(visible(text))
+
+
 def _text(x: float, y: float, text: object, anchor: str = "start", kind: str = "") -> str:
     named = f' class="{kind}"' if kind else ""
-    return f'<text x="{_n(x)}" y="{_n(y)}" text-anchor="{anchor}"{named}>{escape(str(text))}</text>'
+    return f'<text x="{_n(x)}" y="{_n(y)}" text-anchor="{anchor}"{named}>{_shown(text)}</text>'
 
 
 def _svg(
@@ -298,7 +304,7 @@ def _svg(
     """Put the parts together; a natural picture has a size of its own, others fill their place."""
     size = f' width="{_n(width)}" height="{_n(height)}"' if natural else ""
     return (
-        f'<svg role="img" aria-label="{escape(title)}" viewBox="0 0 {_n(width)} {_n(height)}"'
+        f'<svg role="img" aria-label="{_shown(title)}" viewBox="0 0 {_n(width)} {_n(height)}"'
         f"{size}>\n" + "\n".join(body) + "\n</svg>"
     )
 

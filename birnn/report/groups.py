@@ -17,11 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
 from rich.table import Table
 
 from birnn.errors import DataError
-from birnn.files import atomic
+from birnn.files import console, named
 from birnn.report import figures
 from birnn.tracking import trials
 from birnn.tracking.trials import Trial
@@ -200,21 +199,21 @@ def frame(found: Groups) -> pd.DataFrame:
 
 def write_csv(found: Groups, path: Path) -> None:
     """Write `frame` with all digits."""
-    atomic.write_text(path, frame(found).to_csv(index=False, lineterminator="\n"))
+    named.write_text(path, frame(found).to_csv(index=False, lineterminator="\n"))
 
 
 def write_latex(found: Groups, path: Path) -> None:
     """Write `frame` as a table of the package booktabs."""
     table = frame(found).rename(columns=lambda name: name.replace("_", " "))
     text = table.to_latex(index=False, escape=True, float_format="%.4f", na_rep="")
-    atomic.write_text(path, text)
+    named.write_text(path, text)
 
 
 def on_terminal(found: Groups) -> Table:
     """Draw the groups, the best first."""
-    table = Table(*found.keys, "n", f"{found.metric}, validation")
+    table = Table(*map(console.cell, found.keys), "n", console.cell(f"{found.metric}, validation"))
     for group in found.groups:
-        values = (escape(value) for value in group.values)
+        values = (console.cell(value) for value in group.values)
         table.add_row(*values, str(group.validation.n), str(group.validation))
     return table
 
@@ -233,10 +232,12 @@ def picture(found: Groups) -> str:
 def listed(found: Sequence[Trial], metric: str) -> Table:
     """Draw a row a trial: experiment, model, what differs, validation before test."""
     differing = _differing(found)
-    table = Table("experiment", "model", *differing, "validation", "test", title=metric)
+    keys = map(console.cell, differing)
+    title = console.cell(metric)
+    table = Table("experiment", "model", *keys, "validation", "test", title=title)
     for trial in found:
         scored = (trial.scores.validation, trial.scores.test)
         figures_ = [f"{one[metric]:.4f}" if metric in one else "" for one in scored]
-        params = [escape(trial.params.get(name, "")) for name in differing]
-        table.add_row(escape(trial.name), trial.model, *params, *figures_)
+        params = [console.cell(trial.params.get(name, "")) for name in differing]
+        table.add_row(console.cell(trial.name), console.cell(trial.model), *params, *figures_)
     return table

@@ -10,15 +10,17 @@ commit that is; see `with_section`.
 from __future__ import annotations
 
 import math
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from rich.markup import escape
 from rich.table import Table
 
+from birnn.errors import visible
 from birnn.evaluation import headlines
 from birnn.evaluation.headlines import MEASURES, Figure
+from birnn.files import console
 from birnn.report.drawings import MOST_CLASSES
 from birnn.report.figures import ACCENTS
 from birnn.report.tested import Compared, Row
@@ -73,7 +75,7 @@ def console_table(rows: Sequence[Row], intervals: str) -> Table:
     for measure in SHOWN:
         table.add_column(measure.replace("_", " "), justify="right", no_wrap=True)
     for row in rows:
-        table.add_row(escape(row.name), *(with_interval(getattr(row, one)) for one in SHOWN))
+        table.add_row(console.cell(row.name), *(with_interval(getattr(row, one)) for one in SHOWN))
     return table
 
 
@@ -118,11 +120,13 @@ def content(
 
 
 def render(template: str, **content: Any) -> str:
-    """Fill in one of the templates; all text from the data is escaped."""
+    """Fill in one of the templates; all text from the data is escaped, in Markdown as well."""
     from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+    markdown = template.endswith(".md.j2")
     environment = Environment(
         loader=PackageLoader("birnn.report"),
+        finalize=_for_markdown if markdown else _for_html,
         autoescape=select_autoescape(["html.j2"]),
         undefined=StrictUndefined,
         keep_trailing_newline=True,
@@ -162,6 +166,19 @@ def with_section(page: str, title: str, table: Sequence[Sequence[str]]) -> str:
     """
     section = render("section.html.j2", title=title, header=table[0], rows=table[1:])
     return page.replace(AFTER_VERDICT, section, 1)
+
+
+def _for_html(value: Any) -> Any:
+    """What is shown of a value: no character in it that changes the order of what stands around."""
+    return visible(value) if type(value) is str else value  # not where it is markup already
+
+
+def _for_markdown(value: Any) -> Any:
+    """The same, and no HTML, no link and no picture."""
+    if not isinstance(value, str):
+        return value
+    text = re.sub(r"([\[\]])", r"\\\1", visible(value))
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _shape(layer: Layer, sequences: int, longest: int) -> str:

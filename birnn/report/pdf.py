@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 
 from birnn.errors import DataError
 from birnn.evaluation import headlines
-from birnn.files import atomic, paths, records
+from birnn.files import named, paths, records
 from birnn.files.paths import EVALUATION, MODELS, RAW, REPORT
 from birnn.files.summary import Summary
 from birnn.report import drawings, figures, pages, tested
@@ -74,7 +74,7 @@ def write(path: Path, page: str) -> None:
             f"{path}: expected Chromium or Chrome on PATH to print with, found none; install "
             f"Chromium, or print {REPORT / paths.PAGE} in a browser"
         )
-    with TemporaryDirectory() as folder, atomic.replacing(path.absolute()) as partial:
+    with TemporaryDirectory() as folder, named.output(path) as partial:
         source = Path(folder) / "page.html"
         source.write_text(page, encoding="utf-8")
         said = _print(browser, source, partial, profile=Path(folder) / "profile")

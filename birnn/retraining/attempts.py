@@ -22,7 +22,7 @@ from typing import Protocol
 
 from filelock import FileLock, Timeout
 
-from birnn.errors import RetrainingError
+from birnn.errors import INTERRUPTS, RetrainingError, without_secrets
 from birnn.files import atomic, records
 from birnn.params import Params
 from birnn.tracking import store
@@ -35,7 +35,7 @@ class Last:
 
     Attributes:
         time: at which it ended; UTC, ISO 8601, seconds.
-        ended: its decision, or `failed`.
+        ended: its decision, `failed` or `interrupted`.
         reason: why.
         failures: how many have failed one after the other, up to it.
     """
@@ -146,6 +146,16 @@ def note(ended: str, reason: str) -> Last:
     found = Last(datetime.now(UTC).isoformat(timespec="seconds"), ended, reason, count)
     records.write(_last(), found)
     return found
+
+
+def ended_by(error: BaseException) -> tuple[str, str]:
+    """How an attempt ended that something has broken off, and why: `failed`, or `interrupted`.
+
+    A machine that is shut down is no failure, of which people would have to be alarmed.
+    """
+    if isinstance(error, INTERRUPTS):
+        return "interrupted", "Somebody, or the machine's shutdown, has ended the attempt."
+    return "failed", without_secrets(error) or type(error).__name__
 
 
 def _last() -> Path:

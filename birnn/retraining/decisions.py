@@ -19,7 +19,7 @@ from typing import IO, Any
 import numpy as np
 from filelock import FileLock
 
-from birnn.errors import DataError
+from birnn.errors import DataError, without_secrets
 from birnn.files import atomic
 from birnn.files.hashing import Hashes
 from birnn.tracking import runs
@@ -51,15 +51,24 @@ def append(path: str | Path, record: Mapping[str, Any]) -> Record:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_name(f".{path.name}.lock")):
-        stamped = {"time": datetime.now(UTC).isoformat(timespec="seconds"), **record}
+        stamped = {"time": datetime.now(UTC).isoformat(timespec="seconds"), **_harmless(record)}
         line = json.dumps(stamped, allow_nan=False).encode() + b"\n"
-        with path.open("ab+") as file:
+        with atomic.naming(path), path.open("ab+") as file:
             _cut_torn_line(file)
             file.write(line)
             file.flush()
             os.fsync(file.fileno())
-        _sync_folder(path.parent)
+        atomic.sync_folder(path.parent)
     return stamped
+
+
+def _harmless(value: Any) -> Any:
+    """A record without secrets: it is pushed, and shown to people."""
+    if isinstance(value, str):
+        return without_secrets(value)
+    if isinstance(value, Mapping):
+        return {key: _harmless(one) for key, one in value.items()}
+    return [_harmless(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def add(path: str | Path, records: Iterable[Record]) -> None:
@@ -94,16 +103,6 @@ def _cut_torn_line(file: IO[bytes]) -> None:
         if found >= 0:
             break
     file.truncate(end)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Bring the name of a new file to the disk, where folders can be opened (not on Windows)."""
-    if os.name == "posix":
-        number = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(number)
-        finally:
-            os.close(number)
 
 
 def read(path: str | Path) -> list[Record]:

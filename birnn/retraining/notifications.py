@@ -11,8 +11,10 @@ from __future__ import annotations
 import logging
 import os
 import re
-import sys
 from typing import Literal
+
+from birnn.errors import without_secrets
+from birnn.files import console
 
 PLACES = "BIRNN_NOTIFY"
 SHORTEST_SECRET = 4  # letters; shorter words of a place may be shown
@@ -38,13 +40,14 @@ def send(title: str, body: str, kind: Kind = "info") -> bool:
     try:
         import apprise  # noqa: F401  it is optional
     except ImportError:
-        print(f"{PLACES}: expected Apprise; pip install 'birnn[retrain]'", file=sys.stderr)
+        console.say(f"{PLACES}: expected Apprise; pip install 'birnn[retrain]'", error=True)
         return False
+    title, body = without_secrets(title), without_secrets(body)
     reasons = [_refused(place, title, body, kind) for place in places]
     for number, (place, reason) in enumerate(zip(places, reasons, strict=True), start=1):
         if reason is not None:
             said = _without_words(place, reason)
-            print(f"{PLACES}, place {number}: a notification failed: {said}", file=sys.stderr)
+            console.say(f"{PLACES}, place {number}: a notification failed: {said}", error=True)
     return not any(reason is not None for reason in reasons)
 
 

@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from birnn.errors import RegistryError
-from birnn.files import atomic, paths
+from birnn.files import atomic, console, paths
 from birnn.params import lock
 from birnn.report import pages
 from birnn.retraining import attempts, decisions, notifications, workspace
@@ -79,7 +79,7 @@ def needed(found: Registry | None) -> Registry:
 def out_of_reach() -> RegistryError:
     """What is said where promotion has to wait for MLflow."""
     return RegistryError(
-        f"{store.without_secrets(store.store_uri())}: expected an answer from MLflow, found "
+        f"{store.shown_uri()}: expected an answer from MLflow, found "
         "none; promotion waits, and what was trained lies in DVC's cache: once MLflow answers, "
         "run `birnn retrain` again"
     )
@@ -208,7 +208,7 @@ def mended(problem: str) -> Registry | None:
     try:
         found = registry.connect(problem)
     except RegistryError as error:
-        print(f"promotion will wait: {error}")
+        console.say(f"promotion will wait: {error}")
         found = None
     if attempts.state().exists():
         workspace.end_orphans()
@@ -263,8 +263,8 @@ def failures_told(problem: str) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        reason = str(error) or type(error).__name__
-        failed = {"problem": problem, "decision": "failed", "reason": reason}
+        ended, reason = attempts.ended_by(error)
+        failed = {"problem": problem, "decision": ended, "reason": reason}
         tell(decisions.append(RECORD, {**failed, **decisions.signature()}))
         raise
 

@@ -11,22 +11,26 @@ a clock was killed, and the next clock tells people.
 
 from __future__ import annotations
 
-import re
 import signal
 import subprocess
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from birnn.errors import ParamsError
-from birnn.files import records
+from birnn.files import console, records
+from birnn.retraining import cron as crontab
 from birnn.retraining import notifications
+from birnn.retraining.cron import Cron
 from birnn.tracking import store
 
-DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+if TYPE_CHECKING:
+    from apscheduler.triggers.base import BaseTrigger
+
+
+INTERRUPTED = {128 + signal.SIGINT, 128 + signal.SIGTERM}  # which is no failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +74,11 @@ class Job:
         """
         self.process = subprocess.Popen(self.command)
         status = self.process.wait()
-        self.failures = self.failures + 1 if status else 0
+        self.failures = self.failures + 1 if status and status not in INTERRUPTED else 0
         if not status:
             return
         said = f"ended with status {status}"
-        print(f"{' '.join(self.command)}: {said}", flush=True)
+        console.say(f"{' '.join(self.command)}: {said}")
         if not self._stopped and (status < 0 or self.failures > 1):
             body = f"{self.command[-1]} {said}, {self.failures} in a row; `birnn status` says more"
             notifications.send("birnn schedule: failed", body, "failure")
@@ -99,17 +103,9 @@ def run(cron: str, command: Sequence[str]) -> None:
     Raises:
         ParamsError: `cron` is not a cron expression, or APScheduler is not installed.
     """
-    try:
-        from apscheduler.schedulers.background import BackgroundScheduler
-        from apscheduler.triggers.cron import CronTrigger
-    except ImportError:
-        raise ParamsError(
-            "expected APScheduler, found none; pip install 'birnn[retrain]'"
-        ) from None
-    try:
-        trigger = CronTrigger.from_crontab(with_named_days(cron))
-    except ValueError as error:
-        raise ParamsError(f"--cron: expected a cron expression, found {cron!r}: {error}") from None
+    times = crontab.parse(cron)
+    from apscheduler.schedulers.background import BackgroundScheduler
+
     _tell_missed()
     job, stop, scheduler = Job(command), threading.Event(), BackgroundScheduler()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -117,11 +113,11 @@ def run(cron: str, command: Sequence[str]) -> None:
     once_late = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
 
     def tick() -> None:
-        _note(cron, trigger)
+        _note(cron, times)
         job.run()
 
-    scheduler.add_job(tick, trigger, **once_late)
-    _note(cron, trigger)
+    scheduler.add_job(tick, _trigger(times), **once_late)
+    _note(cron, times)
     scheduler.start()
     stop.wait()
     scheduler.pause()
@@ -130,33 +126,35 @@ def run(cron: str, command: Sequence[str]) -> None:
     _path().unlink(missing_ok=True)
 
 
+def _trigger(times: Cron) -> BaseTrigger:
+    """The times as APScheduler asks for them; it compares times of one zone by the wall clock."""
+    from apscheduler.triggers.base import BaseTrigger
+
+    class Trigger(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types
+        def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime | None:
+            following = times.after(max(previous, now) if previous else now)
+            return None if following is None else following.astimezone(UTC)
+
+    return Trigger()
+
+
 def due() -> Due | None:
     """When the clock of this checkout will run its command; None without a clock."""
     return records.read(_path(), Due) if _path().exists() else None
 
 
-def _note(cron: str, trigger: Any) -> None:
-    now = datetime.now(trigger.timezone)
-    following = trigger.get_next_fire_time(now, now)
-    if following is None:  # such as the 30th of February
-        return
-    records.write(_path(), Due(cron, following.isoformat(timespec="seconds")))
+def _note(cron: str, times: Cron) -> None:
+    if (following := times.after(datetime.now().astimezone())) is not None:
+        records.write(_path(), Due(cron, following.isoformat(timespec="seconds")))
 
 
 def _tell_missed() -> None:
     """Tell people of a time that passed because the clock before this one was killed."""
     if (missed := due()) is not None and missed.passed:
         body = f"The clock was killed: what was due at {missed.time} did not happen."
-        print(body, flush=True)
+        console.say(body)
         notifications.send("birnn schedule: missed", body, "failure")
 
 
 def _path() -> Path:
     return store.root() / store.STATE / "schedule.json"
-
-
-def with_named_days(cron: str) -> str:
-    """Name the days of the week: to cron Sunday is 0 and 7, and APScheduler counts from Monday."""
-    *fields, days = cron.split() or [""]
-    named = re.sub(r"(?<![/\d])[0-7](?!\d)", lambda found: DAYS[int(found[0]) % 7], days)
-    return " ".join([*fields, named])

@@ -15,7 +15,7 @@ import shutil
 from dataclasses import dataclass
 
 from birnn.errors import RegistryError
-from birnn.files import paths
+from birnn.files import atomic, paths
 from birnn.params import Params
 from birnn.retraining import attempts
 from birnn.retraining.recovery import (
@@ -192,7 +192,7 @@ def _bring(found: Registry, version: Version) -> None:
     fetched = found.fetch(version.number, attempts.state() / "fetched")
     if name := version.tags.get("model"):  # none, where somebody has registered it by hand
         shutil.copytree(fetched, whole / paths.MODELS / name, dirs_exist_ok=True)
-        whole.replace(attempts.state() / "checkout")
+        atomic.move(whole, attempts.state() / "checkout")
 
 
 def held(champion: Version | None) -> bool:

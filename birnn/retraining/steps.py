@@ -13,7 +13,6 @@ Like a stage, it takes all of `params.yaml`, and gives plain values to the funct
 from __future__ import annotations
 
 import json
-import shlex
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -22,7 +21,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from birnn.errors import RegistryError, RetrainingError
-from birnn.files import digests, paths
+from birnn.files import atomic, digests, paths
 from birnn.params import Params
 from birnn.retraining import attempts, candidate, decisions, gate, service, workspace
 from birnn.retraining.attempts import Attempt, Reproduce
@@ -61,7 +60,7 @@ def retrain(chosen: Params, *, reproduce: Reproduce = workspace.reproduce) -> Ou
         try:
             outcome = _retrained(chosen, reproduce)
         except BaseException as error:
-            _note(chosen.problem, "failed", str(error) or type(error).__name__)
+            _note(chosen.problem, *attempts.ended_by(error))
             raise
         _note(chosen.problem, outcome.decision, outcome.sentence)
     if outcome.decision == "postponed":
@@ -107,7 +106,7 @@ def plan(chosen: Params) -> list[str]:
             champion = registry.connect(chosen.problem).aliases()[CHAMPION]
     rival = "no champion" if champion is None else f"the champion, version {champion}"
     return [
-        f"refresh: {shlex.join(wanted.refresh) if wanted.refresh else 'nothing'}",
+        f"refresh: {_program(wanted.refresh) if wanted.refresh else 'nothing'}",
         f"train: on {wanted.when}; `dvc repro` has {'work' if changed else 'nothing'} to do now",
         f"judge: {chosen.candidate} against {rival}",
         f"promote: {'at once' if wanted.approval == 'automatic' else 'after approval'}",
@@ -154,14 +153,19 @@ def _refresh(command: Sequence[str]) -> None:
     """
     partial = attempts.state() / "external.partial"
     shutil.copytree(workspace.EXTERNAL, partial, symlinks=True)
-    partial.replace(attempts.state() / "external")
-    wanted = f"retrain.refresh: expected `{shlex.join(command)}` to end with status 0"
+    atomic.move(partial, attempts.state() / "external")
+    wanted = f"retrain.refresh: expected `{_program(command)}` to end with status 0"
     try:
         done = subprocess.run(command, env=workspace.environment(), check=False)
     except OSError as error:
         raise RetrainingError(f"{wanted}, found: {error.strerror}") from None
     if done.returncode:
         raise RetrainingError(f"{wanted}, found {done.returncode}")
+
+
+def _program(command: Sequence[str]) -> str:
+    """The name of a program alone: there may be secrets among its arguments."""
+    return Path(command[0]).name
 
 
 def _settled(attempt: Attempt, folder: Path) -> Version | None:

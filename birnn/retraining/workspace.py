@@ -22,7 +22,7 @@ from pathlib import Path
 import psutil
 
 from birnn.errors import RetrainingError
-from birnn.files import atomic, digests, paths
+from birnn.files import atomic, console, digests, paths
 from birnn.params import lock
 from birnn.report import provenance
 from birnn.tracking import store
@@ -104,7 +104,7 @@ def reproduce(folder: Path, *targets: str) -> None:
         assert process.stdout is not None
         try:
             for line in process.stdout:
-                print(line, end="", flush=True)
+                console.say(line.removesuffix("\n"))
                 printed.append(line)
         except BaseException:
             end([psutil.Process(process.pid)])
@@ -172,7 +172,7 @@ def adopt(folder: Path, root: Path) -> None:
             with atomic.replacing(root / path) as partial:
                 shutil.copyfile(folder / path, partial)
     if missing := [path for path in differing if not (folder / path).exists()]:
-        print(f"not in DVC's cache: {', '.join(missing)}; `dvc pull` brings them")
+        console.say(f"not in DVC's cache: {', '.join(missing)}; `dvc pull` brings them")
     provenance.record(root, lock.read((root / lock.PATH).read_text(encoding="utf-8")))
 
 

@@ -12,7 +12,6 @@ nothing that somebody has seen. A torn end counts for nothing. Neither features 
 
 from __future__ import annotations
 
-import sys
 import threading
 import uuid
 from collections.abc import Iterable, Iterator
@@ -27,7 +26,7 @@ import pyarrow as pa
 
 from birnn.errors import DataError
 from birnn.evaluation.scoring import PREFIX
-from birnn.files import atomic, tables
+from birnn.files import atomic, console, tables
 from birnn.serving.served import Name, Served
 
 FOLDER = Path("ledger")
@@ -174,7 +173,7 @@ class Ledger:
 
     def _tell(self, trouble: str) -> None:
         if trouble and not self.trouble:
-            print(f"warning: {trouble}", file=sys.stderr, flush=True)
+            console.say(f"warning: {trouble}", error=True)
         self.trouble = trouble
 
 

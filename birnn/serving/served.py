@@ -10,7 +10,6 @@ Weights and description are read by the installed birnn; no code that lies besid
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from types import TracebackType
 
 from birnn.data.encoding import Encoding
 from birnn.errors import BirnnError
+from birnn.files import console
 from birnn.model import saved_model
 from birnn.model.networks import SequenceModel
 from birnn.tracking import registry, runs
@@ -195,7 +195,7 @@ class Following:
 
 
 def _say(text: str) -> None:
-    print(f"{_now()} {text}", file=sys.stderr, flush=True)
+    console.say(f"{_now()} {text}", error=True)
 
 
 def _now() -> str:

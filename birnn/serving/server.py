@@ -37,6 +37,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from birnn.errors import DataError, ServingError
+from birnn.files import console
 from birnn.files.reading import one_line
 from birnn.model import devices, prediction
 from birnn.serving import answers
@@ -99,7 +100,7 @@ def serve(address: str, options: Options) -> None:
         stack.enter_context(following)
         host, port = listener.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
-        print(f"{following.served.name} answers on http://{shown}:{port}/invocations", flush=True)
+        console.say(f"{following.served.name} answers on http://{shown}:{port}/invocations")
         config = uvicorn.Config(
             application(following, options, ledger),
             access_log=False,

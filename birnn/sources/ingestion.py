@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from birnn import params
 from birnn.errors import DataError
-from birnn.files import table_checks, tables
+from birnn.files import named, table_checks, tables
 from birnn.files.hashing import Seen
 from birnn.files.reading import Skipped, fields, kind, one_line
 from birnn.files.tables import Form
@@ -86,6 +86,8 @@ def read(
         case HMMData():
             return hmm.read(data)
         case TextData(classes=dict(classes)):
+            for path in classes.values():
+                named.check_input(path)
             return text.read_classes(data, classes, skipped)
         case SktimeData(name=str(shipped)):
             return _files(sktime.shipped(shipped), _reader(data, skipped, labelled, form))
@@ -135,6 +137,7 @@ def unlabelled(
     Raises:
         DataError: the file is missing or broken, or of another kind.
     """
+    named.check_input(path)
     source, stored_as = known.get("source", "table"), known.get("encoding")
     if source == "table" or _is_table(path, str(stored_as) if stored_as else None):
         return table.read(path, features)
@@ -192,6 +195,7 @@ def of_file(path: Path, task: str | None = None) -> Data:
         DataError: the name has none of the known endings.
         ParamsError: the file of params is wrong, or the source is not for the task.
     """
+    named.check_input(path)
     if path.suffix in (".yaml", ".yml"):
         return params.load(path).data
     section = {"source": _source(path), "path": str(path)}
@@ -238,6 +242,7 @@ def _files(files: Mapping[str, str], read_file: ReadFile) -> Iterator[pa.RecordB
         read_file: reads one of them.
     """
     for split, path in files.items():
+        named.check_input(path)
         batches = read_file(path, f"{split}-" if split else "")
         if split:
             batches = table_checks.filled(batches, path, f"sequences for data.{split}")

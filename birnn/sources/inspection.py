@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from birnn.errors import DataError
-from birnn.files import hashing
+from birnn.files import console, hashing
 from birnn.files.hashing import Hashes, Seen
 from birnn.files.reading import first_few
 from birnn.files.summary import ClassCount, Conflict, Groups, Summary
@@ -277,16 +277,15 @@ def _pair(pair: Conflict, task: str) -> str:
 
 def tables(found: Summary, *, most: int = 30) -> Iterator[Table]:
     """Show a summary on a terminal: counts, then at most `most` of the classes."""
-    from rich.markup import escape
     from rich.table import Table
 
     counts = Table(title="sequences", title_justify="left", show_header=False)
     for name, value in _counts(found):
-        counts.add_row(escape(name), escape(value))
+        counts.add_row(console.cell(name), console.cell(value))
     yield counts
     classes = Table("class", "count", "share", title="labels", title_justify="left")
     for label, row in islice(found.labels.items(), most):
-        classes.add_row(escape(label), f"{row.count:,}", f"{row.share:.1%}")
+        classes.add_row(console.cell(label), f"{row.count:,}", f"{row.share:.1%}")
     if len(found.labels) > most:
         classes.add_row(f"and {len(found.labels) - most} more", "", "")
     yield classes

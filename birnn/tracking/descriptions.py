@@ -7,17 +7,20 @@ out who changes params.yaml, in the working directory or in an experiment of DVC
 from __future__ import annotations
 
 import json
+import re
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from birnn.files import atomic, paths
+from birnn.files import atomic, digests, paths
 from birnn.params import Knob
 
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput
 
 KEY_LENGTH, VALUE_LENGTH = 250, 6000  # MLflow's limits
+HASH_LENGTH = 8  # that tells apart the names which are longer
 DIGEST_LENGTH = 8  # as those that MLflow computes; a longer one fills the list of runs
 NAME_LENGTH, NOTE_LENGTH = 80, 2000  # what is still read
 FILES = ("path", "train", "validation", "test", "name")  # keys of `data` that say where data lie
@@ -71,12 +74,38 @@ def texts(params: Mapping[str, Knob]) -> dict[str, str]:
 
 
 def plain_name(name: str) -> str:
-    """A name of a param or metric that MLflow takes.
+    """A name of a param or metric that MLflow takes; another name never gives the same.
 
-    Names of classes may hold any character, and `/` would make a path.
+    Names of classes may hold any character. Those that MLflow refuses, `/` that would make a path,
+    and `:` itself stand there by their names in Unicode: `recall_C:plus sign:` is that of `C+`.
     """
-    letters = (letter if letter.isalnum() or letter in "_-. :" else "_" for letter in name)
-    return "".join(letters)[:KEY_LENGTH]
+    plain = "".join(
+        letter if letter.isalnum() or letter in "_-. " else f":{_spoken(letter)}:"
+        for letter in name
+    )
+    if len(plain) <= KEY_LENGTH:
+        return plain
+    end = digests.sha256_of_text(name)[:HASH_LENGTH]
+    return f"{plain[: KEY_LENGTH - HASH_LENGTH - 1]}-{end}"
+
+
+def own_name(plain: str) -> str:
+    """The name that `plain_name` was given, where it was not too long; other names as they are."""
+    return re.sub(":([^:]+):", _letter, plain)
+
+
+def _spoken(letter: str) -> str:
+    return unicodedata.name(letter, f"u{ord(letter):04x}").lower()  # controls have no name
+
+
+def _letter(found: re.Match[str]) -> str:
+    spoken = found[1]
+    if re.fullmatch("u[0-9a-f]{4,6}", spoken):
+        return chr(int(spoken[1:], 16))
+    try:
+        return unicodedata.lookup(spoken)
+    except KeyError:
+        return found[0]
 
 
 def dataset(problem: str, params: Mapping[str, Knob], folder: Path, sha256: str) -> DatasetInput:

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from birnn.errors import RegistryError
+from birnn.errors import INTERRUPTS, RegistryError
 from birnn.files import atomic, digests, paths, scores
 from birnn.model import history
 from birnn.model.history import Epoch
@@ -52,6 +52,7 @@ from birnn.tracking.store import (
 )
 
 METRICS_PER_CALL, PARAMS_PER_CALL, TAG_LENGTH = 1000, 100, 8000  # MLflow's limits
+METRIC_NAMES = "metric_names.json"
 LISTED_LENGTH = 200  # of names of files in a tag
 LONG_TRAINING = 60.0  # seconds from which on it is worth knowing what the machine is doing
 
@@ -99,10 +100,16 @@ class Run:
         self.client.log_artifacts(self.id, str(folder), "evaluation")
 
     def log_figures(self, figures: Mapping[str, float]) -> None:
-        """Log those that are new, or have another value now."""
+        """Log those that are new, or have another value now.
+
+        The artifact `metric_names.json` gives the own name of each that MLflow would not take.
+        """
         known = self.client.get_run(self.id).data.metrics
         new = {name: v for name, v in figures.items() if known.get(plain_name(name)) != v}
         self._log_metrics(new)
+        spelled = {plain_name(name): name for name in figures if plain_name(name) != name}
+        if spelled and new:
+            self.client.log_dict(self.id, spelled, METRIC_NAMES)
 
     def log_checks(self, checks: Iterable[tuple[str, str]]) -> None:
         """Name in a tag `checks` those that did not pass.
@@ -223,7 +230,7 @@ def training_run(
         try:
             with _system_metrics(training.run):
                 yield training
-        except KeyboardInterrupt:
+        except INTERRUPTS:
             training.end("KILLED")
             raise
         except BaseException:

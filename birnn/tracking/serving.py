@@ -8,7 +8,6 @@ It is the one module that acts when it is imported, and nothing else imports it.
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import pandas as pd
@@ -18,6 +17,7 @@ from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from birnn.errors import BirnnError
+from birnn.files import console
 from birnn.files.reading import Skipped
 from birnn.model import devices, prediction, saved_model
 
@@ -52,7 +52,7 @@ class Predictor(PythonModel):
         except BirnnError as error:
             raise MlflowException.invalid_parameter_value(str(error)) from None
         for line in skipped.sentences():
-            print(line, file=sys.stderr)
+            console.say(line, error=True)
         return frame
 
 

@@ -9,10 +9,9 @@ holds a copy, which `birnn backfill` makes.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
-import re
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +20,8 @@ from urllib.parse import quote, unquote
 
 from filelock import FileLock
 
-from birnn.errors import RegistryError
+from birnn.errors import NO_ROOM, RegistryError, address, without_secrets
+from birnn.files import console
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -38,6 +38,8 @@ PLACES = (  # the columns of MLflow's tables that hold places of artifacts
 )
 STATE = ".birnn"  # in the root: locks, and the state of trainings that are under way
 SQLITE = "sqlite:///"
+DECODED = "sqlite+pysqlite:///"  # the same; in a place of the other one MLflow would not decode %20
+REFUSED = {*NO_ROOM, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}  # by a store of files
 SETTINGS = {  # of MLflow, which would ask a server that is out of reach for many minutes
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -54,9 +56,17 @@ def root() -> Path:
 def store_uri() -> str:
     """Where runs are kept; a relative place is one in the root, also for a stage in a copy."""
     uri = os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}mlflow.db"
-    if uri.startswith(SQLITE):  # in which SQLAlchemy takes %20 for a space
-        return f"{SQLITE}{Path(str(root()).replace('%', '%25'), uri.removeprefix(SQLITE))}"
+    if (place := _sqlite_place(uri)) is not None:
+        quoted = str(root()).replace("%", "%25").replace("?", "%3F")  # as SQLAlchemy reads it
+        place = str(Path(quoted, place))
+        return f"{DECODED if '%' in place else SQLITE}{place}"
     return uri if ":" in uri or uri == "databricks" else str(root() / uri)
+
+
+def _sqlite_place(uri: str) -> str | None:
+    """What a URI of SQLite says of the file; None for another URI."""
+    kind = next((kind for kind in (SQLITE, DECODED) if uri.startswith(kind)), None)
+    return None if kind is None else uri.removeprefix(kind)
 
 
 def has_store() -> bool:
@@ -68,7 +78,8 @@ def has_store() -> bool:
 def _store_path() -> Path | None:
     """The file or folder of a store that is none of a server's."""
     uri = store_uri()
-    place = Path(unquote(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) else uri)
+    file = _sqlite_place(uri)
+    place = Path(uri if file is None else unquote(file.partition("?")[0]))
     return place if place.is_absolute() else None
 
 
@@ -82,9 +93,11 @@ def connect() -> MlflowClient:
         logging.getLogger(name).setLevel(level)
     set_tracking_uri(store_uri())
     with lock("store"):  # two processes that make the tables at one time would both fail
+        place = _store_path()
+        if place:
+            place.parent.mkdir(parents=True, exist_ok=True)
         client = MlflowClient()
         client.search_experiments(max_results=1)
-        place = _store_path()
         if place and root() in place.parents:  # what lies elsewhere does not move along
             _follow_move()
     return client
@@ -120,7 +133,7 @@ def reached() -> Iterator[None]:
     """Turn what MLflow raises, such as when it is out of reach, into one line.
 
     Raises:
-        RegistryError: MLflow did not answer, or refused.
+        RegistryError: MLflow did not answer, or refused, or has no room for a file.
     """
     from mlflow.exceptions import MlflowException
     from requests.exceptions import RequestException
@@ -129,14 +142,24 @@ def reached() -> Iterator[None]:
     try:
         yield
     except (MlflowException, RequestException, SQLAlchemyError) as error:
-        said = " ".join(str(error).split())
-        expected = f"{without_secrets(store_uri())}: expected an answer from MLflow, found"
-        raise RegistryError(f"{expected}: {without_secrets(said)[:300]}") from error
+        raise _refused("an answer from MLflow", error) from error
+    except ModuleNotFoundError as error:  # of a database; it is installed apart from MLflow
+        raise _refused("its driver to be installed", error) from error
+    except OSError as error:
+        if error.errno not in REFUSED:
+            raise
+        raise _refused("to keep files of a run", error) from error
 
 
-def without_secrets(text: str) -> str:
-    """Take user and password out of addresses; messages go to logs, records and people."""
-    return re.sub(r"(?<=://)[^/\s]*@", "", text)
+def _refused(expected: str, error: Exception) -> RegistryError:
+    said = without_secrets(" ".join(str(error).split()))
+    return RegistryError(f"{shown_uri()}: expected {expected}, found: {said[:300]}")
+
+
+def shown_uri() -> str:
+    """Where runs are kept, for messages: of a server no more than scheme, host and port."""
+    uri = store_uri()
+    return uri if _store_path() else address(uri)
 
 
 @contextmanager
@@ -151,13 +174,23 @@ def mirrored() -> Iterator[None]:
 
 def warn(error: RegistryError) -> None:
     """Say that MLflow is out of reach, and what to do once it is not."""
-    print(f"warning: {error}; once it answers, run `birnn backfill`", file=sys.stderr)
+    console.say(f"warning: {error}; once it answers, run `birnn backfill`", error=True)
 
 
 def experiment(client: MlflowClient, problem: str) -> str:
-    """Find the experiment of a problem, or make it; its artifacts get an absolute place."""
+    """Find the experiment of a problem, or make it; its artifacts get an absolute place.
+
+    One that was deleted is restored: while it is kept, MLflow gives its name to no other.
+    """
     with lock("experiment"):
         found = client.get_experiment_by_name(problem)
+        if found is not None and found.lifecycle_stage == "deleted":
+            client.restore_experiment(found.experiment_id)
+            console.say(
+                f"note: the experiment {problem!r} was deleted in MLflow; it is restored with all "
+                "its runs, to hold new ones (`mlflow gc` removes deleted ones for good)",
+                error=True,
+            )
         if found is not None:
             return str(found.experiment_id)
         remote = store_uri().startswith(("http", "databricks"))

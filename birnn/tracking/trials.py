@@ -18,6 +18,7 @@ from birnn.files import paths, scores
 from birnn.files.paths import EVALUATION
 from birnn.files.scores import Scores
 from birnn.tracking import store
+from birnn.tracking.descriptions import own_name
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -78,7 +79,8 @@ def _pages(client: MlflowClient, experiment: str) -> Iterator[Any]:
 
 
 def _of_run(run: Any) -> Trial:
-    tags, metrics = run.data.tags, run.data.metrics
+    tags = run.data.tags
+    metrics = {own_name(name): value for name, value in run.data.metrics.items()}
     validation = {
         name.removeprefix(VALIDATION): value
         for name, value in metrics.items()
@@ -87,7 +89,7 @@ def _of_run(run: Any) -> Trial:
     return Trial(
         name=tags.get("DVC_EXP_NAME", ""),
         model=tags.get("model", ""),
-        params=dict(run.data.params),
+        params={own_name(name): value for name, value in run.data.params.items()},
         data=tags.get("data_sha256", ""),
         scores=Scores(test=metrics, validation=validation),
         run=run.info.run_id,

@@ -90,15 +90,119 @@ def test_classes_are_all_that_occur_or_have_a_probability(tmp_path: Path) -> Non
             "sequence": ["a", "b"],
             "actual": ["x", "new"],
             "predicted": ["x", "other"],
-            "probability_x": [0.75, 0.5],
-            "probability_never": [0.25, 0.5],
         }
     )
+    assert scoring.read(write(frame, tmp_path / "t.csv")).labels == ["new", "other", "x"]
+    shares = {"x": [0.75, 0.5], "never": [0.25, 0.25], "other": [0, 0.25], "new": [0, 0]}
+    for label, share in shares.items():
+        frame[f"probability_{label}"] = np.array(share)
     found = scoring.read(write(frame, tmp_path / "t.csv"))
     assert found.labels == ["never", "new", "other", "x"]
     assert found.probabilities is not None
-    assert found.probabilities.tolist() == [[0.25, 0, 0, 0.75], [0.5, 0, 0, 0.5]]
+    assert found.probabilities.tolist() == [[0.25, 0, 0, 0.75], [0.25, 0, 0.25, 0.5]]
     assert found.metrics()["support_never"] == 0
+
+
+class TestClassesOfTwoTypes:
+    """Such as those of pandas, which makes floats of whole numbers beside a missing value."""
+
+    @pytest.mark.parametrize(
+        ("actual", "predicted"),
+        [
+            (["1", "0", "1", "0"], ["1.0", "0.0", "1.0", "1.0"]),
+            (["1.0", "0.0", "1.0", "0.0"], ["1", "0", "1", "1"]),
+            (["1", "0", "1", "0"], ["01", "00", "01", "01"]),
+            (["-1", "2", "-1", "2"], ["-1.0", "2.", "-1.0", "-1.0"]),
+            (["1.5", "0", "1.5", "0"], ["1.50", "0", "1.50", "1.50"]),
+        ],
+    )
+    @pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
+    def test_are_equal_as_numbers(
+        self, tmp_path: Path, actual: list[str], predicted: list[str], name: str
+    ) -> None:
+        frame = pd.DataFrame({"sequence": [*"abcd"], "actual": actual, "predicted": predicted})
+        found = scoring.read(write(frame, tmp_path / name))
+        assert found.metrics()["accuracy"] == 0.75
+        assert found.labels == sorted({*actual})
+        assert found.notes[0].startswith("classes are equal as numbers: read ")
+
+    @pytest.mark.parametrize("side", ["actual", "predicted"])
+    def test_are_read_from_floats_of_parquet(self, tmp_path: Path, side: str) -> None:
+        frame = pd.DataFrame({"sequence": [*"ab"], "actual": [1, 0], "predicted": [1, 1]})
+        path = write(frame.astype({side: "float64"}), tmp_path / "t.parquet")
+        found = scoring.read(path)
+        assert (found.labels, found.metrics()["accuracy"]) == (["0", "1"], 0.5)
+
+    def test_are_one_with_their_probabilities(self, tmp_path: Path) -> None:
+        frame = pd.DataFrame({"sequence": [*"ab"], "actual": [1, 0], "predicted": [2, 0]})
+        shares = [[0.25, 0.25, 0.5], [0.5, 0.25, 0.25]]
+        frame[[f"probability_{label}.0" for label in (0, 1, 2)]] = shares
+        found = scoring.read(write(frame, tmp_path / "t.csv"))
+        assert found.labels == ["0", "1", "2"]
+        assert found.probabilities is not None
+        assert found.probabilities.tolist() == shares
+
+    def test_of_which_one_side_tells_two_apart_stay_as_they_are(self, tmp_path: Path) -> None:
+        """Versions, say."""
+        names = {"actual": ["1.1", "1.10", "1.2"], "predicted": ["1.10", "1.10", "1.20"]}
+        frame = pd.DataFrame({"sequence": [*"abc"], **names})
+        found = scoring.read(write(frame, tmp_path / "t.csv"))
+        assert found.labels == ["1.1", "1.10", "1.2", "1.20"]
+        assert found.metrics()["accuracy"] == pytest.approx(1 / 3)
+        assert found.notes == ()
+
+    @pytest.mark.parametrize("predicted", [["True", "False"], [" yes", " no"], ["1", "0"]])
+    def test_that_have_nothing_in_common_are_refused(
+        self, tmp_path: Path, predicted: list[str]
+    ) -> None:
+        frame = pd.DataFrame({"sequence": [*"ab"], "actual": ["yes", "no"], "predicted": predicted})
+        message = "expected a predicted class that is an actual one, found actual 'no', 'yes' and"
+        with pytest.raises(DataError, match=message):
+            scoring.read(write(frame, tmp_path / "t.csv"))
+        shares = {f"probability_{name}": 0.25 for name in ("yes", "no", *predicted)}
+        path = write(frame.assign(**shares), tmp_path / "all wrong.csv")
+        assert scoring.read(path).metrics()["accuracy"] == 0
+
+
+class TestRoundedProbabilities:
+    @pytest.mark.parametrize("digits", [1, 2, 3, 4])
+    def test_are_scaled_to_a_sum_of_one(self, tmp_path: Path, digits: int) -> None:
+        frame = table()
+        shares = [f"probability_{name}" for name in NAMES]
+        frame[shares] = frame[shares].round(digits)
+        found = scoring.read(write(frame, tmp_path / "t.csv"))
+        given = frame[shares].to_numpy()
+        assert found.probabilities is not None
+        np.testing.assert_allclose(found.probabilities, given / given.sum(axis=1, keepdims=True))
+        changed = int((abs(given.sum(axis=1) - 1) > 1e-5).sum())
+        assert f"{changed} of 60 rows were scaled to a sum of one" in found.notes[0]
+        assert found.metrics()["log_loss"] > 0
+
+    def test_that_sum_to_one_stay_as_they_are(self, tmp_path: Path) -> None:
+        found = scoring.read(write(table(), tmp_path / "t.csv"))
+        assert found.notes == ()
+
+    @pytest.mark.parametrize(
+        "row",
+        [
+            (0.5, 0.5, 0.5),
+            (0.33, 0.33, 0.31),
+            (0.3, 0.3, 0.3),  # beside others of many digits
+            (33, 33, 34),
+            (0.123456, 0.4, 0.46),
+            (-0.01, 0.5, 0.5),
+            (0, 0, 0),
+        ],
+    )
+    def test_of_a_plainly_other_sum_are_refused(
+        self, tmp_path: Path, row: tuple[float, float, float]
+    ) -> None:
+        frame = table()
+        frame.loc[7, [f"probability_{name}" for name in NAMES]] = row
+        with pytest.raises(
+            DataError, match=r"t\.csv: expected probabilities of 0 or more that sum"
+        ):
+            scoring.read(write(frame, tmp_path / "t.csv"))
 
 
 def test_a_class_is_one_however_its_accents_are_encoded(tmp_path: Path) -> None:
@@ -119,7 +223,9 @@ def test_spans_are_counted(tmp_path: Path) -> None:
 
 
 def test_tables(tmp_path: Path) -> None:
-    frame = table(400).assign(actual=lambda t: t["actual"].where(t["actual"] != "2", "[b]"))
+    frame = table(400).rename(columns={"probability_2": "probability_[b]"})
+    frame["actual"] = frame["actual"].replace("2", "[b]")
+    frame["predicted"] = frame["predicted"].replace("2", "[b]")
     scored = scoring.read(write(frame, tmp_path / "t.csv"))
     console = Console(file=StringIO(), width=120)
     for drawn in scoring.tables(scored, scored.intervals()):
@@ -196,7 +302,31 @@ MISTAKES: dict[str, tuple[pd.DataFrame, str]] = {
     ),
     "a sum that is not one": (changed(probability_10=0.9), "expected probabilities of 0 or more"),
     "no probability": (changed(probability_10=np.nan), "expected probabilities of 0 or more"),
+    "a class without a column": (
+        table().drop(columns="probability_10"),
+        "expected a column `probability_10`, as other classes have one, found `probability_1`, `pr",
+    ),
 }
+
+
+def test_rounding_is_what_the_digits_allow(tmp_path: Path) -> None:
+    """Three values of two digits are up to 0.015 away, of one digit up to 0.1."""
+    frame = table(4).assign(actual="1", predicted="1")
+    shares = [f"probability_{name}" for name in NAMES]
+    for row, sound in [
+        ((0.33, 0.33, 0.33), True),
+        ((0.33, 0.34, 0.345), False),
+        ((0.33, 0.33, 0.32), False),
+        ((0.3, 0.3, 0.3), True),
+        ((0.3, 0.3, 0.2), False),
+    ]:
+        frame[shares] = np.array([row] * 4)
+        path = write(frame, tmp_path / "t.csv")
+        if sound:
+            assert scoring.read(path).notes
+        else:
+            with pytest.raises(DataError, match="expected probabilities"):
+                scoring.read(path)
 
 
 class TestMistakes:

@@ -1,8 +1,12 @@
 """Files are whole or absent, whatever happens while they are written."""
 
+import errno
 import hashlib
+import os
+import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -116,3 +120,40 @@ class TestHashes:
         assert digests.sha256(paths["ab"], paths["c"]) == hashlib.sha256(parts).hexdigest()
         assert digests.sha256(paths["ab"], paths["c"]) != digests.sha256(paths["c"], paths["ab"])
         assert digests.sha256(paths["ab"], paths["c"]) != digests.sha256(paths["a"], paths["bc"])
+
+
+class TestPowerCut:
+    @pytest.mark.parametrize("write", [atomic.write_text, atomic.write_json])
+    def test_loses_neither_the_bytes_nor_the_name(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[Path, str], None]
+    ) -> None:
+        """The file is synced before the rename, and its folder after."""
+        done: list[str] = []
+        sync, rename = os.fsync, Path.replace
+
+        def fsync(number: int) -> None:
+            done.append("folder" if stat.S_ISDIR(os.fstat(number).st_mode) else "file")
+            sync(number)
+
+        def replace(self: Path, target: Path) -> Path:
+            done.append("rename")
+            return rename(self, target)
+
+        monkeypatch.setattr(os, "fsync", fsync)
+        monkeypatch.setattr(Path, "replace", replace)
+        write(tmp_path / "a.json", "x")
+        assert done == ["file", "rename", "folder"]
+
+
+def test_a_full_disk_names_the_file(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("before")
+    with pytest.raises(OSError, match="No space left") as full, atomic.replacing(tmp_path / "a"):
+        raise OSError(errno.ENOSPC, "of a library, without a name")
+    assert full.value.filename == str(tmp_path / "a")
+    assert (tmp_path / "a").read_text() == "before"
+
+
+def test_what_fails_otherwise_is_passed_on(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="no route") as failed, atomic.replacing(tmp_path / "a"):
+        raise OSError(errno.EHOSTUNREACH, "no route")
+    assert failed.value.filename is None

@@ -87,15 +87,17 @@ class TestNone:
 def test_an_interrupted_save_keeps_the_old_state(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def write_half(_: object, path: Path) -> None:
-        path.write_bytes(b"half")
+    write = Path.write_bytes
+
+    def write_half(path: Path, content: bytes) -> None:
+        write(path, content[: len(content) // 2])
         raise KeyboardInterrupt
 
     path = tmp_path / "x.safetensors"
     model, optimizer = start()
     checkpoint.save(path, model, optimizer, progress(model, 0.3))
     old = path.read_bytes()
-    monkeypatch.setattr(checkpoint, "save_file", write_half)
+    monkeypatch.setattr(Path, "write_bytes", write_half)
     with pytest.raises(KeyboardInterrupt):
         checkpoint.save(path, model, optimizer, progress(model, 0.3, 0.2))
     assert [file.read_bytes() for file in tmp_path.iterdir()] == [old]

@@ -541,6 +541,27 @@ class TestAttach:
             assert len(images()) == 2
 
 
+HOSTILE = "\u202eevil\x1b[2J [x](http://e.org) <img src=x> a|b"
+
+
+def test_no_name_changes_what_stands_around_it() -> None:
+    """Control characters are shown, names are isolated, and Markdown takes no HTML from them."""
+    one = result()
+    trace = replace(one.trace, sequence=HOSTILE)
+    check = Check("label_shift", "fail", {}, f"In {HOSTILE}!")
+    told = replace(conclude(one), sentence=f"bad: {HOSTILE}", checks=[check])
+    changes = {"results": [replace(one, trace=trace)], "verdict": told, "problem": HOSTILE}
+    shown = r"\u202eevil\x1b[2J"
+    page = render("report.html.j2", **changes)
+    text = render("report.md.j2", **changes)
+    two = render("two_pages.html.j2", **changes)
+    for rendered in (page, two, text):
+        assert not {"\u202e", "\x1b"} & {*rendered}
+    assert f"<bdi>{shown}" in page
+    assert r"\u202eevil\x1b\[2J \[x\](http://e.org) &lt;img src=x&gt; a\|b" in text
+    assert not {"<", ">"} & {*text}
+
+
 def test_markdown() -> None:
     lines = render("report.md.j2").splitlines()
     assert lines[0].startswith("# speech: fair: the check for label shift failed, so do not")
@@ -549,15 +570,16 @@ def test_markdown() -> None:
     assert "| limit: past | 0.850 |  |  |  |  |" in ladder
     both = "| bidirectional | 0.900 (0.850 to 0.950) | 0.900 | 0.900 | 0.900 (0.800 to 0.938) |"
     assert f"{both} 0.250 |" in ladder
-    assert f"| label shift | fail | {NAMES[0]}! |" in table
+    script = "&lt;script&gt;alert(1)&lt;/script&gt;"
+    assert f"| label shift | fail | {script}! |" in table
     assert "| calibration | warn | Off. |" in table
     precision, recall = "0.125 (13 of 104, 6 to 25 %)", "0.812 (13 of 16, no interval)"
-    assert f"| bidirectional | {NAMES[0]} | 0.0625 | test | {precision} | {recall} |" in table
-    assert f"| bidirectional | {NAMES[0]} | 0.0625 | test, most probable class |  |  |" in table
+    assert f"| bidirectional | {script} | 0.0625 | test | {precision} | {recall} |" in table
+    assert f"| bidirectional | {script} | 0.0625 | test, most probable class |  |  |" in table
     place = lines.index("| slice | sequences | rows | accuracy | p | f1 macro | recall y | p |")
     assert lines[place + 1 : place + 3] == [
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
-        f"| group {NAMES[0]} | 12 | 34 | 0.500 (0.250 to 0.750) | 0.0125 | 0.500 (0.250 to 0.750) "
+        f"| group {script} | 12 | 34 | 0.500 (0.250 to 0.750) | 0.0125 | 0.500 (0.250 to 0.750) "
         "| none there |  |",
     ]
     assert "No row of 'y' in group" in lines[place - 2]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -58,6 +59,26 @@ class TestAppend:
         with pytest.raises((ValueError, TypeError)):
             decisions.append(path, {"figure": value})
         assert path.read_bytes() == before
+
+    def test_a_full_disk_names_the_record_and_spoils_none(self, path: Path) -> None:
+        decisions.append(path, {"a": 1})
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 20, hard))
+        try:
+            with pytest.raises(OSError, match="File too large") as full:
+                decisions.append(path, {"a": 2})
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert full.value.filename == str(path)
+        decisions.append(path, {"a": 3})
+        assert [record["a"] for record in decisions.read(path)] == [1, 3]
+
+    def test_no_secret_is_kept(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "t0ken")
+        record = {"reason": "t0ken!", "checks": [{"sentence": "a t0ken"}], "version": 3}
+        written = decisions.append(path, record)
+        assert written["checks"] == [{"sentence": "a ..."}]
+        assert "t0ken" not in path.read_text()
 
     def test_it_is_on_the_disk_before_the_call_returns(
         self, path: Path, monkeypatch: pytest.MonkeyPatch

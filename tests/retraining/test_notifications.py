@@ -4,6 +4,7 @@ import builtins
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
@@ -39,14 +40,20 @@ class Handler(BaseHTTPRequestHandler):
         return
 
 
-@pytest.fixture
-def sink() -> Iterator[Sink]:
+@contextmanager
+def serving() -> Iterator[Sink]:
     with Sink() as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield server
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def sink() -> Iterator[Sink]:
+    with serving() as server:
+        yield server
 
 
 @pytest.mark.parametrize("kind", ["info", "success", "warning", "failure"])

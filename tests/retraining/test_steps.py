@@ -245,7 +245,7 @@ class TestFailure:
         assert aliases() == (1, None, None)
         assert [version.number for version in champion().versions()] == [1]
         assert not attempts.state().exists()
-        assert decisions.read("decisions.jsonl")[-1]["decision"] == "failed"
+        assert decisions.read("decisions.jsonl")[-1]["decision"] in ("failed", "interrupted")
 
     def test_of_a_broken_file(self, place: Path) -> None:
         (place / checkout.TABLE).write_text("sequence,x,y,label\ns1,1.0,oops,a\n")
@@ -388,7 +388,7 @@ class TestPlan:
         assert "train: on schedule; `dvc repro` has nothing to do now" in steps.plan(params.load())
         checkout.write_params(place, refresh=["dvc", "update", "a b"], approval="manual")
         assert steps.plan(params.load()) == [
-            "refresh: dvc update 'a b'",
+            "refresh: dvc",
             "train: on schedule; `dvc repro` has work to do now",  # the report names the candidate
             "judge: bidirectional against the champion, version 1",
             "promote: after approval",
@@ -485,8 +485,12 @@ class TestKill:
         wait_for(lambda: any("stages.train" in line for line in family(started.pid)))
         started.send_signal(signal.SIGTERM)
         started.communicate()
-        assert started.returncode == 130
+        assert started.returncode == 143
         assert snapshot(place) == before
+        assert decisions.read("decisions.jsonl")[-1]["decision"] == "interrupted"
+        last = attempts.last()
+        assert last is not None
+        assert (last.ended, last.failures) == ("interrupted", 0)
         check_in_order(place)
 
 

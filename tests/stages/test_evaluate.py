@@ -231,7 +231,7 @@ class TestReport:
         assert f"{100 * metrics['accuracy']:.1f} %" in page
         assert f"95 % interval {100 * ends['low']:.1f} to {100 * ends['high']:.1f}" in page
         worst = atomic.read_json("evaluation/bidirectional/worst.json")
-        assert all(f"<strong>{one['sequence']}</strong>" in page for one in worst[:3])
+        assert all(f"<strong><bdi>{one['sequence']}</bdi></strong>" in page for one in worst[:3])
         assert page == pdf.two_pages("small", MODELS, average="macro")
 
     def test_tells_the_hashes_that_its_runs_are_tagged_with(self, reported: Path) -> None:

@@ -111,7 +111,7 @@ def test_that_is_stopped_three_times_ends_with_the_same_bytes(
     assert statuses() == ["RUNNING"]
     assert stopped(place, after=5, by=signal.SIGKILL) == -signal.SIGKILL
     assert statuses() == ["RUNNING", "KILLED"]
-    assert stopped(place, after=9, by=signal.SIGTERM) == 130
+    assert stopped(place, after=9, by=signal.SIGTERM) == 143
     assert statuses() == ["KILLED", "KILLED", "KILLED"]
     assert not (place / "models/forward/weights.safetensors").exists()
 

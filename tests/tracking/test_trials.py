@@ -27,6 +27,13 @@ def log(problem: str, seed: int, folder: Path, validation: dict[str, float]) -> 
         return training.run.id
 
 
+def test_metrics_of_runs_have_the_names_of_their_classes(runs_root: Path, tmp_path: Path) -> None:
+    figures = {"recall_a/b": 0.25, "recall_a_b": 0.5, "recall_$": 0.75}
+    log("p", 1, tmp_path / "e", figures)
+    (trial,) = trials.of_runs("p")
+    assert trial.scores.validation == figures
+
+
 def test_runs_are_those_that_were_tested_each_training_once(
     runs_root: Path, tmp_path: Path
 ) -> None:
