@@ -26,10 +26,11 @@ SURROGATES = re.compile("[\ud800-\udfff]")
 
 @dataclass(slots=True)
 class Skipped:
-    """What readers have left out or changed: how often each kind of thing, and the first place."""
+    """What readers have left out, changed or found out: how often, and the first place."""
 
     counts: Counter[str] = field(default_factory=Counter)
     changed: Counter[str] = field(default_factory=Counter)
+    noted: Counter[str] = field(default_factory=Counter)
     first: dict[str, str] = field(default_factory=dict)
 
     def add(self, what: str, place: str, count: int = 1) -> None:
@@ -40,6 +41,11 @@ class Skipped:
     def change(self, what: str, place: str, count: int = 1) -> None:
         """Count values that were read as others than they are; see `add`."""
         self.changed[what] += count
+        self.first.setdefault(what, place)
+
+    def note(self, what: str, place: str, count: int = 1) -> None:
+        """Count what was read in one of several ways that there are; see `add`."""
+        self.noted[what] += count
         self.first.setdefault(what, place)
 
     @contextmanager
@@ -54,9 +60,10 @@ class Skipped:
 
     def sentences(self) -> list[str]:
         """One line for each kind of thing."""
+        kinds = {"left out": self.counts, "changed": self.changed, "read": self.noted}
         return [
             f"{done}: {what}, {count} in all, the first in {self.first[what]}"
-            for done, counts in {"left out": self.counts, "changed": self.changed}.items()
+            for done, counts in kinds.items()
             for what, count in counts.items()
         ]
 

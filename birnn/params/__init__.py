@@ -21,6 +21,7 @@ from birnn.params.loading import (
 from birnn.params.schema import (
     ArraysData,
     Bar,
+    Columns,
     ConllData,
     Cost,
     Critical,
@@ -44,6 +45,7 @@ __all__ = [
     "PATH",
     "ArraysData",
     "Bar",
+    "Columns",
     "ConllData",
     "Cost",
     "Critical",

@@ -12,7 +12,7 @@ from birnn import params
 from birnn.errors import DataError
 from birnn.files import table_checks, tables
 from birnn.files.hashing import Seen
-from birnn.files.reading import Skipped, fields, kind, one_line
+from birnn.files.reading import Skipped, kind, one_line
 from birnn.files.tables import Form
 from birnn.params import (
     ArraysData,
@@ -22,6 +22,7 @@ from birnn.params import (
     FileData,
     HMMData,
     SktimeData,
+    TableData,
     TextData,
 )
 from birnn.sources import arrays, conll, fasta, hmm, sktime, table, text
@@ -29,7 +30,7 @@ from birnn.sources import arrays, conll, fasta, hmm, sktime, table, text
 SOURCES = {
     **dict.fromkeys((".parquet",), "table"),
     **dict.fromkeys((".jsonl", ".ndjson"), "text"),
-    **dict.fromkeys((".conllu", ".conll", ".bio", ".iob", ".iob2"), "conll"),
+    **dict.fromkeys(conll.SUFFIXES, "conll"),
     **dict.fromkeys((".fasta", ".fa", ".fna", ".faa"), "fasta"),
     **dict.fromkeys((".npz",), "arrays"),
     **dict.fromkeys((".ts",), "sktime"),
@@ -40,7 +41,7 @@ ReadFile = Callable[[str, str], Iterator[pa.RecordBatch]]
 """Called with a path, and with what to put before ids that are only numbers."""
 PLACES = {
     *("path", "train", "validation", "test", "classes", "labels", "name"),
-    *("max_steps", "longer"),
+    *("max_steps", "longer", "joined"),
 }
 """What of a section says where data lie, and which of them to train on."""
 
@@ -58,7 +59,12 @@ def rows(data: Data, skipped: Skipped) -> Iterator[pa.RecordBatch]:
     most = cut_after(data)
     refused = None if isinstance(data, HMMData) or most is not None else data.max_steps
     checked = table_checks.checked(
-        read(data, skipped), task=data.task, where=name(data), max_steps=refused, skipped=skipped
+        read(data, skipped),
+        task=data.task,
+        where=name(data),
+        max_steps=refused,
+        skipped=skipped,
+        joined=isinstance(data, TableData) and data.joined,
     )
     return checked if most is None else tables.cut(checked, most, skipped)
 
@@ -85,15 +91,33 @@ def read(
     match data:
         case HMMData():
             return hmm.read(data)
-        case TextData(classes=dict(classes)):
-            return text.read_classes(data, classes, skipped)
-        case SktimeData(name=str(shipped)):
-            return _files(sktime.shipped(shipped), _reader(data, skipped, labelled, form))
-        case _:
+        case TableData():
             return _files(data.files, _reader(data, skipped, labelled, form))
+        case TextData(classes=dict(classes)):
+            found = text.read_classes(data, classes, skipped)
+        case SktimeData(name=str(shipped)):
+            found = _files(sktime.shipped(shipped), _reader(data, skipped, labelled, form))
+        case _:
+            found = _files(data.files, _reader(data, skipped, labelled, form))
+    return _keeping(found, data.keep) if data.keep else found
 
 
-def _reader(data: FileData, skipped: Skipped, labelled: bool, form: Form | None) -> ReadFile:
+def _keeping(batches: Iterable[pa.RecordBatch], keep: Collection[str]) -> Iterator[pa.RecordBatch]:
+    """Let columns that the model reads travel with the rows too, where a source has no others.
+
+    Raises:
+        DataError: there is no such column.
+    """
+    for batch in batches:
+        found = batch.schema.names
+        for name in keep:
+            if name not in found:
+                raise DataError(f"data.keep: expected some of {', '.join(found)}, found {name!r}")
+            batch = batch.append_column(tables.KEPT + name, batch[name])
+        yield batch
+
+
+def _reader(data: Data, skipped: Skipped, labelled: bool, form: Form | None) -> ReadFile:
     """How a source reads one file."""
     match data:
         case TextData():
@@ -106,8 +130,10 @@ def _reader(data: FileData, skipped: Skipped, labelled: bool, form: Form | None)
             return partial(arrays.read, data, labelled=labelled)
         case SktimeData():
             return partial(sktime.read, labelled=labelled, skipped=skipped)
+        case TableData():
+            return lambda path, _: table.read(path, data=data, labelled=labelled, skipped=skipped)
         case _:
-            return lambda path, _: table.read(path)
+            raise AssertionError(data.source)  # drawn, not read
 
 
 def reading(data: Data) -> dict[str, object]:
@@ -135,22 +161,27 @@ def unlabelled(
     Raises:
         DataError: the file is missing or broken, or of another kind.
     """
-    source, stored_as = known.get("source", "table"), known.get("encoding")
-    if source == "table" or _is_table(path, str(stored_as) if stored_as else None):
-        return table.read(path, features)
+    source = known.get("source", "table")
+    if source == "table":
+        section = {"task": "tagging", **known, "source": "table", "path": str(path)}
+        read_as = TableData.model_validate(section)
+        return table.read(path, features, data=read_as, labelled=False, skipped=skipped)
+    if _is_table(path):
+        return table.read(path, features, labelled=False, skipped=skipped)
     kinds = {**SOURCES, **dict.fromkeys(TABLES, "text"), ".json": ""}
     if kinds.get(kind(path), source) != source:
         raise DataError(
             f"{path}: expected a sequence table, or a file as in training (source {source}), "
             f"found a name in {kind(path)}"
         )
-    rows = read(params.data({**known, "path": str(path)}), skipped, labelled=False, form=form)
+    data = params.data({**known, "path": str(path)})
+    rows = read(data, skipped, labelled=False, form=form)
     return _alike(rows, features, path) if source in POSITIONS else rows
 
 
-def _is_table(path: Path, encoding: str | None) -> bool:
+def _is_table(path: Path) -> bool:
     if kind(path) in TABLES and path.is_file():
-        return "sequence" in _header(path, encoding)
+        return "sequence" in table.header(path)
     return path.is_dir() or kind(path) == ".parquet"
 
 
@@ -213,7 +244,7 @@ def _source(path: Path) -> str:
 
 
 def _source_of_header(path: Path) -> str:
-    header = _header(path)
+    header = table.header(path)
     for column, source in (("sequence", "table"), ("text", "text")):
         if column in header:
             return source
@@ -222,12 +253,6 @@ def _source_of_header(path: Path) -> str:
         f"{path}: expected a column `sequence` (a table of steps) or `text`, found {found}; "
         "for other names write them into a file of params and check that"
     )
-
-
-def _header(path: Path, encoding: str | None = None) -> list[str]:
-    """The names of the columns of a CSV or TSV file."""
-    _, header = next(fields(path, encoding, skipped=Skipped()), (0, []))
-    return header
 
 
 def _files(files: Mapping[str, str], read_file: ReadFile) -> Iterator[pa.RecordBatch]:

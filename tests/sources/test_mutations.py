@@ -142,7 +142,11 @@ def rows_in(path: Path) -> int:
     if path.suffix == ".npz":
         with zipfile.ZipFile(path) as file:
             return int(np.load(io.BytesIO(file.read("lengths.npy"))).sum())
-    text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8-sig")
+    plain = gzip.decompress(content) if path.suffix == ".gz" else content
+    try:
+        text = plain.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = plain.decode("cp1252")
     kind = path.name.removesuffix(".gz")
     lines = [line for line in text.split("\n") if line.strip()]
     if kind.endswith((".csv", ".tsv")):
