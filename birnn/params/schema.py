@@ -196,6 +196,25 @@ class TableData(FileData):
         return self
 
 
+class ListsData(FileData):
+    """One sequence a row, its steps in lists: JSON Lines, JSON, Parquet or Arrow files, or a folder
+    of them, as Hugging Face writes them; `birnn.sources.lists`. `names` are those of the classes
+    where labels are their numbers.
+    """
+
+    source: Literal["lists"]
+    task: Literal["tagging", "classification"]
+    columns: Columns = Columns()
+    ignore: list[Name] = []
+    names: Annotated[list[Label], Field(min_length=2)] | None = None
+
+    @model_validator(mode="after")
+    def _has_no_times(self) -> ListsData:
+        if self.columns.time is not None:
+            raise ValueError("expected no `columns.time` for lists; keep it, or leave it out")
+        return self
+
+
 class TextData(FileData):
     """Labelled texts: columns of a CSV, TSV or JSONL file, or a file for each class with one text a
     line; see `birnn.sources.text`.
@@ -273,7 +292,7 @@ class SktimeData(FileData):
 
 
 Data = Annotated[
-    HMMData | TableData | TextData | ConllData | FastaData | ArraysData | SktimeData,
+    HMMData | TableData | ListsData | TextData | ConllData | FastaData | ArraysData | SktimeData,
     Field(discriminator="source"),
 ]
 

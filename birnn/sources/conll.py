@@ -153,8 +153,8 @@ class _Reader:
             raise DataError(
                 f"{self.path}: expected a token a line and an empty line after each sentence, "
                 f"found lines of {self.width} words and no such sentence; if each is a sentence, "
-                "put each word on a line of its own; if it is a token with columns, let the name end "
-                "in .conll"
+                "put each word on a line of its own; if it is a token with columns, let the name "
+                "end in .conll"
             )
         return True
 

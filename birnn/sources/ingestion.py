@@ -21,11 +21,12 @@ from birnn.params import (
     FastaData,
     FileData,
     HMMData,
+    ListsData,
     SktimeData,
     TableData,
     TextData,
 )
-from birnn.sources import arrays, conll, fasta, hmm, sktime, table, text
+from birnn.sources import arrays, conll, fasta, hmm, lists, sktime, table, text
 
 SOURCES = {
     **dict.fromkeys((".parquet",), "table"),
@@ -91,7 +92,7 @@ def read(
     match data:
         case HMMData():
             return hmm.read(data)
-        case TableData():
+        case TableData() | ListsData():
             return _files(data.files, _reader(data, skipped, labelled, form))
         case TextData(classes=dict(classes)):
             found = text.read_classes(data, classes, skipped)
@@ -124,6 +125,8 @@ def _reader(data: Data, skipped: Skipped, labelled: bool, form: Form | None) -> 
             return partial(text.read, data, labelled=labelled, skipped=skipped, form=form)
         case ConllData():
             return partial(conll.read, data, labelled=labelled, seen=Seen(), skipped=skipped)
+        case ListsData():
+            return partial(lists.read, data, labelled=labelled, skipped=skipped)
         case FastaData():
             return lambda path, _: fasta.read(data, path, labelled=labelled, skipped=skipped)
         case ArraysData():
@@ -166,6 +169,9 @@ def unlabelled(
         section = {"task": "tagging", **known, "source": "table", "path": str(path)}
         read_as = TableData.model_validate(section)
         return table.read(path, features, data=read_as, labelled=False, skipped=skipped)
+    if source == "lists" and _has_lists(path):
+        as_lists = ListsData.model_validate({**known, "path": str(path)})
+        return lists.read(as_lists, path, labelled=False, features=features, skipped=skipped)
     if _is_table(path):
         return table.read(path, features, labelled=False, skipped=skipped)
     kinds = {**SOURCES, **dict.fromkeys(TABLES, "text"), ".json": ""}
@@ -177,6 +183,14 @@ def unlabelled(
     data = params.data({**known, "path": str(path)})
     rows = read(data, skipped, labelled=False, form=form)
     return _alike(rows, features, path) if source in POSITIONS else rows
+
+
+def _has_lists(path: Path) -> bool:
+    """Whether a file has one sequence a row, not one step."""
+    first = lists.parts(path)[0] if path.is_dir() else path
+    if kind(first) != ".parquet":
+        return kind(first) in lists.SUFFIXES
+    return any(lists.is_list(field.type) for field in lists.schema(first))
 
 
 def _is_table(path: Path) -> bool:
