@@ -61,13 +61,14 @@ class Dialect:
         return [row[place] for row in self.sample if len(row) == len(self.header)]
 
 
-def find(path: Path, data: TableData, skipped: Skipped) -> Dialect:
+def find(path: Path, data: TableData, skipped: Skipped, *, rows: int = SAMPLE_ROWS) -> Dialect:
     """Look through a file for how it is written.
 
     Args:
         path: a file of text, perhaps `.gz`.
         data: what is known already.
         skipped: told what was found that a reader would not expect.
+        rows: how many to give as a sample.
 
     Raises:
         DataError: there is no header, the bytes are text in no encoding, or quotes do not close.
@@ -84,8 +85,8 @@ def find(path: Path, data: TableData, skipped: Skipped) -> Dialect:
     if encoding is None and look.not_utf8 is not None:
         encoding = look.western()
         head = _head(path, encoding)
-    rows = _rows(head, delimiter)
-    header = next(rows, [])
+    sample = _rows(head, delimiter)
+    header = next(sample, [])
     if not header:
         raise DataError(f"{path}: expected a header and rows, found nothing")
     if data.encoding is None and encoding is not None:
@@ -102,7 +103,7 @@ def find(path: Path, data: TableData, skipped: Skipped) -> Dialect:
         quoted=look.quoted,
         block=min(max(LEAST_BLOCK, 4 * longest), MOST_BLOCK),
         header=header,
-        sample=[*islice(rows, SAMPLE_ROWS)],
+        sample=[*islice(sample, rows)],
     )
 
 

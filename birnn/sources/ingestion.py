@@ -12,7 +12,7 @@ from birnn import params
 from birnn.errors import DataError
 from birnn.files import table_checks, tables
 from birnn.files.hashing import Seen
-from birnn.files.reading import Skipped, kind, one_line
+from birnn.files.reading import Skipped, kind
 from birnn.files.tables import Form
 from birnn.params import (
     ArraysData,
@@ -26,16 +26,8 @@ from birnn.params import (
     TableData,
     TextData,
 )
-from birnn.sources import arrays, conll, fasta, hmm, lists, sktime, table, text
+from birnn.sources import arrays, conll, fasta, guesses, hmm, lists, sktime, table, text
 
-SOURCES = {
-    **dict.fromkeys((".parquet",), "table"),
-    **dict.fromkeys((".jsonl", ".ndjson"), "text"),
-    **dict.fromkeys(conll.SUFFIXES, "conll"),
-    **dict.fromkeys((".fasta", ".fa", ".fna", ".faa"), "fasta"),
-    **dict.fromkeys((".npz",), "arrays"),
-    **dict.fromkeys((".ts",), "sktime"),
-}
 TABLES = (".csv", ".tsv")
 POSITIONS = ("arrays", "sktime")  # where the features of a file have numbers for names
 ReadFile = Callable[[str, str], Iterator[pa.RecordBatch]]
@@ -174,7 +166,7 @@ def unlabelled(
         return lists.read(as_lists, path, labelled=False, features=features, skipped=skipped)
     if _is_table(path):
         return table.read(path, features, labelled=False, skipped=skipped)
-    kinds = {**SOURCES, **dict.fromkeys(TABLES, "text"), ".json": ""}
+    kinds = {**guesses.SOURCES, **dict.fromkeys(TABLES, "text"), ".json": ""}
     if kinds.get(kind(path), source) != source:
         raise DataError(
             f"{path}: expected a sequence table, or a file as in training (source {source}), "
@@ -226,47 +218,19 @@ def name(data: Data) -> str:
 
 
 def of_file(path: Path, task: str | None = None) -> Data:
-    """Describe the data of a file by its name, and by the header of a CSV or TSV file.
+    """Describe the data of a file; see `birnn.sources.guesses.of`.
 
     Args:
-        path: a data file of any kind, a folder of parts of a table, or a file of params.
-        task: `tagging` or `classification`; by default what the source is for, and `tagging` for a
-            table.
+        path: a data file of any kind, a folder, or a file of params.
+        task: `tagging` or `classification`; by default what the labels look like.
 
     Raises:
-        DataError: the name has none of the known endings.
+        DataError: the name has none of the known endings, or no column can be a sequence's id.
         ParamsError: the file of params is wrong, or the source is not for the task.
     """
     if path.suffix in (".yaml", ".yml"):
         return params.load(path).data
-    section = {"source": _source(path), "path": str(path)}
-    if section["source"] == "table":
-        section["task"] = "tagging"
-    elif section["source"] == "arrays":
-        section["task"] = arrays.task_of(path)
-    return params.data(section | ({"task": task} if task else {}))
-
-
-def _source(path: Path) -> str:
-    suffix = kind(path)
-    if suffix in TABLES and not path.is_dir():
-        return _source_of_header(path)
-    if not path.is_dir() and suffix not in SOURCES:
-        known = ", ".join((*TABLES, *SOURCES))
-        raise DataError(f"{path}: expected a name that ends in {known}, perhaps .gz, or .yaml")
-    return "table" if path.is_dir() else SOURCES[suffix]
-
-
-def _source_of_header(path: Path) -> str:
-    header = table.header(path)
-    for column, source in (("sequence", "table"), ("text", "text")):
-        if column in header:
-            return source
-    found = one_line(", ".join(header)) if header else "nothing"
-    raise DataError(
-        f"{path}: expected a column `sequence` (a table of steps) or `text`, found {found}; "
-        "for other names write them into a file of params and check that"
-    )
+    return params.data(guesses.of(path, task).section)
 
 
 def _files(files: Mapping[str, str], read_file: ReadFile) -> Iterator[pa.RecordBatch]:

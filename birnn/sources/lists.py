@@ -107,6 +107,28 @@ def schema(path: Path) -> pa.Schema:
     return first.batch.schema
 
 
+def sample(path: Path) -> dict[str, list[str]]:
+    """The first rows of a file as text, by the names of its columns."""
+    first = next(_rows(path), None)
+    if first is None:
+        return {}
+    found: dict[str, list[str]] = {}
+    for name in first.batch.schema.names:
+        values = first.batch[name].to_pylist()
+        found[name] = ["" if value is None else str(value) for value in values]
+    return found
+
+
+def class_names(noted: bytes, label: str) -> list[str] | None:
+    """The names of classes in what Hugging Face notes of a file; None without any."""
+    try:
+        found = json.loads(noted)["info"]["features"][label]
+        inner = found.get("feature", found)
+        return [str(name) for name in inner["names"]]
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+
+
 def is_list(found: pa.DataType) -> bool:
     """Whether a column has lists."""
     types = pa.types

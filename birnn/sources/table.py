@@ -66,7 +66,7 @@ def read(
 
 def header(path: Path, data: TableData = PLAIN) -> list[str]:
     """The names of the columns of a file, as they stand there; nothing where it is empty."""
-    with _understood(path):
+    with understood(path):
         if _suffix(path) == ".parquet":
             with pq.ParquetFile(path) as file:
                 return list(file.schema_arrow.names)
@@ -74,7 +74,7 @@ def header(path: Path, data: TableData = PLAIN) -> list[str]:
 
 
 @contextmanager
-def _understood(path: Path) -> Iterator[None]:
+def understood(path: Path) -> Iterator[None]:
     """Say in one line what other libraries raise for a file that is missing or broken."""
     try:
         yield
@@ -102,6 +102,11 @@ def _suffix(path: Path) -> str:
     for suffix in SUFFIXES:
         if path.name.lower().endswith(suffix) and not path.is_dir():
             return suffix
+    return refused(path)
+
+
+def refused(path: Path) -> str:
+    """Refuse a file by its name, and say what to do with a spreadsheet."""
     found = ", found a folder" if path.is_dir() else ""
     if path.name.lower().endswith(SHEETS):
         found = "; open the spreadsheet and save the sheet as CSV"
@@ -109,7 +114,7 @@ def _suffix(path: Path) -> str:
 
 
 def _file(path: Path, columns: Columns) -> Iterator[pa.RecordBatch]:
-    with _understood(path):
+    with understood(path):
         parquet = _suffix(path) == ".parquet"
         yield from _parquet(path, columns) if parquet else _csv(path, columns)
 

@@ -267,10 +267,10 @@ class TestCheck:
         ("arguments", "content", "message"),
         [
             (["t.csv"], b"sequence,x,label\na,,p\n", "t.csv, row 1, column `x`: expected a finite"),
-            (["t.csv"], b"", "t.csv: expected a column `sequence` (a table of st"),
+            (["t.csv"], b"", "t.csv: expected a header and rows, found nothing"),
             (["t.csv", "--task", "classification"], FILES["t.csv"], "t.csv, row 2, column `label`"),
             (["f.fa", "--task", "tagging"], FILES["f.fa"], "data.task: expected 'classification'"),
-            (["t.xlsx"], b"", "t.xlsx: expected a name that ends in .csv, .tsv, .parquet, .jsonl"),
+            (["t.xlsx"], b"", "t.xlsx: expected a name that ends in .csv, .csv.gz, .tsv"),
             (["p.yaml"], b"data: 1", "p.yaml: problem: expected a value, found none"),
         ],
     )
