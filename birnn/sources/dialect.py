@@ -20,14 +20,19 @@ from pathlib import Path
 from typing import IO, cast
 
 from birnn.errors import DataError
-from birnn.files.reading import LONGEST_FIELD, Skipped, kind
+from birnn.files.reading import (
+    DELIMITERS,
+    LONGEST_FIELD,
+    SAMPLE_LINES,
+    Skipped,
+    delimiter_of,
+    usual_delimiter,
+)
 from birnn.params import TableData
 
 BUFFER_BYTES = 1 << 22
 SAMPLE_ROWS = 1000
 LEAST_BLOCK, MOST_BLOCK = 1 << 20, 1 << 27  # bytes; a row must fit into one
-DELIMITERS = (",", ";", "\t", "|")
-SHOWN = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "|"}
 WESTERN = "cp1252"  # also known as ANSI; Latin-1 is a part of it
 COMMA = re.compile(r"[+-]?\d+,\d+(?:[eE][+-]?\d+)?")
 POINT = re.compile(r"[+-]?\d*\.\d+(?:[eE][+-]?\d+)?")
@@ -74,10 +79,9 @@ def find(path: Path, data: TableData, skipped: Skipped, *, rows: int = SAMPLE_RO
         DataError: there is no header, the bytes are text in no encoding, or quotes do not close.
     """
     csv.field_size_limit(LONGEST_FIELD)
-    encoding, usual = data.encoding or _wide(path), "\t" if kind(path) == ".tsv" else ","
+    encoding = data.encoding or _wide(path)
     head = _head(path, encoding)
-    named = {"tab": "\t"}.get(data.delimiter or "", data.delimiter)
-    delimiter = named or _delimiter(head, usual)
+    delimiter = _delimiter(data, path, head)
     look = _Look(path, encoding, delimiter, len(next(_rows(head, delimiter), [])))
     for block in blocks(path, encoding):
         look.at(block)
@@ -94,8 +98,8 @@ def find(path: Path, data: TableData, skipped: Skipped, *, rows: int = SAMPLE_RO
     if look.several:
         what = "rows of several lines, with line ends between quotes"
         skipped.note(what, f"{path}, line {look.first}", look.several)
-    if named is None and delimiter != usual:
-        skipped.note(f"files with {SHOWN[delimiter]} between fields", str(path))
+    if data.delimiter is None and delimiter != usual_delimiter(path):
+        skipped.note(f"files with {DELIMITERS[delimiter]} between fields", str(path))
     longest = max(map(len, head.split("\n")), default=0)
     return Dialect(
         encoding=encoding or "utf-8",
@@ -110,9 +114,7 @@ def find(path: Path, data: TableData, skipped: Skipped, *, rows: int = SAMPLE_RO
 def header(path: Path, data: TableData) -> list[str]:
     """The names of the columns alone; nothing where the file is empty."""
     text = _head(path, data.encoding or _wide(path))
-    named = {"tab": "\t"}.get(data.delimiter or "", data.delimiter)
-    delimiter = named or _delimiter(text, "\t" if kind(path) == ".tsv" else ",")
-    return next(_rows(text, delimiter), [])
+    return next(_rows(text, _delimiter(data, path, text)), [])
 
 
 def _rows(text: str, delimiter: str) -> Iterator[list[str]]:
@@ -193,17 +195,11 @@ def _head(path: Path, encoding: str | None) -> str:
         raise DataError(_other(path, encoding, error)) from None
 
 
-def _delimiter(head: str, usual: str) -> str:
-    """The usual one, unless another makes more than one column and the usual one does not."""
-    start = [line for line in head[: 1 << 16].splitlines() if line.strip()][:50]
-    widths = {
-        delimiter: [len(row) for row in csv.reader(start, delimiter=delimiter) if row]
-        for delimiter in (usual, *(one for one in DELIMITERS if one != usual))
-    }
-    several = {one: found for one, found in widths.items() if found and found[0] > 1}
-    if usual in several or not several:
-        return usual
-    return max(several, key=lambda one: (len(set(several[one][:-1])) <= 1, several[one][0]))
+def _delimiter(data: TableData, path: Path, head: str) -> str:
+    """The one that params name, or else the one that is found."""
+    if data.delimiter is not None:
+        return "\t" if data.delimiter == "tab" else data.delimiter
+    return delimiter_of(head[: 1 << 16].splitlines()[:SAMPLE_LINES], path)
 
 
 class _Look:

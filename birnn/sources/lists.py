@@ -30,7 +30,7 @@ from birnn.sources.columns import is_text
 LINES, JSON, ARROW = (".jsonl", ".ndjson"), (".json",), (".arrow", ".feather")
 SUFFIXES = (*LINES, *JSON, ".parquet", *ARROW)
 BATCH_ROWS, BATCH_CHARACTERS = 256, 1 << 20
-BROKEN = (pa.ArrowException, EOFError, OSError, OverflowError, zlib.error)
+BROKEN = (pa.ArrowException, EOFError, OSError, OverflowError, UnicodeError, zlib.error)
 UNLABELLED = -100
 """The number that Hugging Face gives to a step without a label."""
 
