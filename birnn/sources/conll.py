@@ -252,8 +252,8 @@ class _Reader:
         return f"{self.path}, line {self.number}"
 
 
-def _distinct(names: list[str], numbers: list[str], seen: Seen) -> list[str]:
-    """Names that have not come by; for those that have, the number, or `number-2` and so on."""
+def distinct(names: list[str], numbers: list[str], seen: Seen) -> list[str]:
+    """Give names that have not come by; else the number, or `number-2` and so on."""
     names, places, attempt = [*names], np.arange(len(names)), 1
     while len(places):
         again, _ = seen.add(hashing.of_text(pa.array([names[place] for place in places])))
@@ -267,7 +267,7 @@ def _distinct(names: list[str], numbers: list[str], seen: Seen) -> list[str]:
 def _batch(sentences: list[Sentence], prefix: str, before: int, seen: Seen) -> pa.RecordBatch:
     numbered = [f"{prefix}{before + n:06d}" for n in range(1, len(sentences) + 1)]
     ids = [sentence.id or number for sentence, number in zip(sentences, numbered, strict=True)]
-    ids = _distinct(ids, numbered, seen)
+    ids = distinct(ids, numbered, seen)
     lengths = [len(sentence.tokens) for sentence in sentences]
     rows = pa.array([n for n, length in enumerate(lengths) for _ in range(length)])
     columns = {"sequence": pa.array(ids).take(rows)}

@@ -118,7 +118,7 @@ def _reader(data: Data, skipped: Skipped, labelled: bool, form: Form | None) -> 
         case ConllData():
             return partial(conll.read, data, labelled=labelled, seen=Seen(), skipped=skipped)
         case ListsData():
-            return partial(lists.read, data, labelled=labelled, skipped=skipped)
+            return partial(lists.read, data, labelled=labelled, skipped=skipped, seen=Seen())
         case FastaData():
             return lambda path, _: fasta.read(data, path, labelled=labelled, skipped=skipped)
         case ArraysData():

@@ -21,11 +21,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from birnn.errors import DataError
+from birnn.files.hashing import Seen
 from birnn.files.reading import Skipped, kind, lines, missing, one_line, opened
-from birnn.files.table_checks import check_doubled, from_file
+from birnn.files.table_checks import check_doubled, from_file, text_column
 from birnn.files.tables import KEPT, TEXT_COLUMNS
 from birnn.params import ListsData
 from birnn.sources.columns import is_text
+from birnn.sources.conll import distinct
 
 LINES, JSON, ARROW = (".jsonl", ".ndjson"), (".json",), (".arrow", ".feather")
 SUFFIXES = (*LINES, *JSON, ".parquet", *ARROW)
@@ -53,6 +55,7 @@ def read(
     labelled: bool = True,
     features: Collection[str] | None = None,
     skipped: Skipped | None = None,
+    seen: Seen | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Stream the sequences of a file, or of all files of a folder, as rows of the sequence table.
 
@@ -64,13 +67,16 @@ def read(
         prefix: put before the numbers that serve as ids where there is no column for them.
         labelled: whether labels are read, and all columns that params name must be there.
         features: those that a model reads, where others are of no interest.
-        skipped: counts sequences without a step, and steps with the label -100.
+        skipped: counts sequences without a step, steps with the label -100, and ids that are there
+            twice: the number of the row takes their place.
+        seen: the ids of files that were read before.
 
     Raises:
         DataError: a file is missing or broken; a column is missing, or no list; lists of a row
             have different lengths; a label is none of the class numbers.
     """
-    steps = _Steps(data, prefix, labelled, features, skipped or Skipped())
+    seen = Seen() if seen is None else seen
+    steps = _Steps(data, prefix, labelled, features, skipped or Skipped(), seen)
     for part in parts(Path(path)):
         steps.begin(part)
         for rows in _rows(part):
@@ -279,7 +285,9 @@ class _Steps:
         labelled: bool,
         features: Collection[str] | None,
         skipped: Skipped,
+        seen: Seen,
     ) -> None:
+        self.seen = seen
         self.data, self.prefix, self.skipped = data, prefix, skipped
         self.labelled, self.features = labelled, features
         self.count, self.path = 0, Path()
@@ -297,7 +305,7 @@ class _Steps:
         listed = self._listed(batch, roles, features)
         lengths = self._lengths(rows, listed)
         steps = pa.array(np.repeat(np.arange(batch.num_rows), lengths))
-        found = {"sequence": self._ids(batch, roles).take(steps)}
+        found = {"sequence": self._ids(rows, roles).take(steps)}
         self.count += batch.num_rows
         for role in ("group", "split", "label", "token"):
             if role in roles:
@@ -410,11 +418,20 @@ class _Steps:
                 )
         return np.asarray(first)
 
-    def _ids(self, batch: pa.RecordBatch, roles: dict[str, str]) -> pa.Array:
-        if "sequence" in roles:
-            return batch[roles["sequence"]]
-        first = self.count + 1
-        return pa.array([f"{self.prefix}{n:06d}" for n in range(first, first + batch.num_rows)])
+    def _ids(self, rows: Rows, roles: dict[str, str]) -> pa.Array:
+        """An id for each row: the number of the row where there is none, or one that came by."""
+        first, batch = self.count + 1, rows.batch
+        numbers = [f"{self.prefix}{n:06d}" for n in range(first, first + batch.num_rows)]
+        if "sequence" not in roles:
+            return pa.array(numbers)
+        column = batch[roles["sequence"]]
+        names = text_column(column, f"column `{roles['sequence']}`", str(self.path), self.count)
+        found = pa.array(distinct(names.to_pylist(), numbers, self.seen))
+        again = pc.not_equal(found, names)
+        if count := pc.sum(again).as_py():
+            place = self._place(rows, pc.index(again, value=True).as_py())
+            self.skipped.change("ids that came by before, to the number of the row", place, count)
+        return found
 
     def _flat(self, column: pa.Array, steps: pa.Array) -> pa.Array:
         """The values of all steps; those of a sequence stand on each of its steps."""

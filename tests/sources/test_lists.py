@@ -134,6 +134,21 @@ def test_a_file_or_folder_for_each_split(tmp_path: Path) -> None:
     assert found["sequence"][-1] == "test-000003"
 
 
+def test_ids_that_come_by_again(tmp_path: Path) -> None:
+    """Hugging Face counts from 0 in each split."""
+    for split in ("train", "test"):
+        WRITE["t.jsonl"](tmp_path / f"{split}.jsonl", [*NAMED, NAMED[2]])
+    files: dict[str, Any] = {split: f"{tmp_path}/{split}.jsonl" for split in ("train", "test")}
+    skipped = Skipped()
+    found = rows_of(None, skipped, **files, columns=COLUMNS)
+    numbers = [f"test-{n:06d}" for n in (1, 2, 3, 4)]
+    assert [*dict.fromkeys(found["sequence"])] == ["7", "8", "9", "train-000004", *numbers]
+    assert skipped.sentences() == [
+        "changed: ids that came by before, to the number of the row, 5 in all, the first in "
+        f"{tmp_path}/train.jsonl, line 4"
+    ]
+
+
 def test_what_is_kept(tmp_path: Path) -> None:
     rows = [{**row, "pos": [len(word) for word in row["tokens"]], "city": "Rome"} for row in NAMED]
     WRITE["t.jsonl"](tmp_path / "t.jsonl", rows)
