@@ -121,6 +121,20 @@ def _rows(text: str, delimiter: str) -> Iterator[list[str]]:
     return filter(None, csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
 
 
+def encoding_of(path: Path) -> str | None:
+    """Tell the encoding of a file of text; None for UTF-8.
+
+    Raises:
+        DataError: it cannot be told.
+    """
+    if (wide := _wide(path)) is not None:
+        return wide
+    look = _Look(path, None, ",", 1)
+    for block in blocks(path, None):
+        look.at_text(block)
+    return look.western() if look.not_utf8 is not None else None
+
+
 def decimal(path: Path, columns: Sequence[Sequence[str]], skipped: Skipped) -> str:
     """Tell whether numbers have a decimal comma or point.
 
@@ -221,12 +235,16 @@ class _Look:
         self.broken = re.compile(f'{begin}"[^"\n]*\n'.encode())
 
     def at(self, block: bytes) -> None:
-        """Look at some more lines."""
-        if not block.isascii():
-            self._check_encoding(block)
+        """Look at some more lines of a table."""
         if b'"' in block or self.left != b"\n":
             self.quoted = True
             self.left = self._check_quotes(self.left + block)
+        self.at_text(block)
+
+    def at_text(self, block: bytes) -> None:
+        """Look at some more lines, whatever they hold."""
+        if not block.isascii():
+            self._check_encoding(block)
         self.done += len(block)
 
     def end(self) -> None:

@@ -106,6 +106,8 @@ def of(path: Path, task: str | None = None) -> Guess:
     if source == "text" and kind(parts[0]) in lists.LINES:
         columns = [Column(*one) for one in lists.sample(parts[0]).items()]
         section |= _texts(columns, _label(columns, []), sure=True) or {}
+    if source in ("text", "conll", "columns"):
+        given = _encoded(parts[0]) | given
     if source == "columns":
         return Guess({"source": "conll", **section, "format": "columns", **given})
     return Guess({"source": source, **section, **given})
@@ -160,9 +162,17 @@ def _source(path: Path) -> str:
     raise DataError(f"{path}: expected a name that ends in {known}, perhaps .gz, or .yaml")
 
 
+def _encoded(path: Path) -> dict[str, str]:
+    """The key that names the encoding, where it is not UTF-8."""
+    with table.understood(path):
+        found = dialect.encoding_of(path)
+    return {"encoding": found} if found else {}
+
+
 def _has_columns(path: Path) -> bool:
     """Whether a file has a token a line, columns beside it, and empty lines between sentences."""
-    begin = [line.split() for line, _ in zip(lines(path), range(2000), strict=False)]
+    read = lines(path, _encoded(path).get("encoding"))
+    begin = [line.split() for line, _ in zip(read, range(2000), strict=False)]
     words = [one for one in begin if one and one[0] != conll.DOCUMENT]
     ends = any(not one for one in begin[:-1])
     return ends and len({len(one) for one in words}) == 1 and len(words[0]) > 1
@@ -233,7 +243,7 @@ def _of_table(path: Path, parts: list[Path], section: dict[str, Any], task: str 
     if sequence is None or sequence.name != "sequence":
         texts = _texts(columns, label, sure=sequence is None)
         if texts is not None:
-            given = {"task": task} if task else {}
+            given = _encoded(parts[0]) | ({"task": task} if task else {})
             return Guess({"source": "text", **section, **texts, **given})
     if sequence is None and len(parts) == 1:
         raise DataError(_not_found(path, columns))

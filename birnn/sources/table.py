@@ -81,7 +81,7 @@ def understood(path: Path) -> Iterator[None]:
     except FileNotFoundError:
         raise DataError(missing(path)) from None
     except BROKEN as error:
-        raise DataError(f"{path}: expected {_suffix(path)[1:]}, found: {one_line(error)}") from None
+        raise DataError(f"{path}: expected {_kind(path)}, found: {one_line(error)}") from None
 
 
 def _parts(path: Path) -> list[Path]:
@@ -96,6 +96,12 @@ def _parts(path: Path) -> list[Path]:
         names = f"{kinds[False]} and {kinds[True]}"
         raise DataError(f"{path}: expected parts of one kind, found {names} among others")
     return parts
+
+
+def _kind(path: Path) -> str:
+    """What a file is expected to be, by its name."""
+    known = (suffix[1:] for suffix in SUFFIXES if path.name.lower().endswith(suffix))
+    return next(known, "gzip" if path.suffix == ".gz" else "text")
 
 
 def _suffix(path: Path) -> str:

@@ -111,6 +111,16 @@ CASES: dict[str, tuple[str, str | bytes, Tree]] = {
             "columns": {"label": "class", "group": "patient"},
         },
     ),
+    "Latin-1 in columns": (
+        "train.conll",
+        "Garçon NN B-NP\nin IN B-PP\n\n".encode("latin-1"),
+        {"source": "conll", "encoding": "cp1252"},
+    ),
+    "Latin-1 in texts": (
+        "t.csv",
+        "text;label\ncafé noir;p\nthé;q\n".encode("latin-1"),
+        {"source": "text", "encoding": "cp1252"},
+    ),
     "columns without an ending": (
         "train.txt",
         "Confidence NN B-NP\nin IN B-PP\n\nIt PRP B-NP\n\n",
