@@ -3,6 +3,7 @@
     birnn summary                         # the models of the last `dvc repro`, in a table
     birnn verify                          # is this the result that the last commit recorded?
     birnn check data.csv                  # read and validate data, and say what is in them
+    birnn init data.csv                   # a params.yaml for them; `make repro` does the rest
     birnn predict new.csv --output out.parquet
     birnn serve                           # answer requests on localhost, by the model that serves
     birnn trace new.csv --sequence s1     # what the model makes of a sequence, step by step
@@ -39,8 +40,10 @@ from birnn.files import atomic, console, named, paths, records
 from birnn.files.paths import EVALUATION, MODELS, REPORT
 
 if TYPE_CHECKING:  # they take a second to import
+    from birnn.files.reading import Skipped
     from birnn.files.summary import Summary
     from birnn.files.tables import Chunk
+    from birnn.params import Data
     from birnn.serving.served import Served
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -164,14 +167,29 @@ def check(
     file: Annotated[Path, typer.Argument(help="Data of any kind, or a params .yaml.")],
     task: Annotated[str | None, typer.Option(help="tagging or classification.")] = None,
 ) -> None:
-    """Read and validate data, and show what is in them; nothing is written."""
-    from rich.console import Console
+    """Read and validate data, and show what is in them; nothing is written.
 
+    For data files, the `data` section is printed that reads them, ready for params.yaml.
+    """
+    from birnn.params import writing
+    from birnn.sources import ingestion
+
+    data = ingestion.of_file(file, task)
+    found, skipped, again = _looked_at(data)
+    _show(found)
+    if file.suffix not in (".yaml", ".yml"):
+        console.say(f"For params.yaml:\n\n{writing.data_text(data)}")
+    for line in (*skipped.sentences(), *_notes(found), *_origins(found, again)):
+        console.say(line)
+
+
+def _looked_at(data: Data) -> tuple[Summary, Skipped, Callable[[], Iterator[Chunk]]]:
+    """Read data once: what is in them, what was left out, and how to read them again."""
     from birnn.files.reading import Skipped
     from birnn.files.tables import whole_sequences
     from birnn.sources import ingestion, inspection
 
-    data, skipped = ingestion.of_file(file, task), Skipped()
+    skipped = Skipped()
 
     def again() -> Iterator[Chunk]:
         return whole_sequences(ingestion.rows(data, Skipped()))
@@ -183,10 +201,58 @@ def check(
             task=data.task,
             where=ingestion.name(data),
         )
+    return found, skipped, again
+
+
+def _show(found: Summary) -> None:
+    from rich.console import Console
+
+    from birnn.sources import inspection
+
     for table in inspection.tables(found):
         Console().print(table)
-    for line in (*skipped.sentences(), *inspection.notes(found), *_origins(found, again)):
+
+
+def _notes(found: Summary) -> Iterator[str]:
+    from birnn.sources import inspection
+
+    return inspection.notes(found)
+
+
+@app.command()
+def init(
+    file: Annotated[Path, typer.Argument(help="Data of any kind: a file, or a folder of them.")],
+    task: Annotated[str | None, typer.Option(help="tagging or classification.")] = None,
+    problem: Annotated[str | None, typer.Option(help="Its name; by default the file's.")] = None,
+    force: Annotated[bool, typer.Option(help="Replace a params.yaml that git lacks.")] = False,
+) -> None:
+    """Write a params.yaml that trains on somebody's data; `make repro` does the rest.
+
+    The data go into data/external/, and DVC tracks them where it tracks others.
+    """
+    from birnn import params
+    from birnn.sources import beginning, guesses
+
+    target = Path(params.PATH)
+    beginning.check_params(target, force=force)
+    looked = guesses.of(file, task)
+    found, skipped, again = _looked_at(params.data(looked.section))
+    place = beginning.placed(file)
+    guess = guesses.of(place, looked.section.get("task"))
+    text = beginning.params_text(
+        problem or beginning.problem_of(file),
+        guess,
+        found,
+        heavy=beginning.has_heavy_tails(again()),
+    )
+    atomic.write_text(target, text)
+    to_commit = beginning.tracked(place)
+    _show(found)
+    for line in (*skipped.sentences(), *_notes(found)):
         console.say(line)
+    console.say(f"{target}: {found.task} of {place}; look at `data`, then run `make repro`")
+    if to_commit:
+        console.say(f"left to do: {to_commit} && git commit; dvc push")
 
 
 def _origins(found: Summary, again: Callable[[], Iterator[Chunk]]) -> Iterator[str]:

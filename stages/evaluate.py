@@ -3,17 +3,18 @@
     python -m stages.evaluate bidirectional
 
 Reads `critical`, `seed` and `slices` of `evaluate` and what is said of the model from params.yaml,
-models/MODEL/, data/prepared/{encoding.json,validation.arrow,test.arrow}, and the limits of
-data/raw/summary.json.
+models/MODEL/, data/prepared/{encoding.json,kept.parquet,validation.arrow,test.arrow}, and the
+limits of data/raw/summary.json.
 Writes evaluation/MODEL/, and the test metrics to the model's run in MLflow.
 """
 
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 from birnn import errors, params
-from birnn.data import sequences
+from birnn.data import kept, sequences
 from birnn.data.encoding import Encoding
 from birnn.evaluation import outs
 from birnn.files import paths, records
@@ -34,6 +35,7 @@ def main(name: str) -> None:
         outs.predict(model, sequences.read(paths.PREPARED / split), encoded, device)
         for split in (paths.TEST, paths.VALIDATION)
     )
+    test = replace(test, kept=kept.read(paths.PREPARED / paths.KEPT))
     summary = records.read(paths.RAW / paths.SUMMARY, Summary)
     limits = summary.limits_by_length.get("smoothing" if entry.bidirectional else "filtering")
     epochs = history.read(model / paths.HISTORY)

@@ -4,14 +4,14 @@
 
 Reads `prepare` and, of `train`, `batch_size`, `batch_steps` and `seed` from params.yaml, data/raw/,
 and the file that `prepare.vectors` names.
-Writes data/prepared/{train,validation,test}.arrow, encoding.json, vectors.safetensors and
-packing.json.
+Writes data/prepared/{train,validation,test}.arrow, encoding.json, kept.parquet,
+vectors.safetensors and packing.json.
 """
 
 from __future__ import annotations
 
 from birnn import errors
-from birnn.data import buckets, encoding, sequences, splits, vectors
+from birnn.data import buckets, encoding, kept, sequences, splits, vectors
 from birnn.data.splits import Splitting
 from birnn.files import paths, records, tables
 from birnn.files.paths import PREPARED, RAW
@@ -36,7 +36,7 @@ def main() -> None:
     )
     pretrained = vectors.of_vocabulary(prepare.vectors, encoded.vocabulary)
     arrow = {split: PREPARED / f"{split}.arrow" for split in tables.SPLITS}
-    divided = splits.read(RAW, how)
+    divided = kept.recorded(splits.read(RAW, how), PREPARED / paths.KEPT, task=summary.task)
     sequences.write_each(((split, encoded.encode(*chunk)) for split, chunk in divided), arrow)
     encoded.write(PREPARED / paths.ENCODING)
     vectors.write(pretrained, PREPARED / paths.VECTORS)

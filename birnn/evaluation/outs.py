@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
@@ -91,7 +92,7 @@ class Example:
     """A mistake.
 
     `step` counts from 1, None where the label is the sequence's; `probability` is that of the wrong
-    class; `context` are the steps around it.
+    class; `context` are the steps around it; `kept` is what travels with the row.
     """
 
     sequence: str
@@ -99,6 +100,7 @@ class Example:
     step: int | None
     probability: float
     context: list[Around]
+    kept: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,12 +123,14 @@ class Predicted:
         encoding: names the classes.
         thresholds: of the critical classes; see `birnn.model.prediction.decide`.
         shares: (labels, classes) probabilities in the order of the split's labels.
+        kept: (labels,) what travels with the rows, by the column's name.
     """
 
     split: Sequences
     encoding: Encoding
     thresholds: Mapping[str, float]
     shares: Shares
+    kept: Mapping[str, pa.ChunkedArray] = field(default_factory=dict)
 
     @property
     def classes(self) -> Classes:
@@ -177,7 +181,12 @@ def write(
     folder = Path(folder)
     with atomic.replacing(folder / paths.PREDICTIONS) as partial:
         table = prediction.table(
-            test.split, test.encoding, test.thresholds, test.shares, labelled=True
+            test.split,
+            test.encoding,
+            test.thresholds,
+            test.shares,
+            labelled=True,
+            kept=test.kept,
         )
         pq.write_table(table, partial)
     actual, predicted = test.split.labels, test.classes
@@ -347,6 +356,7 @@ def _example(test: Predicted, predicted: Classes, row: int) -> Example:
         step=row - start + 1 if split.tagging else None,
         probability=float(test.shares[row, predicted[row]]),
         context=context if split.tagging else [],
+        kept={name: column[row].as_py() for name, column in test.kept.items()},
     )
 
 
@@ -365,7 +375,7 @@ def write_examples(folder: str | Path, model: SequenceModel, test: Predicted, *,
     encoding, thresholds = test.encoding, test.thresholds
     mistake = padding.measure(model, encoding, thresholds, test.split, seed=seed)
     records.write(Path(folder) / paths.PADDING, mistake)
-    failures = worst.worst(test.split, encoding, test.shares, test.classes)
+    failures = worst.worst(test.split, encoding, test.shares, test.classes, test.kept)
     records.write(Path(folder) / paths.WORST, failures)
     one = test.split.select(np.array([trace.telling(model, test.split)]))
     found = trace.explain(model, test.encoding, test.thresholds, one, labelled=True)
@@ -378,7 +388,9 @@ def write_slices(
     names: Sequence[str],
     critical: Sequence[str],
 ) -> None:
-    """Write how good the predictions are for each group and length; see `birnn.evaluation.slices`.
+    """Write how good predictions are for each group, length and kept column of `names`.
+
+    See `birnn.evaluation.slices`.
 
     Args:
         folder: where to, such as `evaluation/bidirectional`.
@@ -390,7 +402,7 @@ def write_slices(
     found = slices.of(
         actual,
         test.classes,
-        slices.columns_of(test.split, names),
+        slices.columns_of(test.split, names, test.kept),
         labels=labels,
         offsets=test.split.label_offsets,
         groups=test.split.group_numbers,

@@ -13,11 +13,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 from scipy.special import stdtr
 
 from birnn.data.sequences import Sequences, rows_by_group
@@ -119,12 +121,18 @@ def positives(actual: Ints, labels: Sequence[str], critical: Sequence[str] = ())
     return [labels[int(np.bincount(actual, minlength=2).argmin())]]
 
 
-def columns_of(test: Sequences, names: Sequence[str]) -> dict[str, Names]:
+def columns_of(
+    test: Sequences,
+    names: Sequence[str],
+    kept: Mapping[str, pa.ChunkedArray] = MappingProxyType({}),
+) -> dict[str, Names]:
     """Give columns by which prepared sequences can be sliced, (labels,) text each.
 
     Args:
         test: the sequences.
-        names: some of `group`, left out where the table has none, and `length`, in buckets.
+        names: some of `group`, left out where the table has none, `length`, in buckets, and those
+            of kept columns.
+        kept: (labels,) what travels with the rows, by the column's name.
     """
     found: dict[str, Names] = {}
     if "group" in names and not test.groups.equals(test.ids):
@@ -135,7 +143,12 @@ def columns_of(test: Sequences, names: Sequence[str]) -> dict[str, Names]:
         spans = [f"{one.min()} to {one.max()} steps" for one in ends]
         found["length"] = np.array(spans, dtype=object)[bucket]
     rows = np.diff(test.label_offsets)
-    return {name: np.repeat(values, rows) for name, values in found.items()}
+    of_rows = {name: np.repeat(values, rows) for name, values in found.items()}
+    chosen = {name: kept[name].to_pylist() for name in names if name in kept and name not in found}
+    return of_rows | {
+        name: np.array([value or "(none)" for value in values], dtype=object)
+        for name, values in chosen.items()
+    }
 
 
 def of(

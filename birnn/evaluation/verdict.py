@@ -129,9 +129,9 @@ def _failed_checks(checks: Sequence[Check]) -> list[Finding]:
 def _averages(metrics: Mapping[str, float], aims: Aims) -> list[Finding]:
     findings: list[Finding] = []
     for bar_name, metric in headlines.judged(metrics, aims.average).items():
-        value, bar = metrics[metric], aims.bars.get(bar_name)
+        value, bar = metrics.get(metric), aims.bars.get(bar_name)
         name = metric.removesuffix(f"_{aims.average}").replace("_", " ")
-        if bar is None:
+        if bar is None or value is None:  # the precision of spans where none is predicted
             continue
         if value < bar.bad_below:
             findings.append(("bad", f"{name} {value:.3f} is below {bar.bad_below:.2f}"))

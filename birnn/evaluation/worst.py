@@ -7,10 +7,13 @@ What fails most is often labelled wrongly, cut off or of another kind; only a pe
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from birnn.data.encoding import Encoding
 from birnn.data.sequences import Sequences
@@ -44,6 +47,7 @@ class Worst:
         words: the tokens of the first steps; empty where steps have no tokens.
         values: (features, steps) what the model reads of the first features and steps, encoded;
             empty where steps have tokens.
+        kept: what travels with the first labels, by the column's name.
     """
 
     sequence: str
@@ -53,6 +57,7 @@ class Worst:
     tags: list[Tag]
     words: list[str]
     values: list[list[float]]
+    kept: dict[str, list[str]] = field(default_factory=dict)
 
 
 def worst(
@@ -60,6 +65,7 @@ def worst(
     encoding: Encoding,
     shares: npt.NDArray[np.float32],
     classes: npt.NDArray[np.int64],
+    kept: Mapping[str, pa.ChunkedArray] = MappingProxyType({}),
 ) -> list[Worst]:
     """Find the sequences of the lowest accuracy, and among equals of the highest loss.
 
@@ -68,6 +74,7 @@ def worst(
         encoding: names the classes.
         shares: (labels, classes) probabilities.
         classes: (labels,) predicted class indices.
+        kept: (labels,) what travels with the rows, by the column's name.
 
     Returns:
         `MOST` at most, the worst first; none whose labels are all right.
@@ -87,6 +94,7 @@ def worst(
             tags=_tags(test, encoding, probability, classes, number),
             words=_words(test, number),
             values=_values(test, number),
+            kept=_kept(test, kept, number),
         )
         for number in ranked[right[ranked] < 1].tolist()
     ]
@@ -108,6 +116,14 @@ def _tags(
         )
         for row in range(start, min(end, start + MOST_STEPS))
     ]
+
+
+def _kept(
+    test: Sequences, kept: Mapping[str, pa.ChunkedArray], number: int
+) -> dict[str, list[str]]:
+    start, end = test.label_offsets[number : number + 2].tolist()
+    shown = min(end - start, MOST_STEPS)
+    return {name: column.slice(start, shown).to_pylist() for name, column in kept.items()}
 
 
 def _steps(test: Sequences, number: int) -> npt.NDArray[np.int64]:

@@ -8,6 +8,7 @@ MODELS, EVALUATION, REPORT = Path("models"), Path("evaluation"), Path("report")
 SEQUENCES, SUMMARY = "sequences.parquet", "summary.json"  # in `RAW`
 
 ENCODING, PACKING, VECTORS = "encoding.json", "packing.json", "vectors.safetensors"
+KEPT = "kept.parquet"
 TRAIN, VALIDATION, TEST = "train.arrow", "validation.arrow", "test.arrow"
 
 WEIGHTS, DESCRIPTION, HISTORY = "weights.safetensors", "model.json", "history.csv"  # of a model

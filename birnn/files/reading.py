@@ -14,22 +14,27 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 from typing import IO
 
 from birnn.errors import BirnnError, DataError
 from birnn.files import console
 
+SAMPLE_LINES = 50
 LONGEST_FIELD = 1 << 26  # characters; what an opening quote without its end may swallow
+DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "|"}
+"""What may stand between fields, and how to call it."""
 SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(slots=True)
 class Skipped:
-    """What readers have left out or changed: how often each kind of thing, and the first place."""
+    """What readers have left out, changed or found out: how often, and the first place."""
 
     counts: Counter[str] = field(default_factory=Counter)
     changed: Counter[str] = field(default_factory=Counter)
+    noted: Counter[str] = field(default_factory=Counter)
     first: dict[str, str] = field(default_factory=dict)
 
     def add(self, what: str, place: str, count: int = 1) -> None:
@@ -40,6 +45,11 @@ class Skipped:
     def change(self, what: str, place: str, count: int = 1) -> None:
         """Count values that were read as others than they are; see `add`."""
         self.changed[what] += count
+        self.first.setdefault(what, place)
+
+    def note(self, what: str, place: str, count: int = 1) -> None:
+        """Count what was read in one of several ways that there are; see `add`."""
+        self.noted[what] += count
         self.first.setdefault(what, place)
 
     @contextmanager
@@ -54,9 +64,10 @@ class Skipped:
 
     def sentences(self) -> list[str]:
         """One line for each kind of thing."""
+        kinds = {"left out": self.counts, "changed": self.changed, "read": self.noted}
         return [
             f"{done}: {what}, {count} in all, the first in {self.first[what]}"
-            for done, counts in {"left out": self.counts, "changed": self.changed}.items()
+            for done, counts in kinds.items()
             for what, count in counts.items()
         ]
 
@@ -119,13 +130,14 @@ def fields(
     """Read a CSV or TSV file row by row, its header first.
 
     Args:
-        path: a name in `.tsv` or `.tsv.gz` stands for tabs, any other for commas.
+        path: a name in `.tsv` or `.tsv.gz` stands for tabs, any other for commas, unless the header
+            has another delimiter.
         encoding: see `lines`.
         quotes: whether quotes may enclose a field; if not, they are characters like others. In a
             TSV file they may not enclose the end of a line: such a quote is more likely a plain
             character, and would swallow rows.
         hint: what else may be done about quotes that do not close.
-        skipped: counts empty lines.
+        skipped: counts empty lines, and is told of another delimiter.
 
     Yields:
         The line on which a row ends, and its fields.
@@ -134,9 +146,13 @@ def fields(
         DataError: names the line whose quotes do not close, or which has too few or many fields.
     """
     csv.field_size_limit(LONGEST_FIELD)
-    delimiter = "\t" if kind(path) == ".tsv" else ","
+    source = lines(path, encoding)
+    start = [*islice(source, SAMPLE_LINES)]
+    delimiter = delimiter_of(start, path)
+    if delimiter != usual_delimiter(path):
+        skipped.note(f"files with {DELIMITERS[delimiter]} between fields", str(path))
     reader = csv.reader(
-        lines(path, encoding),
+        chain(start, source),
         delimiter=delimiter,
         quoting=csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE,
         strict=True,
@@ -158,6 +174,29 @@ def fields(
         raise DataError(
             f"{path}, line {reader.line_num}: expected fields, found: {one_line(error)}{hint}"
         ) from None
+
+
+def usual_delimiter(path: str | Path) -> str:
+    """What stands between fields by the name of a file."""
+    return "\t" if kind(path) == ".tsv" else ","
+
+
+def delimiter_of(lines: Iterable[str], path: str | Path) -> str:
+    """Tell what stands between fields: the usual thing, unless it makes one column, others more.
+
+    Args:
+        lines: the first ones, with the header.
+        path: of the file, whose name says what is usual.
+    """
+    usual, start = usual_delimiter(path), [line for line in lines if line.strip()]
+    widths = {
+        delimiter: [len(row) for row in csv.reader(start, delimiter=delimiter) if row]
+        for delimiter in (usual, *(one for one in DELIMITERS if one != usual))
+    }
+    several = {one: found for one, found in widths.items() if found and found[0] > 1}
+    if usual in several or not several:
+        return usual
+    return max(several, key=lambda one: (len(set(several[one][:-1])) <= 1, several[one][0]))
 
 
 def missing(path: str | Path) -> str:

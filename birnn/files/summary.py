@@ -53,6 +53,7 @@ class Summary:
         limits_by_length: the same for each length of a sequence, where lengths differ.
         left_out: what readers left out, by the reason.
         changed: what they changed, by what was done.
+        counters: features that seem to count time or rows, by what they seem to be.
         cut_after: how many steps of a sequence are kept; None for all.
         reading: how the files were read; see `birnn.sources.ingestion.reading`.
     """
@@ -74,5 +75,6 @@ class Summary:
     limits_by_length: dict[str, dict[int, float]] = field(default_factory=dict)
     left_out: dict[str, int]
     changed: dict[str, int] = field(default_factory=dict)
+    counters: dict[str, str] = field(default_factory=dict)
     cut_after: int | None = None
     reading: dict[str, object]

@@ -20,12 +20,23 @@ from birnn.errors import DataError
 from birnn.files import hashing
 from birnn.files.hashing import Seen
 from birnn.files.reading import Skipped
-from birnn.files.tables import SPLITS, TEXT_COLUMNS, Form, Mask, Rows, changes, feature_names
+from birnn.files.tables import (
+    SPLITS,
+    TEXT_COLUMNS,
+    Form,
+    Mask,
+    Rows,
+    changes,
+    feature_names,
+    kept_names,
+)
 
 ROW_NUMBERS = re.compile(r"__index_level_\d+__")
 MOST_STEPS = 2**31
 EXACT = 2**53  # up to which float64 holds each whole number
 LARGEST = float(np.finfo(np.float32).max)  # that a model can read without scaling
+OTHERS = "leave the column out (data.ignore), let it travel with the rows (data.keep), or encode it"
+TIMES = "leave it out (data.ignore), let it travel (data.keep), or set data.time: seconds"
 COMPOSED = ("group", "token", "label")  # an id stays as it is, so that users find it again
 FILE, UNIT = b"birnn.file", b"birnn.unit"
 """Where a batch's schema metadata may name the file that its rows come from, and what they are."""
@@ -40,6 +51,7 @@ def checked(
     max_steps: int | None = None,
     form: Form | None = "NFC",
     skipped: Skipped | None = None,
+    joined: bool | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Bring record batches to the table's types and refuse what cannot be trained on.
 
@@ -54,13 +66,16 @@ def checked(
         form: the form of Unicode to which tokens, labels and groups are brought, so that a letter
             is the same however its accents are encoded; None leaves them as they are.
         skipped: counts the values that this changes.
+        joined: whether a sequence may begin in one file and go on in the next; if None, it may, and
+            a line says so.
 
     Raises:
         DataError: a column is missing or of a wrong type; a value is missing, NaN or infinite;
             sequences are interleaved; a label, group or split changes within a sequence; a group
             is in two splits; a sequence or the table is too long; there are no rows.
     """
-    place, order, skipped = _Place(where), _Order(task, max_steps), skipped or Skipped()
+    place, skipped = _Place(where), skipped or Skipped()
+    order = _Order(task, max_steps, joined, skipped)
     names: list[str] = []
     for batch in batches:
         place.enter(batch)
@@ -85,6 +100,7 @@ class _Place:
 
     def __init__(self, where: str) -> None:
         self.where, self.unit, self.rows, self.total = where, "row", 0, 0
+        self.before = ""  # the file before this one
 
     def enter(self, batch: pa.RecordBatch) -> None:
         """Take up the batch's file, if it names one."""
@@ -92,6 +108,7 @@ class _Place:
         where = noted.get(FILE, self.where.encode()).decode()
         self.unit = noted.get(UNIT, self.unit.encode()).decode()
         if where != self.where:
+            self.before = self.where if self.total else ""
             self.where, self.rows = where, 0
 
     def leave(self, batch: pa.RecordBatch) -> None:
@@ -141,8 +158,16 @@ def filled(batches: Iterable[pa.RecordBatch], path: str, what: str) -> Iterator[
         raise DataError(f"{path}: expected {what}, found none")
 
 
-def check_columns(schema: pa.Schema, where: str, *, labelled: bool = True) -> None:
+def check_columns(
+    schema: pa.Schema, where: str, *, labelled: bool = True, found: Sequence[str] = ()
+) -> None:
     """Refuse a table whose columns are not those of a sequence table.
+
+    Args:
+        schema: its columns.
+        where: what to call it in messages.
+        labelled: whether a `label` column must be there.
+        found: what its file calls the columns, if not the same.
 
     Raises:
         DataError: names the column that is missing, doubled, or one too many.
@@ -157,12 +182,13 @@ def check_columns(schema: pa.Schema, where: str, *, labelled: bool = True) -> No
                 f"{where}: expected a name for each column, found {name!r}; if these are the row "
                 "numbers of pandas, save with index=False"
             )
-    found = "found " + ", ".join(names)
+    shown = "found " + ", ".join(found or names)
     for name in ("sequence", "label") if labelled else ("sequence",):
         if name not in names:
-            raise DataError(f"{where}: expected a column `{name}`, {found}")
+            advice = f"; if it has another name, set data.columns.{name}"
+            raise DataError(f"{where}: expected a column `{name}`, {shown}{advice}")
     if "token" not in names and not feature_names(schema):
-        raise DataError(f"{where}: expected `token` or at least one feature column, {found}")
+        raise DataError(f"{where}: expected `token` or at least one feature column, {shown}")
 
 
 def check_doubled(names: Sequence[str], where: str) -> None:
@@ -184,6 +210,8 @@ def _typed(batch: pa.RecordBatch, place: _Place) -> pa.RecordBatch:
     }
     for name in feature_names(batch.schema):
         columns[name] = _numbers(batch[name], f"column `{name}`", place)
+    for name in kept_names(batch.schema):
+        columns[name] = pc.fill_null(batch[name].cast(pa.string()), "")
     return pa.RecordBatch.from_pydict(columns)
 
 
@@ -239,7 +267,8 @@ def _numbers(column: pa.Array, name: str, place: _Place) -> pa.Array:
     where = place.where
     kind = column.type
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
-        raise DataError(f"{where}, {name}: expected numbers, found {kind}; drop or encode it")
+        advice = TIMES if pa.types.is_temporal(kind) else OTHERS
+        raise DataError(f"{where}, {name}: expected numbers, found {kind}; {advice}")
     stored = column.cast(pa.float64(), safe=False)
     values = stored.to_numpy(zero_copy_only=False)
     bad = ~(np.abs(values) <= LARGEST)  # NaN is not
@@ -281,7 +310,10 @@ def _check_rounding(
 class _Order:
     """What can only be seen across rows: where sequences begin, and what must not change in one."""
 
-    def __init__(self, task: str, max_steps: int | None) -> None:
+    def __init__(
+        self, task: str, max_steps: int | None, joined: bool | None, skipped: Skipped
+    ) -> None:
+        self.joined, self.skipped = joined, skipped
         self.constant = ["group", "split"] + (["label"] if task == "classification" else [])
         self.max_steps = max_steps
         self.last: dict[str, str] = {}
@@ -292,6 +324,9 @@ class _Order:
         """Look at one more batch."""
         begins = changes(batch["sequence"])
         begins[0] = self.last.get("sequence") != batch["sequence"][0].as_py()
+        same_split = "split" not in self.last or self.last["split"] == batch["split"][0].as_py()
+        if place.rows == 0 and place.before and not begins[0] and same_split:
+            self._check_seam(self.last["sequence"], place)
         starts = np.flatnonzero(begins)
         for name in self.constant:
             if name in batch.schema.names:
@@ -301,6 +336,18 @@ class _Order:
         self._check_lengths(batch, starts, place)
         kept = {"sequence", *self.constant} & set(batch.schema.names)
         self.last = {name: batch[name][-1].as_py() for name in kept}
+
+    def _check_seam(self, name: str, place: _Place) -> None:
+        """A sequence that the last file ended with begins this one too: by chance, or goes on."""
+        if self.joined is None:
+            what = "sequences that go on in the next file"
+            self.skipped.note(what, f"{place.before} and {place.where}: {name!r}")
+        elif not self.joined:
+            raise DataError(
+                f"{place.where}: expected another sequence than the last one of {place.before}, "
+                f"found {name!r} in both; give each its own id, or set data.joined: true if it "
+                "goes on there"
+            )
 
     def _check_constant(
         self, batch: pa.RecordBatch, name: str, begins: Mask, place: _Place

@@ -1,7 +1,8 @@
 """The sequence table: the tidy form in which sequences come in and predictions go out.
 
 One row a step, the rows of a sequence together and in order. Columns: `sequence` (id); numeric
-features or one `token`; `label`; optionally `group` (never divided between splits) and `split`.
+features or one `token`; `label`; optionally `group` (never divided between splits), `split`, and
+`keep:NAME`, text that no model reads.
 
     batches = checked(source, task="tagging", where="speech.csv")    # Arrow record batches
     write(batches, "data/raw/sequences.parquet")
@@ -35,6 +36,8 @@ Chunk = tuple[pa.Table, npt.NDArray[np.int64]]
 
 SPLITS = ("train", "validation", "test")
 TEXT_COLUMNS = ("sequence", "group", "split", "token", "label")
+KEPT = "keep:"
+"""What the names of columns begin with that travel with the rows, and that no model reads."""
 CHUNK_ROWS = 1 << 17
 Form = Literal["NFC"]
 Precision = Literal["float32", "float64"]
@@ -43,7 +46,24 @@ Precision = Literal["float32", "float64"]
 
 def feature_names(schema: pa.Schema) -> list[str]:
     """The columns that hold numeric features, in the table's order."""
-    return [name for name in schema.names if name not in TEXT_COLUMNS]
+    return [name for name in schema.names if name not in TEXT_COLUMNS and not name.startswith(KEPT)]
+
+
+def kept_names(schema: pa.Schema) -> list[str]:
+    """The columns that travel with the rows, as they are called in this table."""
+    return [name for name in schema.names if name.startswith(KEPT)]
+
+
+def kept(table: pa.Table, offsets: Rows | None = None) -> dict[str, pa.ChunkedArray]:
+    """The columns that travel with the rows under their own names, a value for each label.
+
+    Args:
+        table: whole sequences.
+        offsets: where each begins, if a label is that of a sequence: the first step's value is its.
+    """
+    chosen = table.select(kept_names(table.schema))
+    rows = chosen if offsets is None else chosen.take(offsets[:-1])
+    return {name.removeprefix(KEPT): rows[name] for name in rows.schema.names}
 
 
 def changes(column: pa.Array) -> Mask:

@@ -7,6 +7,7 @@ for table in of_table(model, encoding, thresholds, batches, where="new.csv", dev
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -74,6 +75,7 @@ def table(
     shares: npt.NDArray[Any],
     *,
     labelled: bool,
+    kept: Mapping[str, pa.ChunkedArray] = MappingProxyType({}),
 ) -> pa.Table:
     """Put predictions into the sequence table's form, one row a label.
 
@@ -83,10 +85,11 @@ def table(
         thresholds: of the critical classes; see `decide`.
         shares: (labels, classes) from `probabilities`.
         labelled: whether to show the true labels too.
+        kept: (labels,) what travels with the rows, by the column's name.
 
     Returns:
-        Columns `sequence`, where labelled `group` (if there are groups) and `label`, `predicted`,
-        and `probability_LABEL` for each class.
+        Columns `sequence`, where labelled `group` (if there are groups) and `label`, those that are
+        kept, `predicted`, and `probability_LABEL` for each class.
     """
     names = pa.array(encoding.labels)
     repeats = np.repeat(np.arange(len(sequences)), np.diff(sequences.label_offsets))
@@ -95,6 +98,8 @@ def table(
         columns["group"] = sequences.groups.take(pa.array(repeats))
     if labelled:
         columns["label"] = names.take(pa.array(sequences.labels))
+    for name, values in kept.items():
+        columns.setdefault(name, values)
     columns["predicted"] = names.take(pa.array(decide(shares, encoding, thresholds)))
     for index, label in enumerate(encoding.labels):
         columns[f"probability_{label}"] = pa.array(shares[:, index])
@@ -111,7 +116,7 @@ def of_table(
     device: torch.device,
     skipped: Skipped | None = None,
 ) -> Iterator[pa.Table]:
-    """Predict a sequence table as it streams by; columns that the model does not read are ignored.
+    """Predict a sequence table as it streams by; what travels with its rows goes into the answer.
 
     Args:
         model: a trained model.
@@ -131,7 +136,8 @@ def of_table(
     for chunk in prepared(encoding, batches, where=where, skipped=skipped):
         sequences = encoding.encode(*chunk)
         shares = probabilities(model, sequences, device=device)
-        yield table(sequences, encoding, thresholds, shares, labelled=False)
+        kept = tables.kept(chunk[0], None if sequences.tagging else chunk[1])
+        yield table(sequences, encoding, thresholds, shares, labelled=False, kept=kept)
 
 
 def prepared(
@@ -176,7 +182,7 @@ def prepared(
 
 
 def _columns(batch: pa.RecordBatch, needed: list[str], where: str, also: str) -> pa.RecordBatch:
-    """Keep the columns that a model reads, and `also` another one where it is there.
+    """Keep the columns that a model reads or that travel with the rows, and perhaps `also` another.
 
     Raises:
         DataError: one is missing, or there twice.
@@ -186,4 +192,5 @@ def _columns(batch: pa.RecordBatch, needed: list[str], where: str, also: str) ->
         if name not in batch.schema.names:
             found = ", ".join(batch.schema.names)
             raise DataError(f"{where}: expected a column `{name}` as in training, found {found}")
-    return batch.select([*needed, *({also} & set(batch.schema.names))])
+    others = [*({also} & set(batch.schema.names)), *tables.kept_names(batch.schema)]
+    return batch.select([*needed, *others])

@@ -106,8 +106,8 @@ class VariableLengthRNN(nn.Module):
             last: (layers x directions, batch, hidden), each direction's state after its last step.
 
         Raises:
-            ValueError: a length below 1 or above steps. Not checked where the lengths are on a
-                GPU, because that would wait for it.
+            ValueError: lengths that are no integers, or one below 1 or above steps. The latter is
+                not checked where the lengths are on a GPU, because that would wait for it.
         """
         _check(lengths, values.shape[1])
         lengths = lengths.to(values.device, torch.int64, non_blocking=True)
@@ -178,6 +178,8 @@ def cpu_has_bf16() -> bool:
 
 
 def _check(lengths: Tensor, steps: int) -> None:
+    if lengths.dtype.is_floating_point or lengths.dtype == torch.bool:
+        raise ValueError(f"lengths should be integers, but found {lengths.dtype}; round them first")
     if lengths.device.type != "cpu":
         return
     shortest, longest = (int(length) for length in lengths.aminmax())

@@ -17,7 +17,7 @@ from birnn.errors import ParamsError
 from birnn.files import console
 from birnn.params.complaints import complaint, complaints, one_line
 from birnn.params.lock import committed
-from birnn.params.schema import Data, Entry, Params
+from birnn.params.schema import Data, Entry, FileData, Params
 
 Knob = str | int | float | bool | None
 Knobs = dict[str, Knob]
@@ -49,7 +49,20 @@ def load(path: str | Path = PATH) -> Params:
         raise ParamsError(
             f"{path}: retrain.model: expected one of {known}, found {chosen.candidate!r}"
         )
+    _check_slices(chosen, path)
     return chosen
+
+
+def _check_slices(chosen: Params, path: str | Path) -> None:
+    """Refuse slices by a column that does not travel with the rows."""
+    kept = chosen.data.keep if isinstance(chosen.data, FileData) else []
+    known = ["group", "length", *kept]
+    for name in chosen.evaluate.slices:
+        if name not in known:
+            raise ParamsError(
+                f"{path}: evaluate.slices: expected some of {', '.join(known)}, found {name!r}; "
+                "to slice by another column, add it to data.keep"
+            )
 
 
 def _without_resamples(tree: Any, path: str | Path) -> Any:

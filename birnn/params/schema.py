@@ -69,9 +69,30 @@ class Bounded(Section):
     longer: Literal["refuse", "cut"] = "refuse"
 
 
-class FileData(Bounded):
-    """One file, whose sequences `prepare` splits, or one for each official split."""
+class Columns(Section):
+    """What a table calls its columns, where not by the names of the sequence table.
 
+    `time` is the column that `data.time` turns into seconds; `features` are all columns with
+    numbers, unless it names some.
+    """
+
+    sequence: Name | None = None
+    label: Name | None = None
+    group: Name | None = None
+    split: Name | None = None
+    token: Name | None = None
+    time: Name | None = None
+    features: Annotated[list[Name], Field(min_length=1)] | None = None
+
+
+class FileData(Bounded):
+    """One file, whose sequences `prepare` splits, or one for each official split.
+
+    `keep` names columns that travel with the rows into predictions, whether the model reads them
+    or not.
+    """
+
+    keep: list[Name] = []
     path: Name | None = None
     train: Name | None = None
     validation: Name | None = None
@@ -95,6 +116,9 @@ class FileData(Bounded):
             raise ValueError("expected `train` and `test` beside `validation`")
         if len(set(self.files.values())) < len(self.files):
             raise ValueError("expected a file of its own for each split")
+        for name in self.keep:
+            if name == "predicted" or name.startswith("probability_"):
+                raise ValueError(f"expected `keep` of other columns than {name!r} of predictions")
         return self
 
     def _ways_in(self) -> tuple[str, ...]:
@@ -125,6 +149,12 @@ Label = Annotated[str, AfterValidator(_composed)]
 """The name of a class, in the form of Unicode in which labels are read."""
 
 
+def _names_of(columns: Columns) -> list[str | None]:
+    """Every column that is named; each has one part in the table."""
+    single = columns.model_dump(exclude={"features"}).values()
+    return [*single, *(columns.features or [])]
+
+
 def _name_of_folder(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
         raise ValueError("expected a name of letters, digits, `_` and `-`")
@@ -137,10 +167,52 @@ ModelName = Annotated[str, AfterValidator(_name_of_folder)]
 
 
 class TableData(FileData):
-    """The user's own sequence table: CSV, TSV or Parquet, a row a step; `birnn.sources.table`."""
+    """The user's own sequence table: CSV, TSV or Parquet, a row a step; `birnn.sources.table`.
+
+    What is None is found in each file. `file` says what each file of a folder is: a part of the
+    table, one sequence, or the sequences of one group; a sequence or group has the file's name.
+    """
 
     source: Literal["table"]
     task: Literal["tagging", "classification"]
+    columns: Columns = Columns()
+    ignore: list[Name] = []
+    file: Literal["part", "sequence", "group"] = "part"
+    joined: bool = False
+    fill_down: bool = False
+    time: Literal["seconds"] | None = None
+    delimiter: Literal[",", ";", "|", "tab"] | None = None
+    decimal: Literal[".", ","] | None = None
+    encoding: Encoding | None = None
+
+    @model_validator(mode="after")
+    def _each_column_once(self) -> TableData:
+        named = [name for name in _names_of(self.columns) if name is not None]
+        for name in self.ignore:
+            if name in (*named, *self.keep):
+                raise ValueError(f"expected a column in `ignore` alone, found {name!r} elsewhere")
+        if self.file != "part" and getattr(self.columns, self.file) is not None:
+            raise ValueError(f"expected no `columns.{self.file}` beside `file: {self.file}`")
+        return self
+
+
+class ListsData(FileData):
+    """One sequence a row, its steps in lists: JSON Lines, JSON, Parquet or Arrow files, or a folder
+    of them, as Hugging Face writes them; `birnn.sources.lists`. `names` are those of the classes
+    where labels are their numbers.
+    """
+
+    source: Literal["lists"]
+    task: Literal["tagging", "classification"]
+    columns: Columns = Columns()
+    ignore: list[Name] = []
+    names: Annotated[list[Label], Field(min_length=2)] | None = None
+
+    @model_validator(mode="after")
+    def _has_no_times(self) -> ListsData:
+        if self.columns.time is not None:
+            raise ValueError("expected no `columns.time` for lists; keep it, or leave it out")
+        return self
 
 
 class TextData(FileData):
@@ -220,7 +292,7 @@ class SktimeData(FileData):
 
 
 Data = Annotated[
-    HMMData | TableData | TextData | ConllData | FastaData | ArraysData | SktimeData,
+    HMMData | TableData | ListsData | TextData | ConllData | FastaData | ArraysData | SktimeData,
     Field(discriminator="source"),
 ]
 
@@ -358,7 +430,7 @@ class Evaluate(Section):
     bars: Bars = Bars()
     critical: dict[Label, Critical] = {}
     costs: dict[Label, Cost] = {}
-    slices: list[Literal["group", "length"]] = ["group", "length"]
+    slices: list[Name] = ["group", "length"]
 
     @model_validator(mode="after")
     def _costs_of_critical_classes(self) -> Evaluate:

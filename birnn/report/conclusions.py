@@ -214,7 +214,8 @@ def conclusion(model: str, results: Sequence[Result], basis: Basis, aims: Aims) 
     """Grade a model among others, whose headlines are listed too."""
     found = verdict.verdict(basis, aims)
     names = headlines.names(basis.metrics, aims.average)
-    figures = {name: basis.metrics[names[name]] for name in FIGURES}
+    # Without any predicted span, their precision is not defined; nothing that is called is right.
+    figures = {name: basis.metrics.get(names[name], 0.0) for name in FIGURES}
     return Conclusion(
         grade=found.grade,
         model=model,

@@ -19,10 +19,11 @@ import pyarrow as pa
 from birnn.errors import DataError
 from birnn.files import hashing
 from birnn.files.hashing import Seen
-from birnn.files.reading import Skipped, lines
+from birnn.files.reading import Skipped, kind, lines
 from birnn.params import ConllData
 
 BATCH_TOKENS = 1 << 16
+SUFFIXES = (".conllu", ".conll", ".bio", ".iob", ".iob2")
 NAMED = re.compile(r"#\s*(sent_id|newdoc|newdoc id)\s*(?:=\s*(.*\S))?\s*$")
 KNOWN = re.compile(r"#\s*(?:(?:sent_id|text|newpar|newdoc id)\s*=|newdoc\s*$|newpar\s*$)")
 NODE = re.compile(r"(\d{1,9})(?:([-.])\d{1,9})?")
@@ -113,14 +114,18 @@ def read(
     seen = Seen() if seen is None else seen
     held: list[Sentence] = []
     tokens = number = 0
+    sure = labelled or kind(path) in SUFFIXES
     for sentence in reader.sentences(lines(path, data.encoding)):
         held.append(sentence)
         tokens += len(sentence.tokens)
         if tokens >= BATCH_TOKENS:
+            sure = sure or reader.check_columns()
             yield _batch(held, prefix, number, seen)
             number += len(held)
             held, tokens = [], 0
     if held:
+        if not sure:
+            reader.check_columns()
         yield _batch(held, prefix, number, seen)
 
 
@@ -136,6 +141,22 @@ class _Reader:
         self.number = 0
         self.document, self.num_documents = "", 0
         self.sentence = Sentence()
+        self.columns_are_sure = False
+
+    def check_columns(self) -> bool:
+        """Refuse a file whose lines may as well be sentences as tokens with columns beside them.
+
+        Raises:
+            DataError: lines have several columns, and no blank line ends a sentence of several.
+        """
+        if self.width is not None and self.width > 1 and not self.columns_are_sure:
+            raise DataError(
+                f"{self.path}: expected a token a line and an empty line after each sentence, "
+                f"found lines of {self.width} words and no such sentence; if each is a sentence, "
+                "put each word on a line of its own; if it is a token with columns, let the name "
+                "end in .conll"
+            )
+        return True
 
     def sentences(self, source: Iterator[str]) -> Iterator[Sentence]:
         """Give each sentence as its end is read."""
@@ -145,6 +166,7 @@ class _Reader:
                 self._line(line)
                 continue
             done, self.sentence = self.sentence, Sentence()
+            self.columns_are_sure |= len(done.tokens) > 1
             if done.tokens:
                 yield done
         if self.sentence.tokens:
@@ -230,8 +252,8 @@ class _Reader:
         return f"{self.path}, line {self.number}"
 
 
-def _distinct(names: list[str], numbers: list[str], seen: Seen) -> list[str]:
-    """Names that have not come by; for those that have, the number, or `number-2` and so on."""
+def distinct(names: list[str], numbers: list[str], seen: Seen) -> list[str]:
+    """Give names that have not come by; else the number, or `number-2` and so on."""
     names, places, attempt = [*names], np.arange(len(names)), 1
     while len(places):
         again, _ = seen.add(hashing.of_text(pa.array([names[place] for place in places])))
@@ -245,7 +267,7 @@ def _distinct(names: list[str], numbers: list[str], seen: Seen) -> list[str]:
 def _batch(sentences: list[Sentence], prefix: str, before: int, seen: Seen) -> pa.RecordBatch:
     numbered = [f"{prefix}{before + n:06d}" for n in range(1, len(sentences) + 1)]
     ids = [sentence.id or number for sentence, number in zip(sentences, numbered, strict=True)]
-    ids = _distinct(ids, numbered, seen)
+    ids = distinct(ids, numbered, seen)
     lengths = [len(sentence.tokens) for sentence in sentences]
     rows = pa.array([n for n, length in enumerate(lengths) for _ in range(length)])
     columns = {"sequence": pa.array(ids).take(rows)}

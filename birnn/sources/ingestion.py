@@ -12,7 +12,7 @@ from birnn import params
 from birnn.errors import DataError
 from birnn.files import named, table_checks, tables
 from birnn.files.hashing import Seen
-from birnn.files.reading import Skipped, fields, kind, one_line
+from birnn.files.reading import Skipped, kind
 from birnn.files.tables import Form
 from birnn.params import (
     ArraysData,
@@ -21,26 +21,20 @@ from birnn.params import (
     FastaData,
     FileData,
     HMMData,
+    ListsData,
     SktimeData,
+    TableData,
     TextData,
 )
-from birnn.sources import arrays, conll, fasta, hmm, sktime, table, text
+from birnn.sources import arrays, conll, fasta, guesses, hmm, lists, sktime, table, text
 
-SOURCES = {
-    **dict.fromkeys((".parquet",), "table"),
-    **dict.fromkeys((".jsonl", ".ndjson"), "text"),
-    **dict.fromkeys((".conllu", ".conll", ".bio", ".iob", ".iob2"), "conll"),
-    **dict.fromkeys((".fasta", ".fa", ".fna", ".faa"), "fasta"),
-    **dict.fromkeys((".npz",), "arrays"),
-    **dict.fromkeys((".ts",), "sktime"),
-}
 TABLES = (".csv", ".tsv")
 POSITIONS = ("arrays", "sktime")  # where the features of a file have numbers for names
 ReadFile = Callable[[str, str], Iterator[pa.RecordBatch]]
 """Called with a path, and with what to put before ids that are only numbers."""
 PLACES = {
     *("path", "train", "validation", "test", "classes", "labels", "name"),
-    *("max_steps", "longer"),
+    *("max_steps", "longer", "joined"),
 }
 """What of a section says where data lie, and which of them to train on."""
 
@@ -58,7 +52,12 @@ def rows(data: Data, skipped: Skipped) -> Iterator[pa.RecordBatch]:
     most = cut_after(data)
     refused = None if isinstance(data, HMMData) or most is not None else data.max_steps
     checked = table_checks.checked(
-        read(data, skipped), task=data.task, where=name(data), max_steps=refused, skipped=skipped
+        read(data, skipped),
+        task=data.task,
+        where=name(data),
+        max_steps=refused,
+        skipped=skipped,
+        joined=isinstance(data, TableData) and data.joined,
     )
     return checked if most is None else tables.cut(checked, most, skipped)
 
@@ -85,31 +84,53 @@ def read(
     match data:
         case HMMData():
             return hmm.read(data)
+        case TableData() | ListsData():
+            return _files(data.files, _reader(data, skipped, labelled, form))
         case TextData(classes=dict(classes)):
             for path in classes.values():
                 named.check_input(path)
-            return text.read_classes(data, classes, skipped)
+            found = text.read_classes(data, classes, skipped)
         case SktimeData(name=str(shipped)):
-            return _files(sktime.shipped(shipped), _reader(data, skipped, labelled, form))
+            found = _files(sktime.shipped(shipped), _reader(data, skipped, labelled, form))
         case _:
-            return _files(data.files, _reader(data, skipped, labelled, form))
+            found = _files(data.files, _reader(data, skipped, labelled, form))
+    return _keeping(found, data.keep) if data.keep else found
 
 
-def _reader(data: FileData, skipped: Skipped, labelled: bool, form: Form | None) -> ReadFile:
+def _keeping(batches: Iterable[pa.RecordBatch], keep: Collection[str]) -> Iterator[pa.RecordBatch]:
+    """Let columns that the model reads travel with the rows too, where a source has no others.
+
+    Raises:
+        DataError: there is no such column.
+    """
+    for batch in batches:
+        found = batch.schema.names
+        for name in keep:
+            if name not in found:
+                raise DataError(f"data.keep: expected some of {', '.join(found)}, found {name!r}")
+            batch = batch.append_column(tables.KEPT + name, batch[name])
+        yield batch
+
+
+def _reader(data: Data, skipped: Skipped, labelled: bool, form: Form | None) -> ReadFile:
     """How a source reads one file."""
     match data:
         case TextData():
             return partial(text.read, data, labelled=labelled, skipped=skipped, form=form)
         case ConllData():
             return partial(conll.read, data, labelled=labelled, seen=Seen(), skipped=skipped)
+        case ListsData():
+            return partial(lists.read, data, labelled=labelled, skipped=skipped, seen=Seen())
         case FastaData():
             return lambda path, _: fasta.read(data, path, labelled=labelled, skipped=skipped)
         case ArraysData():
             return partial(arrays.read, data, labelled=labelled)
         case SktimeData():
             return partial(sktime.read, labelled=labelled, skipped=skipped)
+        case TableData():
+            return lambda path, _: table.read(path, data=data, labelled=labelled, skipped=skipped)
         case _:
-            return lambda path, _: table.read(path)
+            raise AssertionError(data.source)  # drawn, not read
 
 
 def reading(data: Data) -> dict[str, object]:
@@ -138,22 +159,38 @@ def unlabelled(
         DataError: the file is missing or broken, or of another kind.
     """
     named.check_input(path)
-    source, stored_as = known.get("source", "table"), known.get("encoding")
-    if source == "table" or _is_table(path, str(stored_as) if stored_as else None):
-        return table.read(path, features)
-    kinds = {**SOURCES, **dict.fromkeys(TABLES, "text"), ".json": ""}
+    source = known.get("source", "table")
+    if source == "table":
+        section = {"task": "tagging", **known, "source": "table", "path": str(path)}
+        read_as = TableData.model_validate(section)
+        return table.read(path, features, data=read_as, labelled=False, skipped=skipped)
+    if source == "lists" and _has_lists(path):
+        as_lists = ListsData.model_validate({**known, "path": str(path)})
+        return lists.read(as_lists, path, labelled=False, features=features, skipped=skipped)
+    if _is_table(path):
+        return table.read(path, features, labelled=False, skipped=skipped)
+    kinds = {**guesses.SOURCES, **dict.fromkeys(TABLES, "text"), ".json": ""}
     if kinds.get(kind(path), source) != source:
         raise DataError(
             f"{path}: expected a sequence table, or a file as in training (source {source}), "
             f"found a name in {kind(path)}"
         )
-    rows = read(params.data({**known, "path": str(path)}), skipped, labelled=False, form=form)
+    data = params.data({**known, "path": str(path)})
+    rows = read(data, skipped, labelled=False, form=form)
     return _alike(rows, features, path) if source in POSITIONS else rows
 
 
-def _is_table(path: Path, encoding: str | None) -> bool:
+def _has_lists(path: Path) -> bool:
+    """Whether a file has one sequence a row, not one step."""
+    first = lists.parts(path)[0] if path.is_dir() else path
+    if kind(first) != ".parquet":
+        return kind(first) in lists.SUFFIXES
+    return any(lists.is_list(field.type) for field in lists.schema(first))
+
+
+def _is_table(path: Path) -> bool:
     if kind(path) in TABLES and path.is_file():
-        return "sequence" in _header(path, encoding)
+        return "sequence" in table.header(path)
     return path.is_dir() or kind(path) == ".parquet"
 
 
@@ -184,54 +221,20 @@ def name(data: Data) -> str:
 
 
 def of_file(path: Path, task: str | None = None) -> Data:
-    """Describe the data of a file by its name, and by the header of a CSV or TSV file.
+    """Describe the data of a file; see `birnn.sources.guesses.of`.
 
     Args:
-        path: a data file of any kind, a folder of parts of a table, or a file of params.
-        task: `tagging` or `classification`; by default what the source is for, and `tagging` for a
-            table.
+        path: a data file of any kind, a folder, or a file of params.
+        task: `tagging` or `classification`; by default what the labels look like.
 
     Raises:
-        DataError: the name has none of the known endings.
+        DataError: the name has none of the known endings, or no column can be a sequence's id.
         ParamsError: the file of params is wrong, or the source is not for the task.
     """
     named.check_input(path)
     if path.suffix in (".yaml", ".yml"):
         return params.load(path).data
-    section = {"source": _source(path), "path": str(path)}
-    if section["source"] == "table":
-        section["task"] = "tagging"
-    elif section["source"] == "arrays":
-        section["task"] = arrays.task_of(path)
-    return params.data(section | ({"task": task} if task else {}))
-
-
-def _source(path: Path) -> str:
-    suffix = kind(path)
-    if suffix in TABLES and not path.is_dir():
-        return _source_of_header(path)
-    if not path.is_dir() and suffix not in SOURCES:
-        known = ", ".join((*TABLES, *SOURCES))
-        raise DataError(f"{path}: expected a name that ends in {known}, perhaps .gz, or .yaml")
-    return "table" if path.is_dir() else SOURCES[suffix]
-
-
-def _source_of_header(path: Path) -> str:
-    header = _header(path)
-    for column, source in (("sequence", "table"), ("text", "text")):
-        if column in header:
-            return source
-    found = one_line(", ".join(header)) if header else "nothing"
-    raise DataError(
-        f"{path}: expected a column `sequence` (a table of steps) or `text`, found {found}; "
-        "for other names write them into a file of params and check that"
-    )
-
-
-def _header(path: Path, encoding: str | None = None) -> list[str]:
-    """The names of the columns of a CSV or TSV file."""
-    _, header = next(fields(path, encoding, skipped=Skipped()), (0, []))
-    return header
+    return params.data(guesses.of(path, task).section)
 
 
 def _files(files: Mapping[str, str], read_file: ReadFile) -> Iterator[pa.RecordBatch]:

@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 SHOWN = 3
+UNITS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
+EPOCH = (6e8, 5e9)  # seconds since 1970: the years 1989 to 2128
+NUMBER = "the number of the row"
+LEAST_ROWS = 100  # that are counted one by one; fewer may be so by chance
 MOST_COMPARED = 1 << 25
 """Sequences that are compared with each other; more would not fit into a gigabyte."""
 
@@ -89,6 +93,7 @@ def summary(
         duplicates=counts.duplicates,
         conflicts=counts.conflicts,
         first_conflicts=_pairs(again, counts.first_conflicts),
+        counters=counts.counters.found,
         left_out={},
         reading={},
     )
@@ -103,6 +108,7 @@ class _Counts:
         self.labels, self.splits = Counter[tuple[str, str]](), Counter[str]()
         self.groups = Counter[str]()
         self.features: list[str] = []
+        self.counters = _Counters()
         self.tokens, self.contents = Seen(), Seen()
         self.duplicates = self.conflicts = 0
         self.first_conflicts: list[tuple[int, Head]] = []
@@ -113,6 +119,7 @@ class _Counts:
         lengths, numbers = np.unique(np.diff(offsets), return_counts=True)
         self.lengths.update(dict(zip(lengths.tolist(), numbers.tolist(), strict=True)))
         self.features = feature_names(table.schema)
+        self.counters.add(table, offsets)
         if "split" in table.schema.names:
             self.splits.update(value_counts(heads["split"]))
         if "group" in table.schema.names:
@@ -179,6 +186,52 @@ def _ordered(steps: Hashes, offsets: npt.NDArray[np.int64]) -> Hashes:
     lengths = np.diff(offsets)
     position = np.arange(len(steps)) - np.repeat(offsets[:-1], lengths)
     return hashing.of_rows(hashing.mixed(steps + hashing.mixed(position)), lengths)
+
+
+class _Counters:
+    """Features that only count: seconds since 1970, say, or the rows of the table.
+
+    A model takes them for something measured. Each drops out at the first value that does not fit.
+    """
+
+    def __init__(self) -> None:
+        self.units: dict[str, set[str]] | None = None  # that the values of a feature may count
+        self.rows: set[str] = set()
+        self.last: dict[str, float] = {}
+        self.sequences = self.steps = 0
+
+    @property
+    def found(self) -> dict[str, str]:
+        """What each of them counts."""
+        times = {name: f"a time in {min(units)}" for name, units in (self.units or {}).items()}
+        several = self.sequences > 1 and self.steps >= LEAST_ROWS
+        return (dict.fromkeys(sorted(self.rows), NUMBER) if several else {}) | times
+
+    def add(self, table: pa.Table, offsets: npt.NDArray[np.int64]) -> None:
+        """Look at some sequences."""
+        if self.units is None:
+            names = feature_names(table.schema)
+            self.units, self.rows = {name: {*UNITS} for name in names}, {*names}
+        self.sequences += len(offsets) - 1
+        self.steps += table.num_rows
+        for name in {*self.units, *self.rows}:
+            values = table[name].to_numpy()
+            steps = np.diff(values, prepend=self.last.get(name, values[0] - 1))
+            self.last[name] = float(values[-1])
+            if (steps != 1).any():
+                self.rows.discard(name)
+            steps[offsets[:-1]] = 0  # a sequence begins when it will
+            low, high = float(values.min()), float(values.max())
+            fits = {unit for unit, size in UNITS.items() if EPOCH[0] * size <= low <= high}
+            fits = {unit for unit in fits if high < EPOCH[1] * UNITS[unit]}
+            self._keep(name, fits if (steps >= 0).all() else set())
+
+    def _keep(self, name: str, fits: set[str]) -> None:
+        """Remember the units that still fit; without any, it is no time."""
+        if self.units is not None and name in self.units:
+            self.units[name] &= fits
+            if not self.units[name]:
+                del self.units[name]
 
 
 def _kept(table: pa.Table) -> list[str]:
@@ -260,6 +313,14 @@ def notes(found: Summary) -> Iterator[str]:
         yield (
             f"group {found.groups.largest!r} has {share}, and all of it falls into one split: "
             "the test will say little of other groups; divide it, or add groups"
+        )
+    for name, what in found.counters.items():
+        time = (
+            "" if what == NUMBER else ", or name it in data.columns.time, with data.time: seconds"
+        )
+        yield (
+            f"column `{name}` looks like {what}, and is read as a feature: to leave it out, put it "
+            f"into data.ignore; to let it travel with the rows, into data.keep{time}"
         )
     if found.conflicts:
         pairs = "; ".join(_pair(pair, found.task) for pair in found.first_conflicts)

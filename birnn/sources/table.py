@@ -3,50 +3,85 @@
 from __future__ import annotations
 
 import csv
-import gzip
-import io
 import re
 import zlib
 from collections.abc import Collection, Iterator, Mapping
-from itertools import islice
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, cast
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import csv as arrow_csv
 
 from birnn.errors import DataError
-from birnn.files.reading import kind, missing, one_line
-from birnn.files.table_checks import check_columns, check_doubled, from_file
-from birnn.files.tables import TEXT_COLUMNS
+from birnn.files.reading import Skipped, missing, one_line
+from birnn.files.table_checks import OTHERS, TIMES, from_file
+from birnn.params import TableData
+from birnn.sources import dialect
+from birnn.sources.columns import Columns, is_time
+from birnn.sources.dialect import Dialect
 
 SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
+SHEETS = (".xlsx", ".xls", ".xlsm", ".ods")
 BUFFER_BYTES = 1 << 22
 BROKEN = (pa.ArrowException, csv.Error, EOFError, OSError, UnicodeDecodeError, zlib.error)
 """What pyarrow, csv and gzip raise for files that are not theirs."""
-PLAIN_QUOTE = 'write a quote that is a plain character as """"'
 PLACE = re.compile(r"(?:In CSV column #(?P<column>\d+): )?Row #(?P<row>\d+)")
+PLAIN = TableData(source="table", task="tagging", path="-")
+"""A table whose columns have the names of the sequence table."""
+TRUE, FALSE = ("true", "True", "TRUE"), ("false", "False", "FALSE")
 
 
-def read(path: str | Path, features: Collection[str] | None = None) -> Iterator[pa.RecordBatch]:
-    """Stream the rows of a table, as they are.
+def read(
+    path: str | Path,
+    features: Collection[str] | None = None,
+    *,
+    data: TableData = PLAIN,
+    labelled: bool = True,
+    skipped: Skipped | None = None,
+) -> Iterator[pa.RecordBatch]:
+    """Stream the rows of a table, under the names of the sequence table.
 
-    In CSV and TSV the columns of the sequence table are read as text (so that the id `007` stays
-    what it is) and all others as numbers.
+    In CSV and TSV the columns with names in them are read as text (so that the id `007` stays what
+    it is) and all others as numbers. `true` and `false` are 1 and 0. Columns that travel with the
+    rows are called `keep:NAME` here.
 
     Args:
         path: a file in `.csv`, `.tsv` (both perhaps with `.gz`) or `.parquet`, or a folder of such
-            files, all of one kind, which are read in the order of their names. Those that begin
-            with a dot or an underscore are passed over.
+            files, all of text or all Parquet, which are read in the order of their names. Those
+            that begin with a dot or an underscore are passed over.
         features: the columns to read as numbers, where others are of no interest; all where None.
+        data: what the columns are called, and how files are written.
+        labelled: whether there must be labels, and all columns that params name.
+        skipped: told how a file is written, where a reader might think otherwise.
 
     Raises:
         DataError: a file is missing, is not what its name says, or a field is not a number.
     """
+    skipped = skipped or Skipped()
+    columns = Columns(data, skipped, labelled=labelled, features=features)
     for part in _parts(Path(path)):
-        yield from (from_file(batch, part) for batch in _file(part, features))
+        yield from (from_file(batch, part) for batch in _file(part, columns))
+
+
+def header(path: Path, data: TableData = PLAIN) -> list[str]:
+    """The names of the columns of a file, as they stand there; nothing where it is empty."""
+    with understood(path):
+        if _suffix(path) == ".parquet":
+            with pq.ParquetFile(path) as file:
+                return list(file.schema_arrow.names)
+        return dialect.header(path, data)
+
+
+@contextmanager
+def understood(path: Path) -> Iterator[None]:
+    """Say in one line what other libraries raise for a file that is missing or broken."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise DataError(missing(path)) from None
+    except BROKEN as error:
+        raise DataError(f"{path}: expected {_kind(path)}, found: {one_line(error)}") from None
 
 
 def _parts(path: Path) -> list[Path]:
@@ -56,34 +91,41 @@ def _parts(path: Path) -> list[Path]:
     parts = sorted(part for part in path.iterdir() if part.name[0] not in "._")
     if not parts:
         raise DataError(f"{path}: expected files in {', '.join(SUFFIXES)}, found an empty folder")
-    if len({_suffix(part) for part in parts}) > 1:
-        names = f"{parts[0].name} and {parts[-1].name}"
+    kinds = {_suffix(part) == ".parquet": part.name for part in parts}
+    if len(kinds) > 1:
+        names = f"{kinds[False]} and {kinds[True]}"
         raise DataError(f"{path}: expected parts of one kind, found {names} among others")
     return parts
+
+
+def _kind(path: Path) -> str:
+    """What a file is expected to be, by its name."""
+    known = (suffix[1:] for suffix in SUFFIXES if path.name.lower().endswith(suffix))
+    return next(known, "gzip" if path.suffix == ".gz" else "text")
 
 
 def _suffix(path: Path) -> str:
     for suffix in SUFFIXES:
         if path.name.lower().endswith(suffix) and not path.is_dir():
             return suffix
+    return refused(path)
+
+
+def refused(path: Path) -> str:
+    """Refuse a file by its name, and say what to do with a spreadsheet."""
     found = ", found a folder" if path.is_dir() else ""
+    if path.name.lower().endswith(SHEETS):
+        found = "; open the spreadsheet and save the sheet as CSV"
     raise DataError(f"{path}: expected a name that ends in {', '.join(SUFFIXES)}{found}")
 
 
-def _file(path: Path, features: Collection[str] | None) -> Iterator[pa.RecordBatch]:
-    suffix = _suffix(path)
-    try:
-        yield from _parquet(path) if suffix == ".parquet" else _csv(path, features)
-    except FileNotFoundError:
-        raise DataError(missing(path)) from None
-    except UnicodeEncodeError as error:  # what is not UTF-8 comes as surrogates; see `_text`
-        found = f"found the column name {error.object!r}; save it as UTF-8"
-        raise DataError(f"{path}: expected UTF-8, {found}") from None
-    except BROKEN as error:
-        raise DataError(f"{path}: expected {suffix[1:]}, found: {one_line(error)}") from None
+def _file(path: Path, columns: Columns) -> Iterator[pa.RecordBatch]:
+    with understood(path):
+        parquet = _suffix(path) == ".parquet"
+        yield from _parquet(path, columns) if parquet else _csv(path, columns)
 
 
-def _parquet(path: Path) -> Iterator[pa.RecordBatch]:
+def _parquet(path: Path, columns: Columns) -> Iterator[pa.RecordBatch]:
     rows = 0
     with pq.ParquetFile(
         path,
@@ -91,45 +133,65 @@ def _parquet(path: Path) -> Iterator[pa.RecordBatch]:
         pre_buffer=False,  # with it, what was read is kept until the end
         page_checksum_verification=True,
     ) as file:
+        plan = columns.plan(file.schema_arrow.names, str(path))
         for batch in file.iter_batches():
             rows += batch.num_rows
-            yield batch
+            if batch.num_rows:
+                yield columns.batch(batch, plan)
         if rows != file.metadata.num_rows:  # a damaged page may end early without an error
             raise DataError(f"{path}: expected {file.metadata.num_rows} rows, found {rows}")
 
 
-def _csv(path: Path, features: Collection[str] | None) -> Iterator[pa.RecordBatch]:
-    delimiter = "\t" if kind(path) == ".tsv" else ","
-    with _text(path) as file:
-        header = next(filter(None, csv.reader(file, delimiter=delimiter)), [])
-    if not header:
-        raise DataError(f"{path}: expected a header and rows, found nothing")
-    if features is None:
-        check_columns(pa.schema([(name, pa.string()) for name in header]), str(path))
-    else:
-        check_doubled(header, str(path))
-    _check_quotes(path, delimiter)
-    types = {name: pa.float64() for name in (header if features is None else features)}
-    types |= dict.fromkeys(TEXT_COLUMNS, pa.string())
-    rows = 0
+def _csv(path: Path, columns: Columns) -> Iterator[pa.RecordBatch]:
+    found = dialect.find(path, columns.data, columns.skipped)
+    plan = columns.plan(found.header, str(path))
+    numbers = [name for name in plan.features if name != plan.time]
+    point = columns.data.decimal or dialect.decimal(
+        path, [found.column(name) for name in numbers], columns.skipped
+    )
+    types = dict.fromkeys(plan.read, pa.string())
+    types |= {name: _number_type(path, name, found.column(name)) for name in numbers}
     try:
-        for batch in _csv_batches(path, types, delimiter, threads=True):
-            _check_lines(batch, path, rows)
-            rows += batch.num_rows
-            yield batch
+        for batch in _csv_batches(path, types, found, point, threads=True):
+            yield columns.batch(batch, plan)
     except pa.ArrowInvalid:
-        _raise_with_line(path, header, types, delimiter)
+        _raise_with_line(path, types, found, point)
         raise
 
 
+def _number_type(path: Path, name: str, sample: list[str]) -> pa.DataType:
+    """The type of a column of numbers by its first rows: `true` and `false` are numbers too.
+
+    Raises:
+        DataError: it holds times.
+    """
+    values = [value for value in sample if value]
+    if values and all(value in (*TRUE, *FALSE) for value in values):
+        return pa.bool_()
+    for value in values[:1]:
+        if is_time(value):
+            raise DataError(
+                f"{path}, column `{name}`: expected numbers, found the time {value!r}; {TIMES}"
+            )
+    return pa.float64()
+
+
 def _csv_batches(
-    path: Path, types: Mapping[str, pa.DataType], delimiter: str, *, threads: bool
+    path: Path, types: Mapping[str, pa.DataType], found: Dialect, point: str, *, threads: bool
 ) -> Iterator[pa.RecordBatch]:
     convert = arrow_csv.ConvertOptions(
-        column_types=types, null_values=[""], strings_can_be_null=False
+        column_types=types,
+        include_columns=[*types],
+        null_values=[""],
+        strings_can_be_null=False,
+        true_values=TRUE,
+        false_values=FALSE,
+        decimal_point=point,
     )
-    parse = arrow_csv.ParseOptions(delimiter=delimiter)
-    read_options = arrow_csv.ReadOptions(use_threads=threads)
+    parse = arrow_csv.ParseOptions(delimiter=found.delimiter, newlines_in_values=found.quoted)
+    read_options = arrow_csv.ReadOptions(
+        use_threads=threads, block_size=found.block, encoding=found.encoding
+    )
     compressed = "gzip" if path.name.lower().endswith(".gz") else None
     with (
         pa.input_stream(path, compression=compressed) as file,
@@ -138,81 +200,39 @@ def _csv_batches(
         yield from (batch for batch in reader if batch.num_rows)
 
 
-def _check_quotes(path: Path, delimiter: str) -> None:
-    """Refuse quotes that enclose a part of a field only, or never close, at both ends of a file.
-
-    pyarrow leaves them out. What they swallow between the ends is seen by `_check_lines`.
-    """
-    well = _well_quoted(delimiter)
-    for start, lines in _ends(path):
-        matched = well.match(b"\n" + lines)
-        end = matched.end() - 1 if matched else 0
-        if end < len(lines):
-            with _bytes(path) as file:
-                line = file.read(start + end).count(b"\n") + 1
-            found = lines[end : end + 60].split(b"\n")[0].decode(errors="replace")
-            raise DataError(
-                f"{path}, line {line}: expected a quoted field to end before the next "
-                f"{delimiter!r} or the line's end, found {found!r}; {PLAIN_QUOTE}"
-            )
-
-
-def _ends(path: Path) -> Iterator[tuple[int, bytes]]:
-    """The first lines of a file and its last ones, each with its place; only the first of gzip."""
-    with _bytes(path) as file:
-        head = file.read(BUFFER_BYTES) + file.readline()
-        yield 0, head
-        if not isinstance(file, gzip.GzipFile) and file.read(1):
-            file.seek(max(len(head) - 1, path.stat().st_size - BUFFER_BYTES))
-            file.readline()
-            yield file.tell(), file.read()
-
-
-def _check_lines(batch: pa.RecordBatch, path: Path, rows: int) -> None:
-    """Refuse a field that holds the end of a line: a quote in it is plain, and swallowed rows."""
-    for name, column in zip(batch.schema.names, batch.columns, strict=True):
-        if not pa.types.is_string(column.type) or column.buffers()[2] is None:
-            continue
-        if b"\n" in column.buffers()[2].to_pybytes():
-            found = pc.match_substring(column, "\n")
-            if pc.any(found).as_py():
-                line = _line_of_row(path, rows + pc.index(found, value=True).as_py() + 2)
-                raise DataError(
-                    f"{path}, line {line}, column `{name}`: expected a row in one line, found the "
-                    f"end of a line between quotes; {PLAIN_QUOTE}"
-                )
-
-
-def _well_quoted(delimiter: str) -> re.Pattern[bytes]:
-    """A pattern that matches lines up to the first quoted field that does not end as it should."""
-    begin, end = f"(?<=[{delimiter}\n])", f"(?=[{delimiter}\r\n]|\\Z)"
-    field = f'{begin}"[^"\n]*+(?:""[^"\n]*+)*+"{end}'
-    return re.compile(f'(?:[^"]++|(?<![{delimiter}\n])"|{field})*+'.encode())
-
-
 def _raise_with_line(
-    path: Path, header: list[str], types: Mapping[str, pa.DataType], delimiter: str
+    path: Path, types: Mapping[str, pa.DataType], found: Dialect, point: str
 ) -> None:
     """Read once more in one thread, since only then pyarrow knows the row that is wrong."""
     try:
-        for _ in _csv_batches(path, types, delimiter, threads=False):
+        for _ in _csv_batches(path, types, found, point, threads=False):
             pass
     except pa.ArrowInvalid as error:
         message = one_line(error)
-        found = PLACE.search(message)
-        if found is None:
-            what = "rows, found none" if "Empty CSV" in message else f"CSV, found: {message}"
-            raise DataError(f"{path}: expected {what}") from None
-        place = f"{path}, line {_line_of_row(path, int(found['row']))}"
-        if found["column"]:
-            place += f", column `{header[int(found['column'])]}`"
-        raise DataError(f"{place}: {_plainly(message)}") from None
+        if "straddling" in message or "block size" in message.lower():
+            raise DataError(
+                f"{path}: expected rows of up to {found.block >> 20} MB, found a longer one; is it "
+                "a whole sequence, with data.source: lists? is a quote not closed?"
+            ) from None
+        if "Empty CSV" in message:
+            raise DataError(f"{path}: expected rows, found none") from None
+        place = PLACE.search(message)
+        if place is None:
+            raise DataError(f"{path}: expected CSV, found: {message}") from None
+        line = f"{path}, line {_line_of_row(path, found, int(place['row']))}"
+        if place["column"]:
+            line += f", column `{found.header[int(place['column'])]}`"
+        raise DataError(f"{line}: {_plainly(message)}") from None
 
 
 def _plainly(message: str) -> str:
     """What pyarrow says of a row, in the words that other readers use."""
     if value := re.search(r"invalid value '(.*)'", message):
-        return f"expected a number, found {value[1][:60]!r}; drop the column or encode it"
+        text = value[1]
+        advice = TIMES if is_time(text) else OTHERS
+        if dialect.COMMA.fullmatch(text):
+            advice = "write a decimal point, or set data.decimal: ',' if all numbers have a comma"
+        return f"expected a number, found {text[:60]!r}; {advice}"
     if widths := re.search(r"Expected (\d+) columns, got (\d+): (.*)", message):
         return f"expected {widths[1]} fields, found {widths[2]}: {widths[3][:60]!r}"
     if "UTF8" in message:
@@ -220,18 +240,16 @@ def _plainly(message: str) -> str:
     return f"expected CSV, found: {message}"
 
 
-def _line_of_row(path: Path, row: int) -> int:
-    """The line of a row, of which the first is the header; pyarrow does not count empty ones."""
-    with _text(path) as file:
-        filled = (number for number, line in enumerate(file, 1) if line.strip("\r\n"))
-        return next(islice(filled, row - 1, None), row)
+def _line_of_row(path: Path, found: Dialect, row: int) -> int:
+    """The line at which a row begins, of which the first is the header.
 
-
-def _bytes(path: Path) -> IO[bytes]:
-    packed = path.name.lower().endswith(".gz")
-    return cast("IO[bytes]", gzip.open(path)) if packed else path.open("rb")
-
-
-def _text(path: Path) -> io.TextIOWrapper:
-    raw = _bytes(path)
-    return io.TextIOWrapper(raw, encoding="utf-8-sig", errors="surrogateescape", newline="")
+    pyarrow counts no empty lines; nor is what stands within quotes a row.
+    """
+    with dialect.text(path, found.encoding) as file:
+        lines, last, begun = csv.reader(file, delimiter=found.delimiter), 0, 0
+        for fields in lines:
+            begun += bool(fields)
+            if begun == row:
+                return last + 1
+            last = lines.line_num
+    return row

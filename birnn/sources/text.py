@@ -72,6 +72,7 @@ def read(
         if labelled:
             known = ", ".join(SUFFIXES)
             raise DataError(f"{path}: expected a name that ends in {known}, or with .gz")
+        _check_is_no_table(path, data)
         yield from read_lines(data, path, None, prefix, skipped, form)
         return
     label = data.label if labelled else None
@@ -87,6 +88,18 @@ def read(
     )
     composed = _composed(texts, path, form, skipped)
     yield from _batches(composed, path, tokeniser(data.pattern), skipped)
+
+
+def _check_is_no_table(path: str | Path, data: TextData) -> None:
+    """Refuse a file that would be read as a text a line, and begins like a table of texts."""
+    first = next(iter(lines(path, data.encoding)), "")
+    for delimiter in (",", ";", "\t", "|"):
+        header = [name.strip(' "\r\n') for name in first.split(delimiter)]
+        if len(header) > 1 and data.text in header:
+            raise DataError(
+                f"{path}: expected a text a line, found the header of a table with a column "
+                f"`{data.text}`; let the name end in .csv or .tsv, or leave out the first line"
+            )
 
 
 def read_lines(

@@ -163,6 +163,12 @@ class TestClasses:
             present=basis.present,
         )
         assert verdict(right).sentence.startswith("good: span f1 1.000 is above 0.80")
+        none = Basis(
+            metrics.metrics(actual, 0 * actual, None, labels=labels, offsets=offsets),
+            present=basis.present,
+        )
+        assert "span_precision" not in none.metrics  # where no span is predicted
+        assert verdict(none).grade == "bad"
 
 
 class TestCriticalLead:

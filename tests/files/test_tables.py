@@ -64,7 +64,7 @@ MISTAKES = {
     ),
     "text for a feature": (
         changed(x=["1", "2", "3", "4"]),
-        "t.csv, column `x`: expected numbers, found string; drop or encode it",
+        "t.csv, column `x`: expected numbers, found string; leave the column out (data.ignore)",
     ),
     "a time for a feature": (
         changed(x=pa.array([1, 2, 3, 4], pa.timestamp("s"))),

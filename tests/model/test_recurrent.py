@@ -312,3 +312,10 @@ class TestMistakes:
         message = f"from 1 to the 5 steps of the values, but found {lengths[1]} to {lengths[0]}"
         with pytest.raises(ValueError, match=message):
             ours(torch.randn(2, 5, 3), torch.tensor(lengths))
+
+
+@pytest.mark.parametrize("lengths", [[5.9, 3.0], [True, True]])
+def test_lengths_that_are_no_integers(lengths: list[float]) -> None:
+    """Else 5.9 would be 5, and true 1."""
+    with pytest.raises(ValueError, match=r"lengths should be integers, but found torch\."):
+        VariableLengthRNN(2, 3)(torch.zeros(2, 6, 2), torch.tensor(lengths))

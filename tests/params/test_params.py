@@ -103,7 +103,7 @@ MISTAKES = {
     ),
     "an unknown source": (
         ("source: hmm", "source: hm"),
-        "'table', 'text', 'conll', 'fasta', 'arrays', 'sktime', found 'hm'",
+        "'table', 'lists', 'text', 'conll', 'fasta', 'arrays', 'sktime', found 'hm'",
     ),
     "text for a number": (
         ("learning_rate: 0.01", "learning_rate: fast"),

@@ -455,7 +455,7 @@ class TestProcess:
         assert kept == [name for name in seen for _ in STEPS]
 
     def test_ends_when_it_is_told_to(self, trained: Path, tmp_path: Path) -> None:
-        for told, status in ((signal.SIGTERM, -signal.SIGTERM), (signal.SIGINT, 130)):
+        for told, status in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
             with process(tmp_path, trained, "--port", 0) as started:
                 assert ask(started.port, ONE).status == 200
                 started.process.send_signal(told)

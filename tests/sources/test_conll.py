@@ -192,3 +192,28 @@ class TestMistakes:
         with pytest.raises(DataError, match="line 2: expected text in utf-8"):
             read(tmp_path / "t.conll")
         assert read(tmp_path / "t.conll", encoding="latin-1")["token"].to_pylist() == ["a", "café"]
+
+
+class TestToPredict:
+    """A file whose name does not say that it has columns may have a sentence on each line."""
+
+    def tokens(self, path: Path, text: str) -> list[str]:
+        path.write_text(text)
+        data = ConllData(source="conll", path=str(path))
+        batches = conll.read(data, path, labelled=False)
+        return [token for batch in batches for token in batch["token"].to_pylist()]
+
+    @pytest.mark.parametrize(
+        "text", ["It rains today\nAda reads books\n", "It rains\n\nAda reads\n", "It rains"]
+    )
+    def test_sentences_are_no_columns(self, tmp_path: Path, text: str) -> None:
+        with pytest.raises(DataError, match="expected a token a line and an empty line after each"):
+            self.tokens(tmp_path / "t.txt", text)
+        assert self.tokens(tmp_path / "t.conll", text) == [
+            line.split()[0] for line in text.splitlines() if line
+        ]
+
+    @pytest.mark.parametrize("text", ["It PRP\nrains VB\n\nAda NN\n", "It\nrains\n", "It\n\nrains"])
+    def test_columns_are_read(self, tmp_path: Path, text: str) -> None:
+        expected = [line.split()[0] for line in text.splitlines() if line]
+        assert self.tokens(tmp_path / "t.txt", text) == expected

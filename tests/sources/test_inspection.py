@@ -267,10 +267,10 @@ class TestCheck:
         ("arguments", "content", "message"),
         [
             (["t.csv"], b"sequence,x,label\na,,p\n", "t.csv, row 1, column `x`: expected a finite"),
-            (["t.csv"], b"", "t.csv: expected a column `sequence` (a table of st"),
+            (["t.csv"], b"", "t.csv: expected a header and rows, found nothing"),
             (["t.csv", "--task", "classification"], FILES["t.csv"], "t.csv, row 2, column `label`"),
             (["f.fa", "--task", "tagging"], FILES["f.fa"], "data.task: expected 'classification'"),
-            (["t.xlsx"], b"", "t.xlsx: expected a name that ends in .csv, .tsv, .parquet, .jsonl"),
+            (["t.xlsx"], b"", "t.xlsx: expected a name that ends in .csv, .csv.gz, .tsv"),
             (["p.yaml"], b"data: 1", "p.yaml: problem: expected a value, found none"),
         ],
     )
@@ -287,3 +287,33 @@ class TestCheck:
         status, out, err = check(name)
         assert (status, out) == (1, "")
         assert err.startswith(f"error: {name}: no such file")
+
+
+class TestCounters:
+    """Features that count seconds or rows, of which a model would learn the place in the file."""
+
+    SEQUENCE = np.arange(300) // 10
+
+    @pytest.mark.parametrize("rows", [7, 300])
+    @pytest.mark.parametrize(
+        ("values", "expected"),
+        [
+            (1767225600 + np.arange(300) * 60, "a time in s"),
+            (1767225600.5 + np.arange(300)[::-1] // 10 * 1000, "a time in s"),
+            (1767225600000 + np.arange(300), "a time in ms"),
+            (1767225600000000 + np.arange(300), "a time in us"),
+            (np.arange(300) + 17, "the number of the row"),
+            (1767225600 - np.arange(300), ""),
+            (np.arange(300) % 10, ""),
+            (np.append(5, 1767225600 + np.arange(299)), ""),
+        ],
+    )
+    def test_are_said(self, values: npt.NDArray[Any], expected: str, rows: int) -> None:
+        columns = {
+            "sequence": self.SEQUENCE,
+            "t": values,
+            "label": np.array(["p", "q"])[self.SEQUENCE % 2],
+        }
+        said = [line for line in inspection.notes(summary(columns, rows=rows)) if "column" in line]
+        assert len(said) == bool(expected)
+        assert all(line.startswith(f"column `t` looks like {expected}, and is") for line in said)

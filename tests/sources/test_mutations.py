@@ -6,6 +6,7 @@ Rows are counted once more, by the plainest means for each kind of file.
 import csv
 import gzip
 import io
+import json
 import zipfile
 from collections import Counter
 from collections.abc import Callable
@@ -75,6 +76,12 @@ SERIES = """\
 4,5:40,50:1
 6,7:60,70:1
 """
+GERMAN = "Satz;Wort;x;label\n" + "".join(
+    f'{"" if n % 3 else n};"é\n{n}";{n},5;{"pq"[n % 2]}\n' for n in range(20)
+)
+LISTS = "".join(
+    f'{{"tokens": ["a", "{n}"], "ner_tags": ["{"pq"[n % 2]}", "o"]}}\n' for n in range(9)
+)
 FILES = {
     "t.csv": TABLE.encode(),
     "t.tsv": TOKENS.encode(),
@@ -83,6 +90,9 @@ FILES = {
     "r.jsonl": b"".join(
         b'{"text": "so \\u00e9 %d", "label": "%c"}\n' % (n, 112 + n % 2) for n in range(9)
     ),
+    "g.csv": GERMAN.encode("latin-1"),
+    "l.jsonl": LISTS.encode(),
+    "l.json": f"[{','.join(LISTS.splitlines())}]".encode(),
     "c.conllu": CONLLU.encode(),
     "c.conll": b"-DOCSTART- -X- O\n\nEU NNP ORG\n# NN O\n\nthe DT O\n" * 3,
     "f.fa": b"".join(b">s%d|%c\nACGT\nACN\n" % (n, 112 + n % 2) for n in range(6)),
@@ -142,13 +152,20 @@ def rows_in(path: Path) -> int:
     if path.suffix == ".npz":
         with zipfile.ZipFile(path) as file:
             return int(np.load(io.BytesIO(file.read("lengths.npy"))).sum())
-    text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8-sig")
+    plain = gzip.decompress(content) if path.suffix == ".gz" else content
+    try:
+        text = plain.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = plain.decode("cp1252")
     kind = path.name.removesuffix(".gz")
     lines = [line for line in text.split("\n") if line.strip()]
     if kind.endswith((".csv", ".tsv")):
-        delimiter = "," if kind.endswith("csv") else "\t"
+        delimiter = {"g.csv": ";"}.get(kind, "," if kind.endswith("csv") else "\t")
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
         return sum(bool(row) for row in reader) - 1
+    if kind.startswith("l."):
+        rows = map(json.loads, lines) if kind == "l.jsonl" else json.loads(text)
+        return sum(len(row["tokens"]) for row in rows)
     if kind == "f.fa":
         return sum(len("".join(line.split())) for line in lines if line.strip()[0] not in ">;")
     if kind == "s.ts":

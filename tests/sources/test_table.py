@@ -1,5 +1,6 @@
 """The user's own table: what is read, and how each fault of a file is named."""
 
+import csv
 import gzip
 from collections.abc import Iterator
 from itertools import product
@@ -13,7 +14,8 @@ import pytest
 
 from birnn.errors import DataError
 from birnn.files import table_checks
-from birnn.sources import table
+from birnn.files.reading import Skipped
+from birnn.sources import dialect, table
 
 COLUMNS: dict[str, list[Any]] = {
     "sequence": ["007", "007", "8"],
@@ -106,14 +108,14 @@ QUOTED = [  # a line, and whether its quotes enclose whole fields
     ('a,"""w",p"', True),
     ('a,"""w","p"', True),
     ('a,"""w"",p', False),
-    ('a,"w\nw",p', False),
+    ('a,"w\nw",p', True),
     ('"', False),
 ]
 
 
 def quotes_complaint(path: Path) -> str:
     try:
-        table._check_quotes(path, ",")
+        dialect.find(path, table.PLAIN, Skipped())
     except DataError as error:
         return str(error)
     return ""
@@ -129,7 +131,7 @@ MISTAKES = {
     ),
     "text for a number": (
         CSV.replace("-2", "low").encode(),
-        ", line 3, column `x`: expected a number, found 'low'; drop the column or encode it",
+        ", line 3, column `x`: expected a number, found 'low'; leave the column out (data.ignore)",
     ),
     "a decimal comma": (
         CSV.replace("-2", '"-2,5"').encode(),
@@ -156,15 +158,10 @@ MISTAKES = {
         CSV.replace("sequence", "id").encode(),
         ": expected a column `sequence`, found id, group, x, y, label",
     ),
-    "Latin-1": (
-        CSV.replace("NA", "né").encode("latin-1"),
-        ", line 3, column `label`: expected text in UTF-8, found other bytes; save it",
+    "UTF-8 that was damaged": (
+        CSV.replace("NA", "né").replace("true", "tr?e").encode().replace(b"?", b"\xe9"),
+        ", line 4: expected text in UTF-8, found other bytes; save it as UTF-8, or name its data",
     ),
-    "Latin-1 in the header": (
-        CSV.replace("y", "é").encode("latin-1"),
-        ": expected UTF-8, found the column name '\\udce9'; save it as UTF-8",
-    ),
-    "UTF-16": (CSV.encode("utf-16"), ": expected UTF-8, found the column name"),
 }
 
 
@@ -220,7 +217,7 @@ class TestMistakes:
         expected = ": no such file; put it there, or correct the path"
         assert complaint(tmp_path / name) == expected
 
-    @pytest.mark.parametrize("name", ["t.xlsx", "t", "t.gz", "t.json"])
+    @pytest.mark.parametrize("name", ["t", "t.gz", "t.json"])
     def test_another_ending(self, tmp_path: Path, name: str) -> None:
         expected = ": expected a name that ends in .csv, .csv.gz, .tsv, .tsv.gz, .parquet"
         assert complaint(tmp_path / name) == expected
@@ -235,14 +232,16 @@ class TestMistakes:
         for features in (None, ["x"]):
             with pytest.raises(DataError) as refused:
                 list(table.read(path, features))
-            expected = f"{path}, line 3: expected a quoted field to end before the next "
+            expected = (
+                f"{path}, line 3: expected a row in one line, found the end of a line between"
+            )
             assert str(refused.value).startswith(expected)
 
     def test_quotes_enclose_whole_fields_of_a_line(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """At both ends of a file that is larger than a buffer; gzip is read once."""
-        monkeypatch.setattr(table, "BUFFER_BYTES", 1000)
+        """Wherever in a file that is larger than a buffer."""
+        monkeypatch.setattr(dialect, "BUFFER_BYTES", 1000)
         heads = [("t.csv", 1), ("t.csv", 5000), ("t.csv.gz", 1)]
         wrong = []
         for (line, good), end, (name, head) in product(QUOTED, ("", "\n", "\na,w,p\n"), heads):
@@ -255,14 +254,34 @@ class TestMistakes:
                 wrong.append((name, head, line, end, found))
         assert wrong == []
 
-    def test_a_line_end_between_quotes_is_found_wherever_it_is(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize("size", [70, 1000])
+    def test_a_line_end_between_quotes_is_read_wherever_it_is(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
     ) -> None:
-        monkeypatch.setattr(table, "BUFFER_BYTES", 1000)
+        monkeypatch.setattr(dialect, "BUFFER_BYTES", size)
         rows = [f'a,"w{n}",1,p' for n in range(5000)]
-        rows[2500] = 'a,"w\nw",1,p'
+        rows[2500] = rows[2600] = 'a,"w\n, ""w\n\n",1,"p\nq"'
+        path, skipped = tmp_path / "t.csv", Skipped()
+        path.write_text("\n".join(["sequence,token,x,label", *rows]))
+        found = pa.Table.from_batches(table.read(path, skipped=skipped))
+        with path.open(newline="") as file:
+            expected = [*csv.DictReader(file)]
+        assert found["token"].to_pylist() == [row["token"] for row in expected]
+        assert found["label"].to_pylist() == [row["label"] for row in expected]
+        assert skipped.sentences() == [
+            "read: rows of several lines, with line ends between quotes, 2 in all, the first in "
+            f"{path}, line 2502"
+        ]
+
+    @pytest.mark.parametrize("size", [70, 1000])
+    def test_rows_between_plain_quotes_are_found_wherever_they_are(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+    ) -> None:
+        monkeypatch.setattr(dialect, "BUFFER_BYTES", size)
+        rows = [f'a,"w{n}",1,p' for n in range(5000)]
+        rows[2500] = 'a,",1,p\na,w,1,p\na,",1,p'
         found = complaint(tmp_path / "t.csv", "\n".join(["sequence,token,x,label", *rows]).encode())
-        assert found.startswith(", line 2502, column `token`: expected a row in one line, found")
+        assert found.startswith(", line 2502: expected a row in one line, found the end of a line")
 
     def test_the_line_of_a_fault_is_counted_with_empty_ones(self, tmp_path: Path) -> None:
         for end in ("\n", "\r\n"):
@@ -338,6 +357,6 @@ def test_columns_of_no_interest_may_hold_text(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("sequence,note,x,label\n1,hello,0.5,a\n", encoding="utf-8")
     (batch,) = table.read(path, ["x"])
-    assert batch.to_pydict() == {"sequence": ["1"], "note": ["hello"], "x": [0.5], "label": ["a"]}
+    assert batch.to_pydict() == {"sequence": ["1"], "x": [0.5], "label": ["a"]}
     with pytest.raises(DataError, match="column `note`"):
         list(table.read(path))

@@ -211,3 +211,19 @@ def test_quotes_may_be_plain_characters(tmp_path: Path) -> None:
     content = 'text\tlabel\n" a\tp\nb "\tn\n'
     table = read(tmp_path / "t.tsv", content, quotes=False)
     assert texts(table) == {"000001": ("p", ['"', "a"]), "000002": ("n", ["b", '"'])}
+
+
+def test_a_table_under_another_name(tmp_path: Path) -> None:
+    """To predict, a file with a text a line will do; the header of a table is no text."""
+    (tmp_path / "t.txt").write_text("id;text\n1;a b\n")
+    with pytest.raises(DataError, match="found the header of a table with a column `text`; let"):
+        list(text.read(section(), tmp_path / "t.txt", labelled=False))
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", "|"])
+def test_another_delimiter(tmp_path: Path, delimiter: str) -> None:
+    path, skipped = tmp_path / "t.csv", Skipped()
+    path.write_text(f"text{delimiter}label\na, b{delimiter}p\nc{delimiter}q\n")
+    found = pa.Table.from_batches(text.read(section(), path, skipped=skipped)).to_pydict()
+    assert found["token"] == ["a,", "b", "c"]
+    assert skipped.sentences()[0].endswith(f"between fields, 1 in all, the first in {path}")

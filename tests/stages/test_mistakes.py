@@ -92,7 +92,7 @@ class TestParams:
             ("train", "max_epochs", 2.5, "train.max_epochs: expected a valid integer"),
             ("train", "patience", 0, "train.patience: expected greater than or equal to 1"),
             ("model", "cell", "LSMT", "model.cell: expected 'RNN', 'GRU' or 'LSTM', found 'LSMT'"),
-            ("data", "source", "hmmm", "data.source: expected one of 'hmm', 'table', 'text'"),
+            ("data", "source", "hmmm", "data.source: expected one of 'hmm', 'table', 'lists'"),
             ("data", "max_steps", 2, "expected min_steps up to max_steps"),
         ],
     )

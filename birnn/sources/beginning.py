@@ -1,0 +1,141 @@
+"""From somebody's file to a params.yaml that trains on it, and to data that DVC knows.
+
+place = beginning.placed(path)                  # in data/external/, where the pipeline looks
+text = beginning.params_text(problem, guess, summary, heavy=False)
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from birnn import params
+from birnn.errors import DataError, ParamsError
+from birnn.files.digests import md5
+from birnn.files.summary import Summary
+from birnn.files.tables import Chunk, feature_names
+from birnn.params import lock, writing
+from birnn.sources.guesses import Guess
+
+EXTERNAL = Path("data/external")
+SIZES = ((5_000, 16), (50_000, 32), (500_000, 64))
+"""Steps up to which a hidden size is enough; beyond all, `LARGEST`."""
+LARGEST = 128
+HEAVY = 50  # times the interquartile range that a value may lie from the median
+
+
+def problem_of(path: Path) -> str:
+    """A name for the problem: that of the file, in letters and digits."""
+    name = re.sub(r"[^A-Za-z0-9]+", "-", path.name.split(".")[0]).strip("-")
+    return name or "my-problem"
+
+
+def check_params(path: Path, *, force: bool) -> None:
+    """Refuse to replace params that nothing else holds.
+
+    Raises:
+        ParamsError: the file is there, and git does not have it as it is.
+    """
+    if not force and path.exists():
+        text = lock.committed(path.as_posix())
+        if text is None or text != path.read_text(encoding="utf-8"):
+            raise ParamsError(
+                f"{path}: expected none, or one that git has, found changes; commit it, or say "
+                "--force"
+            )
+
+
+def placed(path: Path) -> Path:
+    """Where the pipeline finds a file or folder: where it is in data/external/, or a copy there.
+
+    Raises:
+        DataError: something else lies there under its name.
+    """
+    if not path.exists():
+        raise DataError(f"{path}: no such file; put it there, or correct the path")
+    here, root = path.resolve(), Path.cwd()
+    if here.is_relative_to(root / EXTERNAL):
+        return here.relative_to(root)
+    target = EXTERNAL / path.name
+    if target.exists():
+        if here.is_file() and target.is_file() and md5(here) == md5(target):
+            return target
+        raise DataError(f"{target}: expected nothing, found another file; remove or rename it")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if here.is_dir():
+        shutil.copytree(here, target)
+    else:
+        shutil.copy(here, target)
+    return target
+
+
+def tracked(path: Path) -> str | None:
+    """Let DVC track data, where git and DVC are used; say what is to be committed.
+
+    Files that neither knows do not travel into queued experiments and other clones.
+
+    Raises:
+        DataError: DVC refuses.
+    """
+    if not (Path(".git").exists() and Path(".dvc").is_dir()):
+        return None
+    known = subprocess.run(["git", "ls-files", "--", str(path)], capture_output=True, check=False)
+    if known.stdout.strip():
+        return None
+    command = [sys.executable, "-m", "dvc", "add", "--quiet", str(path)]
+    done = subprocess.run(command, capture_output=True, check=False, text=True)
+    if done.returncode:
+        found = " ".join(done.stderr.split()) or f"status {done.returncode}"
+        raise DataError(f"{path}: expected `dvc add` to take it, found: {found}")
+    return f"git add {path}.dvc {path.parent / '.gitignore'} params.yaml"
+
+
+def has_heavy_tails(chunks: Iterable[Chunk]) -> bool:
+    """Whether the first chunk has features with values far beyond most others."""
+    for table, _ in chunks:
+        for name in feature_names(table.schema):
+            low, middle, high = np.quantile(table[name].to_numpy(), [0.25, 0.5, 0.75])
+            if high > low:
+                furthest = np.abs(table[name].to_numpy() - middle).max()
+                if furthest > HEAVY * (high - low):
+                    return True
+        break
+    return False
+
+
+def params_text(problem: str, guess: Guess, found: Summary, *, heavy: bool) -> str:
+    """A complete params.yaml of a sensible size for the data.
+
+    Args:
+        problem: its name.
+        guess: how the data are read.
+        found: what is in them.
+        heavy: whether features have heavy tails.
+    """
+    size = next((size for most, size in SIZES if found.steps <= most), LARGEST)
+    words = found.tokens > 0 and found.task == "tagging"
+    prepare: dict[str, Any] = {"scale": "asinh" if heavy else "global"}
+    model: dict[str, Any] = {"hidden_size": size, "embedding_size": max(16, size)}
+    if found.tokens:
+        model |= {"dropout": 0.3, "word_dropout": 0.5}
+    if words:
+        model |= {"characters": True}
+    if found.task == "classification":
+        model |= {"head": "all"}
+    train = {"learning_rate": 0.003, "max_epochs": 40, "patience": 6}
+    evaluate = {"slices": ["group", "length", *guess.slices]}
+    return writing.whole_text(
+        problem,
+        params.data(guess.section),
+        prepare=prepare,
+        model=model,
+        train=train,
+        evaluate=evaluate,
+    )

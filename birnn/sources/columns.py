@@ -1,0 +1,343 @@
+"""The columns of a user's table, under the names and in the types of the sequence table.
+
+to_standard = Columns(data, skipped)
+plan = to_standard.plan(names, "my.csv")
+batch = to_standard.batch(batch, plan)
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from birnn.errors import DataError
+from birnn.files.reading import Skipped, first_few
+from birnn.files.table_checks import check_columns, check_doubled
+from birnn.files.tables import KEPT, TEXT_COLUMNS, changes
+from birnn.params import TableData
+
+FILLED = ("sequence", "group", "split")
+CLOCK = re.compile(r"\d{1,2}:\d\d(?::\d\d(?:\.\d+)?)?")
+ISO = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:?\d\d.*)?")
+POINTS = re.compile(r"\d{1,2}\.\d{1,2}\.\d{4}(?: \d{1,2}:\d\d(?::\d\d(?:\.\d+)?)?)?")
+SLASHES = re.compile(r"\d{1,4}/\d{1,2}/\d{1,4}(?: .*)?")
+UNITS = (("ns", 1e17, 1e9), ("us", 1e14, 1e6), ("ms", 1e11, 1e3), ("s", 0.0, 1.0))
+"""Units of numbers that count from 1970: from which number on, and how many make a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What becomes of the columns of one file.
+
+    Attributes:
+        where: what to call the file in messages.
+        roles: the file's own name of `sequence`, `label` and so on, by these.
+        features: columns to read as numbers.
+        kept: columns that travel with the rows.
+        time: the column that becomes seconds; None for none.
+    """
+
+    where: str
+    roles: dict[str, str]
+    features: list[str]
+    kept: list[str]
+    time: str | None
+
+    @property
+    def read(self) -> list[str]:
+        """All columns that are needed, each once."""
+        return [*dict.fromkeys([*self.roles.values(), *self.features, *self.kept])]
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a column holds text, in any of Arrow's types for it."""
+    if pa.types.is_dictionary(kind):
+        return is_text(kind.value_type)
+    types = pa.types
+    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
+
+
+def is_time(text: str) -> bool:
+    """Whether a text is a date, a time of day, or both."""
+    return any(form.fullmatch(text) for form in (CLOCK, ISO, POINTS, SLASHES))
+
+
+class Columns:
+    """What params say of the columns, applied to one file after the other."""
+
+    def __init__(
+        self,
+        data: TableData,
+        skipped: Skipped,
+        *,
+        labelled: bool = True,
+        features: Collection[str] | None = None,
+    ) -> None:
+        self.data, self.skipped, self.labelled = data, skipped, labelled
+        self.features = features
+        self.last: dict[str, str] = {}  # what stood last in columns that are filled down
+        self.started: tuple[str, float] | None = None  # the last sequence, and when it began
+        self.row, self.unit = 0, 1.0
+
+    def plan(self, names: Sequence[str], where: str) -> Plan:
+        """Decide what becomes of the columns of a file, of which one more begins.
+
+        Raises:
+            DataError: a column is missing, there twice, or has two parts.
+        """
+        self.last, self.started, self.row = {}, None, 0
+        check_doubled(names, where)
+        roles = self._roles(names, where)
+        time = self._time(names, where)
+        ignored = self._there(self.data.ignore, names, where, "ignore")
+        kept = self._there(self.data.keep, names, where, "keep")
+        taken = {*roles.values(), *ignored, *kept} - {time}
+        features = self._features([name for name in names if name not in taken], names, where)
+        if time is not None and time not in features:
+            features.append(time)
+        plan = Plan(where, roles, features, kept, time)
+        standard = [*roles, *features, *(name for name in [self._of_file()] if name)]
+        check_columns(
+            pa.schema([(name, pa.string()) for name in dict.fromkeys(standard)]),
+            where,
+            labelled=self.labelled,
+            found=names,
+        )
+        return plan
+
+    def _roles(self, names: Sequence[str], where: str) -> dict[str, str]:
+        roles: dict[str, str] = {}
+        for role in TEXT_COLUMNS:
+            own = getattr(self.data.columns, role)
+            if role == self._of_file():
+                if role in names and role not in self.data.ignore:
+                    raise DataError(
+                        f"{where}: expected no column `{role}` where files are {role}s, found one; "
+                        "put it into data.ignore, or leave out data.file"
+                    )
+            elif own in names:
+                roles[role] = own
+            elif own is not None and self._is_needed(role, names):
+                raise DataError(
+                    f"{where}: expected a column `{own}` (data.columns.{role}), "
+                    f"found {', '.join(names)}"
+                )
+            elif role in names and role not in (*self.data.ignore, *roles.values()):
+                roles[role] = role
+        self._check_single(roles, names, where)
+        return roles
+
+    def _check_single(self, roles: dict[str, str], names: Sequence[str], where: str) -> None:
+        """Refuse a file with a column of the standard name beside the one that params name."""
+        spoken_for = {*roles.values(), *self.data.ignore, *self.data.keep}
+        for role, name in roles.items():
+            if role in names and role not in spoken_for:
+                raise DataError(
+                    f"{where}: expected one column for {role}, found `{name}` and `{role}`; put "
+                    f"`{role}` into data.ignore"
+                )
+
+    def _is_needed(self, role: str, names: Sequence[str]) -> bool:
+        """A file to predict may be a sequence table, and needs neither labels nor groups."""
+        if self.labelled:
+            return True
+        return role in ("sequence", "token") and role not in names
+
+    def _of_file(self) -> str | None:
+        return None if self.data.file == "part" else self.data.file
+
+    def _time(self, names: Sequence[str], where: str) -> str | None:
+        if self.data.time is None:
+            return None
+        name = self.data.columns.time or "time"
+        if name not in names:
+            raise DataError(
+                f"{where}: expected a column `{name}` for data.time, found {', '.join(names)}; "
+                "name it in data.columns.time"
+            )
+        return name
+
+    def _there(
+        self, wanted: Sequence[str], names: Sequence[str], where: str, key: str
+    ) -> list[str]:
+        """Those of some columns that a file has; in training it must have all."""
+        for name in wanted:
+            if name not in names and self.labelled:
+                found = ", ".join(names)
+                raise DataError(f"{where}: expected a column `{name}` (data.{key}), found {found}")
+        return [name for name in wanted if name in names]
+
+    def _features(self, left: list[str], names: Sequence[str], where: str) -> list[str]:
+        named = self.data.columns.features if self.features is None else [*self.features]
+        if named is None:
+            return left
+        for name in named:
+            if name not in names and self.features is None:
+                found = ", ".join(names)
+                raise DataError(
+                    f"{where}: expected a column `{name}` (data.columns.features), found {found}"
+                )
+        others = [name for name in left if name not in named]
+        if others and self.features is None:
+            what = f"columns that data.columns.features does not name ({first_few(others)})"
+            self.skipped.add(what, where, len(others))
+        return [name for name in named if name in names]
+
+    def batch(self, batch: pa.RecordBatch, plan: Plan) -> pa.RecordBatch:
+        """Bring some rows of the file to the names and types of the sequence table.
+
+        Raises:
+            DataError: a name is missing that stands on the row above, or a time is none.
+        """
+        columns = self._of_name(plan, batch.num_rows)
+        for role, name in plan.roles.items():
+            columns[role] = self._filled(batch[name], role, name, plan)
+        for name in plan.features:
+            seconds = name == plan.time
+            columns[name] = self._seconds(batch[name], columns, plan) if seconds else batch[name]
+        for name in plan.kept:
+            columns[KEPT + name] = _as_text(batch[name])
+        self.row += batch.num_rows
+        return pa.RecordBatch.from_pydict(columns)
+
+    def _of_name(self, plan: Plan, rows: int) -> dict[str, pa.Array]:
+        """The column that the file's name gives."""
+        role = self._of_file()
+        if role is None:
+            return {}
+        name = Path(plan.where).name
+        return {role: pa.array([name.removesuffix(".gz").rsplit(".", 1)[0]] * rows)}
+
+    def _filled(self, column: pa.Array, role: str, name: str, plan: Plan) -> pa.Array:
+        """Repeat what stands on the first row of a sequence alone, if params say that it does."""
+        once = role in FILLED or (role == "label" and self.data.task == "classification")
+        if not once or not (is_text(column.type) or column.null_count):
+            return column
+        text = column.cast(pa.string())
+        empty = pc.fill_null(pc.equal(text, ""), fill_value=True)
+        if not pc.any(empty).as_py():
+            self.last[role] = text[-1].as_py() if len(text) else self.last.get(role, "")
+            return column
+        first = pc.index(empty, value=True).as_py()
+        if not self.data.fill_down or (first == 0 and not self.last.get(role)):
+            above = first > 0 or bool(self.last.get(role))
+            advice = "; if it stands on its first row only, set data.fill_down: true"
+            raise DataError(
+                f"{plan.where}, row {self.row + first + 1}, column `{name}`: value missing"
+                f"{advice if above and not self.data.fill_down else ''}"
+            )
+        whole = pc.if_else(empty, pa.scalar(None, pa.string()), text)
+        if first == 0:
+            whole = pa.concat_arrays([pa.array([self.last[role]]), whole])
+        filled = pc.fill_null_forward(whole)[int(first == 0) :]
+        self.last[role] = filled[-1].as_py()
+        return filled
+
+    def _seconds(self, column: pa.Array, columns: dict[str, pa.Array], plan: Plan) -> pa.Array:
+        """Times as seconds since their sequence began."""
+        times = self._times(column, plan)
+        ids = columns["sequence"].cast(pa.string())
+        begins = changes(ids)
+        begins[0] = self.started is None or self.started[0] != ids[0].as_py()
+        starts = np.flatnonzero(begins)
+        first = times[starts]
+        if not begins[0] and self.started is not None:
+            starts, first = np.append(0, starts), np.append(self.started[1], first)
+        since = np.repeat(first, np.diff(np.append(starts, len(times))))
+        self.started = (ids[-1].as_py(), float(since[-1]))
+        back = np.flatnonzero((np.diff(times, prepend=times[:1]) < 0) & ~begins)
+        if len(back):
+            row = int(back[0])
+            raise DataError(
+                f"{plan.where}, row {self.row + row + 1}, column `{plan.time}`: expected times "
+                f"that do not go back in a sequence, found {column[row].as_py()}; sort its rows"
+            )
+        return pa.array(times - since)
+
+    def _times(self, column: pa.Array, plan: Plan) -> npt.NDArray[np.float64]:
+        """Seconds from any one moment; exact to a microsecond or so."""
+        kind = column.type
+        if is_text(kind):
+            return self._parsed(column, plan)
+        if pa.types.is_timestamp(kind) or pa.types.is_duration(kind) or pa.types.is_time(kind):
+            whole = column.cast(pa.int32() if kind.bit_width == 32 else pa.int64())
+            found = whole.to_numpy(zero_copy_only=False)
+            return np.asarray(found / {"s": 1, "ms": 1e3, "us": 1e6, "ns": 1e9}[kind.unit])
+        if pa.types.is_date(kind):
+            return np.asarray(column.cast(pa.date32()).cast(pa.int32()).to_numpy() * 86400.0)
+        return self._counted(
+            column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), plan
+        )
+
+    def _counted(self, numbers: npt.NDArray[np.float64], plan: Plan) -> npt.NDArray[np.float64]:
+        """Numbers that count from 1970, or seconds from anywhere."""
+        size = float(np.abs(numbers[0])) if len(numbers) else 0.0
+        unit, _, a_second = next(one for one in UNITS if size >= one[1])
+        if self.row == 0:
+            self.skipped.note(f"column `{plan.time}` as a time in {unit}", plan.where)
+            self.unit = a_second
+        return numbers / self.unit
+
+    def _parsed(self, column: pa.Array, plan: Plan) -> npt.NDArray[np.float64]:
+        texts = pd.Series(column.to_pylist(), dtype=object)
+        form = _form_of(texts[0])
+        try:
+            found = _numbers(texts, form)
+        except (ValueError, TypeError):
+            row = next(row for row in texts.index if not _is_like(texts[row : row + 1], form))
+            raise DataError(
+                f"{plan.where}, row {self.row + row + 1}, column `{plan.time}`: expected a time "
+                "such as 2026-01-31T12:00:00Z, 31.01.2026 12:00 or 12:00:00, like those above, "
+                f"found {texts[row][:60]!r}"
+            ) from None
+        return self._counted(found, plan) if form == "number" else found
+
+
+def _numbers(texts: pd.Series[Any], form: str | None) -> npt.NDArray[np.float64]:
+    """Times of one form in seconds; numbers as they are."""
+    if form is None:
+        raise ValueError("no form of a time")
+    if form == "number":
+        return np.asarray(texts, dtype=np.float64)
+    if form == "clock":
+        whole = texts.where(texts.str.count(":") == 2, texts + ":00")
+        return np.asarray(pd.to_timedelta(whole).dt.total_seconds())
+    found: Any = pd.to_datetime(texts, format=form, utc=True)
+    return np.asarray(found.astype("datetime64[us, UTC]").astype("int64") / 1e6)
+
+
+def _is_like(text: pd.Series[Any], form: str | None) -> bool:
+    try:
+        _numbers(text, form)
+    except (ValueError, TypeError):
+        return False
+    return True
+
+
+def _form_of(text: str) -> str | None:
+    """How to read a time: as pandas names it, or `clock` or `number`."""
+    if ISO.fullmatch(text):
+        return "ISO8601"
+    if CLOCK.fullmatch(text):
+        return "clock"
+    if POINTS.fullmatch(text):
+        clock = {0: "", 1: " %H:%M", 2: " %H:%M:%S"}[text.count(":")]
+        return "%d.%m.%Y" + clock + (".%f" if text.count(".") == 3 else "")
+    return "number" if re.fullmatch(r"[+-]?\d+(?:\.\d+)?", text) else None
+
+
+def _as_text(column: pa.Array) -> pa.Array:
+    """What travels with the rows, as text; nothing where a value is missing."""
+    try:
+        return pc.fill_null(column.cast(pa.string()), "")
+    except pa.ArrowException:
+        return pa.array([str(value) for value in column.to_pylist()])

@@ -1,0 +1,482 @@
+"""What somebody's file is: the `data` section that reads it, guessed from names and first rows.
+
+    found = guesses.of("maschine-7.csv")
+    found.section        # {"source": "table", "task": "tagging", "columns": {...}, "keep": [...]}
+
+A guess is shown to the user and written into params.yaml; reading itself never guesses what a
+column is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import groupby, pairwise
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from birnn.errors import DataError
+from birnn.files.reading import Skipped, kind, lines, one_line
+from birnn.files.tables import SPLITS
+from birnn.sources import arrays, conll, dialect, lists, table
+from birnn.sources.columns import is_time
+from birnn.sources.inspection import LEAST_ROWS
+
+SOURCES = {
+    **dict.fromkeys((".jsonl", ".ndjson"), "text"),
+    **dict.fromkeys(conll.SUFFIXES, "conll"),
+    **dict.fromkeys((".fasta", ".fa", ".fna", ".faa"), "fasta"),
+    **dict.fromkeys((".npz",), "arrays"),
+    **dict.fromkeys((".ts",), "sktime"),
+}
+"""Files that say by their names what is in them."""
+KNOWN = (".csv", ".tsv", ".parquet", *SOURCES, ".json", *lists.ARROW)
+SAMPLE_ROWS = 20_000
+NAMES = {
+    "sequence": (
+        *("sequence", "sequenceid", "seq", "seqid", "sentence", "sentenceid", "sentid", "sent"),
+        *("series", "seriesid", "session", "sessionid", "trial", "trialid", "run", "runid"),
+        *("episode", "episodeid", "segment", "segmentid", "recording", "recordingid", "id"),
+    ),
+    "label": (
+        *("label", "labels", "nertags", "nertag", "ner", "tags", "tag", "class", "target"),
+        *("category", "activity", "state", "status", "klasse", "zustand"),
+    ),
+    "token": ("token", "tokens", "word", "words", "form"),
+    "group": (
+        *("group", "groupid", "speaker", "speakerid", "patient", "patientid", "subject"),
+        *("subjectid", "user", "userid", "document", "documentid", "doc", "docid"),
+    ),
+}
+"""What people call the columns, without spaces and signs; the first that is there is taken."""
+OF_SPLIT = {
+    "train": ("train",),
+    "validation": ("validation", "valid", "val", "dev"),
+    "test": ("test",),
+}
+NUMBERS_OF_ROWS = ("unnamed0", "index", "row", "rowid", "rownumber")
+MOST_CLASSES, MOST_SLICES = 200, 20
+NUMBER = re.compile(r"[+-]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][+-]?\d+)?")
+WORDS_OF_A_TEXT = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """What was found.
+
+    Attributes:
+        section: for `data` in params.yaml.
+        slices: columns that are kept and have a few values, by which a result can be divided.
+    """
+
+    section: dict[str, Any]
+    slices: list[str] = field(default_factory=list)
+
+
+def of(path: Path, task: str | None = None) -> Guess:
+    """Guess how to read a file or folder.
+
+    Args:
+        path: a data file, a folder of parts, or one with a file or folder for each split.
+        task: `tagging` or `classification`, if it is known.
+
+    Raises:
+        DataError: the name has none of the known endings, or no column can be a sequence's id or
+            a label.
+    """
+    files = _of_splits(path) if path.is_dir() else {}
+    first = Path(files.get("train", path))
+    section = _where(path, files)
+    parts = _parts(first)
+    if not parts:
+        raise DataError(f"{first}: expected files in it, found an empty folder")
+    source = _source(parts[0])
+    given = {"task": task} if task else {}
+    if source == "lists":
+        return _of_lists(parts[0], section, task)
+    if source == "table":
+        return _of_table(first, parts, section, task)
+    if source == "arrays":
+        given = {"task": arrays.task_of(parts[0])} | given
+    if source == "text" and kind(parts[0]) in lists.LINES:
+        columns = [Column(*one) for one in lists.sample(parts[0]).items()]
+        section |= _texts(columns, _label(columns, []), sure=True) or {}
+    if source in ("text", "conll", "columns"):
+        given = _encoded(parts[0]) | given
+    if source == "columns":
+        return Guess({"source": "conll", **section, "format": "columns", **given})
+    return Guess({"source": source, **section, **given})
+
+
+def _where(path: Path, files: Mapping[str, str]) -> dict[str, Any]:
+    return dict(files) or {"path": str(path)}
+
+
+def _parts(path: Path) -> list[Path]:
+    """The files that are data; a missing one is named by whoever reads it."""
+    if not path.is_dir():
+        return [path]
+    return sorted(part for part in path.iterdir() if part.name[0] not in "._" and _is_data(part))
+
+
+def _is_data(path: Path) -> bool:
+    return path.suffix.lower() not in (".md", ".lock", ".dvc") and not path.stem.endswith("info")
+
+
+def _of_splits(path: Path) -> dict[str, str]:
+    """The file or folder of each split, where names begin with `train`, `test` and so on."""
+    found: dict[str, str] = {}
+    for part in _parts(path):
+        word = re.split(r"[^a-z]", part.name.lower())[0]
+        for split, names in OF_SPLIT.items():
+            if word in names:
+                if split in found:
+                    raise DataError(
+                        f"{path}: expected a file or folder for each split, found "
+                        f"{Path(found[split]).name} and {part.name}; put the files of each split "
+                        "into a folder of its own"
+                    )
+                found[split] = str(part)
+    return {name: found[name] for name in SPLITS if name in found} if "test" in found else {}
+
+
+def _source(path: Path) -> str:
+    suffix = kind(path)
+    if suffix in (".csv", ".tsv", *table.SHEETS):
+        return "table" if suffix not in table.SHEETS else table.refused(path)
+    if suffix == ".parquet" or suffix in lists.LINES:
+        nested = any(lists.is_list(one.type) for one in lists.schema(path))
+        return "lists" if nested else SOURCES.get(suffix, "table")
+    if suffix in (*lists.JSON, *lists.ARROW):
+        return "lists"
+    if suffix in SOURCES:
+        return SOURCES[suffix]
+    if path.is_file() and suffix in ("", ".txt", ".dat", ".data", ".tags") and _has_columns(path):
+        return "columns"
+    known = ", ".join(KNOWN)
+    raise DataError(f"{path}: expected a name that ends in {known}, perhaps .gz, or .yaml")
+
+
+def _encoded(path: Path) -> dict[str, str]:
+    """The key that names the encoding, where it is not UTF-8."""
+    with table.understood(path):
+        found = dialect.encoding_of(path)
+    return {"encoding": found} if found else {}
+
+
+def _has_columns(path: Path) -> bool:
+    """Whether a file has a token a line, columns beside it, and empty lines between sentences."""
+    read = lines(path, _encoded(path).get("encoding"))
+    begin = [line.split() for line, _ in zip(read, range(2000), strict=False)]
+    words = [one for one in begin if one and one[0] != conll.DOCUMENT]
+    ends = any(not one for one in begin[:-1])
+    return ends and len({len(one) for one in words}) == 1 and len(words[0]) > 1
+
+
+@dataclass(frozen=True)
+class Column:
+    """The first values of a column, as text."""
+
+    name: str
+    values: Sequence[str]
+
+    @cached_property
+    def plain(self) -> str:
+        """Its name without spaces and signs, in small letters."""
+        return re.sub(r"[\W_]", "", self.name.lower())
+
+    @cached_property
+    def filled(self) -> list[str]:
+        """The values that are there."""
+        return [value for value in self.values if value]
+
+    @cached_property
+    def kind(self) -> str:
+        """What most would say is in it: numbers, whole or not, times, or text."""
+        some = self.filled
+        if some and all(value.lower() in ("true", "false") for value in some):
+            return "number"
+        if some and all(NUMBER.fullmatch(value) for value in some):
+            return "whole" if all(re.fullmatch(r"[+-]?\d+", value) for value in some) else "number"
+        return "time" if some and is_time(some[0]) else "text"
+
+    @cached_property
+    def distinct(self) -> int:
+        """How many different values there are."""
+        return len({*self.filled})
+
+    @property
+    def counts_rows(self) -> bool:
+        """Whether it holds the numbers of the rows."""
+        many = len(self.values) >= LEAST_ROWS or self.plain in NUMBERS_OF_ROWS
+        if self.kind != "whole" or not many or len(self.filled) < len(self.values):
+            return False
+        return all(int(b) - int(a) == 1 for a, b in pairwise(self.values))
+
+    @property
+    def down(self) -> list[str]:
+        """The values, with those that stand on a first row alone repeated below it."""
+        found, last = [], ""
+        for value in self.values:
+            last = value or last
+            found.append(last)
+        return found
+
+    @property
+    def runs(self) -> int:
+        """How many runs of one value there are; 0 where a value comes back after another."""
+        values = [value for value, _ in groupby(self.down)]
+        return len(values) if len({*values}) == len(values) and "" not in values else 0
+
+
+def _of_table(path: Path, parts: list[Path], section: dict[str, Any], task: str | None) -> Guess:
+    """Guess what the columns of a table are; or a file of texts."""
+    columns = _sample(parts[0])
+    token = _named(columns, "token")
+    label = _label(columns, [token])
+    sequence = _sequence(columns, [token, label])
+    if sequence is None or sequence.name != "sequence":
+        texts = _texts(columns, label, sure=sequence is None)
+        if texts is not None:
+            given = _encoded(parts[0]) | ({"task": task} if task else {})
+            return Guess({"source": "text", **section, **texts, **given})
+    if sequence is None and len(parts) == 1:
+        raise DataError(_not_found(path, columns))
+    ids = sequence.down if sequence else ["" for _ in columns[0].values]
+    rest = [one for one in columns if one not in (label, sequence)]
+    found = {"sequence": sequence, "label": label} | _others(rest, ids, token)
+    own = {role: one.name for role, one in found.items() if one and one.name != role}
+    rest = [one for one in rest if one not in found.values()]
+    ways = _ways(parts[0], sequence, rest) | _leftovers(rest)
+    single = label is not None and _is_single(label, ids)
+    return Guess(
+        {
+            "source": "table",
+            "task": task or ("classification" if single else "tagging"),
+            **section,
+            **({"columns": own} if own else {}),
+            **ways,
+        },
+        [
+            one.name
+            for one in rest
+            if one.name in ways.get("keep", ()) and 2 <= one.distinct <= MOST_SLICES
+        ],
+    )
+
+
+def _is_single(label: Column, ids: Sequence[str]) -> bool:
+    """Whether a label seems to be that of the sequence; ids are empty where files are sequences."""
+    if not any(ids):
+        return label.distinct == 1 and len(label.values) > 1
+    return _constant(label, ids)
+
+
+def _ways(path: Path, sequence: Column | None, rest: Sequence[Column]) -> dict[str, Any]:
+    """How a file is read, where not as the sequence table."""
+    found: dict[str, Any] = {}
+    if sequence is None:
+        found["file"] = "sequence"
+    elif len(sequence.filled) < len(sequence.values):
+        found["fill_down"] = True
+    if kind(path) != ".parquet":
+        numbers = [one.values for one in rest if one.kind in ("whole", "number")]
+        if dialect.decimal(path, numbers, Skipped()) == ",":
+            found["decimal"] = ","
+    return found
+
+
+def _sample(path: Path) -> list[Column]:
+    """The first rows of a table."""
+    if kind(path) == ".parquet":
+        with table.understood(path), pq.ParquetFile(path, pre_buffer=False) as file:
+            names = file.schema_arrow.names
+            batch = next(file.iter_batches(batch_size=SAMPLE_ROWS), None)
+        if batch is None:
+            return [Column(name, []) for name in names]
+        return [Column(name, _texts_of(batch[name])) for name in names]
+    with table.understood(path):
+        found = dialect.find(path, table.PLAIN, Skipped(), rows=SAMPLE_ROWS)
+    return [Column(name, found.column(name)) for name in dict.fromkeys(found.header)]
+
+
+def _texts_of(column: pa.Array) -> list[str]:
+    try:
+        return [value or "" for value in column.cast(pa.string()).to_pylist()]
+    except pa.ArrowException:
+        return [str(value) for value in column.to_pylist()]
+
+
+def _named(columns: Sequence[Column], role: str) -> Column | None:
+    """The column whose name says what it is."""
+    for name in NAMES[role]:
+        for column in columns:
+            if column.plain == name:
+                return column
+    return None
+
+
+def _sequence(columns: Sequence[Column], others: Sequence[Column | None]) -> Column | None:
+    """The column with the ids of sequences: by its name, or since its values come in runs."""
+    left = [one for one in columns if one not in others]
+    for name in NAMES["sequence"]:
+        for column in left:
+            repeats = 0 < column.runs < len(column.values)
+            if column.name == "sequence" or (column.plain == name and repeats):
+                return column
+    grouped = [
+        one
+        for one in left
+        if one.kind in ("whole", "text") and one.plain not in NAMES["group"]
+        if 1 < one.runs < len(one.values)
+    ]
+    return max(grouped, key=lambda one: one.runs, default=None)
+
+
+def _label(columns: Sequence[Column], others: Sequence[Column | None]) -> Column | None:
+    """The column with the classes: by its name, or the last one that may be classes."""
+    if (named := _named(columns, "label")) is not None:
+        return named
+    names = {*NAMES["group"], *NAMES["sequence"], "split"}
+    left = [one for one in columns if one not in others and one.plain not in names]
+    left = [one for one in left if len(one.filled) == len(one.values)]
+    few = [one for one in left if 2 <= one.distinct <= _most_classes(one)]
+    texts = [one for one in few if one.kind == "text"]
+    numbers = [one for one in few if one.kind == "whole"]
+    return next((found[-1] for found in (texts, numbers) if found), None)
+
+
+def _most_classes(column: Column) -> int:
+    return min(MOST_CLASSES, max(2, len(column.values) // 2))
+
+
+def _others(rest: Sequence[Column], ids: Sequence[str], token: Column | None) -> dict[str, Any]:
+    """The columns of tokens, groups and splits, if there are any."""
+    group = _named([one for one in rest if one is not token], "group")
+    split = next((one for one in rest if one.plain == "split"), None)
+    return {
+        "token": token,
+        "group": group if group and _constant(group, ids) else None,
+        "split": split if split and {*split.filled} <= {*SPLITS} else None,
+    }
+
+
+def _constant(column: Column, ids: Sequence[str]) -> bool:
+    """Whether a column has one value in each sequence, of which some have several steps."""
+    pairs = {*zip(ids, column.down, strict=True)}
+    return len(pairs) == len({*ids}) and 1 < len(pairs) < len(ids)
+
+
+def _leftovers(rest: Sequence[Column]) -> dict[str, list[str]]:
+    """What no model can read travels with the rows; the numbers of rows are left out."""
+    ignored = [one.name for one in rest if one.counts_rows and one.name]
+    kept = [
+        one.name
+        for one in rest
+        if one.name not in ignored
+        and (one.kind in ("text", "time") or _is_clock(one))
+        and one.filled
+    ]
+    return {key: names for key, names in (("ignore", ignored), ("keep", kept)) if names}
+
+
+def _is_clock(column: Column) -> bool:
+    """Whether it holds seconds, or parts of them, since 1970."""
+    if column.plain not in ("time", "timestamp", "ts", "epoch", "date", "datetime", "zeit", "t"):
+        return False
+    values = [float(value.replace(",", ".")) for value in column.filled if NUMBER.fullmatch(value)]
+    return bool(values) and min(values) >= 6e8
+
+
+def _texts(columns: Sequence[Column], label: Column | None, *, sure: bool) -> dict[str, str] | None:
+    """How to read a file with a text a row; None if it is none.
+
+    Args:
+        columns: the file's.
+        label: the one with the classes.
+        sure: whether nothing else says what it is, so that any column of sentences will do.
+    """
+    left = [one for one in columns if one is not label]
+    texts = [one for one in left if one.plain in ("text", "texts")]
+    if not texts and sure and label is not None:
+        texts = [one for one in left if one.kind == "text" and _words(one) >= WORDS_OF_A_TEXT]
+    if not texts:
+        return None
+    own = {"text": texts[0].name, "label": label.name if label else "label"}
+    return {key: name for key, name in own.items() if key != name}
+
+
+def _words(column: Column) -> float:
+    some = column.filled[:1000]
+    return sum(len(value.split()) for value in some) / max(1, len(some))
+
+
+def _not_found(path: Path, columns: Sequence[Column]) -> str:
+    found = one_line(", ".join(column.name for column in columns))
+    return (
+        f"{path}: expected a column `sequence` (a table of steps) or `text`, or one whose values "
+        f"come in runs, found {found}; name it in data.columns of a file of params, and check that"
+    )
+
+
+def _of_lists(path: Path, section: dict[str, Any], task: str | None) -> Guess:
+    """Guess what the columns of a file with one sequence a row are."""
+    schema = lists.schema(path)
+    columns = [Column(name, []) for name in schema.names]
+    nested = [one for one in columns if lists.is_list(schema.field(one.name).type)]
+    found = {role: _named(nested, role) for role in ("token", "label")}
+    if found["label"] is None:
+        found["label"] = _named(columns, "label") or _list_of_classes(nested, found["token"])
+    single = [one for one in columns if one not in nested]
+    found |= {role: _named(single, role) for role in ("sequence", "group")}
+    if found["label"] is None:
+        found_names = ", ".join(schema.names)
+        raise DataError(
+            f"{path}: expected a column `label`, found {found_names}; name it in data.columns of a "
+            "file of params, and check that"
+        )
+    named = {role: one for role, one in found.items() if one is not None}
+    rest = [one.name for one in columns if one not in named.values()]
+    numbers = [name for name in rest if "token" not in named and _is_numeric(schema.field(name))]
+    kept = [name for name in rest if name not in numbers]
+    tagging = found["label"] in nested
+    names = _class_names(schema, found["label"].name)
+    own = {role: one.name for role, one in named.items() if one.name != role}
+    return Guess(
+        {
+            "source": "lists",
+            "task": task or ("tagging" if tagging else "classification"),
+            **section,
+            **({"columns": own} if own else {}),
+            **({"names": names} if names else {}),
+            **({"keep": kept} if kept else {}),
+        }
+    )
+
+
+def _list_of_classes(nested: Sequence[Column], token: Column | None) -> Column | None:
+    """The list whose name ends in `tags` or `labels`."""
+    left = [one for one in nested if one is not token]
+    return next((one for one in left if one.plain.endswith(("tags", "labels"))), None)
+
+
+def _is_numeric(found: pa.Field) -> bool:
+    within = found.type
+    depth = 0
+    while lists.is_list(within):
+        within, depth = within.value_type, depth + 1
+    types = pa.types
+    return depth > 0 and bool(
+        types.is_floating(within) or types.is_integer(within) or types.is_boolean(within)
+    )
+
+
+def _class_names(schema: pa.Schema, label: str) -> list[str] | None:
+    """The names of classes that Hugging Face notes beside their numbers."""
+    noted = (schema.metadata or {}).get(b"huggingface")
+    return lists.class_names(noted, label) if noted else None
