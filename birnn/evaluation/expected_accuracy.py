@@ -1,8 +1,8 @@
 """How accurate answers without labels are expected to be, from how sure a model is of them.
 
-    known = calibrate(confidence, right, offsets=offsets, groups=groups)     # on validation
-    known = checked(known, confidence, right, offsets=offsets, groups=groups)  # on test
-    found = estimate(known, confidence, drifted=["feature x"])               # on new data
+    known = calibrate(confidence, right, offsets, groups)       # on validation
+    known = checked(known, confidence, right, offsets, groups)  # on test
+    found = estimate(known, confidence, drifted=["feature x"])       # on new data
     found.accuracy, found.believed, found.sentence
 
 A model's confidence is the probability of the class that it answers. Networks are often too sure,
@@ -49,7 +49,7 @@ SUREST = 1e-7  # what a confidence counts as at most short of 1: about float32's
 
 
 @dataclass(frozen=True, slots=True)
-class Tested:
+class OnTest:
     """How far expected accuracy was off where the labels are known.
 
     Attributes:
@@ -72,6 +72,18 @@ class Tested:
         return self.expected - self.accuracy
 
     @property
+    def sentence(self) -> str:
+        """What it was, for a newcomer."""
+        said = f"Without their labels, {100 * self.expected:.1f} % of the test answers are"
+        said += f" expected to be right, and {100 * self.accuracy:.1f} % are"
+        if self.groups > 1:
+            said += f" (95 % interval of the difference: {100 * self.low:+.1f} to"
+            said += f" {100 * self.high:+.1f} points)"
+        if self.off:
+            return f"{said}: do not believe such an estimate for other answers."
+        return f"{said}."
+
+    @property
     def off(self) -> bool:
         """Whether it was off by more than `FAR_OFF`, and by more than chance explains."""
         return abs(self.error) > FAR_OFF and not self.low <= 0 <= self.high
@@ -86,14 +98,14 @@ class Calibration:
         slope: by which they grow with the log odds of the confidence.
         covariance: of the two, 2 by 2, over groups.
         groups: of validation sequences that it was fitted on.
-        tested: how far it was off on the test split.
+        on_test: how far it was off on the test split.
     """
 
     intercept: float
     slope: float
     covariance: list[list[float]]
     groups: int
-    tested: Tested | None = None
+    on_test: OnTest | None = None
 
     def chances(self, confidence: Floats) -> NDArray[np.float64]:
         """Return the chance of each answer to be right, (N,)."""
@@ -136,7 +148,7 @@ def confidence(probabilities: Floats, classes: Ints) -> Floats:
     return np.take_along_axis(probabilities, classes[:, np.newaxis], axis=1)[:, 0]
 
 
-def calibrate(confidence: Floats, right: Mask, *, offsets: Ints, groups: Ints) -> Calibration:
+def calibrate(confidence: Floats, right: Mask, offsets: Ints, groups: Ints) -> Calibration:
     """Learn how often answers are right, by how sure the model is of them.
 
     Right and wrong count as Platt's smoothed 0 and 1, so a validation split without a mistake does
@@ -162,20 +174,20 @@ def calibrate(confidence: Floats, right: Mask, *, offsets: Ints, groups: Ints) -
 
 
 def checked(
-    known: Calibration, confidence: Floats, right: Mask, *, offsets: Ints, groups: Ints
+    known: Calibration, confidence: Floats, right: Mask, offsets: Ints, groups: Ints
 ) -> Calibration:
     """Note how far the expected accuracy is off on other sequences whose labels are known."""
     chances = known.chances(confidence)
     mean = _mean(chances - right, offsets, groups)
     reach = mean.reach(_of_fit(known, confidence, chances), known.groups)
-    of = Tested(
+    of = OnTest(
         expected=float(chances.mean()),
         accuracy=float(right.mean()),
         low=mean.value - reach,
         high=mean.value + reach,
         groups=mean.groups,
     )
-    return replace(known, tested=of)
+    return replace(known, on_test=of)
 
 
 def estimate(
@@ -218,7 +230,7 @@ def estimate(
 
 def _doubts(known: Calibration, drifted: Sequence[str] | None) -> Iterator[str]:
     """Say why an estimate cannot be believed."""
-    test = known.tested
+    test = known.on_test
     for split, number in (("validation", known.groups), ("test", test.groups if test else 0)):
         if number < LEAST_GROUPS:
             yield f"it rests on {number} {split} groups, and {LEAST_GROUPS} are needed"
@@ -244,7 +256,7 @@ def _sentence(
         text += f" {100 * low:.1f} to {100 * high:.1f} %)"
     if doubts:
         return f"{text}; do not believe it: {'; '.join(doubts)}."
-    if test := known.tested:
+    if test := known.on_test:
         text += f"; on the test split the estimate was off by {100 * test.error:+.1f} points"
     if drifted is None:
         text += "; it holds if the data are like those that the model has learned from"

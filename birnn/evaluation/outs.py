@@ -17,7 +17,17 @@ import torch
 from birnn import params
 from birnn.data.encoding import Encoding
 from birnn.data.sequences import Sequences, rows_by_group
-from birnn.evaluation import checks, data_checks, intervals, metrics, padding, slices, trace, worst
+from birnn.evaluation import (
+    checks,
+    data_checks,
+    expected_accuracy,
+    intervals,
+    metrics,
+    padding,
+    slices,
+    trace,
+    worst,
+)
 from birnn.evaluation.checks import Check
 from birnn.evaluation.intervals import Interval
 from birnn.files import atomic, paths, records, scores
@@ -454,6 +464,26 @@ def _possible(test: Sequences, limits: Mapping[int, float]) -> npt.NDArray[np.fl
     if not limits or not limits.keys() >= set(lengths):
         return None
     return np.array([limits[length] for length in lengths]) * np.diff(test.label_offsets)
+
+
+def write_expected_accuracy(folder: str | Path, validation: Predicted, test: Predicted) -> None:
+    """Write what estimates accuracy where there are no labels, and how far it is off on test.
+
+    Args:
+        folder: where to, such as `evaluation/bidirectional`.
+        validation: the split that it is learned from.
+        test: the split that it is checked on.
+    """
+    known = expected_accuracy.calibrate(*_sureness(validation))
+    known = expected_accuracy.checked(known, *_sureness(test))
+    records.write(Path(folder) / paths.EXPECTED_ACCURACY, known)
+
+
+def _sureness(of: Predicted) -> tuple[npt.NDArray[np.floating[Any]], Mask, Classes, Classes]:
+    """How sure the model is of its answers, whether they are right, and whose they are."""
+    classes, split = of.classes, of.split
+    sure = expected_accuracy.confidence(of.shares, classes)
+    return sure, classes == split.labels, split.label_offsets, split.group_numbers
 
 
 def write_operating_points(

@@ -20,6 +20,7 @@ PER_CLASS, BY_LENGTH, BY_POSITION = "per_class.csv", "by_length.csv", "by_positi
 PRECISION_RECALL, CALIBRATION = "precision_recall.csv", "calibration.csv"
 CONFUSIONS, TRACE, SLICES = "confusions.json", "trace.json", "slices.json"
 PADDING, WORST = "padding.json", "worst.json"
+EXPECTED_ACCURACY = "expected_accuracy.json"
 
 COMPARISON, VERDICT = "comparison.json", "verdict.json"  # in `REPORT`
 LEARNING = "learning.csv"

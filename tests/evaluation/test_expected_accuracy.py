@@ -108,10 +108,12 @@ def test_an_estimate_that_was_off_on_the_test_split_is_not_believed() -> None:
     found = checked(calibrate(**validation.labelled), test.confidence, wrong, **test.unlabelled)
     said = estimate(found, test.confidence)
 
-    assert found.tested is not None
-    assert found.tested.error == pytest.approx(found.chances(test.confidence).mean() - wrong.mean())
-    assert found.tested.error > 0.1
-    assert found.tested.off
+    assert found.on_test is not None
+    assert found.on_test.error == pytest.approx(
+        found.chances(test.confidence).mean() - wrong.mean()
+    )
+    assert found.on_test.error > 0.1
+    assert found.on_test.off
     assert not said.believed
     assert "do not believe it: of the test split" in said.sentence
 
@@ -177,10 +179,10 @@ def covered(groups: int, trials: int) -> tuple[float, float]:
         of = known(trial + 1, groups=groups)
         new = draw((trial + 1, 2), groups)
         said = estimate(of, new.confidence, **new.unlabelled)
-        assert of.tested is not None
+        assert of.on_test is not None
         assert said.low is not None
         assert said.high is not None
-        hits.append((said.low <= true <= said.high, of.tested.low <= 0 <= of.tested.high))
+        hits.append((said.low <= true <= said.high, of.on_test.low <= 0 <= of.on_test.high))
     first, second = np.mean(hits, axis=0).tolist()
     return first, second
 
