@@ -59,8 +59,8 @@ class Ends:
 class Reached:
     """Of one class, in rows: `right` of `predicted` make precision, of `support` recall.
 
-    Both are None where the split does not hold the class, and so are intervals that would rest on
-    a single group. `cost` is that of 1,000 labels, where params say what errors cost.
+    Both are None where the split does not hold the class, and so are intervals that rest on
+    too few groups. `cost` is that of 1,000 labels, where params say what errors cost.
     """
 
     precision: float | None
@@ -196,7 +196,7 @@ def write(
     sure = intervals.intervals(actual, predicted, labels=labels, offsets=offsets, groups=groups)
     held_out = {} if validation is None else _metrics(validation)
     scores.write(folder / paths.METRICS, Scores(found, held_out))
-    atomic.write_json(folder / paths.INTERVALS, _with_reasons(sure, found, labels))
+    atomic.write_json(folder / paths.INTERVALS, _with_reasons(sure, found, labels, groups))
     _write_tables(folder, test, predicted)
     records.write(folder / paths.CHECKS, check(test, predicted, sure, epochs, limits or {}))
     return found
@@ -208,14 +208,17 @@ def _metrics(of: Predicted) -> dict[str, float]:
 
 
 def _with_reasons(
-    sure: Mapping[str, Interval], found: Mapping[str, float], labels: Sequence[str]
+    sure: Mapping[str, Interval],
+    found: Mapping[str, float],
+    labels: Sequence[str],
+    groups: Classes,
 ) -> dict[str, dict[str, float | str | None]]:
     """The tree of `intervals.json`: an entry also for a metric that has no interval."""
-    none: dict[str, float | str | None] = {
-        "low": None,
-        "high": None,
-        "reason": "it rests on a single group",
-    }
+    number = len(np.unique(groups))
+    reason = "it rests on a single group"
+    if number < intervals.LEAST_GROUPS:
+        reason = f"it needs {intervals.LEAST_GROUPS} independent groups, and there are {number}"
+    none: dict[str, float | str | None] = {"low": None, "high": None, "reason": reason}
     return {
         name: {**sure[name]._asdict()} if name in sure else none
         for name in intervals.names(labels)
