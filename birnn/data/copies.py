@@ -27,7 +27,7 @@ from birnn.data import chance, fingerprints, near_copies, near_texts
 from birnn.data.chance import Chance
 from birnn.data.fingerprints import Ints, Letters, Runs
 from birnn.data.near_copies import Natural, Sketches
-from birnn.data.near_texts import Phrases, Texts
+from birnn.data.near_texts import Rare, Texts
 from birnn.data.sequences import Sequences
 from birnn.files.hashing import Hashes
 
@@ -108,6 +108,7 @@ class Known(NamedTuple):
             parts |= parts.pop(name)._asdict()
         parts |= parts.pop("steps").arrays()
         texts = self.texts._asdict() | {"natural": np.array(self.texts.natural)}
+        texts |= texts.pop("rare")._asdict()
         parts |= _named(SHAPES, parts.pop("shapes").arrays())
         del parts["texts"]
         np.savez(path, **parts, **_named(TEXTS, texts))
@@ -121,6 +122,7 @@ class Known(NamedTuple):
         if texts:
             texts["natural"] = Natural(*texts["natural"])
             texts["longest"] = int(texts["longest"])
+            texts["rare"] = Rare(*(texts.pop(name) for name in Rare._fields))
         found["steps"] = Reading.of_arrays(found)
         found["shapes"] = Reading.of_arrays(shapes) if shapes else NO_READING
         found["texts"] = Texts(**texts) if texts else near_texts.nothing()
@@ -189,7 +191,7 @@ class _Prints(NamedTuple):
     shape_runs: Runs
     sketches: Sketches
     bags: Hashes
-    rare: Phrases
+    rare: Rare
 
 
 def remember(train: Sequences) -> Known:
@@ -206,7 +208,7 @@ def remember(train: Sequences) -> Known:
     factor = near_copies.regression(train)
     look = _Look(_run(likely, train), _run(shapes, train), factor, longest, frequency)
     prints = _prints(train, look)
-    rare, first = np.unique(prints.rare.codes, return_index=True)
+    keys, first = np.unique(prints.rare.keys, return_index=True)
     return Known(
         steps=Reading(likely, look.run, *_telling(prints.exact, prints.runs, likely)),
         shapes=Reading(shapes, look.shape_run, *_telling(prints.exact, prints.shape_runs, shapes)),
@@ -216,7 +218,9 @@ def remember(train: Sequences) -> Known:
         letters=prints.letters,
         numbers=_numbers(train),
         sketches=prints.sketches,
-        texts=Texts(longest, frequency, natural_text, prints.bags, rare, prints.rare.owner[first]),
+        texts=Texts(
+            longest, frequency, natural_text, prints.bags, Rare(keys, prints.rare.owner[first])
+        ),
     )
 
 
@@ -266,10 +270,10 @@ def _of_block(
     shapes = Letters(steps[:0], np.zeros_like(bounds))
     if values.shape[1]:
         shapes = fingerprints.letters(fingerprints.of_shapes(values, steps, bounds), bounds)
-    bags, rare = np.zeros((len(bounds) - 1, 4), np.uint64), Phrases(steps[:0], bounds[:0])
+    bags, rare = np.zeros((len(bounds) - 1, 4), np.uint64), Rare(steps[:0], bounds[:0])
     if codes is not None and len(look.frequency):
         phrases = near_texts.phrases(text, look.longest)
-        bags = near_texts.sketch(phrases, look.frequency, len(bounds) - 1)
+        bags = near_texts.sketch(phrases, look.frequency)
         rare = near_texts.rarest(phrases, look.frequency)
     numbers = values if codes is None else values[:, :0]
     return _Prints(

@@ -14,7 +14,7 @@ power and the scale come from two quantiles, above what copies can make up.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -114,7 +114,9 @@ def sketch(values: Floats, bounds: Ints, factor: Floats) -> Sketches:
         chosen = np.flatnonzero(lengths == length)
         outline = _outlines(values, bounds[chosen], length, factor)
         outlines[chosen, : outline.shape[1]] = outline
-    return Sketches(signs(outlines, width.bit_length()), np.where(outlines.any(axis=1), lengths, 0))
+    return Sketches(
+        signs([outlines], width.bit_length()), np.where(outlines.any(axis=1), lengths, 0)
+    )
 
 
 def _outlines(values: Floats, starts: Ints, length: int, factor: Floats) -> Floats:
@@ -132,10 +134,16 @@ def _outlines(values: Floats, starts: Ints, length: int, factor: Floats) -> Floa
     return np.asarray(outline.reshape(len(starts), -1))
 
 
-def signs(rows: Floats | csr_array, octave: int) -> Hashes:
-    """The signs of random projections, (S, 4), of rows (S, W) with W up to 2 ** octave."""
-    bits = np.packbits(rows @ _directions(octave)[: rows.shape[1]] > 0, axis=1)
-    return bits.view(np.uint64)
+def signs(parts: Sequence[Floats | csr_array], octave: int) -> Hashes:
+    """The signs of random projections, (S, 4).
+
+    Args:
+        parts: their sum is projected; each (S, W) with W up to 2 ** octave.
+        octave: how many random directions are made; the first ones are always the same.
+    """
+    directions = _directions(octave)[: parts[0].shape[1]]
+    projected = sum(part @ directions for part in parts)
+    return np.packbits(projected > 0, axis=1).view(np.uint64)
 
 
 @cache
@@ -187,7 +195,7 @@ def _apart(
     )
     told = one.any(axis=1) & other.any(axis=1)
     octave = one.shape[1].bit_length()
-    return differing(signs(one[told], octave), signs(other[told], octave))
+    return differing(signs([one[told]], octave), signs([other[told]], octave))
 
 
 def differing(one: Hashes, other: Hashes) -> Ints:

@@ -31,14 +31,27 @@ LEAST_LETTERS = 8  # fewer are equal, or nearly so, by chance
 SHARED = 0.1  # phrases that independent sequences have in common on average, or fewer
 RAREST = 8  # phrases of a sequence, by which it is looked up
 TABLE, COLUMNS = 18, 14  # bits of a phrase's number: where it is counted, and in a projection
+MOST = 20  # bits of how often a phrase occurs, as far as its key says so
+
+_NONE = np.uint64(2**64 - 1)
 
 Counts = npt.NDArray[np.uint32]
 
 
 class Phrases(NamedTuple):
-    """Numbers of phrases, `codes` (P,) uint64, and the sequence that each is in, `owner` (P,)."""
+    """Numbers of phrases that begin at each of N letters, `codes` (2, N) uint64: longer, shorter.
+
+    `offsets` (S + 1,) say where each sequence begins.
+    """
 
     codes: Hashes
+    offsets: Ints
+
+
+class Rare(NamedTuple):
+    """Keys of the rarest phrases, `keys` (R,) uint64, and whose they are, `owner` (R,)."""
+
+    keys: Hashes
     owner: Ints
 
 
@@ -47,26 +60,25 @@ class Texts(NamedTuple):
 
     Attributes:
         longest: letters of the longer phrases.
-        frequency: (2 ** TABLE,) in how many sequences a phrase occurs, by its number.
+        frequency: (2 ** TABLE,) how often a phrase occurs, by its number.
         natural: how far independent sequences are apart.
         signs: (S, 4) uint64, the sketch of each sequence.
-        codes: (R,) different rare phrases, in order.
-        owner: (R,) a sequence with that phrase.
+        rare: different rare phrases, in order, and a sequence with each.
     """
 
     longest: int
     frequency: Counts
     natural: Natural
     signs: Hashes
-    codes: Hashes
-    owner: Ints
+    rare: Rare
 
 
 def nothing() -> Texts:
     """What is remembered of sequences without tokens."""
     none = np.zeros(0, np.uint64)
     natural = Natural(*np.zeros((3, 1)))
-    return Texts(1, np.zeros(0, np.uint32), natural, none.reshape(0, 4), none, none.astype(int))
+    rare = Rare(none, none.astype(np.int64))
+    return Texts(1, np.zeros(0, np.uint32), natural, none.reshape(0, 4), rare)
 
 
 def longest(likely: Chance, letters: float) -> int:
@@ -76,7 +88,7 @@ def longest(likely: Chance, letters: float) -> int:
 
 
 def phrases(text: Letters, longest: int) -> Phrases:
-    """Number all phrases; those at the end of a sequence are shorter."""
+    """Number the phrases at all letters; those at the end of a sequence are shorter."""
     codes, offsets = text
     sizes = np.diff(offsets)
     ahead = np.repeat(offsets[1:], sizes) - np.arange(len(codes))
@@ -85,44 +97,48 @@ def phrases(text: Letters, longest: int) -> Phrases:
         shorter = found
         following = np.append(codes[step:], np.zeros(min(step, len(codes)), np.uint64))
         found = np.where(ahead > step, mixed(found + mixed(following + np.uint64(step))), found)
-    owner = np.repeat(np.arange(len(sizes)), sizes)
-    return Phrases(np.concatenate([found, shorter]), np.concatenate([owner, owner]))
+    return Phrases(np.stack([found, shorter]), offsets)
 
 
 def frequency(of: Phrases) -> Counts:
-    """Count in how many sequences phrases occur, (2 ** TABLE,)."""
-    pairs = np.unique((of.owner.astype(np.uint64) << np.uint64(TABLE)) | _place(of.codes))
-    return np.bincount(pairs & np.uint64((1 << TABLE) - 1), minlength=1 << TABLE).astype(np.uint32)
+    """Count how often phrases occur, (2 ** TABLE,)."""
+    return np.bincount(_place(of.codes).ravel(), minlength=1 << TABLE).astype(np.uint32)
 
 
-def _place(codes: Hashes) -> Hashes:
-    return codes >> np.uint64(64 - TABLE)
+def _place(codes: Hashes) -> Ints:
+    return (codes >> np.uint64(64 - TABLE)).astype(np.int64)
 
 
-def sketch(of: Phrases, counts: Counts, sequences: int) -> Hashes:
+def sketch(of: Phrases, counts: Counts) -> Hashes:
     """Sketch what sequences hold, (S, 4) uint64.
 
     Args:
         of: their phrases.
-        counts: see `frequency`; the most frequent phrase is taken to be in all sequences.
-        sequences: S.
+        counts: see `frequency`; the most frequent phrase counts nearly nothing.
     """
     weight = np.log((1.0 + counts.max()) / np.maximum(counts[_place(of.codes)], 1))
-    column = (of.codes & np.uint64((1 << COLUMNS) - 1)).astype(np.int64)
-    place = (of.owner, column)
-    bags = csr_array((weight.astype(np.float32), place), shape=(sequences, 1 << COLUMNS))
+    column = (of.codes & np.uint64((1 << COLUMNS) - 1)).astype(np.int32)
+    shape = len(of.offsets) - 1, 1 << COLUMNS
+    bags = [
+        csr_array((side.astype(np.float32), place, of.offsets), shape=shape)
+        for side, place in zip(weight, column, strict=True)
+    ]
     return near_copies.signs(bags, COLUMNS)
 
 
-def rarest(of: Phrases, counts: Counts) -> Phrases:
-    """The rarest phrases of each sequence, of those that training sequences have."""
-    times = counts[_place(of.codes)]
-    known = times > 0
-    codes, owner = of.codes[known], of.owner[known]
-    order = np.lexsort((codes, times[known], owner))
-    codes, owner = codes[order], owner[order]
-    rank = np.arange(len(owner)) - np.searchsorted(owner, owner)
-    return Phrases(codes[rank < RAREST], owner[rank < RAREST])
+def rarest(of: Phrases, counts: Counts) -> Rare:
+    """The rarest longer phrases of each sequence, of those that training sequences have."""
+    codes, times = of.codes[0], counts[_place(of.codes[0])].astype(np.uint64)
+    most = np.uint64((1 << MOST) - 1)
+    keys = (np.minimum(times, most) << np.uint64(64 - MOST)) | (codes >> np.uint64(MOST))
+    keys[times == 0] = _NONE
+    sizes = np.diff(of.offsets)
+    found = np.empty((len(sizes), RAREST), np.uint64)
+    for place in range(RAREST):
+        least = found[:, place] = np.minimum.reduceat(keys, of.offsets[:-1])
+        keys[keys == np.repeat(least, sizes)] = _NONE
+    kept = found != _NONE
+    return Rare(found[kept], np.nonzero(kept)[0])
 
 
 def natural(text: Letters, longest: int, counts: Counts) -> Natural:
@@ -137,7 +153,7 @@ def natural(text: Letters, longest: int, counts: Counts) -> Natural:
 
     def apart(starts: Ints, length: int) -> Ints:
         one, other = (
-            sketch(phrases(_cut(text, starts[side], length), longest), counts, len(side))
+            sketch(phrases(_cut(text, starts[side], length), longest), counts)
             for side in chance.pairs(len(starts), near_copies.PAIRS, rng)
         )
         return near_copies.differing(one, other)
@@ -151,7 +167,7 @@ def _cut(text: Letters, starts: Ints, length: int) -> Letters:
     return Letters(text.codes[rows].ravel(), length * np.arange(len(starts) + 1))
 
 
-def nearest(known: Texts, signs: Hashes, rare: Phrases) -> tuple[Ints, Ints]:
+def nearest(known: Texts, signs: Hashes, rare: Rare) -> tuple[Ints, Ints]:
     """Find the most similar training sequence among those that have a rare phrase in common.
 
     Args:
@@ -163,11 +179,11 @@ def nearest(known: Texts, signs: Hashes, rare: Phrases) -> tuple[Ints, Ints]:
         (S,) how many signs differ, more than `BITS` where none was found; and (S,) which one it is.
     """
     fewest, place = np.full(len(signs), BITS + 1), np.zeros(len(signs), np.int64)
-    if not len(known.codes):
+    if not len(known.rare.keys):
         return fewest, place
-    at = np.minimum(np.searchsorted(known.codes, rare.codes), len(known.codes) - 1)
-    found = known.codes[at] == rare.codes
-    source, owner = known.owner[at[found]], rare.owner[found]
+    at = np.minimum(np.searchsorted(known.rare.keys, rare.keys), len(known.rare.keys) - 1)
+    found = known.rare.keys[at] == rare.keys
+    source, owner = known.rare.owner[at[found]], rare.owner[found]
     apart = near_copies.differing(known.signs[source], signs[owner])
     order = np.lexsort((apart, owner))
     owner, first = np.unique(owner[order], return_index=True)

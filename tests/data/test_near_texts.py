@@ -33,22 +33,23 @@ def sentences(seed: int, number: int = SENTENCES) -> list[Array]:
 def test_phrases_are_runs_of_letters() -> None:
     text = read([np.array([1, 2, 3, 4]), np.array([9, 1, 2]), np.array([3])])
     found = near_texts.phrases(text, 2)
-    pairs, letters = found.codes[:8], found.codes[8:]
+    pairs, letters = found.codes
     assert letters.tolist() == text.codes.tolist()
     assert pairs[0] == pairs[5]  # 1 2
     assert len(set(pairs.tolist())) == 7
     assert pairs[3] == letters[3]  # the last one of a sequence
-    assert found.owner.tolist() == [0, 0, 0, 0, 1, 1, 1, 2] * 2
-    longer = near_texts.phrases(text, 3).codes
-    assert longer[8:].tolist() == pairs.tolist()
+    assert found.offsets.tolist() == [0, 4, 7, 8]
+    assert near_texts.phrases(text, 3).codes[1].tolist() == pairs.tolist()
 
 
-def test_a_sequence_counts_once_for_each_of_its_phrases() -> None:
+def test_frequency_is_that_of_all_phrases() -> None:
     text = read([np.array([1, 2, 1, 2, 3]), np.array([1, 2])])
     found = near_texts.phrases(text, 2)
     counts = near_texts.frequency(found)
-    assert counts[near_texts._place(found.codes[:1])].tolist() == [2]
-    assert Counter(counts[counts > 0].tolist()) == {2: 3, 1: 3}  # 1 2, 1 and 2 are in both
+    assert counts[near_texts._place(found.codes[0, :1])].tolist() == [3]  # 1 2
+    assert counts.sum() == 14
+    # 1 and 1 2 three times; 2 three times, and once more at an end; 3 and 3 at an end; 2 1; 2 3
+    assert Counter(counts[counts > 0].tolist()) == {3: 2, 4: 1, 2: 1, 1: 2}
 
 
 def test_sketches_differ_as_often_as_the_angle_of_the_weighted_bags_says() -> None:
@@ -56,15 +57,17 @@ def test_sketches_differ_as_often_as_the_angle_of_the_weighted_bags_says() -> No
     changed = [np.where(np.arange(20) % 5 == 2, 7000 + n, one) for n, one in enumerate(train)]
     of, other = (near_texts.phrases(read(each), 2) for each in (train, changed))
     counts = near_texts.frequency(of)
-    signs = [near_texts.sketch(each, counts, SENTENCES) for each in (of, other)]
+    signs = [near_texts.sketch(each, counts) for each in (of, other)]
     apart = near_copies.differing(*signs) / near_copies.BITS
 
     def bags(phrases: near_texts.Phrases) -> list[dict[int, float]]:
         found: list[dict[int, float]] = [{} for _ in range(SENTENCES)]
-        for code, owner in zip(phrases.codes.tolist(), phrases.owner.tolist(), strict=True):
+        owner = np.repeat(np.arange(SENTENCES), np.diff(phrases.offsets))
+        owners = np.tile(owner, 2).tolist()
+        for code, place in zip(phrases.codes.ravel().tolist(), owners, strict=True):
             times = max(int(counts[code >> (64 - near_texts.TABLE)]), 1)
             weight = math.log((1 + int(counts.max())) / times)
-            found[owner][code] = found[owner].get(code, 0) + weight
+            found[place][code] = found[place].get(code, 0) + weight
         return found
 
     expected = []
@@ -80,8 +83,9 @@ def test_the_rarest_phrases_are_known_ones() -> None:
     counts = near_texts.frequency(near_texts.phrases(read(train), 2))
     test = near_texts.phrases(read([np.array([1, 2, 4, 99])]), 2)
     found = near_texts.rarest(test, counts)
-    times = counts[near_texts._place(found.codes)]
-    assert times.tolist() == [1, 1, 3, 3, 3]  # 2 4 and 4, then 1 2, 1 and 2; neither 4 99 nor 99
+    times = found.keys >> np.uint64(64 - near_texts.MOST)
+    assert times.tolist() == [1, 3]  # 2 4, then 1 2; not 4 99, which is new
+    assert found.owner.tolist() == [0, 0]
 
 
 def test_phrases_are_longer_where_letters_are_few() -> None:
@@ -101,16 +105,15 @@ def test_nearest_is_the_original() -> None:
     of, other = (near_texts.phrases(read(each), longest) for each in (train, edited))
     counts = near_texts.frequency(of)
     rare = near_texts.rarest(of, counts)
-    codes, first = np.unique(rare.codes, return_index=True)
+    keys, first = np.unique(rare.keys, return_index=True)
     known = near_texts.Texts(
         longest,
         counts,
         near_texts.natural(read(train), longest, counts),
-        near_texts.sketch(of, counts, len(train)),
-        codes,
-        rare.owner[first],
+        near_texts.sketch(of, counts),
+        near_texts.Rare(keys, rare.owner[first]),
     )
-    signs = near_texts.sketch(other, counts, len(edited))
+    signs = near_texts.sketch(other, counts)
     fewest, place = near_texts.nearest(known, signs, near_texts.rarest(other, counts))
     assert place.tolist() == list(range(50))
     limit = near_texts.limit(known, np.full(50, 19), 50.0 * len(train))
@@ -120,7 +123,7 @@ def test_nearest_is_the_original() -> None:
 
 def test_of_no_tokens_nothing_is_found() -> None:
     signs, none = np.zeros((3, 4), np.uint64), near_texts.nothing()
-    rare = near_texts.Phrases(np.zeros(0, np.uint64), np.zeros(0, np.int64))
+    rare = near_texts.Rare(np.zeros(0, np.uint64), np.zeros(0, np.int64))
     assert near_texts.nearest(none, signs, rare)[0].tolist() == [near_copies.BITS + 1] * 3
 
 
