@@ -2,9 +2,10 @@
 
     python -m benchmarks.leakage            # --draws 1 for a quick look
 
-Twelve kinds of data are drawn from known processes. Clean ones share nothing but what chance and
-the process give; to the others one kind of leakage is added. The table shows, of clean splits, how
-many raise an alarm; of planted leakage, how many of the sequences that it reaches are found.
+Twelve kinds of data are drawn from known processes, and two more whose sequences are related by
+nature. Clean ones share nothing but what chance and the process give; to the others one kind of
+leakage is added. The tables show, of clean splits, how many raise an alarm; of planted leakage, how
+many of the sequences that it reaches are found.
 """
 
 import argparse
@@ -50,6 +51,31 @@ def dna(rng: np.random.Generator, number: int) -> list[Array]:
         if rng.random() < 0.3:
             at = int(rng.integers(len(letters) - 20))
             letters[at : at + 20] = np.tile(rng.integers(0, 4, 2), 10)
+    return found
+
+
+def forms(rng: np.random.Generator, number: int) -> list[Array]:
+    """One of forty sentences of 20 words, in which four words are filled in."""
+    fixed = np.random.default_rng(0)
+    texts = [np.minimum(fixed.zipf(1.3, 20), 3000).astype(np.int32) for _ in range(40)]
+    gaps = [fixed.choice(20, 4, replace=False) for _ in texts]
+    found = []
+    for kind in rng.integers(40, size=number):
+        text = texts[kind].copy()
+        text[gaps[kind]] = 4000 + rng.integers(0, 500, 4)
+        found.append(text)
+    return found
+
+
+def families(rng: np.random.Generator, number: int) -> list[Array]:
+    """DNA, of which a third has an element of 60 letters that others have too, much mutated."""
+    element = np.random.default_rng(0).integers(0, 4, 60)
+    found = dna(rng, number)
+    for letters in found:
+        if rng.random() < 1 / 3 and len(letters) > 60:
+            at = int(rng.integers(len(letters) - 60))
+            mutated = np.where(rng.random(60) < 0.15, rng.integers(0, 4, 60), element)
+            letters[at : at + 60] = mutated
     return found
 
 
@@ -158,6 +184,10 @@ KINDS: dict[str, Draw] = {
 }
 
 
+RELATED: dict[str, Draw] = {"forms filled in": forms, "DNA, one family": families}
+"""Of these, independent sequences have long parts in common by nature."""
+
+
 class Planted(NamedTuple):
     """Train and test with one kind of leakage, and which test sequences it has reached."""
 
@@ -232,6 +262,42 @@ def rescaled(draw: Draw, rng: np.random.Generator) -> Planted:
     return _divided(draw(rng, SEQUENCES // 2), 2, change, rng)
 
 
+def scaled_windows(overlap: float) -> Callable[..., Planted]:
+    """Such windows, of which each has its own zero and unit."""
+
+    def plant(draw: Draw, rng: np.random.Generator) -> Planted:
+        planted = windows(overlap)(draw, rng)
+        sides = [[_standardised(one) for one in side] for side in (planted.train, planted.test)]
+        return Planted(sides[0], sides[1], planted.reached)
+
+    return plant
+
+
+def _standardised(one: Array) -> Array:
+    return np.asarray((one - one.mean(axis=0)) / np.maximum(one.std(axis=0), 1e-9))
+
+
+def edited(draw: Draw, rng: np.random.Generator) -> Planted:
+    """Every sequence twice, once with a tenth of its symbols replaced, left out or new."""
+    originals = draw(rng, SEQUENCES // 2)
+    symbols = np.concatenate(originals)
+
+    def change(one: Array) -> Array:
+        other = one.copy()
+        for _ in range(max(1, round(len(one) / 10))):
+            at, symbol = rng.integers(len(other)), symbols[rng.integers(len(symbols))]
+            kind = rng.integers(3)
+            if kind == 0:
+                other[at] = symbol
+            elif kind == 1 and len(other) > 1:
+                other = np.delete(other, at)
+            else:
+                other = np.insert(other, at, symbol)
+        return other
+
+    return _divided(originals, 2, change, rng)
+
+
 def one_changed(draw: Draw, rng: np.random.Generator) -> Planted:
     """Every sequence twice, once with another symbol at one step."""
 
@@ -249,12 +315,20 @@ LEAKS: dict[str, Callable[..., Planted]] = {
     "2 % copied": few,
     "windows, 50 %": windows(0.5),
     "windows, 95 %": windows(0.95),
+    "windows, 50 %, scaled": scaled_windows(0.5),
+    "windows, 95 %, scaled": scaled_windows(0.95),
     "one symbol changed": one_changed,
+    "a tenth changed": edited,
     "noise 1 %": noisy(0.01),
     "noise 10 %": noisy(0.1),
     "scale and shift": rescaled,
 }
-OF_TOKENS, OF_NUMBERS = {"one symbol changed"}, {"noise 1 %", "noise 10 %", "scale and shift"}
+OF_TOKENS = {"one symbol changed", "a tenth changed"}
+OF_NUMBERS = {"windows, 50 %, scaled", "windows, 95 %, scaled"} | {
+    "noise 1 %",
+    "noise 10 %",
+    "scale and shift",
+}
 
 
 def clean(draw: Draw, rng: np.random.Generator) -> tuple[list[Array], list[Array]]:
@@ -328,10 +402,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.leakage", description=__doc__)
     parser.add_argument("--draws", type=int, default=5, help="of each leakage; 4 times of clean")
     draws = parser.parse_args().draws
-    console = Console(width=150)
+    console = Console(width=190)
     console.print(_clean_table(4 * draws))
     planted = Table("data", *LEAKS, title="Test sequences reached by leakage: share that is found")
-    for name, draw in KINDS.items():
+    for name, draw in (KINDS | RELATED).items():
         cells = [_cell(draw, leak, plant, draws) for leak, plant in LEAKS.items()]
         planted.add_row(name, *cells)
     planted.caption = "In brackets: splits that fail the check; then others that are called seen."
@@ -355,7 +429,7 @@ def _seconds(width: int) -> float:
 def _clean_table(draws: int) -> Table:
     table = Table("data", "splits that fail", "that warn", "called seen", "repeated", "expected")
     table.title = f"Splits without leakage, {SEQUENCES} sequences each, {draws} draws"
-    for name, draw in KINDS.items():
+    for name, draw in (KINDS | RELATED).items():
         found = list(alarms(draw, draws))
         shares = [one.seen.mean() for one in found]
         table.add_row(

@@ -40,6 +40,7 @@ def main(name: str) -> None:
     limits = summary.limits_by_length.get("smoothing" if entry.bidirectional else "filtering")
     epochs = history.read(model / paths.HISTORY)
     outs.write(folder, test, epochs, validation=validation, limits=limits)
+    outs.write_expected_accuracy(folder, validation, test)
     critical = operating_points.wanted(judged.critical)
     outs.write_operating_points(folder, validation, test, critical, judged.costs)
     outs.write_slices(folder, test, judged.slices, list(judged.critical))

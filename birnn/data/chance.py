@@ -69,25 +69,26 @@ def pairs(sequences: int, number: int, rng: np.random.Generator) -> tuple[Ints, 
     return one, (one + rng.integers(1, sequences, number)) % sequences
 
 
-def measure(train: Sequences, codes: Hashes | None) -> Chance:
+def measure(train: Sequences, codes: Hashes | None, *, shapes: bool = False) -> Chance:
     """Measure it on a sample.
 
     Args:
         train: the training sequences.
         codes: what each token counts as.
+        shapes: whether letters are the shapes of `fingerprints.of_shapes`, not what steps hold.
     """
     if len(train) < 2:
         return Chance(1.0, STEPS, 1.0)
     rng = np.random.default_rng(0)
     windows = [_windows(train.offsets, side, rng) for side in pairs(len(train), PAIRS, rng)]
     common, places = _common(
-        fingerprints.letters(fingerprints.of_steps(train, rows, codes), bounds)
+        fingerprints.letters(_letters_of(train, rows, bounds, codes, shapes), bounds)
         for rows, bounds in windows
     )
     kept = _without_longest(common)
     first = max(int(common[kept, 0].sum()), NO_MATCH) / int(places[kept].sum())
     following = max(first, _going_on(common))
-    if codes is None:
+    if codes is None and not shapes:
         moved, of = _common(_changes(train, windows))
         usual = _without_longest(moved)
         following = max(
@@ -95,6 +96,13 @@ def measure(train: Sequences, codes: Hashes | None) -> Chance:
         )
     longest = int(np.count_nonzero(common[kept].any(axis=0)))
     return Chance(min(following, 1.0), longest, LEFT_OUT / max(float(places.mean()), 1.0))
+
+
+def _letters_of(
+    train: Sequences, rows: Ints, bounds: Ints, codes: Hashes | None, shapes: bool
+) -> Hashes:
+    steps = fingerprints.of_steps(train, rows, codes)
+    return fingerprints.of_shapes(train.values[rows], steps, bounds) if shapes else steps
 
 
 def _without_longest(common: Ints) -> Ints:

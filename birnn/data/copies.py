@@ -4,6 +4,9 @@
     found = copies.find(known, test)
     found.seen.sum(), found.expected
 
+Windows that overlap are found by what their steps hold and, where each was scaled on its own, by
+which way numbers go from step to step.
+
 What counts as seen follows from what is in the sequences, not from how often they repeat: a match
 counts where, at the rate at which letters of independent sequences coincide, not even a hundredth
 of one would be expected among all pairs; see `birnn.data.chance`. So short sentences may repeat,
@@ -12,6 +15,7 @@ and a dozen real numbers may not.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,10 +23,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from birnn.data import chance, fingerprints, near_copies
+from birnn.data import chance, fingerprints, near_copies, near_texts
 from birnn.data.chance import Chance
-from birnn.data.fingerprints import Ints, Runs
+from birnn.data.fingerprints import Ints, Letters, Runs
 from birnn.data.near_copies import Natural, Sketches
+from birnn.data.near_texts import Rare, Texts
 from birnn.data.sequences import Sequences
 from birnn.files.hashing import Hashes
 
@@ -31,6 +36,7 @@ SHARE = 1 / 3
 with one that was trained on have nearly half of them in common."""
 LEAST_NUMBERS = 8  # fewer are equal by chance
 SHORTEST_RUN, LONGEST_RUN = 4, 64  # letters
+SAMPLE = 4000  # sequences or more, by which phrases are judged
 FREQUENT = 10
 """Sequences in which a run may occur without being frequent."""
 FREQUENT_SHARE, FREQUENT_SHARE_OF_REAL = 0.02, 0.25
@@ -40,50 +46,102 @@ protocol. Runs of real numbers are so only where they occur nearly everywhere.""
 Mask = npt.NDArray[np.bool_]
 
 
-class Known(NamedTuple):
-    """What is remembered of training sequences, to know them again.
+class Reading(NamedTuple):
+    """The runs of training sequences, where their steps are read as letters in one way.
 
     Attributes:
         chance: how likely independent sequences coincide.
         run: letters of a run; 0 where no run is long enough to be no chance.
-        factor: (F,) see `birnn.data.near_copies.regression`.
-        natural: how far independent sequences are apart.
-        exact: (S,) a number of each sequence's content.
-        letters: (S,) of each; one, if the others follow from those before them.
-        numbers: (S,) steps times features, or tokens.
         runs: (R,) different numbers of runs, in order, but for the frequent ones.
         owner: (R,) a sequence with that run.
-        sketches: what near copies are found by.
     """
 
     chance: Chance
     run: int
+    runs: Hashes
+    owner: Ints
+
+    def arrays(self) -> dict[str, Any]:
+        """Give what a file can hold."""
+        return self._asdict() | {"chance": np.array(astuple(self.chance))}
+
+    @classmethod
+    def of_arrays(cls, found: Mapping[str, Any]) -> Reading:
+        """Take it back."""
+        following, usual, longer = found["chance"].tolist()
+        likely = Chance(following, int(usual), longer)
+        return cls(likely, int(found["run"]), found["runs"], found["owner"])
+
+
+NO_READING = Reading(Chance(1.0, 0, 1.0), 0, np.zeros(0, np.uint64), np.zeros(0, np.int64))
+
+
+class Known(NamedTuple):
+    """What is remembered of training sequences, to know them again.
+
+    Attributes:
+        steps: their runs by what steps hold.
+        shapes: by which way numbers go; see `birnn.data.fingerprints.of_shapes`.
+        factor: (F,) see `birnn.data.near_copies.regression`.
+        natural: how far independent sequences of numbers are apart.
+        exact: (S,) a number of each sequence's content.
+        letters: (S,) of each; one, if the others follow from those before them.
+        numbers: (S,) steps times features, or tokens.
+        sketches: what near copies of numbers are found by.
+        texts: what near copies of tokens are found by.
+    """
+
+    steps: Reading
+    shapes: Reading
     factor: npt.NDArray[np.float32]
     natural: Natural
     exact: Hashes
     letters: Ints
     numbers: Ints
-    runs: Hashes
-    owner: Ints
     sketches: Sketches
+    texts: Texts
 
     def write(self, path: Path) -> None:
         """Keep it in a file."""
-        parts = self._asdict() | {"chance": np.array(astuple(self.chance))}
+        parts = self._asdict()
         for name in ("natural", "sketches"):
             parts |= parts.pop(name)._asdict()
-        np.savez(path, **parts)
+        parts |= parts.pop("steps").arrays()
+        texts = self.texts._asdict() | {"natural": np.array(self.texts.natural)}
+        texts |= texts.pop("rare")._asdict()
+        parts |= _named(SHAPES, parts.pop("shapes").arrays())
+        del parts["texts"]
+        np.savez(path, **parts, **_named(TEXTS, texts))
 
     @classmethod
     def read(cls, path: Path) -> Known:
-        """Read what `write` has kept."""
+        """Read what `write` has kept; files of 0.3.0 have no shapes and no texts."""
         with np.load(path, allow_pickle=False) as file:
             found: dict[str, Any] = dict(file)
-        following, usual, longer = found["chance"].tolist()
-        found["chance"], found["run"] = Chance(following, int(usual), longer), int(found["run"])
+        shapes, texts = _unnamed(SHAPES, found), _unnamed(TEXTS, found)
+        if texts:
+            texts["natural"] = Natural(*texts["natural"])
+            texts["longest"] = int(texts["longest"])
+            texts["rare"] = Rare(*(texts.pop(name) for name in Rare._fields))
+        found["steps"] = Reading.of_arrays(found)
+        found["shapes"] = Reading.of_arrays(shapes) if shapes else NO_READING
+        found["texts"] = Texts(**texts) if texts else near_texts.nothing()
         found["natural"] = Natural(*(found[name] for name in Natural._fields))
         found["sketches"] = Sketches(*(found[name] for name in Sketches._fields))
         return cls(*(found[name] for name in cls._fields))
+
+
+SHAPES, TEXTS = "shapes.", "texts."  # what begins the names of parts in a file
+
+
+def _named(prefix: str, parts: Mapping[str, Any]) -> dict[str, Any]:
+    return {prefix + name: part for name, part in parts.items()}
+
+
+def _unnamed(prefix: str, found: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name.removeprefix(prefix): part for name, part in found.items() if name.startswith(prefix)
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,97 +171,191 @@ class Copies:
         return seen
 
 
+class _Look(NamedTuple):
+    """How to look at sequences: letters of runs of steps and of shapes, and as `Texts` say."""
+
+    run: int
+    shape_run: int
+    factor: npt.NDArray[np.float32]
+    longest: int
+    frequency: near_texts.Counts
+
+
 class _Prints(NamedTuple):
-    """What is taken of each of S sequences."""
+    """What is taken of each of S sequences; `bags` are the sketches of tokens, (S, 4)."""
 
     exact: Hashes
     letters: Ints
-    numbers: Ints
+    shape_letters: Ints
     runs: Runs
+    shape_runs: Runs
     sketches: Sketches
+    bags: Hashes
+    rare: Rare
 
 
 def remember(train: Sequences) -> Known:
     """Take what is needed to know training sequences again."""
-    likely = chance.measure(train, train.token_codes())
-    lengths = np.arange(SHORTEST_RUN, LONGEST_RUN + 1)
-    rare = likely.rare(lengths, float(train.offsets[-1]) ** 2)
-    run = int(lengths[rare][0]) if rare.any() else 0
+    codes, none = train.token_codes(), near_texts.nothing()
+    likely, shapes = chance.measure(train, codes), NO_READING.chance
+    natural_text, frequency, longest = none.natural, none.frequency, none.longest
+    if codes is not None:
+        longest = near_texts.longest(likely, float(np.diff(_sample(train, codes).offsets).mean()))
+        frequency = _frequency(train, codes, longest)
+        natural_text = near_texts.natural(_sample(train, codes), longest, frequency)
+    if train.values.shape[1]:
+        shapes = chance.measure(train, codes, shapes=True)
     factor = near_copies.regression(train)
-    prints = _prints(train, run, factor)
-    runs, owner = _telling(prints, likely)
-    natural = near_copies.natural(train, factor)
+    look = _Look(_run(likely, train), _run(shapes, train), factor, longest, frequency)
+    prints = _prints(train, look)
+    keys, first = np.unique(prints.rare.keys, return_index=True)
     return Known(
-        likely,
-        run,
-        factor,
-        natural,
-        prints.exact,
-        prints.letters,
-        prints.numbers,
-        runs,
-        owner,
-        prints.sketches,
+        steps=Reading(likely, look.run, *_telling(prints.exact, prints.runs, likely)),
+        shapes=Reading(shapes, look.shape_run, *_telling(prints.exact, prints.shape_runs, shapes)),
+        factor=factor,
+        natural=near_copies.natural(train, factor),
+        exact=prints.exact,
+        letters=prints.letters,
+        numbers=_numbers(train),
+        sketches=prints.sketches,
+        texts=Texts(
+            longest, frequency, natural_text, prints.bags, Rare(keys, prints.rare.owner[first])
+        ),
     )
 
 
-def _prints(split: Sequences, run: int, factor: npt.NDArray[np.float32]) -> _Prints:
+def _run(likely: Chance, train: Sequences) -> int:
+    """Of how many letters runs are."""
+    lengths = np.arange(SHORTEST_RUN, LONGEST_RUN + 1)
+    rare = likely.rare(lengths, float(train.offsets[-1]) ** 2)
+    return int(lengths[rare][0]) if rare.any() else 0
+
+
+def _numbers(split: Sequences) -> Ints:
+    numbers: Ints = split.lengths * (split.values.shape[1] + (split.tokens is not None))
+    return numbers
+
+
+def _sample(train: Sequences, codes: Hashes) -> Letters:
+    """The letters of some sequences from all over."""
+    every = max(1, len(train) // SAMPLE)
+    some = train.select(np.arange(0, len(train), every))
+    return fingerprints.letters(fingerprints.of_steps(some, slice(None), codes), some.offsets)
+
+
+def _frequency(train: Sequences, codes: Hashes, longest: int) -> near_texts.Counts:
+    """In how many sequences phrases occur."""
+    counts = np.zeros(1 << near_texts.TABLE, np.uint32)
+    for rows, bounds in fingerprints.blocks(train):
+        text = fingerprints.letters(fingerprints.of_steps(train, rows, codes), bounds)
+        counts += near_texts.frequency(near_texts.phrases(text, longest))
+    return counts
+
+
+def _prints(split: Sequences, look: _Look) -> _Prints:
     """Look once at every step."""
-    codes, first, parts = split.token_codes(), 0, []
-    for rows, bounds in fingerprints.blocks(split):
-        steps = fingerprints.of_steps(split, rows, codes)
-        text = fingerprints.letters(steps, bounds)
-        runs = fingerprints.runs(text, run) if run else Runs(steps[:0], bounds[:0])
-        values = split.values[rows] if codes is None else split.values[rows, :0]  # of numbers alone
-        sketches = near_copies.sketch(values, bounds, factor)
-        parts.append(
-            (
-                fingerprints.exact(steps, bounds),
-                fingerprints.telling(text),
-                runs.codes,
-                runs.owner + first,
-                sketches.signs,
-                sketches.lengths,
-            )
-        )
-        first += len(bounds) - 1
-    exact, letters, hashes, owner, signs, lengths = map(np.concatenate, zip(*parts, strict=True))
-    numbers = split.lengths * (split.values.shape[1] + (codes is not None))
-    return _Prints(exact, letters, numbers, Runs(hashes, owner), Sketches(signs, lengths))
+    codes = split.token_codes()
+    parts = [
+        _of_block(split, rows, bounds, codes, look) for rows, bounds in fingerprints.blocks(split)
+    ]
+    first = np.concatenate([[0], np.cumsum([len(part.exact) for part in parts])])
+    return _Prints(*(_joined(column, first) for column in zip(*parts, strict=True)))
 
 
-def _telling(prints: _Prints, likely: Chance) -> tuple[Hashes, Ints]:
+def _of_block(
+    split: Sequences, rows: slice, bounds: Ints, codes: Hashes | None, look: _Look
+) -> _Prints:
+    steps = fingerprints.of_steps(split, rows, codes)
+    text, values = fingerprints.letters(steps, bounds), split.values[rows]
+    shapes = Letters(steps[:0], np.zeros_like(bounds))
+    if values.shape[1]:
+        shapes = fingerprints.letters(fingerprints.of_shapes(values, steps, bounds), bounds)
+    bags, rare = np.zeros((len(bounds) - 1, 4), np.uint64), Rare(steps[:0], bounds[:0])
+    if codes is not None and len(look.frequency):
+        phrases = near_texts.phrases(text, look.longest)
+        bags = near_texts.sketch(phrases, look.frequency)
+        rare = near_texts.rarest(phrases, look.frequency)
+    numbers = values if codes is None else values[:, :0]
+    return _Prints(
+        exact=fingerprints.exact(steps, bounds),
+        letters=fingerprints.telling(text),
+        shape_letters=fingerprints.telling(shapes),
+        runs=_runs(text, look.run),
+        shape_runs=_runs(shapes, look.shape_run),
+        sketches=near_copies.sketch(numbers, bounds, look.factor),
+        bags=bags,
+        rare=rare,
+    )
+
+
+def _runs(text: Letters, length: int) -> Runs:
+    none = Runs(text.codes[:0], text.offsets[:0])
+    return fingerprints.runs(text, length) if length and len(text.codes) else none
+
+
+def _joined(column: tuple[Any, ...], first: Ints) -> Any:
+    """Put the same print of all blocks together; owners count from the first block on."""
+    kind: Any = type(column[0])
+    if kind is np.ndarray:
+        return np.concatenate(column)
+    parts = [one._asdict() for one in column]
+    for part, start in zip(parts, first, strict=False):
+        if "owner" in part:
+            part["owner"] = part["owner"] + start
+    return kind(*(np.concatenate([part[name] for part in parts]) for name in kind._fields))
+
+
+def _telling(exact: Hashes, runs: Runs, likely: Chance) -> tuple[Hashes, Ints]:
     """The runs that are not frequent, each once and in order, and a sequence that has it."""
-    _, first = np.unique(prints.exact, return_index=True)
-    different = np.zeros(len(prints.exact), dtype=bool)
+    _, first = np.unique(exact, return_index=True)
+    different = np.zeros(len(exact), dtype=bool)
     different[first] = True
-    kept = different[prints.runs.owner]
-    codes, owner = prints.runs.codes[kept], prints.runs.owner[kept]
+    kept = different[runs.owner]
+    codes, owner = runs.codes[kept], runs.owner[kept]
     order = np.lexsort((owner, codes))
     codes, owner = codes[order], owner[order]
     once = np.ones(len(codes), dtype=bool)  # of each sequence
     once[1:] = (codes[1:] != codes[:-1]) | (owner[1:] != owner[:-1])
-    runs, place, times = np.unique(codes[once], return_index=True, return_counts=True)
+    found, place, times = np.unique(codes[once], return_index=True, return_counts=True)
     telling = times <= _frequent(likely, len(first))
-    return runs[telling], owner[once][place[telling]]
+    return found[telling], owner[once][place[telling]]
 
 
 def find(known: Known, test: Sequences) -> Copies:
     """Find the sequences that are no chance, and those that are repeated whether chance or not."""
-    prints = _prints(test, known.run, known.factor)
-    pairs = float(len(known.exact)) * len(test)
-    rare = _rare(known.chance, prints.letters, prints.numbers, pairs)
+    look = _Look(
+        known.steps.run,
+        known.shapes.run,
+        known.factor,
+        known.texts.longest,
+        known.texts.frequency,
+    )
+    prints, pairs = _prints(test, look), float(len(known.exact)) * len(test)
+    likely, numbers = known.steps.chance, _numbers(test)
+    rare = _rare(likely, prints.letters, numbers, pairs)
     repeated, twin, frequent = _twins(known, prints.exact)
-    parts, neighbour = _overlaps(known, prints.runs, len(test))
-    fewest, nearest = near_copies.nearest(known.sketches, prints.sketches)
-    alike = fewest <= known.natural.limit(test.lengths, pairs)
     exact = repeated & rare & ~frequent
-    overlap = parts & rare & ~repeated
-    near = alike & rare & ~repeated & ~overlap
-    source = np.select([exact, overlap, near], [twin, neighbour, nearest], -1)
-    usual = ~_rare(known.chance, known.letters, known.numbers, pairs)
+    overlap, neighbour = _overlaps(known.steps, prints.runs, len(test))
+    overlap &= rare & ~repeated
+    moved, moved_from = _overlaps(known.shapes, prints.shape_runs, len(test))
+    moved &= _rare(known.shapes.chance, prints.shape_letters, numbers, pairs) & ~repeated & ~overlap
+    near, nearest = _near(known, prints, test, pairs)
+    near &= rare & ~repeated & ~overlap & ~moved
+    source = np.select([exact, overlap, moved, near], [twin, neighbour, moved_from, nearest], -1)
+    usual = ~_rare(likely, known.letters, known.numbers, pairs)
     expected = _expected(known.exact[usual], int(np.count_nonzero(~rare)))
-    return Copies(repeated, exact, overlap, near, source, expected)
+    return Copies(repeated, exact, overlap | moved, near, source, expected)
+
+
+def _near(known: Known, prints: _Prints, test: Sequences, pairs: float) -> tuple[Mask, Ints]:
+    """Which sequences are nearly those of training, as far as that is no chance, and where."""
+    if known.texts.frequency.size:
+        fewest, place = near_texts.nearest(known.texts, prints.bags, prints.rare)
+        limit = near_texts.limit(known.texts, prints.letters, pairs)
+    else:
+        fewest, place = near_copies.nearest(known.sketches, prints.sketches)
+        limit = known.natural.limit(test.lengths, pairs)
+    return fewest <= limit, place
 
 
 def _rare(likely: Chance, letters: Ints, numbers: Ints, pairs: float) -> Mask:
@@ -215,8 +367,8 @@ def _twins(known: Known, wanted: Hashes) -> tuple[Mask, Ints, Mask]:
     """Which sequences are known, where, and which of them so often that it is their nature."""
     contents, first, times = np.unique(known.exact, return_index=True, return_counts=True)
     at = np.minimum(np.searchsorted(contents, wanted), len(contents) - 1)
-    often = times[at] > _frequent(known.chance, len(known.exact))
-    return contents[at] == wanted, first[at], often & known.chance.discrete
+    often = times[at] > _frequent(known.steps.chance, len(known.exact))
+    return contents[at] == wanted, first[at], often & known.steps.chance.discrete
 
 
 def _frequent(likely: Chance, sequences: int) -> float:
@@ -225,7 +377,7 @@ def _frequent(likely: Chance, sequences: int) -> float:
     return max(FREQUENT, share * sequences)
 
 
-def _overlaps(known: Known, runs: Runs, sequences: int) -> tuple[Mask, Ints]:
+def _overlaps(known: Reading, runs: Runs, sequences: int) -> tuple[Mask, Ints]:
     """Which sequences have enough of their runs in common with training, and one to show it."""
     source = np.full(sequences, -1)
     if not len(known.runs):

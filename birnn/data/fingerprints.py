@@ -24,6 +24,9 @@ Ints = npt.NDArray[np.int64]
 WINDOW = 8
 """Of this many runs that follow each other, at least one is kept; a power of two."""
 
+ANGLES = 256
+"""Parts of a circle. Numbers that were scaled again differ by rounding, a millionth of that."""
+
 LONGEST_PERIOD, REPEATED = 8, 0.7
 """A run is periodic if so many of its letters equal the one that is a period before."""
 
@@ -77,6 +80,28 @@ def of_numbers(rows: npt.NDArray[Any]) -> Hashes:
     for column in range(rows.shape[1]):
         total += mixed(rows[:, column].astype(np.uint64) + np.uint64(column << 40))
     return total
+
+
+def of_shapes(values: npt.NDArray[np.floating[Any]], steps: Hashes, bounds: Ints) -> Hashes:
+    """Hash which way features go at each step, whatever their scale and offset, (N,) uint64.
+
+    It is the angle between the last two changes of each feature, in `ANGLES` parts of a circle. The
+    first two steps of a sequence have no such angle, and count as what they hold.
+
+    Args:
+        values: (N, F).
+        steps: (N,) see `of_steps`.
+        bounds: (S + 1,) where each sequence begins.
+    """
+    changes = np.diff(values.astype(np.float64), axis=0)
+    turns = np.arctan2(changes[1:], changes[:-1]) * (ANGLES / (2 * np.pi))
+    shapes = steps.copy()
+    # Whole parts are in the middle of one, since changes that are equal, or none, are frequent.
+    shapes[2:] = mixed(of_numbers(np.rint(turns).astype(np.int64) % ANGLES) + np.uint64(1))
+    for first in (bounds[:-1], bounds[:-1] + 1):
+        first = first[first < len(steps)]
+        shapes[first] = steps[first]
+    return shapes
 
 
 def exact(steps: Hashes, bounds: Ints) -> Hashes:

@@ -14,12 +14,13 @@ power and the scale come from two quantiles, above what copies can make up.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import csr_array
 
 from birnn.data import chance
 from birnn.data.fingerprints import Ints
@@ -70,12 +71,12 @@ class Natural(NamedTuple):
     quantile: npt.NDArray[np.float64]
     power: npt.NDArray[np.float64]
 
-    def limit(self, lengths: Ints, pairs: float) -> npt.NDArray[np.float64]:
+    def limit(self, lengths: Ints, pairs: float, widest: int = WIDEST) -> npt.NDArray[np.float64]:
         """How many signs may differ at most, for lengths (S,), where so many pairs are compared."""
         bucket = np.minimum(_bucket(np.maximum(lengths, 1)), len(self.quantile) - 1)
         rare = chance.RARE / (pairs * self.share[bucket])
-        widest = (self.quantile[bucket] + 1) * rare ** (1 / self.power[bucket]) - 1
-        return np.minimum(widest, WIDEST)
+        unlikely = (self.quantile[bucket] + 1) * rare ** (1 / self.power[bucket]) - 1
+        return np.minimum(unlikely, widest)
 
 
 def _bucket(lengths: Ints) -> Ints:
@@ -113,7 +114,9 @@ def sketch(values: Floats, bounds: Ints, factor: Floats) -> Sketches:
         chosen = np.flatnonzero(lengths == length)
         outline = _outlines(values, bounds[chosen], length, factor)
         outlines[chosen, : outline.shape[1]] = outline
-    return Sketches(_signs(outlines), np.where(outlines.any(axis=1), lengths, 0))
+    return Sketches(
+        signs([outlines], width.bit_length()), np.where(outlines.any(axis=1), lengths, 0)
+    )
 
 
 def _outlines(values: Floats, starts: Ints, length: int, factor: Floats) -> Floats:
@@ -131,11 +134,16 @@ def _outlines(values: Floats, starts: Ints, length: int, factor: Floats) -> Floa
     return np.asarray(outline.reshape(len(starts), -1))
 
 
-def _signs(outlines: Floats) -> Hashes:
-    """The signs of random projections, (S, 4)."""
-    width = outlines.shape[1]
-    bits = np.packbits(outlines @ _directions(width.bit_length())[:width] > 0, axis=1)
-    return bits.view(np.uint64)
+def signs(parts: Sequence[Floats | csr_array], octave: int) -> Hashes:
+    """The signs of random projections, (S, 4).
+
+    Args:
+        parts: their sum is projected; each (S, W) with W up to 2 ** octave.
+        octave: how many random directions are made; the first ones are always the same.
+    """
+    directions = _directions(octave)[: parts[0].shape[1]]
+    projected = sum(part @ directions for part in parts)
+    return np.packbits(projected > 0, axis=1).view(np.uint64)
 
 
 @cache
@@ -146,15 +154,31 @@ def _directions(octave: int) -> Floats:
 
 def natural(train: Sequences, factor: Floats) -> Natural:
     """Measure how far independent sequences are apart, by length; `factor`: see `regression`."""
-    rng, lengths, found = np.random.default_rng(0), train.lengths, [(1.0, 0.0, 1.0)]
+    rng = np.random.default_rng(0)
+
+    def apart(starts: Ints, length: int) -> Ints:
+        return _apart(train.values, starts, length, factor, rng)
+
+    return natural_of(train.offsets, apart)
+
+
+def natural_of(offsets: Ints, measured: Callable[[Ints, int], Ints]) -> Natural:
+    """Measure by length how far random pairs are apart.
+
+    Args:
+        offsets: where each sequence begins.
+        measured: gives how many signs differ in random pairs of those that begin at some places,
+            in their first so many steps.
+    """
+    lengths, found = np.maximum(np.diff(offsets), 1), [(1.0, 0.0, 1.0)]
     for bucket in range(int(_bucket(lengths.max())) + 1):
-        longer = train.offsets[:-1][_bucket(lengths) >= bucket]
+        longer = offsets[:-1][_bucket(lengths) >= bucket]
         if len(longer) < ENOUGH and bucket:
             found.append(found[-1])  # of the next shorter ones, which are more alike
             continue
         share = min(0.2, max(LOWEST, COPIES / len(longer)))
         length = int(np.ceil(2 ** (bucket / BUCKETS)))
-        apart = _apart(train.values, longer, length, factor, rng)
+        apart = measured(longer, length) if len(longer) > 1 else np.zeros(0, np.int64)
         low, high = np.quantile(apart, [share, HIGHER * share]) if len(apart) else (0, 0)
         growth = max((high + 1) / (low + 1), 1 + 1e-9)
         found.append((share, low, np.log(HIGHER) / np.log(growth)))
@@ -165,14 +189,13 @@ def _apart(
     values: Floats, starts: Ints, length: int, factor: Floats, rng: np.random.Generator
 ) -> Ints:
     """How many signs differ between random sequences in their first steps."""
-    if len(starts) < 2:
-        return np.zeros(0, np.int64)
     one, other = (
         _outlines(values, starts[side], length, factor)
         for side in chance.pairs(len(starts), PAIRS, rng)
     )
     told = one.any(axis=1) & other.any(axis=1)
-    return differing(_signs(one[told]), _signs(other[told]))
+    octave = one.shape[1].bit_length()
+    return differing(signs([one[told]], octave), signs([other[told]], octave))
 
 
 def differing(one: Hashes, other: Hashes) -> Ints:

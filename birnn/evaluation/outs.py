@@ -18,7 +18,17 @@ import torch
 from birnn import params
 from birnn.data.encoding import Encoding
 from birnn.data.sequences import Sequences, rows_by_group
-from birnn.evaluation import checks, data_checks, intervals, metrics, padding, slices, trace, worst
+from birnn.evaluation import (
+    checks,
+    data_checks,
+    expected_accuracy,
+    intervals,
+    metrics,
+    padding,
+    slices,
+    trace,
+    worst,
+)
 from birnn.evaluation.checks import Check
 from birnn.evaluation.intervals import Interval
 from birnn.files import atomic, paths, records, scores
@@ -50,8 +60,8 @@ class Ends:
 class Reached:
     """Of one class, in rows: `right` of `predicted` make precision, of `support` recall.
 
-    Both are None where the split does not hold the class, and so are intervals that would rest on
-    a single group. `cost` is that of 1,000 labels, where params say what errors cost.
+    Both are None where the split does not hold the class, and so are intervals that rest on
+    too few groups. `cost` is that of 1,000 labels, where params say what errors cost.
     """
 
     precision: float | None
@@ -195,7 +205,7 @@ def write(
     sure = intervals.intervals(actual, predicted, labels=labels, offsets=offsets, groups=groups)
     held_out = {} if validation is None else _metrics(validation)
     scores.write(folder / paths.METRICS, Scores(found, held_out))
-    atomic.write_json(folder / paths.INTERVALS, _with_reasons(sure, found, labels))
+    atomic.write_json(folder / paths.INTERVALS, _with_reasons(sure, found, labels, groups))
     _write_tables(folder, test, predicted)
     records.write(folder / paths.CHECKS, check(test, predicted, sure, epochs, limits or {}))
     return found
@@ -207,14 +217,17 @@ def _metrics(of: Predicted) -> dict[str, float]:
 
 
 def _with_reasons(
-    sure: Mapping[str, Interval], found: Mapping[str, float], labels: Sequence[str]
+    sure: Mapping[str, Interval],
+    found: Mapping[str, float],
+    labels: Sequence[str],
+    groups: Classes,
 ) -> dict[str, dict[str, float | str | None]]:
     """The tree of `intervals.json`: an entry also for a metric that has no interval."""
-    none: dict[str, float | str | None] = {
-        "low": None,
-        "high": None,
-        "reason": "it rests on a single group",
-    }
+    number = len(np.unique(groups))
+    reason = "it rests on a single group"
+    if number < intervals.LEAST_GROUPS:
+        reason = f"it needs {intervals.LEAST_GROUPS} independent groups, and there are {number}"
+    none: dict[str, float | str | None] = {"low": None, "high": None, "reason": reason}
     return {
         name: {**sure[name]._asdict()} if name in sure else none
         for name in intervals.names(labels)
@@ -466,6 +479,26 @@ def _possible(test: Sequences, limits: Mapping[int, float]) -> npt.NDArray[np.fl
     if not limits or not limits.keys() >= set(lengths):
         return None
     return np.array([limits[length] for length in lengths]) * np.diff(test.label_offsets)
+
+
+def write_expected_accuracy(folder: str | Path, validation: Predicted, test: Predicted) -> None:
+    """Write what estimates accuracy where there are no labels, and how far it is off on test.
+
+    Args:
+        folder: where to, such as `evaluation/bidirectional`.
+        validation: the split that it is learned from.
+        test: the split that it is checked on.
+    """
+    known = expected_accuracy.calibrate(*_sureness(validation))
+    known = expected_accuracy.checked(known, *_sureness(test))
+    records.write(Path(folder) / paths.EXPECTED_ACCURACY, known)
+
+
+def _sureness(of: Predicted) -> tuple[npt.NDArray[np.floating[Any]], Mask, Classes, Classes]:
+    """How sure the model is of its answers, whether they are right, and whose they are."""
+    classes, split = of.classes, of.split
+    sure = expected_accuracy.confidence(of.shares, classes)
+    return sure, classes == split.labels, split.label_offsets, split.group_numbers
 
 
 def write_operating_points(

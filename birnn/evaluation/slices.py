@@ -45,7 +45,7 @@ class Figure:
         name: as in `metrics.json`.
         value: the figure; None where it is not defined, such as the recall of a class that the
             slice does not hold.
-        low: low end of its 95 % interval; None where it rests on a single group.
+        low: low end of its 95 % interval; None where it rests on too few groups.
         high: high end of it.
         p: chance of as large a lag behind all rows in a slice that is as good as they are,
             corrected for the number of comparisons; None where nothing is compared: F1, and figures

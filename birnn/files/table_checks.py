@@ -159,7 +159,12 @@ def filled(batches: Iterable[pa.RecordBatch], path: str, what: str) -> Iterator[
 
 
 def check_columns(
-    schema: pa.Schema, where: str, *, labelled: bool = True, found: Sequence[str] = ()
+    schema: pa.Schema,
+    where: str,
+    *,
+    labelled: bool = True,
+    steps: bool = True,
+    found: Sequence[str] = (),
 ) -> None:
     """Refuse a table whose columns are not those of a sequence table.
 
@@ -167,6 +172,7 @@ def check_columns(
         schema: its columns.
         where: what to call it in messages.
         labelled: whether a `label` column must be there.
+        steps: whether there must be something to tell steps apart by, a token or a feature.
         found: what its file calls the columns, if not the same.
 
     Raises:
@@ -187,7 +193,7 @@ def check_columns(
         if name not in names:
             advice = f"; if it has another name, set data.columns.{name}"
             raise DataError(f"{where}: expected a column `{name}`, {shown}{advice}")
-    if "token" not in names and not feature_names(schema):
+    if steps and "token" not in names and not feature_names(schema):
         raise DataError(f"{where}: expected `token` or at least one feature column, {shown}")
 
 

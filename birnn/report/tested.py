@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # `birnn summary` draws a table, and should not wait for thes
 
     from birnn.evaluation.checks import Check
     from birnn.evaluation.comparison import Rung
+    from birnn.evaluation.expected_accuracy import OnTest
     from birnn.evaluation.intervals import Difference
     from birnn.evaluation.outs import Confusion, Point
     from birnn.evaluation.padding import Padding
@@ -130,6 +131,7 @@ class Result:
         slices: how good it is for each group and length.
         padding: what `padding.json` holds.
         worst: what `worst.json` holds.
+        without_labels: how well accuracy can be estimated without labels.
         sha256: the hash of weights and description.
     """
 
@@ -154,6 +156,7 @@ class Result:
     slices: Sliced
     padding: Padding
     worst: list[Worst]
+    without_labels: OnTest
 
     @property
     def bidirectional(self) -> bool:
@@ -210,6 +213,7 @@ def read(name: str, models: str | Path, evaluation: str | Path) -> Result:
             slices=records.read(tested / paths.SLICES, Sliced),
             padding=records.read(tested / paths.PADDING, Padding),
             worst=records.read(tested / paths.WORST, list[Worst]),
+            without_labels=_without_labels(tested / paths.EXPECTED_ACCURACY),
         )
     except FileNotFoundError as error:
         raise DataError(f"{error.filename}: no such file; run `dvc repro` first") from None
@@ -219,6 +223,14 @@ def _intervals(path: Path) -> dict[str, tuple[float, float]]:
     """Those that there are; an entry without ends says why it has none."""
     tree = atomic.read_json(path)
     return {name: (one["low"], one["high"]) for name, one in tree.items() if one["low"] is not None}
+
+
+def _without_labels(path: Path) -> OnTest:
+    from birnn.evaluation.expected_accuracy import Calibration
+
+    found = records.read(path, Calibration).on_test
+    assert found is not None  # `evaluate` never leaves it out
+    return found
 
 
 def _csv(path: Path) -> pd.DataFrame:

@@ -39,6 +39,7 @@ from birnn.retraining.judged import Answers
 from birnn.sources import inspection
 
 Mask = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
 
 TIMES = 5  # that a model is timed; the shortest counts, which others on the machine disturb least
 
@@ -91,7 +92,9 @@ def _row_hashes(table: pa.Table, columns: list[str]) -> npt.NDArray[np.uint64]:
     return np.asarray(pd.util.hash_pandas_object(frame, index=False), dtype=np.uint64)
 
 
-def in_raw_units(chunks: Iterable[Chunk], encoding: Encoding, path: Path) -> Sequences:
+def in_raw_units(
+    chunks: Iterable[Chunk], encoding: Encoding, path: Path, *, centre: Floats | None = None
+) -> Sequences:
     """Put raw sequences into one file and map it: features as they came, tokens spelled out.
 
     So data of different times can be compared, whatever their encodings have learned.
@@ -100,18 +103,29 @@ def in_raw_units(chunks: Iterable[Chunk], encoding: Encoding, path: Path) -> Seq
         chunks: the sequences.
         encoding: names the task, the classes and the features.
         path: where to.
+        centre: (F,) what to take off the features before they become float32; see `centre`.
     """
     width = len(encoding.features)
     plain = replace(
         encoding,
-        mean=[0.0] * width,
+        mean=[0.0] * width if centre is None else centre.tolist(),
         scale=[1.0] * width,
-        scaling="none",
+        scaling="none" if centre is None else "global",
         frame=1,
         vocabulary=[] if encoding.tokens else None,
     )
     sequences.write((plain.encode(*chunk) for chunk in chunks), path)
     return sequences.read(path)
+
+
+def centre(table: pa.Table, encoding: Encoding) -> Floats:
+    """Give a value of each feature that is about as large as the others, (F,) float64.
+
+    Once it is taken off, float32 tells apart what is small beside its offset, such as an air
+    pressure of 101325.002.
+    """
+    medians = [np.nanmedian(table[name].to_numpy().astype(float)) for name in encoding.features]
+    return np.nan_to_num(np.array(medians, dtype=np.float64))
 
 
 def ask(

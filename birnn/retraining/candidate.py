@@ -2,7 +2,7 @@
 
 version = register(attempt, registry)
 found = checks(attempt, registry, version)
-findings = drifted(attempt, registry, champion)
+findings = drifted(attempt, registry, champion).findings
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ from birnn.model import devices
 from birnn.retraining import answering, attempts, decisions, drift, gate
 from birnn.retraining.answering import Asked, Mask
 from birnn.retraining.attempts import Attempt
-from birnn.retraining.drift import Finding, Reference
+from birnn.retraining.drift import Drift, Reference
 from birnn.retraining.judged import Answers, Check
 from birnn.tracking import runs
 from birnn.tracking.registry import Registry, Version
@@ -85,18 +86,38 @@ def _remember(attempt: Attempt, registry: Registry, run_id: str) -> None:
     registry.log(run_id, attempts.state() / REFERENCE)
 
 
-def drifted(attempt: Attempt, registry: Registry, champion: Version) -> list[Finding]:
-    """Compare the training data of now with those of the champion."""
-    kept = registry.attached(champion.run_id, REFERENCE, attempts.state() / "champion")
-    old = Reference.from_json(atomic.read_json(kept))
-    limit = attempt.chosen.retrain.psi_limit
-    return drift.compare(old, _reference(attempt), psi_limit=limit, level=DRIFT_LEVEL)
+def drifted(attempt: Attempt, registry: Registry, champion: Version) -> Drift:
+    """Compare what is new since the champion was trained with what it was trained on.
+
+    Where nothing is new, as after labels were corrected, all training data of now are compared.
+    """
+    place = attempts.state() / "champion"
+    kept = registry.attached(champion.run_id, REFERENCE, place)
+    trained_on = np.load(registry.attached(champion.run_id, TRAINED_ON, place), allow_pickle=False)
+    seen = [  # as a model reads numbers today, or as those of 0.2.0 did
+        np.isin(answering.contents(_raw(attempt, "train"), precision), trained_on)
+        for precision in get_args(Precision)
+    ]
+    new: Mask = ~np.logical_or(*seen)
+    old, limit = Reference.from_json(atomic.read_json(kept)), attempt.chosen.retrain.psi_limit
+    now = _reference(attempt, new if new.any() else None)
+    return Drift(
+        new=int(new.sum()),
+        findings=drift.compare(old, now, psi_limit=limit, level=DRIFT_LEVEL),
+        power=drift.power(old, now, psi_limit=limit, level=DRIFT_LEVEL),
+    )
 
 
-def _reference(attempt: Attempt) -> Reference:
+def _reference(attempt: Attempt, kept: Mask | None = None) -> Reference:
+    """What training sequences are like, all or those that are kept (S,)."""
     encoding, seed = _encoding(attempt), attempt.chosen.evaluate.seed
-    plain = _in_raw_units(attempt, "train")
-    return drift.reference(plain, encoding.labels, encoding.features, seed)
+    first, _ = next(_raw(attempt, "train"))
+    centre = answering.centre(first, encoding)
+    place = attempts.state() / "centred-train.arrow"
+    plain = answering.in_raw_units(_raw(attempt, "train"), encoding, place, centre=centre)
+    if kept is not None:
+        plain = plain.select(np.flatnonzero(kept))
+    return drift.reference(plain, encoding.labels, encoding.features, seed, centre=centre)
 
 
 def checks(attempt: Attempt, registry: Registry, challenger: Version) -> list[Check]:

@@ -1,7 +1,11 @@
-"""Whether data of today still look as those did that a model has learned from.
+"""Whether new data still look as those did that a model has learned from.
 
     old = reference(training, labels, names, seed=1)          # kept beside the model, as small JSON
-    findings = compare(old, reference(today, labels, names, seed=1))
+    new = reference(since_then, labels, names, seed=1)
+    findings, found = compare(old, new), power(old, new)
+
+What is new must be compared alone: among many old sequences, a few that are quite different hardly
+change any share.
 
 Two questions are asked of lengths, labels, tokens and each feature, and data have drifted where the
 answer to both is yes. Is the change large: a population stability index above the limit? Is it more
@@ -12,14 +16,17 @@ the test alone calls every trifle a drift where there are many.
 Both need independent draws, and steps of one sequence are not, nor are sequences of one speaker or
 patient. So one sequence is drawn at random from each group, and from it one step at random: what
 follows rests on as many draws as there are groups. The price is that long sequences count no more
-than short ones, and that changes in the order of steps remain unseen.
+than short ones, and that changes in the order of steps remain unseen. `power` says how large a
+change must be to be found in so few draws.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,6 +47,10 @@ MOST_NUMBERS = 40_000  # of all features together: some 400 kB of JSON
 MOST_TOKENS = 1000  # that are known by name
 STEPS_FOR_TOKENS = 20  # of a sequence, from which these are learned
 BINS = 10
+SHIFTS, SHARES = range(1, 51), range(21, 101)
+"""Changes of which `power` asks, the largest last: of a number, in tenths of a standard deviation;
+and what a class of 20 % becomes, in percent."""
+ENOUGH, TRIALS = 0.8, 200  # of how many cases a change must be found in; of so many that are drawn
 LEAST_EXPECTED = 5  # draws of a category, for the chi-square approximation (Cochran 1954)
 
 
@@ -53,6 +64,8 @@ class Reference:
         features: values at the steps that were drawn, by the feature's name.
         tokens: how often each token was drawn.
         vocabulary: the most frequent tokens of groups from which `tokens` were not drawn.
+        precise: whether features have the digits in which they differ. References of 0.3.0 have
+            the first six, which are all alike where an offset is large.
     """
 
     labels: dict[str, int]
@@ -60,6 +73,7 @@ class Reference:
     features: dict[str, list[float]]
     tokens: dict[str, int]
     vocabulary: list[str]
+    precise: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Give a tree for a JSON file."""
@@ -73,7 +87,7 @@ class Reference:
             DataError: it is another one.
         """
         expected = {field.name for field in fields(cls)}
-        if set(tree) != expected:
+        if set(tree) | {"precise"} != expected:
             raise DataError(
                 f"reference of training data: expected {', '.join(sorted(expected))}, "
                 f"found {', '.join(sorted(tree))}; register the model again"
@@ -100,11 +114,73 @@ class Finding:
     sentence: str
 
 
+@dataclass(frozen=True, slots=True)
+class Power:
+    """How large a change must be to be called drifted in 80 % of cases.
+
+    Attributes:
+        draws: independent new ones: sequences, or groups of them.
+        shift: of a normally distributed number, in standard deviations; None if even one of five
+            is not found.
+        share: what the share of one of two classes becomes, if it was 20 %; None if not even all
+            of it is found.
+    """
+
+    draws: int
+    shift: float | None
+    share: float | None
+
+    @property
+    def sentence(self) -> str:
+        """What would be found, for a newcomer."""
+        changes = []
+        if self.shift is not None:
+            changes.append(f"a number moves by {self.shift:.1f} standard deviations")
+        if self.share is not None:
+            changes.append(f"one of two classes goes from 20 % to {100 * self.share:.0f} %")
+        text = f"With {self.draws} independent new sequences"
+        if not changes:
+            return f"{text} no change is sure to be found, however large."
+        return f"{text}, a change is found in 80 % of cases if {', or '.join(changes)}."
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """How new data differ from those of a model.
+
+    Attributes:
+        new: training sequences that it was not trained on; 0 where all were compared.
+        findings: of `compare`.
+        power: of `power`.
+    """
+
+    new: int
+    findings: list[Finding]
+    power: Power
+
+    @property
+    def any(self) -> bool:
+        """Whether anything has drifted."""
+        return any(finding.drifted for finding in self.findings)
+
+    @property
+    def sentence(self) -> str:
+        """What was compared, and what would be found; for a newcomer."""
+        if not self.new:
+            return "No sequence is new, so all were compared."
+        return f"{self.new:,} sequences are new. {self.power.sentence}"
+
+
 # --- remember -------------------------------------------------------------------------------------
 
 
 def reference(
-    sequences: Sequences, labels: Sequence[str], names: Sequence[str], seed: int
+    sequences: Sequences,
+    labels: Sequence[str],
+    names: Sequence[str],
+    seed: int,
+    *,
+    centre: Floats | None = None,
 ) -> Reference:
     """Draw from data what can be compared with later ones.
 
@@ -113,6 +189,8 @@ def reference(
         labels: names of the classes, in the order of their indices.
         names: of the features.
         seed: of the draws.
+        centre: (F,) float64, what was taken off the features before they became float32, which
+            holds little of what is small beside its offset.
     """
     rng = np.random.default_rng(seed)
     drawn = rng.permutation(_one_of_each_group(sequences.groups, rng))[:MOST_GROUPS]
@@ -120,13 +198,15 @@ def reference(
     classes = sequences.labels[steps if sequences.tagging else drawn]
     counts = np.bincount(classes, minlength=len(labels)).tolist()
     most = min(MOST_DRAWS, MOST_NUMBERS // max(20, len(names)))
-    values = sequences.values[steps[:most]].T
+    values = sequences.values[steps[:most]].astype(np.float64)
+    values += 0 if centre is None else centre
     return Reference(
         labels=dict(zip(labels, counts, strict=True)),
         lengths=sequences.lengths[drawn[:MOST_DRAWS]].tolist(),
-        features={name: _rounded(column) for name, column in zip(names, values, strict=True)},
+        features={name: _rounded(column) for name, column in zip(names, values.T, strict=True)},
         tokens=_spelled(sequences, steps[::2][:MOST_DRAWS]),
         vocabulary=_vocabulary(sequences, drawn[1::2][:MOST_DRAWS], rng),
+        precise=True,
     )
 
 
@@ -146,8 +226,15 @@ def _steps(sequences: Sequences, drawn: Ints, rng: np.random.Generator) -> Ints:
 
 
 def _rounded(values: Floats) -> list[float]:
-    """Keep six digits, about what float32 has."""
-    return [float(f"{value:.6g}") for value in values.tolist()]
+    """Keep six digits, about what float32 has, of how far each is from the median."""
+    away = np.abs(values - np.median(values))
+    decimals = 5 - np.floor(np.log10(away, where=away > 0, out=np.zeros_like(away))).astype(int)
+    return list(map(round, values.tolist(), decimals.tolist()))
+
+
+def _coarsely(values: Sequence[float]) -> list[float]:
+    """Keep six digits, as references of 0.3.0 do."""
+    return [float(f"{np.float32(value):.6g}") for value in values]
 
 
 def _spelled(sequences: Sequences, steps: Ints) -> dict[str, int]:
@@ -190,19 +277,24 @@ def compare(
             large one (Siddiqi, Credit Risk Scorecards, 2006).
         level: the chance that anything is called drifted in data that have not.
     """
-    changes = [
+    changes = _changes(old, new)
+    corrected = holm(np.array([change.p for change in changes])).tolist()
+    return [
+        _finding(change, p, psi_limit, level) for change, p in zip(changes, corrected, strict=True)
+    ]
+
+
+def _changes(old: Reference, new: Reference) -> list[_Change]:
+    digits = list if old.precise else _coarsely
+    return [
         _numbers("sequence length", old.lengths, new.lengths),
         _shares("labels", old.labels, new.labels),
         *(
-            _numbers(f"feature {name}", values, new.features[name])
+            _numbers(f"feature {name}", values, digits(new.features[name]))
             for name, values in old.features.items()
             if name in new.features
         ),
         *_tokens(old, new),
-    ]
-    corrected = holm(np.array([change.p for change in changes])).tolist()
-    return [
-        _finding(change, p, psi_limit, level) for change, p in zip(changes, corrected, strict=True)
     ]
 
 
@@ -273,3 +365,51 @@ def stability_index(old: Ints, new: Ints) -> float:
     """
     before, now = ((counts + 0.5) / (counts + 0.5).sum() for counts in (old, new))
     return float(((now - before) * np.log(now / before)).sum())
+
+
+# --- power ----------------------------------------------------------------------------------------
+
+
+def power(old: Reference, new: Reference, *, psi_limit: float = 0.2, level: float = 0.01) -> Power:
+    """Say what `compare` finds with as many draws as there are, by simulation.
+
+    Each thing is asked as if it alone had changed, so its p-value is corrected for all of them.
+    """
+    alone = level / len(_changes(old, new))
+    sizes = len(old.lengths), len(new.lengths)
+    shift = _least(SHIFTS, _shifted, sizes, psi_limit, alone)
+    share = _least(SHARES, _grown, sizes, psi_limit, alone)
+    return Power(
+        draws=len(new.lengths),
+        shift=None if shift is None else shift / 10,
+        share=None if share is None else share / 100,
+    )
+
+
+@cache
+def _least(
+    sizes: range, change: Callable[..., _Change], draws: tuple[int, int], psi_limit: float, p: float
+) -> int | None:
+    """The least of some changes that is found often enough, by bisection."""
+
+    def often(size: int) -> bool:
+        rng = np.random.default_rng(0)
+        found = (change(size, draws, rng) for _ in range(TRIALS))
+        times = sum(one.psi > psi_limit and one.p < p for one in found)
+        return times >= ENOUGH * TRIALS
+
+    place = bisect_left(sizes, True, key=often)
+    return sizes[place] if place < len(sizes) else None
+
+
+def _shifted(tenths: int, draws: tuple[int, int], rng: np.random.Generator) -> _Change:
+    old, new = (rng.standard_normal(number) for number in draws)
+    return _numbers("", old.tolist(), (new + tenths / 10).tolist())
+
+
+def _grown(percent: int, draws: tuple[int, int], rng: np.random.Generator) -> _Change:
+    counts = (
+        rng.binomial(number, p) for number, p in zip(draws, (0.2, percent / 100), strict=True)
+    )
+    old, new = ({"a": n, "b": number - n} for n, number in zip(counts, draws, strict=True))
+    return _shares("", old, new)

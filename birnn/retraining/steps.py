@@ -25,6 +25,7 @@ from birnn.files import atomic, digests, paths
 from birnn.params import Params
 from birnn.retraining import attempts, candidate, decisions, gate, service, workspace
 from birnn.retraining.attempts import Attempt, Reproduce
+from birnn.retraining.drift import Drift
 from birnn.retraining.judged import Check
 from birnn.retraining.recovery import (
     GATE,
@@ -222,13 +223,21 @@ def _calm(attempt: Attempt) -> Outcome | None:
         same = now == champion.tags["data_sha256"]
         return Outcome("skipped", "The data are those of the champion.") if same else None
     with store.reached():
-        findings = candidate.drifted(attempt, found, champion)
-    if any(finding.drifted for finding in findings):
+        changes = candidate.drifted(attempt, found, champion)
+    if changes.any:
         return None
-    reason = "The data are like those of the champion: nothing has drifted."
+    reason = f"The data are like those of the champion: nothing has drifted. {changes.sentence}"
     record = {"problem": attempt.chosen.problem, "decision": "skipped", "reason": reason}
-    decisions.append(RECORD, {**record, "drift": [asdict(finding) for finding in findings]})
+    decisions.append(RECORD, {**record, **_noted(changes)})
     return Outcome("skipped", reason)
+
+
+def _noted(changes: Drift | None) -> Record:
+    """What the record says of drift."""
+    if changes is None:
+        return {"drift": []}
+    findings = [asdict(finding) for finding in changes.findings]
+    return {"drift": findings, "drift_compared": changes.sentence}
 
 
 def _judged(attempt: Attempt, found: Registry) -> Record:
@@ -245,7 +254,7 @@ def _judged(attempt: Attempt, found: Registry) -> Record:
         if _rival(champion) == _rival(attempt.champion):
             break
         attempt = replace(attempt, champion=champion)
-    findings = candidate.drifted(attempt, found, champion) if champion else []
+    changes = candidate.drifted(attempt, found, champion) if champion else None
     sample = candidate.test_sample(attempt)
     used = 1 + decisions.uses(decisions.read(RECORD), challenger.tags["test_sha256"], sample)
     decision, reason = _concluded(challenger.number, checks, attempt)
@@ -253,7 +262,7 @@ def _judged(attempt: Attempt, found: Registry) -> Record:
     return {
         **service.about(challenger, decision, reason, found.aliases()),
         "checks": [asdict(check) for check in checks],
-        "drift": [asdict(finding) for finding in findings],
+        **_noted(changes),
         "test_uses": round(used, 2),
         **shadowed(attempt, challenger),
         "test_sample": sample,

@@ -110,6 +110,7 @@ class Columns:
             pa.schema([(name, pa.string()) for name in dict.fromkeys(standard)]),
             where,
             labelled=self.labelled,
+            steps=self.features is None or len(self.features) > 0,
             found=names,
         )
         return plan

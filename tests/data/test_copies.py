@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from benchmarks import leakage
-from benchmarks.leakage import KINDS, LEAKS, together
+from benchmarks.leakage import KINDS, LEAKS, RELATED, together
 from birnn.data import copies
 from birnn.data.copies import Known
 
@@ -19,6 +19,8 @@ PLANTED = [  # and the least share that is found
     ("real, smooth", "windows, 95 %", 0.99),
     ("classes of curves", "scale and shift", 0.99),
     ("DNA", "one symbol changed", 0.9),
+    ("sentences", "a tenth changed", 0.55),
+    ("real, smooth", "windows, 50 %, scaled", 0.8),
     ("logs with prefixes", "2 % copied", 0.9),
     ("real, 8 features", "six times", 1.0),
     ("real, smooth", "noise 1 %", 0.99),
@@ -31,11 +33,18 @@ def test_clean_splits_share_nothing(kind: str) -> None:
     assert not any(found.seen.any() for found in leakage.alarms(KINDS[kind], 1))
 
 
-@pytest.mark.parametrize(("kind", "leak", "least"), PLANTED[:5])
+@pytest.mark.parametrize(("kind", "leak", "least"), PLANTED[:7])
 def test_planted_leakage_is_found(kind: str, leak: str, least: float) -> None:
     reached, found, _, passed = leakage.hits(KINDS[kind], LEAKS[leak], 1)
     assert found >= least * reached > 0
     assert not passed
+
+
+def test_what_is_related_by_nature_has_parts_in_common_but_no_near_copies() -> None:
+    for kind, most in {"forms filled in": 0.12, "DNA, one family": 0.02}.items():
+        found = list(leakage.alarms(RELATED[kind], 5))
+        assert not any(one.near.any() for one in found)
+        assert np.mean([one.seen.mean() for one in found]) < most
 
 
 @pytest.mark.long
@@ -102,6 +111,32 @@ def test_what_is_known_can_be_kept(tmp_path: Path) -> None:
     again = Known.read(tmp_path / "known.npz")
     assert copies.find(again, train).exact.all()
     assert not copies.find(again, test).seen.any()
+    scaled = together(leakage.scaled_windows(0.95)(leakage.walks, np.random.default_rng(0)).test)
+    assert copies.find(again, scaled).seen.tolist() == copies.find(known, scaled).seen.tolist()
+
+
+def test_texts_that_are_known_can_be_kept(tmp_path: Path) -> None:
+    planted = leakage.edited(leakage.sentences, np.random.default_rng(0))
+    train, test = together(planted.train), together(planted.test)
+    known = copies.remember(train)
+    known.write(tmp_path / "known.npz")
+    found = copies.find(Known.read(tmp_path / "known.npz"), test)
+    assert found.near.any()
+    assert found.near.tolist() == copies.find(known, test).near.tolist()
+
+
+def test_files_of_an_older_version_can_be_read(tmp_path: Path) -> None:
+    for draw in (leakage.walks, leakage.dna):
+        train, test = (together(part) for part in leakage.clean(draw, np.random.default_rng(0)))
+        copies.remember(train).write(tmp_path / "known.npz")
+        with np.load(tmp_path / "known.npz") as file:
+            old = {name: file[name] for name in file.files if "." not in name}
+        names = {"chance", "run", "runs", "owner", "exact", "letters", "numbers", "signs"}
+        assert names <= old.keys()
+        np.savez(tmp_path / "old.npz", **old)
+        again = Known.read(tmp_path / "old.npz")
+        assert copies.find(again, train).exact.all()
+        assert not copies.find(again, test).seen.any()
 
 
 @pytest.mark.parametrize("sequences", [1, 2])

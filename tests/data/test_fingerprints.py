@@ -56,6 +56,36 @@ def test_numbers_do_not_depend_on_the_neighbours(monkeypatch: pytest.MonkeyPatch
     assert exact(sequences[::-1]) == whole[::-1]
 
 
+def shapes(values: Array) -> Array:
+    split = together([values])
+    steps = fingerprints.of_steps(split, slice(None), None)
+    return fingerprints.of_shapes(split.values, steps, split.offsets)
+
+
+def test_shapes_do_not_depend_on_scale_and_offset() -> None:
+    values = np.random.default_rng(0).standard_normal((500, 3))
+    one = shapes(values)
+    assert (one == shapes(values * [0.1, 2, 30] + [5, -1, 100]))[2:].mean() > 0.98
+    assert not (one == shapes(-values))[2:].any()
+
+
+def test_shapes_of_whole_numbers_are_in_the_middle_of_a_part() -> None:
+    """Changes that are equal, or none, are frequent, and rounding must not tell them apart."""
+    rng = np.random.default_rng(0)
+    values = rng.integers(-1, 2, (500, 1)).cumsum(axis=0).astype(float)
+    assert (shapes(values) == shapes(values * 0.37 + 0.11))[2:].all()
+
+
+def test_shapes_begin_anew_in_each_sequence() -> None:
+    rng = np.random.default_rng(0)
+    parts = [rng.standard_normal((n, 1)) for n in (5, 1, 2, 7)]
+    split = together(parts)
+    steps = fingerprints.of_steps(split, slice(None), None)
+    found = fingerprints.of_shapes(split.values, steps, split.offsets)
+    apart = np.concatenate([shapes(part) for part in parts])
+    np.testing.assert_array_equal(found, apart)
+
+
 def test_minus_zero_is_zero() -> None:
     one, other = exact([np.array([[0.0]]), np.array([[-0.0]])])
     assert one == other

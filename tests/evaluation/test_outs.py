@@ -20,6 +20,7 @@ from birnn import params
 from birnn.data.encoding import Encoding
 from birnn.data.sequences import Sequences
 from birnn.evaluation import metrics, outs
+from birnn.evaluation.expected_accuracy import Calibration
 from birnn.evaluation.outs import Predicted
 from birnn.evaluation.padding import Padding
 from birnn.evaluation.trace import Trace
@@ -243,6 +244,7 @@ class TestNames:
         test, shares = case(ragged, tagging=True)
         predicted = Predicted(test, encoding(names, tagging=True), {}, shares)
         outs.write_slices(folder, predicted, ["group"], names[:1])
+        outs.write_expected_accuracy(folder, predicted, predicted)
         model = tmp_path / "models" / "m"
         atomic.write_text(model / "weights.safetensors", "")
         built = Architecture("tagging", "GRU", 4, 0, 8, 1, 0.0, bidirectional=True, classes=3)
@@ -302,13 +304,13 @@ class TestIntervals:
             assert ends["low"] <= found[name] <= ends["high"]
             assert 2 <= ends["groups"] <= len(LENGTHS) // 2  # two sequences make one
 
-    def test_of_a_single_group_say_why_there_are_none(self, tmp_path: Path, ragged: Ragged) -> None:
+    def test_of_few_groups_say_why_there_are_none(self, tmp_path: Path, ragged: Ragged) -> None:
         test, shares = case(ragged, tagging=True)
         rows = test.offsets[2]
         write(tmp_path, test.select(np.arange(2)), list("abc"), shares[:rows])
         intervals = atomic.read_json(tmp_path / paths.INTERVALS)
-        none = {"low": None, "high": None, "reason": "it rests on a single group"}
-        assert intervals["accuracy"] == none
+        reason = "it needs 5 independent groups, and there are 1"
+        assert intervals["accuracy"] == {"low": None, "high": None, "reason": reason}
 
 
 class TestCurves:
@@ -349,6 +351,17 @@ class TestThresholds:
         table = pq.read_table(tmp_path / paths.PREDICTIONS)
         assert table["predicted"].to_pylist() == ["b"] * len(test.labels)
         assert rows(tmp_path / paths.PER_CLASS)[1]["predicted"] == str(len(test.labels))
+
+    def test_decide_what_the_model_is_sure_of(self, tmp_path: Path, ragged: Ragged) -> None:
+        test, shares = case(ragged, tagging=True)
+        found = Predicted(test, encoding(list("abc"), tagging=True), {"b": 0.1}, shares)
+        outs.write_expected_accuracy(tmp_path, found, found)
+        known = records.read(tmp_path / paths.EXPECTED_ACCURACY, Calibration)
+        assert known.groups == len(set(test.groups.to_pylist()))
+        assert known.on_test is not None
+        assert known.on_test.accuracy == (found.classes == test.labels).mean()
+        assert known.on_test.accuracy < (shares.argmax(axis=1) == test.labels).mean()
+        assert abs(known.on_test.error) < 0.02  # of the very answers that it was fitted on
 
     def test_are_shown_beside_the_most_probable_class(self, tmp_path: Path, ragged: Ragged) -> None:
         test, shares = case(ragged, tagging=True)

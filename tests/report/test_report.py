@@ -23,6 +23,7 @@ from birnn.evaluation import headlines, slices, verdict
 from birnn.evaluation.checks import Check
 from birnn.evaluation.comparison import Predicted, Rung
 from birnn.evaluation.data_checks import Splits
+from birnn.evaluation.expected_accuracy import Calibration, OnTest
 from birnn.evaluation.headlines import Figure
 from birnn.evaluation.intervals import Difference, over
 from birnn.evaluation.outs import Around, Confusion, Ends, Example, Point, Reached
@@ -161,6 +162,7 @@ def result(name: str = "bidirectional", **figures: float) -> Result:
         trace=traced(),
         padding=padded(),
         worst=[FAILED],
+        without_labels=OnTest(0.9125, 0.9, -0.0125, 0.0375, groups=15),
     )
 
 
@@ -718,6 +720,8 @@ class TestRead:
         records.write(folder / "evaluation/m/slices.json", Sliced([], 0))
         records.write(folder / "evaluation/m/padding.json", padded())
         records.write(folder / "evaluation/m/worst.json", [FAILED])
+        known = Calibration(0, 1, [[0, 0], [0, 0]], 9, result().without_labels)
+        records.write(folder / "evaluation/m/expected_accuracy.json", known)
 
     def test_whole(self, tmp_path: Path) -> None:
         self.write(tmp_path)

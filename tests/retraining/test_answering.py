@@ -151,6 +151,16 @@ class TestInRawUnits:
         raw = np.column_stack([rows[0][0][name] for name in encoding.features])
         np.testing.assert_array_equal(plain.values, raw)
 
+    def test_tells_apart_what_is_small_beside_its_offset(self, tmp_path: Path) -> None:
+        learned = Encoding("tagging", ["a"], ["p"], [0.0], [1.0], precision="float64")
+        pressure = [101_325.0, 101_325.002, 101_325.001]
+        table = pa.table({"sequence": ["s"] * 3, "p": pressure, "label": ["a"] * 3})
+        centre = answering.centre(table, learned)
+        chunk = (table, np.array([0, 3]))
+        path = tmp_path / "plain.arrow"
+        plain = answering.in_raw_units([chunk], learned, path, centre=centre)
+        np.testing.assert_allclose(plain.values[:, 0] + centre, pressure, rtol=1e-12)
+
     def test_spells_tokens_out(self, tmp_path: Path) -> None:
         learned = Encoding("tagging", ["a"], [], [], [], vocabulary=["the"])
         said = ["the", "cat", "the"]

@@ -15,7 +15,16 @@ from numpy.typing import NDArray
 from birnn.data.sequences import Sequences
 from birnn.errors import DataError
 from birnn.retraining import drift
-from birnn.retraining.drift import Finding, Reference, compare, reference, stability_index
+from birnn.retraining.drift import (
+    Drift,
+    Finding,
+    Power,
+    Reference,
+    compare,
+    power,
+    reference,
+    stability_index,
+)
 
 Array = NDArray[Any]
 LABELS = ["a", "b", "c"]
@@ -167,12 +176,49 @@ class TestReference:
         assert plain.tokens == {}
         assert plain.vocabulary == []
 
+    def test_what_is_small_beside_its_offset_keeps_its_digits(self) -> None:
+        offset, plain = np.array([101_325.0, 0.0]), draw(0)
+        small = replace(plain, values=plain.values * np.float32(0.001))
+        kept = reference(small, LABELS, NAMES, 1, centre=offset).features
+        expected = reference(small, LABELS, NAMES, 1).features
+        np.testing.assert_allclose(np.array(kept["x"]) - 101_325, expected["x"], rtol=1e-4)
+        assert kept["y"] == expected["y"]
+        assert len(str(kept["x"][0])) < 20  # no digit more than that
+
+    def test_of_an_older_version_is_compared_by_the_digits_that_it_has(self) -> None:
+        def of(seed: int, offset: float) -> Reference:
+            centre = np.array([offset, offset])
+            return reference(draw(seed), LABELS, NAMES, seed, centre=centre)
+
+        old, new = of(0, 101_325), of(1, 101_325)
+        coarse = replace(old, features={"x": [101_325.0] * 400}).to_json()
+        del coarse["precise"]
+        digits = {name: drift._coarsely(values) for name, values in old.features.items()}
+        assert not compare(replace(old, features=digits, precise=False), new)[2].drifted
+        assert compare(replace(old, features=digits), new)[2].p < 0.01
+        assert not Reference.from_json(coarse).precise
+
     def test_of_another_kind_is_refused(self) -> None:
         with pytest.raises(DataError, match=r"expected features, labels, .*, found a, b; register"):
             Reference.from_json({"a": 1, "b": 2})
 
 
 class TestCompare:
+    def test_few_new_sequences_are_not_lost_among_the_old(self) -> None:
+        """200 new ones that moved by two standard deviations, beside 1,800 old ones."""
+        rng = np.random.default_rng(0)
+
+        def of(values: Array) -> Reference:
+            return Reference({"a": 1}, [1] * len(values), {"x": values.tolist()}, {}, [], True)
+
+        old, moved = rng.standard_normal(1800), rng.standard_normal(200) + 2
+        diluted = compare(of(old), of(np.append(old, moved)))[2]
+        assert diluted.psi < 0.1
+        assert not diluted.drifted
+        alone = compare(of(old), of(moved))[2]
+        assert alone.psi > 2
+        assert alone.drifted
+
     @pytest.mark.parametrize("what", PLANTED)
     def test_finds_what_is_planted(self, what: str) -> None:
         planted, expected, sentence = PLANTED[what]
@@ -285,3 +331,75 @@ class TestLevel:
             drift, "_one_of_each_group", lambda groups, _: np.repeat(np.arange(len(groups)), 10)
         )
         assert share_of(20, lambda finding: finding.p < 0.05, groups=100) > 0.5
+
+
+OLD = 1800
+
+
+def independent(seed: Any, draws: int, *, shift: float = 0.0, share: float = 0.2) -> Reference:
+    """Normal numbers and one of two classes."""
+    rng = np.random.default_rng(seed)
+    count = int(rng.binomial(draws, share))
+    features = {name: rng.standard_normal(draws).tolist() for name in "xy"}
+    features["x"] = [value + shift for value in features["x"]]
+    labels, lengths = {"a": count, "b": draws - count}, rng.integers(5, 50, draws).tolist()
+    return Reference(labels, lengths, features, {}, [], precise=True)
+
+
+def found_in(draws: int, name: str, trials: int, **change: Any) -> float:
+    """How often a change is called drifted."""
+    times = 0
+    for trial in range(trials):
+        old, new = independent((trial, 0), OLD), independent((trial, 1), draws, **change)
+        findings = {one.name: one.drifted for one in compare(old, new, level=0.05)}
+        times += findings[name]
+    return times / trials
+
+
+class TestPower:
+    @pytest.mark.slow
+    @pytest.mark.parametrize("draws", [5, 40, 200])
+    def test_what_is_said_to_be_found_is_found(self, draws: int) -> None:
+        """By chance alone 200 trials give 0.74 to 0.86 where it is 0.8."""
+        said = power(independent(0, OLD), independent(1, draws), level=0.05)
+        assert said.shift is not None
+        assert 0.72 < found_in(draws, "feature x", 200, shift=said.shift) < 1
+        less = said.shift - 0.2
+        assert found_in(draws, "feature x", 200, shift=less) < 0.8
+        if draws > 5:
+            assert said.share is not None
+            assert 0.72 < found_in(draws, "labels", 200, share=said.share) < 0.9
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("draws", [2, 5, 40, 200])
+    def test_what_has_not_changed_is_not_found(self, draws: int) -> None:
+        trials = [
+            compare(independent((n, 0), OLD), independent((n, 1), draws), level=0.05)
+            for n in range(200)
+        ]
+        alarms = [any(one.drifted for one in findings) for findings in trials]
+        assert np.mean(alarms) < 0.08  # 0.05, and two standard deviations
+
+    def test_more_draws_find_smaller_changes(self) -> None:
+        old = independent(0, OLD)
+        few, many = (power(old, independent(1, draws), level=0.05) for draws in (20, 200))
+        assert few.shift is not None
+        assert many.shift is not None
+        assert few.shift > many.shift
+
+    def test_is_said_in_a_sentence(self) -> None:
+        assert Power(200, 0.5, 0.44).sentence == (
+            "With 200 independent new sequences, a change is found in 80 % of cases if a number "
+            "moves by 0.5 standard deviations, or one of two classes goes from 20 % to 44 %."
+        )
+        nothing = Power(1, None, None).sentence
+        assert "by not even five standard deviations" not in nothing
+        assert "no change" in nothing
+
+    def test_what_was_compared_is_said_with_it(self) -> None:
+        one = Finding("labels", 0.1, 0.5, drifted=False, sentence="Labels: has not drifted.")
+        assert not Drift(1200, [one], Power(200, 0.5, 0.44)).any
+        assert Drift(1200, [replace(one, drifted=True)], Power(200, 0.5, 0.44)).any
+        said = Drift(1200, [one], Power(200, 0.5, 0.44)).sentence
+        assert said.startswith("1,200 sequences are new. With 200 independent new sequences, ")
+        assert Drift(0, [], Power(9, None, None)).sentence.startswith("No sequence is new")

@@ -236,6 +236,18 @@ class TestWhen:
         assert retrain().decision in ("promoted", "kept")
         assert any(one["drifted"] for one in decisions.read("decisions.jsonl")[-1]["drift"])
 
+    def test_few_new_data_have_drifted(self, place: Path) -> None:
+        """Beside those that the champion knows they would hardly be seen."""
+        checkout.write_params(place, when="drift")
+        old, new = range(SEQUENCES), range(SEQUENCES, SEQUENCES + 45)
+        checkout.write_table(
+            place, pd.concat([checkout.table(old), checkout.table(new, shift=1.5)])
+        )
+        assert retrain().decision in ("promoted", "kept")
+        record = decisions.read("decisions.jsonl")[-1]
+        assert any(one["drifted"] for one in record["drift"])
+        assert "sequences are new. With " in record["drift_compared"]
+
 
 class TestFailure:
     @pytest.fixture(autouse=True)
