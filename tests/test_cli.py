@@ -194,7 +194,7 @@ class TestPredict:
         assert (ended.status, period["accuracy"]) == (0, pytest.approx(right))
         ended = birnn("score", "labels.csv", "--recorded", "--ledger", "ledger")
         assert "what was answered, by week" in ended.out
-        assert "95 % intervals over 3 sequences" in ended.out
+        assert "they would rest on 3 sequences, and need 5." in ended.out
 
     def test_that_fails_is_not_recorded(self, place: Path, birnn: Birnn) -> None:
         (place / "new.csv").write_text("sequence,x,y\ns,1,2\nt,1,\n")
@@ -560,7 +560,7 @@ def test_shadow_says_how_answers_change(place: Path, birnn: Birnn) -> None:
     both = ["--champion", folder, "--challenger", "other"]
     ended = birnn("shadow", "new.csv", *both)
     assert (ended.status, ended.err) == (0, "")
-    assert "95 % intervals over 3 sequences" in ended.out
+    assert "they would rest on 3 sequences, and need 5." in ended.out
     record = json.loads(birnn("shadow", "new.csv", *both, "--json").out)
     assert record["classes"][-1]["challenger"] == 1
     check_one_line(birnn("shadow", "absent.csv", *both), "absent.csv: no such file")

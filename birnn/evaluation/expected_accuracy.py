@@ -159,7 +159,8 @@ def calibrate(confidence: Floats, right: Mask, offsets: Ints, groups: Ints) -> C
     hits, misses = np.count_nonzero(right), np.count_nonzero(~right)
     aim = np.where(right, (hits + 1) / (hits + 2), 1 / (misses + 2))
     columns = _columns(confidence)
-    soft = LogisticRegression(C=np.inf, tol=1e-8, max_iter=1000).fit(
+    # Newton's steps end so near to the maximum that its digits do not depend on the CPU.
+    soft = LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-12, max_iter=1000).fit(
         np.tile(columns[:, 1:], (2, 1)),
         np.repeat([1, 0], len(right)),
         sample_weight=np.concatenate([aim, 1 - aim]),

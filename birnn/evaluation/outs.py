@@ -205,7 +205,7 @@ def write(
     sure = intervals.intervals(actual, predicted, labels=labels, offsets=offsets, groups=groups)
     held_out = {} if validation is None else _metrics(validation)
     scores.write(folder / paths.METRICS, Scores(found, held_out))
-    atomic.write_json(folder / paths.INTERVALS, _with_reasons(sure, found, labels, groups))
+    records.write(folder / paths.INTERVALS, _with_reasons(sure, found, labels, groups))
     _write_tables(folder, test, predicted)
     records.write(folder / paths.CHECKS, check(test, predicted, sure, epochs, limits or {}))
     return found

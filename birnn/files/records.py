@@ -4,6 +4,8 @@
     trace = records.read(path, Trace)
 
 A field that has its default is left out of the file, so that it holds only what there is to say.
+Numbers are written with nine digits. Quantiles, logarithms and products of matrices come from
+libraries whose sixteenth digit depends on the CPU, and files are to be the same on every one.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ from birnn.files import atomic
 
 Record = TypeVar("Record")
 
+DIGITS = 9
+
 
 def write(path: str | Path, record: Any) -> None:
     """Write a dataclass, or a list or dict of some, whole or not at all."""
@@ -30,7 +34,9 @@ def _tree(value: Any) -> Any:
         return {field.name: _tree(one) for field, one in said.items() if one != _default(field)}
     if isinstance(value, Mapping):
         return {key: _tree(one) for key, one in value.items()}
-    return [_tree(one) for one in value] if isinstance(value, (list, tuple)) else value
+    if isinstance(value, (list, tuple)):
+        return [_tree(one) for one in value]
+    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
 
 
 def _default(field: Field[Any]) -> Any:

@@ -34,6 +34,7 @@ IntArray = npt.NDArray[np.int64]
 
 CHUNK = 1024  # sequences drawn together; another number here is another data set
 LENGTH_SIGMA = 0.8  # of the logarithm: one length in ten is more than 2.8 times the median
+MEAN_DIGITS = 9  # behind the point, of the means of observations
 TINY = np.finfo(np.float64).tiny  # prevents 0 / 0 where the likelihood of every state underflows
 
 
@@ -358,7 +359,8 @@ def _means(count: int, features: int, separation: float, seed: int) -> FloatArra
     means: FloatArray = u @ vt
     means -= means.mean(axis=0)
     mean_square_distance = 2 * (means**2).sum() / (count - 1)  # over all pairs
-    return means * (separation / math.sqrt(mean_square_distance))
+    # The last digits of a decomposition depend on the CPU; these do not.
+    return np.round(means * (separation / math.sqrt(mean_square_distance)), MEAN_DIGITS)
 
 
 def _paths(chain: Chain, steps: int, rng: np.random.Generator) -> IntArray:
