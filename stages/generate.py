@@ -18,6 +18,7 @@ from birnn.data import splits
 from birnn.data.splits import Splitting
 from birnn.files import atomic, paths, records, tables
 from birnn.files.reading import Skipped
+from birnn.files.table_checks import MISSING
 from birnn.params import HMMData, Params, load
 from birnn.sources import hmm, ingestion, inspection
 
@@ -37,6 +38,7 @@ def main() -> None:
         summary,
         left_out=dict(skipped.counts),
         changed=dict(skipped.changed),
+        first_missing=skipped.first.get(MISSING, ""),
         cut_after=ingestion.cut_after(data),
         reading=ingestion.reading(data),
     )

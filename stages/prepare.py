@@ -10,8 +10,10 @@ packing.json.
 
 from __future__ import annotations
 
+from functools import partial
+
 from birnn import errors
-from birnn.data import buckets, encoding, sequences, splits, vectors
+from birnn.data import buckets, encoding, filling, sequences, splits, vectors
 from birnn.data.splits import Splitting
 from birnn.files import paths, records, tables
 from birnn.files.paths import PREPARED, RAW
@@ -23,21 +25,22 @@ def main() -> None:
     """Run the stage."""
     params, summary = load(), records.read(RAW / paths.SUMMARY, Summary)
     prepare, train, how = params.prepare, params.train, Splitting.of(params.prepare)
-    # Two passes over the table: scales and vocabulary are known after the first one only.
+    filling.check(prepare.missing, summary.missing, summary.first_missing)
+    # More than one pass over the table: scales and vocabulary are known after the first one only.
     encoded = encoding.fit(
-        splits.read_one(RAW, how, "train"),
+        partial(splits.read_one, RAW, how, "train"),
+        encoding.Options.of(prepare),
         task=summary.task,
-        scale=prepare.scale,
-        frame=prepare.frame or 1,
-        min_count=prepare.min_count,
-        lowercase=prepare.lowercase,
         max_steps=summary.cut_after,
         reading=summary.reading,
+        unseen=summary.not_in_train,
     )
     pretrained = vectors.of_vocabulary(prepare.vectors, encoded.vocabulary)
     arrow = {split: PREPARED / f"{split}.arrow" for split in tables.SPLITS}
     divided = splits.read(RAW, how)
     sequences.write_each(((split, encoded.encode(*chunk)) for split, chunk in divided), arrow)
+    for split, path in arrow.items():
+        sequences.check_labelled(sequences.read(path), split)
     encoded.write(PREPARED / paths.ENCODING)
     vectors.write(pretrained, PREPARED / paths.VECTORS)
     packing = buckets.packing(

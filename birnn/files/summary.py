@@ -45,6 +45,13 @@ class Summary:
         splits: sequences in each split that the table names.
         groups: those that the table names; None without.
         not_in_test: classes of train that the test split of the table does not hold.
+        not_in_train: classes of validation and test that the train split of the table does not
+            hold, and how often each occurs there.
+        unlabelled: steps (of a tagging task) or sequences without a label.
+        missing: how many numbers are missing in which column.
+        first_missing: the file, row and column of the first of them.
+        rare: classes in fewer groups, or sequences, than there are splits, and in how many; where
+            the table names no splits.
         duplicates: sequences that repeat an earlier one.
         conflicts: those of them that have other labels.
         first_conflicts: the first few of these.
@@ -67,6 +74,11 @@ class Summary:
     splits: dict[str, int]
     groups: Groups | None = None
     not_in_test: list[str]
+    not_in_train: dict[str, int] = field(default_factory=dict)
+    unlabelled: int = 0
+    missing: dict[str, int] = field(default_factory=dict)
+    first_missing: str = ""
+    rare: dict[str, int] = field(default_factory=dict)
     duplicates: int
     conflicts: int
     first_conflicts: list[Conflict]

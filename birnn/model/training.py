@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypedDict
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -211,12 +212,21 @@ def _measure(batches: Iterable[Batch], score: Score, group: Group) -> tuple[floa
 def _scorer(model: SequenceModel, train: Sequences, options: Options) -> Score:
     """Fix for a whole training how `_score` scores a batch."""
     weights, mean_labels = None, None
+    known = int(np.count_nonzero(train.labels != IGNORED))
     if options.class_weights == "balanced":
         weights = losses.balanced(train.labels, model.architecture.classes).to(options.device)
     if options.loss_average == "sequences" and train.tagging:
-        mean_labels = len(train.labels) / len(train)
+        mean_labels = known / len(train.labelled().chosen)
     objective = partial(losses.cross_entropy, weights=weights, gamma=options.focal_gamma)
-    return partial(_score, model, options=options, objective=objective, mean_labels=mean_labels)
+    labelled = known / len(train.labels)
+    return partial(
+        _score,
+        model,
+        options=options,
+        objective=objective,
+        mean_labels=mean_labels,
+        labelled=labelled,
+    )
 
 
 def _score(
@@ -227,11 +237,13 @@ def _score(
     options: Options,
     objective: Callable[[Tensor, Tensor], Tensor],
     mean_labels: float | None,
+    labelled: float,
 ) -> tuple[Tensor, Tensor]:
     """What this process's part of the batch adds to the loss, and a tally that stays on the device.
 
     The tally holds the summed loss, the right answers and the labels of this part. `mean_labels` is
-    how many labels a sequence has on average, where each sequence is to count the same.
+    how many labels a sequence has on average, where each sequence is to count the same; `labelled`
+    is the share of steps, or sequences, that have a label.
     """
     model.train(train)
     batch = batch.to(options.device)
@@ -241,10 +253,11 @@ def _score(
     labels = batch.labels.flatten()
     loss = objective(logits, labels).view(len(batch.lengths), -1).sum(dim=1)  # of each sequence
     right = (logits.argmax(dim=1) == labels).sum()
-    tally = torch.stack([loss.detach().sum(), right, (labels != IGNORED).sum()])
+    known = (labels != IGNORED).view(len(batch.lengths), -1).sum(dim=1)  # of each sequence
+    tally = torch.stack([loss.detach().sum(), right, known.sum()])
     if mean_labels is not None:
-        loss = loss * (mean_labels / batch.lengths)
-    return loss.sum() / batch.count, tally
+        loss = loss * (mean_labels / known.clamp(min=1))
+    return loss.sum() / (batch.count * labelled), tally
 
 
 def _mean(tallies: list[Tensor], group: Group) -> tuple[float, float]:

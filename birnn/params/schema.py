@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     model_validator,
@@ -69,9 +70,32 @@ class Bounded(Section):
     longer: Literal["refuse", "cut"] = "refuse"
 
 
-class FileData(Bounded):
-    """One file, whose sequences `prepare` splits, or one for each official split."""
+def _composed(label: str) -> str:
+    return unicodedata.normalize("NFC", label)
 
+
+Label = Annotated[str, AfterValidator(_composed)]
+"""The name of a class, in the form of Unicode in which labels are read."""
+
+
+def _as_names(found: object) -> object:
+    """Take one name for a list of one, and a class number for its name."""
+    listed = found if isinstance(found, list) else [] if found is None else [found]
+    return [str(one) if type(one) is int else one for one in listed]
+
+
+Labels = Annotated[list[Label], BeforeValidator(_as_names)]
+"""Names of classes; one alone needs no list, and a whole number no quotes."""
+
+
+class FileData(Bounded):
+    """One file, whose sequences `prepare` splits, or one for each official split.
+
+    Attributes:
+        unlabelled: labels that stand for none, such as -100; an empty one always does.
+    """
+
+    unlabelled: Labels = []
     path: Name | None = None
     train: Name | None = None
     validation: Name | None = None
@@ -115,14 +139,6 @@ def _regular_expression(pattern: str) -> str:
     except re.error as error:
         raise ValueError(f"expected a regular expression ({error})") from None
     return pattern
-
-
-def _composed(label: str) -> str:
-    return unicodedata.normalize("NFC", label)
-
-
-Label = Annotated[str, AfterValidator(_composed)]
-"""The name of a class, in the form of Unicode in which labels are read."""
 
 
 def _name_of_folder(name: str) -> str:
@@ -245,6 +261,7 @@ class Prepare(Section):
     folds: Annotated[int, Field(ge=2)] | None = None
     fold: Count | None = None
     scale: Literal["none", "global", "per_sequence", "asinh"] = "global"
+    missing: Literal["refuse", "mean", "zero", "last", "mask"] = "refuse"
     frame: Count | None = None
     min_count: Count = 1
     lowercase: bool = False

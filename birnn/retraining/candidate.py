@@ -96,7 +96,7 @@ def drifted(attempt: Attempt, registry: Registry, champion: Version) -> list[Fin
 def _reference(attempt: Attempt) -> Reference:
     encoding, seed = _encoding(attempt), attempt.chosen.evaluate.seed
     plain = _in_raw_units(attempt, "train")
-    return drift.reference(plain, encoding.labels, encoding.features, seed)
+    return drift.reference(plain, encoding.names, encoding.features, seed)
 
 
 def checks(attempt: Attempt, registry: Registry, challenger: Version) -> list[Check]:
@@ -119,9 +119,9 @@ def checks(attempt: Attempt, registry: Registry, challenger: Version) -> list[Ch
     if not fresh.any():
         return [_leakage(attempt), _nothing_fresh(len(fresh))]
     place = registry.fetch(challenger.number, attempts.state() / "reloaded")
-    reloaded = answering.ask(place, rows, encoding.labels, device, where="the challenger")
+    reloaded = answering.ask(place, rows, encoding.names, device, where="the challenger")
     written = attempt.copy / EVALUATION / attempt.model / paths.PREDICTIONS
-    tested = answering.tested(written, reloaded.answers, encoding.labels)
+    tested = answering.tested(written, reloaded.answers, encoding.names)
     judged = _judged(
         attempt,
         encoding,
@@ -147,7 +147,7 @@ def _champion(
     number = attempt.champion.number
     folder = registry.fetch(number, attempts.state() / "champion")
     where = f"the champion, version {number}"
-    return answering.ask(folder, rows, encoding.labels, device, where=where)
+    return answering.ask(folder, rows, encoding.names, device, where=where)
 
 
 def _fresh(
@@ -195,7 +195,7 @@ def _judged(
     latency: tuple[float, float] | None,
 ) -> list[Check]:
     """Hand all that was gathered to the gate."""
-    evaluate, labels = attempt.chosen.evaluate, encoding.labels
+    evaluate, labels = attempt.chosen.evaluate, encoding.names
     scores = metrics.metrics(
         challenger.actual, challenger.predicted, None, labels=labels, offsets=challenger.offsets
     )

@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from birnn.data.sequences import Sequences
+from birnn.data.sequences import UNLABELLED, Sequences
 from birnn.errors import DataError
 from birnn.evaluation.significance import holm
 
@@ -118,7 +118,7 @@ def reference(
     drawn = rng.permutation(_one_of_each_group(sequences.groups, rng))[:MOST_GROUPS]
     steps = _steps(sequences, drawn, rng)
     classes = sequences.labels[steps if sequences.tagging else drawn]
-    counts = np.bincount(classes, minlength=len(labels)).tolist()
+    counts = np.bincount(classes[classes != UNLABELLED], minlength=len(labels)).tolist()
     most = min(MOST_DRAWS, MOST_NUMBERS // max(20, len(names)))
     values = sequences.values[steps[:most]].T
     return Reference(
@@ -253,6 +253,8 @@ def _shares(name: str, old: Counts, new: Counts) -> _Change:
     names = sorted({**old, **new})
     counts = np.array([[found.get(key, 0) for key in names] for found in (old, new)])
     totals = counts.sum(axis=1)
+    if not totals.all():
+        return _Change(name, 0.0, 1.0, "none were drawn")
     rare = counts.sum(axis=0) * totals.min() < LEAST_EXPECTED * totals.sum()
     names = [key for key, few in zip(names, rare, strict=True) if not few] + ["others"]
     counts = np.column_stack([counts[:, ~rare], counts[:, rare].sum(axis=1)])

@@ -13,6 +13,7 @@ from birnn.errors import DataError
 from birnn.files import table_checks, tables
 from birnn.files.hashing import Seen
 from birnn.files.reading import Skipped, fields, kind, one_line
+from birnn.files.table_checks import Gaps
 from birnn.files.tables import Form
 from birnn.params import (
     ArraysData,
@@ -40,13 +41,15 @@ ReadFile = Callable[[str, str], Iterator[pa.RecordBatch]]
 """Called with a path, and with what to put before ids that are only numbers."""
 PLACES = {
     *("path", "train", "validation", "test", "classes", "labels", "name"),
-    *("max_steps", "longer"),
+    *("max_steps", "longer", "unlabelled"),
 }
 """What of a section says where data lie, and which of them to train on."""
 
 
 def rows(data: Data, skipped: Skipped) -> Iterator[pa.RecordBatch]:
     """Stream the rows of the sequence table; see `birnn.files.table_checks.checked`.
+
+    Numbers and labels may be missing: `prepare` says what becomes of them.
 
     Args:
         data: the section of params.yaml.
@@ -58,7 +61,12 @@ def rows(data: Data, skipped: Skipped) -> Iterator[pa.RecordBatch]:
     most = cut_after(data)
     refused = None if isinstance(data, HMMData) or most is not None else data.max_steps
     checked = table_checks.checked(
-        read(data, skipped), task=data.task, where=name(data), max_steps=refused, skipped=skipped
+        read(data, skipped),
+        task=data.task,
+        where=name(data),
+        max_steps=refused,
+        skipped=skipped,
+        gaps=Gaps(() if isinstance(data, HMMData) else data.unlabelled, numbers=True),
     )
     return checked if most is None else tables.cut(checked, most, skipped)
 

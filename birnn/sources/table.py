@@ -23,6 +23,8 @@ from birnn.files.table_checks import check_columns, check_doubled, from_file
 from birnn.files.tables import TEXT_COLUMNS
 
 SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
+ABSENT = ["", "#N/A", "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"]
+"""What stands for a missing number, of what pandas takes for one."""
 BUFFER_BYTES = 1 << 22
 BROKEN = (pa.ArrowException, csv.Error, EOFError, OSError, UnicodeDecodeError, zlib.error)
 """What pyarrow, csv and gzip raise for files that are not theirs."""
@@ -126,7 +128,7 @@ def _csv_batches(
     path: Path, types: Mapping[str, pa.DataType], delimiter: str, *, threads: bool
 ) -> Iterator[pa.RecordBatch]:
     convert = arrow_csv.ConvertOptions(
-        column_types=types, null_values=[""], strings_can_be_null=False
+        column_types=types, null_values=ABSENT, strings_can_be_null=False
     )
     parse = arrow_csv.ParseOptions(delimiter=delimiter)
     read_options = arrow_csv.ReadOptions(use_threads=threads)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from birnn.data import encoding
-from birnn.data.encoding import Encoding
+from birnn.data.encoding import Encoding, Options
 from birnn.data.sequences import Sequences
 from birnn.errors import DataError, ParamsError
 from birnn.files import records, table_checks, tables
@@ -40,7 +40,7 @@ def tokens(*names: str) -> pa.Table:
 
 def fit(*parts: pa.Table, task: str = "tagging", **options: Any) -> Encoding:
     chunks = [(part, offsets_of(part)) for part in parts]
-    return encoding.fit(chunks, task=task, **({"scale": "global"} | options))
+    return encoding.fit(lambda: chunks, Options(**({"scale": "global"} | options)), task=task)
 
 
 def offsets_of(rows: pa.Table) -> Any:
@@ -261,7 +261,8 @@ class TestLabels:
             fitted.encode(rows, np.array([0, 1, 2]))
         assert str(refused.value) == (
             "sequence 'b': label 'new' does not occur in the training split; "
-            "add training sequences with it, or rename it"
+            "add training sequences with it, set prepare.stratify, rename it, or name the "
+            "splits in a column `split`, where it may be in test alone"
         )
 
     def test_none_to_predict(self) -> None:

@@ -70,14 +70,6 @@ MISTAKES = {
         changed(x=pa.array([1, 2, 3, 4], pa.timestamp("s"))),
         "t.csv, column `x`: expected numbers, found timestamp[s]",
     ),
-    "a missing label": (
-        changed(label=["p", None, "q", "p"]),
-        "t.csv, row 2, column `label`: value missing",
-    ),
-    "an empty label": (
-        changed(label=["p", "q", "q", ""]),
-        "t.csv, row 4, column `label`: value missing",
-    ),
     "an empty token": (
         changed(x=None, token=["", "t", "t", "t"]),
         "t.csv, row 1, column `token`: value missing",
