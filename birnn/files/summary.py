@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+
+from birnn.files.reading import first_few
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,3 +91,40 @@ class Summary:
     changed: dict[str, int] = field(default_factory=dict)
     cut_after: int | None = None
     reading: dict[str, object]
+
+
+def gaps(found: Summary, reads: str = "") -> Iterator[str]:
+    """Say what a table lacks, a sentence a kind: classes in some splits, labels, and numbers.
+
+    Args:
+        found: what is in the table.
+        reads: what is read where a number is missing, as `prepare.missing` says; "" where nobody
+            has said it yet.
+    """
+    what = "steps" if found.task == "tagging" else "sequences"
+    if unseen := found.not_in_train:
+        named = first_few(f"{name!r} ({count:,} {what})" for name, count in unseen.items())
+        yield (
+            f"not in train: labels {named}; no model can learn them, so each of these {what} "
+            "counts as answered wrongly"
+        )
+    if rare := found.rare:
+        unit = "groups" if found.groups else "sequences"
+        named = first_few(f"{name!r} ({count})" for name, count in rare.items())
+        yield (
+            f"labels in fewer {unit} than there are splits: {named}; of one in train alone nobody "
+            "knows how well it is found, and one in another split alone is refused by `prepare`; "
+            "prepare.stratify puts the first of each class into train"
+        )
+    if found.unlabelled:
+        yield (
+            f"without a label: {found.unlabelled:,} {what}; they go through the model, and count "
+            "in no loss and no metric"
+        )
+    if found.missing:
+        named = first_few(f"{name} ({count:,})" for name, count in found.missing.items())
+        then = f"prepare.missing says what is read there: {reads}"
+        if not reads:
+            then = "`prepare` refuses them unless prepare.missing says what to read there: mean, "
+            then += "zero, last or mask"
+        yield f"missing numbers: in {named}, of {found.steps:,} steps; {then}"

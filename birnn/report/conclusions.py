@@ -203,6 +203,7 @@ def conclude(evidence: Evidence, compared: Compared, aims: Aims) -> Conclusion:
         checks=checks,
         gain=compared.over_baseline,
         baseline=baselines.without_context(train),
+        unseen=evidence.encoding.unseen,
         costs={
             label: (point.test.cost, point.test_argmax.cost)
             for label, point in result.operating_points.items()

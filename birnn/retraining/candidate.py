@@ -200,7 +200,10 @@ def _judged(
         challenger.actual, challenger.predicted, None, labels=labels, offsets=challenger.offsets
     )
     present = metrics.present(challenger.actual, labels, challenger.offsets, challenger.groups)
-    basis, prepared = Basis(scores, present=present), attempt.copy / PREPARED
+    basis, prepared = (
+        Basis(scores, present=present, unseen=encoding.unseen),
+        attempt.copy / PREPARED,
+    )
     return gate.checks(
         challenger,
         champion,

@@ -21,7 +21,7 @@ from birnn.errors import DataError
 from birnn.files import hashing
 from birnn.files.hashing import Hashes, Seen
 from birnn.files.reading import first_few
-from birnn.files.summary import ClassCount, Conflict, Groups, Summary
+from birnn.files.summary import ClassCount, Conflict, Groups, Summary, gaps
 from birnn.files.tables import (
     SPLITS,
     Chunk,
@@ -291,8 +291,7 @@ def notes(found: Summary) -> Iterator[str]:
     """Say what in a summary deserves a warning, a line each."""
     if absent := found.not_in_test:
         yield f"in train but not in test: labels {first_few(map(repr, absent))}"
-    yield from _label_notes(found)
-    yield from missing_notes(found)
+    yield from gaps(found)
     if found.groups and found.groups.share > 0.5:
         share = f"{100 * found.groups.share:.0f} % of all labels"
         yield (
@@ -303,39 +302,6 @@ def notes(found: Summary) -> Iterator[str]:
         pairs = "; ".join(_pair(pair, found.task) for pair in found.first_conflicts)
         number = f"{found.conflicts:,}"
         yield f"identical to an earlier sequence, but with other labels: {number}, such as {pairs}"
-
-
-def _label_notes(found: Summary) -> Iterator[str]:
-    what = "steps" if found.task == "tagging" else "sequences"
-    if unseen := found.not_in_train:
-        named = first_few(f"{name!r} ({count:,} {what})" for name, count in unseen.items())
-        yield (
-            f"not in train: labels {named}; no model can learn them, so each of these {what} "
-            "counts as answered wrongly"
-        )
-    if rare := found.rare:
-        unit = "groups" if found.groups else "sequences"
-        named = first_few(f"{name!r} ({count})" for name, count in rare.items())
-        yield (
-            f"labels in fewer {unit} than there are splits: {named}; of one in train alone nobody "
-            "knows how well it is found, and one in another split alone is refused by `prepare`; "
-            "prepare.stratify puts the first of each class into train"
-        )
-    if found.unlabelled:
-        yield (
-            f"without a label: {found.unlabelled:,} {what}; they go through the model, and count "
-            "in no loss and no metric"
-        )
-
-
-def missing_notes(found: Summary) -> Iterator[str]:
-    """Say in which columns numbers are missing, in one line."""
-    if found.missing:
-        named = first_few(f"{name} ({count:,})" for name, count in found.missing.items())
-        yield (
-            f"missing numbers: in {named}, of {found.steps:,} steps; `prepare` refuses them unless "
-            "prepare.missing says what to read there: mean, zero, last or mask"
-        )
 
 
 def _pair(pair: Conflict, task: str) -> str:

@@ -202,7 +202,7 @@ class TestGaps:
         found = inspection.summary(held, lambda: held, task="tagging", where="t.csv")
         assert found.missing == {"x": 4, "y": 1}
         assert skipped.first[table_checks.MISSING] == "t.csv, row 1, column `x`"
-        assert "missing numbers: in x (4), y (1), of 16 steps" in [*inspection.notes(found)][0]
+        assert "missing numbers: in x (4), y (1), of 16 steps" in next(inspection.notes(found))
 
     def test_a_class_that_cannot_be_in_each_split(self) -> None:
         labels = ["p", "q"] * 7 + ["rare", "p"]
@@ -223,7 +223,7 @@ class TestGaps:
         if frame["label"].nunique() < 2:
             return
         units = frame.groupby("label")["sequence"].nunique()
-        found = summary(frame.to_dict("list"), rows=7)
+        found = summary({str(name): frame[name] for name in frame}, rows=7)
         assert found.rare == units[units < 3].to_dict()
 
 
