@@ -78,6 +78,9 @@ class Prepared:
 
         Validation chooses among models that know the classes of train, and no others: labels of
         classes that are in validation alone are left out here.
+
+        Raises:
+            DataError: a file is missing, or no label of validation is left.
         """
         encoding = records.read(folder / paths.ENCODING, Encoding)
         validation = sequences.read(folder / paths.VALIDATION)
@@ -85,6 +88,7 @@ class Prepared:
             labels = validation.labels
             known = np.where(labels < len(encoding.labels), labels, UNLABELLED)
             validation = replace(validation, labels=known)
+            sequences.check_labelled(validation, "validation")
         return cls(
             folder=folder,
             encoding=encoding,
