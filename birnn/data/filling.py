@@ -79,10 +79,10 @@ def filled(kind: Filling, raw: Floats, offsets: npt.NDArray[np.int64], fills: Fl
         fills: (features,) what to put where the sequence itself does not say.
 
     Returns:
-        (steps, features) without NaN.
+        (steps, features) without NaN; as they are where `kind` is `refuse`.
     """
     missing = np.isnan(raw)
-    if not missing.any():
+    if kind == "refuse" or not missing.any():
         return raw
     if kind != "last":
         return np.where(missing, fills, raw)

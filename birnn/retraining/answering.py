@@ -91,7 +91,9 @@ def _row_hashes(table: pa.Table, columns: list[str]) -> npt.NDArray[np.uint64]:
     return np.asarray(pd.util.hash_pandas_object(frame, index=False), dtype=np.uint64)
 
 
-def in_raw_units(chunks: Iterable[Chunk], encoding: Encoding, path: Path) -> Sequences:
+def in_raw_units(
+    chunks: Iterable[Chunk], encoding: Encoding, path: Path, *, filled: bool = True
+) -> Sequences:
     """Put raw sequences into one file and map it: features as they came, tokens spelled out.
 
     So data of different times can be compared, whatever their encodings have learned.
@@ -100,6 +102,7 @@ def in_raw_units(chunks: Iterable[Chunk], encoding: Encoding, path: Path) -> Seq
         chunks: the sequences.
         encoding: names the task, the classes and the features.
         path: where to.
+        filled: whether missing numbers are filled in; else they stay NaN.
     """
     width = len(encoding.features)
     plain = replace(
@@ -108,6 +111,8 @@ def in_raw_units(chunks: Iterable[Chunk], encoding: Encoding, path: Path) -> Seq
         scale=[1.0] * width,
         scaling="none",
         frame=1,
+        missing=encoding.missing if filled else "refuse",
+        masked=[],
         vocabulary=[] if encoding.tokens else None,
     )
     sequences.write((plain.encode(*chunk) for chunk in chunks), path)

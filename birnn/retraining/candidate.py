@@ -95,7 +95,7 @@ def drifted(attempt: Attempt, registry: Registry, champion: Version) -> list[Fin
 
 def _reference(attempt: Attempt) -> Reference:
     encoding, seed = _encoding(attempt), attempt.chosen.evaluate.seed
-    plain = _in_raw_units(attempt, "train")
+    plain = _in_raw_units(attempt, "train", filled=False)
     return drift.reference(plain, encoding.names, encoding.features, seed)
 
 
@@ -227,10 +227,10 @@ def _raw(attempt: Attempt, split: str) -> Iterator[Chunk]:
     return splits.read_one(attempt.copy / RAW, how, split)
 
 
-def _in_raw_units(attempt: Attempt, *names: str) -> Sequences:
+def _in_raw_units(attempt: Attempt, *names: str, filled: bool = True) -> Sequences:
     chunks = chain.from_iterable(_raw(attempt, split) for split in names)
     place = attempts.state() / f"plain-{'-'.join(names)}.arrow"
-    return answering.in_raw_units(chunks, _encoding(attempt), place)
+    return answering.in_raw_units(chunks, _encoding(attempt), place, filled=filled)
 
 
 def _encoding(attempt: Attempt) -> Encoding:

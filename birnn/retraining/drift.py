@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -53,6 +53,7 @@ class Reference:
         features: values at the steps that were drawn, by the feature's name.
         tokens: how often each token was drawn.
         vocabulary: the most frequent tokens of groups from which `tokens` were not drawn.
+        missing: at how many of the steps that were drawn a feature was missing, by its name.
     """
 
     labels: dict[str, int]
@@ -60,6 +61,7 @@ class Reference:
     features: dict[str, list[float]]
     tokens: dict[str, int]
     vocabulary: list[str]
+    missing: dict[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Give a tree for a JSON file."""
@@ -73,7 +75,7 @@ class Reference:
             DataError: it is another one.
         """
         expected = {field.name for field in fields(cls)}
-        if set(tree) != expected:
+        if set(tree) | {"missing"} != expected:  # references of 0.2.0 do not have it
             raise DataError(
                 f"reference of training data: expected {', '.join(sorted(expected))}, "
                 f"found {', '.join(sorted(tree))}; register the model again"
@@ -121,12 +123,17 @@ def reference(
     counts = np.bincount(classes[classes != UNLABELLED], minlength=len(labels)).tolist()
     most = min(MOST_DRAWS, MOST_NUMBERS // max(20, len(names)))
     values = sequences.values[steps[:most]].T
+    absent = np.isnan(values).sum(axis=1).tolist()
     return Reference(
         labels=dict(zip(labels, counts, strict=True)),
         lengths=sequences.lengths[drawn[:MOST_DRAWS]].tolist(),
-        features={name: _rounded(column) for name, column in zip(names, values, strict=True)},
+        features={
+            name: _rounded(column[~np.isnan(column)])
+            for name, column in zip(names, values, strict=True)
+        },
         tokens=_spelled(sequences, steps[::2][:MOST_DRAWS]),
         vocabulary=_vocabulary(sequences, drawn[1::2][:MOST_DRAWS], rng),
+        missing={name: count for name, count in zip(names, absent, strict=True) if count},
     )
 
 
@@ -196,7 +203,12 @@ def compare(
         *(
             _numbers(f"feature {name}", values, new.features[name])
             for name, values in old.features.items()
-            if name in new.features
+            if name in new.features and values and new.features[name]
+        ),
+        *(
+            _shares(f"missing numbers of {name}", _gaps(old, name), _gaps(new, name))
+            for name in old.features
+            if name in new.features and name in {*old.missing, *new.missing}
         ),
         *_tokens(old, new),
     ]
@@ -212,6 +224,10 @@ def _finding(change: _Change, p: float, psi_limit: float, level: float) -> Findi
     figures = f"stability index {change.psi:.2f}, p {p:.2g}"
     sentence = f"{change.name[0].upper()}{change.name[1:]}: {verb} ({figures}); {change.text}."
     return Finding(change.name, change.psi, p, drifted, sentence)
+
+
+def _gaps(found: Reference, name: str) -> dict[str, int]:
+    return {"known": len(found.features[name]), "missing": found.missing.get(name, 0)}
 
 
 def _tokens(old: Reference, new: Reference) -> list[_Change]:
