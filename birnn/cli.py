@@ -25,6 +25,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -164,7 +165,10 @@ def check(
     """Read and validate data, and show what is in them; nothing is written."""
     from rich.console import Console
 
+    from birnn import params
+    from birnn.data import outlook
     from birnn.files.reading import Skipped
+    from birnn.files.table_checks import MISSING
     from birnn.files.tables import whole_sequences
     from birnn.sources import ingestion, inspection
 
@@ -182,7 +186,11 @@ def check(
         )
     for table in inspection.tables(found):
         Console().print(table)
-    for line in (*skipped.sentences(), *inspection.notes(found), *_origins(found, again)):
+    found = replace(found, first_missing=skipped.first.get(MISSING, ""))
+    chosen = params.load(file) if file.suffix in (".yaml", ".yml") else None
+    noted = inspection.notes(found, chosen.prepare.missing if chosen else "")
+    ahead = outlook.notes(chosen, found, again) if chosen else ()
+    for line in (*skipped.sentences(), *noted, *ahead, *_origins(found, again)):
         print(line)
 
 

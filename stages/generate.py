@@ -43,7 +43,7 @@ def main() -> None:
         reading=ingestion.reading(data),
     )
     records.write(paths.RAW / paths.SUMMARY, summary)
-    for line in (*skipped.sentences(), *inspection.notes(summary)):
+    for line in (*skipped.sentences(), *inspection.notes(summary, params.prepare.missing)):
         print(line, file=sys.stderr)
 
 

@@ -10,6 +10,7 @@ packing.json.
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 
 from birnn import errors
@@ -35,14 +36,19 @@ def main() -> None:
         reading=summary.reading,
         unseen=summary.not_in_train,
     )
-    pretrained = vectors.of_vocabulary(prepare.vectors, encoded.vocabulary)
+    pretrained = vectors.look_up(prepare.vectors, encoded.vocabulary)
     arrow = {split: PREPARED / f"{split}.arrow" for split in tables.SPLITS}
     divided = splits.read(RAW, how)
     sequences.write_each(((split, encoded.encode(*chunk)) for split, chunk in divided), arrow)
     for split, path in arrow.items():
         sequences.check_labelled(sequences.read(path), split)
     encoded.write(PREPARED / paths.ENCODING)
-    vectors.write(pretrained, PREPARED / paths.VECTORS)
+    vectors.write(pretrained.vectors, PREPARED / paths.VECTORS)
+    counts = sequences.read(PREPARED / paths.TRAIN).token_counts()
+    if prepare.vectors and counts is not None and encoded.vocabulary is not None:
+        of_rows, lowercase = counts[: len(encoded.vocabulary) + 1], prepare.lowercase
+        for line in vectors.notes(prepare.vectors, pretrained, of_rows, lowercase=lowercase):
+            print(line, file=sys.stderr)
     packing = buckets.packing(
         {split: sequences.read(path).lengths for split, path in arrow.items()},
         batch_size=train.batch_size,

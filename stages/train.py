@@ -15,6 +15,7 @@ import sys
 from contextlib import nullcontext
 
 from birnn import errors, params
+from birnn.data import vectors
 from birnn.files import paths
 from birnn.model import devices, distributed, history, operating_points, train, training
 from birnn.tracking import runs, store
@@ -30,6 +31,9 @@ def main(name: str) -> None:
     critical = operating_points.wanted(chosen.evaluate.critical)
     operating_points.check(critical, data.encoding.labels, data.validation)
     model, folder = train.network(entry, data, options), paths.MODELS / name
+    source, width = str(chosen.prepare.vectors), data.pretrained.width
+    for line in vectors.width_note(source, width, entry.embedding_size):
+        print(line, file=sys.stderr)
     knobs = params.of_run(chosen, name) | {"precision": options.precision}
     output = train.Output(folder, params.of_training(knobs))
     opened = runs.training_run(

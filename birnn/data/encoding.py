@@ -281,7 +281,7 @@ def fit(
             raw = _raw(table, features)
             fitting.add(filling.filled(options.missing, raw, offsets, np.array(fills[0])), offsets)
         if tokens:
-            counts.update(value_counts(_cased(table["token"], options.lowercase)))
+            counts.update(token_counts(table, lowercase=options.lowercase))
     _check_fit(options, task, found, labels, tokens=tokens)
     mean, spread = fitting.result(len(features)) if features else ([], [])
     if features and (lost := np.flatnonzero(fitting.lost())).size:
@@ -295,7 +295,7 @@ def fit(
         features=features,
         mean=mean,
         scale=spread,
-        vocabulary=_vocabulary(counts, options.min_count) if tokens else None,
+        vocabulary=vocabulary(counts, options.min_count) if tokens else None,
         characters="".join(sorted(set().union(*counts))),
         lowercase=options.lowercase,
         scaling=options.scale,
@@ -374,7 +374,12 @@ def _cased(tokens: pa.ChunkedArray, lowercase: bool) -> pa.ChunkedArray:
     return pc.utf8_lower(tokens) if lowercase else tokens
 
 
-def _vocabulary(counts: Counter[str], min_count: int) -> list[str]:
-    """Frequent tokens first; those of one count in the order of the alphabet."""
+def token_counts(table: pa.Table, *, lowercase: bool) -> dict[str, int]:
+    """Count the tokens of a table."""
+    return value_counts(_cased(table["token"], lowercase))
+
+
+def vocabulary(counts: Mapping[str, int], min_count: int) -> list[str]:
+    """Put frequent tokens first; those of one count in the order of the alphabet."""
     kept = [(-count, token) for token, count in counts.items() if count >= min_count]
     return [token for _, token in sorted(kept)]

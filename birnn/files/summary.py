@@ -124,7 +124,7 @@ def gaps(found: Summary, reads: str = "") -> Iterator[str]:
     if found.missing:
         named = first_few(f"{name} ({count:,})" for name, count in found.missing.items())
         then = f"prepare.missing says what is read there: {reads}"
-        if not reads:
+        if reads in ("", "refuse"):
             then = "`prepare` refuses them unless prepare.missing says what to read there: mean, "
             then += "zero, last or mask"
         yield f"missing numbers: in {named}, of {found.steps:,} steps; {then}"

@@ -287,11 +287,11 @@ def _quantiles(lengths: Counter[int]) -> dict[str, float]:
     return {"mean": mean, **dict(zip(shares, found.tolist(), strict=True))}
 
 
-def notes(found: Summary) -> Iterator[str]:
-    """Say what in a summary deserves a warning, a line each."""
+def notes(found: Summary, reads: str = "") -> Iterator[str]:
+    """Say what in a summary deserves a warning, a line each; see `birnn.files.summary.gaps`."""
     if absent := found.not_in_test:
         yield f"in train but not in test: labels {first_few(map(repr, absent))}"
-    yield from gaps(found)
+    yield from gaps(found, reads)
     if found.groups and found.groups.share > 0.5:
         share = f"{100 * found.groups.share:.0f} % of all labels"
         yield (
