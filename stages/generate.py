@@ -50,7 +50,7 @@ def main() -> None:
 def limits(params: Params, data: HMMData, path: Path) -> hmm.Limits:
     """Compute the accuracy limits on the sequences that `prepare` will test on."""
     how = Splitting.of(params.prepare)
-    test = splits.divide(tables.chunks(path), how, named=(), wanted=["test"])
+    test = splits.divide(partial(tables.chunks, path), how, named=(), wanted=["test"])
     batches = (batch for _, (rows, _) in test for batch in rows.to_batches())
     return hmm.limits(hmm.chain_of(data), batches, task=data.task)
 

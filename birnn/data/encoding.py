@@ -222,6 +222,7 @@ class Options:
         min_count: tokens that occur less often are treated as unknown.
         lowercase: whether to read tokens in lower case.
         missing: what to read where a number is missing; see `birnn.data.filling`.
+        without: a numeric column that is none of the features, such as the time that splits them.
     """
 
     scale: Kind
@@ -229,6 +230,7 @@ class Options:
     min_count: int = 1
     lowercase: bool = False
     missing: Filling = "refuse"
+    without: str | None = None
 
     @classmethod
     def of(cls, prepare: Prepare) -> Options:
@@ -239,7 +241,12 @@ class Options:
             min_count=prepare.min_count,
             lowercase=prepare.lowercase,
             missing=prepare.missing,
+            without=prepare.split_by,
         )
+
+    def features(self, schema: pa.Schema) -> list[str]:
+        """Name the columns of a table that a network is to read as numbers."""
+        return [name for name in feature_names(schema) if name != self.without]
 
 
 def fit(
@@ -268,7 +275,7 @@ def fit(
         ParamsError: steps that cannot be framed: they have tokens, or labels of their own; or
             numbers that must be scaled, since float32 holds too little of what differs.
     """
-    fills = _fills(chunks(), options.missing) if options.missing != "refuse" else Fills([], [])
+    fills = _fills(chunks(), options) if options.missing != "refuse" else Fills([], [])
     fitting = scaling.Fitting(options.scale)
     labels: set[str] = set()
     counts: Counter[str] = Counter()
@@ -276,7 +283,7 @@ def fit(
     for table, offsets in chunks():
         found += len(offsets) - 1
         labels.update(table["label"].drop_null().unique().to_pylist())
-        features, tokens = feature_names(table.schema), "token" in table.schema.names
+        features, tokens = options.features(table.schema), "token" in table.schema.names
         if features:
             raw = _raw(table, features)
             fitting.add(filling.filled(options.missing, raw, offsets, np.array(fills[0])), offsets)
@@ -318,18 +325,18 @@ class Fills(NamedTuple):
     masked: list[str]
 
 
-def _fills(chunks: Iterable[Chunk], missing: Filling) -> Fills:
+def _fills(chunks: Iterable[Chunk], options: Options) -> Fills:
     """Learn from the training sequences what to put where a number is missing."""
     means, features = None, list[str]()
     for table, _ in chunks:
-        features = feature_names(table.schema)
+        features = options.features(table.schema)
         means = means or Means(len(features))
         if features:
             means.add(_raw(table, features))
     if means is None or not features:
         return Fills([], [])
     masked = [features[place] for place in np.flatnonzero(means.lacking)]
-    if missing == "zero":
+    if options.missing == "zero":
         return Fills([0.0] * len(features), [])
     found = means.result()
     if (empty := np.flatnonzero(np.isnan(found))).size:
@@ -337,7 +344,7 @@ def _fills(chunks: Iterable[Chunk], missing: Filling) -> Fills:
             f"the training split, column `{features[empty[0]]}`: expected numbers to take the mean "
             "of, found none; leave the column out, or set prepare.missing to zero"
         )
-    return Fills(found.tolist(), masked if missing == "mask" else [])
+    return Fills(found.tolist(), masked if options.missing == "mask" else [])
 
 
 def _check_fit(

@@ -35,7 +35,7 @@ def notes(chosen: Params, found: Summary, again: Callable[[], Iterable[Chunk]]) 
         return
     tokens = Counter[str]()
     how, named = Splitting.of(prepare), list(found.splits)
-    for _, (table, _) in splits.divide(again(), how, named, ["train"]):
+    for _, (table, _) in splits.divide(again, how, named, ["train"]):
         if "token" in table.schema.names:
             tokens.update(encoding.token_counts(table, lowercase=prepare.lowercase))
     names = encoding.vocabulary(tokens, prepare.min_count) if found.tokens else None

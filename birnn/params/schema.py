@@ -260,6 +260,8 @@ class Prepare(Section):
     split: Split = Split()
     folds: Annotated[int, Field(ge=2)] | None = None
     fold: Count | None = None
+    stratify: bool = False
+    split_by: Name | None = None
     scale: Literal["none", "global", "per_sequence", "asinh"] = "global"
     missing: Literal["refuse", "mean", "zero", "last", "mask"] = "refuse"
     frame: Count | None = None
@@ -273,6 +275,8 @@ class Prepare(Section):
             raise ValueError("expected both `folds` and `fold`, or null for both")
         if self.folds is not None and self.fold is not None and self.fold > self.folds:
             raise ValueError("expected `fold` from 1 up to `folds`")
+        if self.split_by is not None and (self.stratify or self.folds is not None):
+            raise ValueError("expected `split_by` without `stratify` and `folds`")
         return self
 
 
@@ -420,6 +424,13 @@ class Params(Section):
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
     retrain: Retrain = Retrain()
+
+    @model_validator(mode="after")
+    def _splits_of_a_known_process(self) -> Params:
+        """Its sequences are drawn one like the other; its limits are those of a split by hash."""
+        if self.data.source == "hmm" and (self.prepare.stratify or self.prepare.split_by):
+            raise ValueError("expected no prepare.stratify or split_by for data.source hmm")
+        return self
 
     @property
     def candidate(self) -> str:
