@@ -12,7 +12,7 @@ from birnn import params
 from birnn.errors import DataError
 from birnn.files import table_checks, tables
 from birnn.files.hashing import Seen
-from birnn.files.reading import Skipped, fields, kind, one_line
+from birnn.files.reading import Skipped, fields, kind, missing, one_line
 from birnn.files.table_checks import Gaps
 from birnn.files.tables import Form
 from birnn.params import (
@@ -173,6 +173,23 @@ def _alike(
                 f"{path}: expected {len(features)} features as in training, found {found}"
             )
         yield batch
+
+
+def check_there(data: Data) -> None:
+    """Refuse data of which a file is not there, before anything is done with them.
+
+    Raises:
+        DataError: names the file, and why it may not be there.
+    """
+    files = [] if isinstance(data, HMMData) else [*data.files.values()]
+    match data:
+        case TextData(classes=dict(classes)):
+            files += classes.values()
+        case FastaData(labels=str(labels)):
+            files.append(labels)
+    for path in files:
+        if not Path(path).exists():
+            raise DataError(missing(path))
 
 
 def name(data: Data) -> str:
