@@ -3,6 +3,7 @@
     birnn summary                         # the models of the last `dvc repro`, in a table
     birnn verify                          # is this the result that the last commit recorded?
     birnn check data.csv                  # read and validate data, and say what is in them
+    birnn params prepare                  # the keys of params.yaml: values, defaults, meanings
     birnn predict new.csv --output out.parquet
     birnn trace new.csv --sequence s1     # what the model makes of a sequence, step by step
     birnn trace new.csv --batch 4         # the shapes of a batch on its way through the model
@@ -192,6 +193,26 @@ def check(
     ahead = outlook.notes(chosen, found, again) if chosen else ()
     for line in (*skipped.sentences(), *noted, *ahead, *_origins(found, again)):
         print(line)
+
+
+@app.command(name="params")
+def show_params(
+    key: Annotated[str, typer.Argument(help="With which names begin, such as prepare.")] = "",
+    markdown: Annotated[bool, typer.Option(help="As the page docs/params.md.")] = False,
+) -> None:
+    """List the keys of params.yaml: what each may be, its default, and what it means."""
+    from rich.console import Console
+
+    from birnn.params import reference
+
+    if markdown:
+        print(reference.markdown(), end="")
+        return
+    shown = list(reference.tables(key))
+    if not shown:
+        raise DataError(f"params: expected the beginning of a key, found {key!r}; see birnn params")
+    for table in shown:
+        Console().print(table)
 
 
 def _origins(found: Summary, again: Callable[[], Iterator[Chunk]]) -> Iterator[str]:
