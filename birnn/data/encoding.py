@@ -286,7 +286,9 @@ def fit(
         features, tokens = options.features(table.schema), "token" in table.schema.names
         if features:
             raw = _raw(table, features)
-            fitting.add(filling.filled(options.missing, raw, offsets, np.array(fills[0])), offsets)
+            fitting.add(
+                filling.filled(options.missing, raw, offsets, np.array(fills.values)), offsets
+            )
         if tokens:
             counts.update(token_counts(table, lowercase=options.lowercase))
     _check_fit(options, task, found, labels, tokens=tokens)
