@@ -4,6 +4,7 @@
     birnn verify                          # is this the result that the last commit recorded?
     birnn check data.csv                  # read and validate data, and say what is in them
     birnn init data.csv                   # a params.yaml for them; `make repro` does the rest
+    birnn params prepare                  # the keys of params.yaml: values, defaults, meanings
     birnn predict new.csv --output out.parquet
     birnn serve                           # answer requests on localhost, by the model that serves
     birnn trace new.csv --sequence s1     # what the model makes of a sequence, step by step
@@ -29,6 +30,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -171,21 +173,27 @@ def check(
 
     For data files, the `data` section is printed that reads them, ready for params.yaml.
     """
+    from birnn import params
+    from birnn.data import outlook
     from birnn.params import writing
     from birnn.sources import ingestion
 
     data = ingestion.of_file(file, task)
+    chosen = params.load(file) if file.suffix in (".yaml", ".yml") else None
     found, skipped, again = _looked_at(data)
     _show(found)
-    if file.suffix not in (".yaml", ".yml"):
+    if chosen is None:
         console.say(f"For params.yaml:\n\n{writing.data_text(data)}")
-    for line in (*skipped.sentences(), *_notes(found), *_origins(found, again)):
+    noted = _notes(found, chosen.prepare.missing if chosen else "")
+    ahead = outlook.notes(chosen, found, again) if chosen else ()
+    for line in (*skipped.sentences(), *noted, *ahead, *_origins(found, again)):
         console.say(line)
 
 
 def _looked_at(data: Data) -> tuple[Summary, Skipped, Callable[[], Iterator[Chunk]]]:
     """Read data once: what is in them, what was left out, and how to read them again."""
     from birnn.files.reading import Skipped
+    from birnn.files.table_checks import MISSING
     from birnn.files.tables import whole_sequences
     from birnn.sources import ingestion, inspection
 
@@ -201,7 +209,7 @@ def _looked_at(data: Data) -> tuple[Summary, Skipped, Callable[[], Iterator[Chun
             task=data.task,
             where=ingestion.name(data),
         )
-    return found, skipped, again
+    return replace(found, first_missing=skipped.first.get(MISSING, "")), skipped, again
 
 
 def _show(found: Summary) -> None:
@@ -213,10 +221,10 @@ def _show(found: Summary) -> None:
         Console().print(table)
 
 
-def _notes(found: Summary) -> Iterator[str]:
+def _notes(found: Summary, missing: str = "") -> Iterator[str]:
     from birnn.sources import inspection
 
-    return inspection.notes(found)
+    return inspection.notes(found, missing)
 
 
 @app.command()
@@ -253,6 +261,26 @@ def init(
     console.say(f"{target}: {found.task} of {place}; look at `data`, then run `make repro`")
     if to_commit:
         console.say(f"left to do: {to_commit} && git commit; dvc push")
+
+
+@app.command(name="params")
+def show_params(
+    key: Annotated[str, typer.Argument(help="With which names begin, such as prepare.")] = "",
+    markdown: Annotated[bool, typer.Option(help="As the page docs/params.md.")] = False,
+) -> None:
+    """List the keys of params.yaml: what each may be, its default, and what it means."""
+    from rich.console import Console
+
+    from birnn.params import reference
+
+    if markdown:
+        console.say(reference.markdown().rstrip("\n"))
+        return
+    shown = list(reference.tables(key))
+    if not shown:
+        raise DataError(f"params: expected the beginning of a key, found {key!r}; see birnn params")
+    for table in shown:
+        Console().print(table)
 
 
 def _origins(found: Summary, again: Callable[[], Iterator[Chunk]]) -> Iterator[str]:

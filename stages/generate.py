@@ -17,6 +17,7 @@ from birnn.data import splits
 from birnn.data.splits import Splitting
 from birnn.files import atomic, console, paths, records, tables
 from birnn.files.reading import Skipped
+from birnn.files.table_checks import MISSING
 from birnn.params import HMMData, Params, load
 from birnn.sources import hmm, ingestion, inspection
 
@@ -36,18 +37,19 @@ def main() -> None:
         summary,
         left_out=dict(skipped.counts),
         changed=dict(skipped.changed),
+        first_missing=skipped.first.get(MISSING, ""),
         cut_after=ingestion.cut_after(data),
         reading=ingestion.reading(data),
     )
     records.write(paths.RAW / paths.SUMMARY, summary)
-    for line in (*skipped.sentences(), *inspection.notes(summary)):
+    for line in (*skipped.sentences(), *inspection.notes(summary, params.prepare.missing)):
         console.say(line, error=True)
 
 
 def limits(params: Params, data: HMMData, path: Path) -> hmm.Limits:
     """Compute the accuracy limits on the sequences that `prepare` will test on."""
     how = Splitting.of(params.prepare)
-    test = splits.divide(tables.chunks(path), how, named=(), wanted=["test"])
+    test = splits.divide(partial(tables.chunks, path), how, named=(), wanted=["test"])
     batches = (batch for _, (rows, _) in test for batch in rows.to_batches())
     return hmm.limits(hmm.chain_of(data), batches, task=data.task)
 

@@ -2,18 +2,19 @@
 
     python -m stages.prepare
 
-Reads `prepare` and, of `train`, `batch_size`, `batch_steps` and `seed` from params.yaml, data/raw/,
-and the file that `prepare.vectors` names.
+Reads `prepare` and some of `train` from params.yaml, data/raw/, and the file of `prepare.vectors`.
 Writes data/prepared/{train,validation,test}.arrow, encoding.json, kept.parquet,
 vectors.safetensors and packing.json.
 """
 
 from __future__ import annotations
 
+from functools import partial
+
 from birnn import errors
-from birnn.data import buckets, encoding, kept, sequences, splits, vectors
+from birnn.data import buckets, encoding, filling, kept, sequences, splits, vectors
 from birnn.data.splits import Splitting
-from birnn.files import paths, records, tables
+from birnn.files import console, paths, records, tables
 from birnn.files.paths import PREPARED, RAW
 from birnn.files.summary import Summary
 from birnn.params import load
@@ -23,23 +24,27 @@ def main() -> None:
     """Run the stage."""
     params, summary = load(), records.read(RAW / paths.SUMMARY, Summary)
     prepare, train, how = params.prepare, params.train, Splitting.of(params.prepare)
-    # Two passes over the table: scales and vocabulary are known after the first one only.
+    filling.check(prepare.missing, summary.missing, summary.first_missing)
+    # More than one pass over the table: scales and vocabulary are known after the first one only.
     encoded = encoding.fit(
-        splits.read_one(RAW, how, "train"),
+        partial(splits.read_one, RAW, how, "train"),
+        encoding.Options.of(prepare),
         task=summary.task,
-        scale=prepare.scale,
-        frame=prepare.frame or 1,
-        min_count=prepare.min_count,
-        lowercase=prepare.lowercase,
         max_steps=summary.cut_after,
         reading=summary.reading,
+        unseen=summary.not_in_train,
     )
-    pretrained = vectors.of_vocabulary(prepare.vectors, encoded.vocabulary)
+    pretrained = vectors.look_up(prepare.vectors, encoded.vocabulary)
     arrow = {split: PREPARED / f"{split}.arrow" for split in tables.SPLITS}
     divided = kept.recorded(splits.read(RAW, how), PREPARED / paths.KEPT, task=summary.task)
     sequences.write_each(((split, encoded.encode(*chunk)) for split, chunk in divided), arrow)
+    for split, path in arrow.items():
+        sequences.check_labelled(sequences.read(path), split)
     encoded.write(PREPARED / paths.ENCODING)
-    vectors.write(pretrained, PREPARED / paths.VECTORS)
+    vectors.write(pretrained.vectors, PREPARED / paths.VECTORS)
+    counts = sequences.read(arrow["train"]).token_counts(len(encoded.vocabulary or ()) + 1)
+    said = vectors.notes(prepare.vectors, pretrained, counts, lowercase=prepare.lowercase)
+    console.say(*said, error=True)
     packing = buckets.packing(
         {split: sequences.read(path).lengths for split, path in arrow.items()},
         batch_size=train.batch_size,

@@ -14,6 +14,7 @@ import sys
 from contextlib import nullcontext
 
 from birnn import errors, params
+from birnn.data import vectors
 from birnn.files import console, paths
 from birnn.model import devices, distributed, history, operating_points, train, training
 from birnn.tracking import runs, store
@@ -28,6 +29,8 @@ def main(name: str) -> None:
     critical = operating_points.wanted(chosen.evaluate.critical)
     operating_points.check(critical, data.encoding.labels, data.validation)
     model, folder = train.network(entry, data, options), paths.MODELS / name
+    said = vectors.width_note(chosen.prepare.vectors, data.pretrained, entry.embedding_size)
+    console.say(*said, error=True)
     knobs = params.of_run(chosen, name) | {"precision": options.precision}
     output = train.Output(folder, params.of_training(knobs))
     opened = runs.training_run(

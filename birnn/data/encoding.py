@@ -7,18 +7,19 @@ is scaled, the vocabulary of tokens and their alphabet, and the names of the cla
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from birnn.data import scaling, sequences
+from birnn.data import filling, scaling, sequences
+from birnn.data.filling import Filling, Means
 from birnn.data.scaling import Kind
 from birnn.data.sequences import Sequences
 from birnn.errors import DataError, ParamsError
@@ -31,6 +32,7 @@ from birnn.files.tables import (
     natural_order,
     value_counts,
 )
+from birnn.params import Prepare
 
 UNKNOWN = 0  # the place of a token of which nothing is known
 MOST_SHOWN = 60  # letters of what differs between two encodings
@@ -55,6 +57,11 @@ class Encoding:
         form: the form of Unicode to which tokens and labels are brought; None as they are.
         precision: to which features are rounded before they are scaled.
         reading: how the files were read; see `birnn.sources.ingestion.reading`.
+        missing: what is read where a number is missing; see `birnn.data.filling`.
+        fills: of each feature, the number that is put there; empty where none may be missing.
+        masked: the features beside which another one says where they are missing.
+        unseen: classes of validation and test that train does not have. The table itself names its
+            splits then, and each label of such a class counts as answered wrongly.
     """
 
     task: str
@@ -71,6 +78,15 @@ class Encoding:
     form: Form | None = None  # this and the next: what models of 0.2.0 do, which do not say
     precision: Precision = "float32"
     reading: dict[str, object] = field(default_factory=dict)
+    missing: Filling = "refuse"
+    fills: list[float] = field(default_factory=list)
+    masked: list[str] = field(default_factory=list)
+    unseen: list[str] = field(default_factory=list)
+
+    @property
+    def names(self) -> list[str]:
+        """The classes that labels may have: those that a model answers with, then the others."""
+        return [*self.labels, *self.unseen]
 
     @property
     def tokens(self) -> bool:
@@ -86,9 +102,10 @@ class Encoding:
     def inputs(self) -> list[str]:
         """A name for each number of a step of `Sequences.values`."""
         frames = range(1, self.frame + 1)
-        names = [f"{name} ({n} of {self.frame})" for n in frames for name in self.features]
+        steps = [*self.features, *(f"{name} is missing" for name in self.masked)]
+        names = [f"{name} ({n} of {self.frame})" for n in frames for name in steps]
         scales = [f"log scale of {name}" for name in self.features]
-        read = self.features if self.frame == 1 else names
+        read = steps if self.frame == 1 else names
         return [*read, *scales] if self.scaling == "per_sequence" else read
 
     def to_json(self) -> dict[str, object]:
@@ -118,7 +135,9 @@ class Encoding:
                 )
 
     def encode(self, table: pa.Table, offsets: npt.NDArray[np.int64]) -> Sequences:
-        """Turn whole sequences of a table into `Sequences`; without a `label` column, labels are 0.
+        """Turn whole sequences of a table into `Sequences`.
+
+        Without a `label` column, labels are 0; without a value there, `sequences.UNLABELLED`.
 
         Args:
             table: whole sequences, in the types that `birnn.files.table_checks.checked` gives.
@@ -146,9 +165,12 @@ class Encoding:
         if not self.features:
             return np.zeros((table.num_rows, 0), np.float32), offsets
         mean, scale = np.array(self.mean), np.array(self.scale)
-        raw = _raw(table, self.features).astype(self.precision).astype(np.float64)
+        raw: filling.Floats = _raw(table, self.features).astype(self.precision).astype(np.float64)
+        absent = np.isnan(raw[:, [self.features.index(name) for name in self.masked]])
+        raw = filling.filled(self.missing, raw, offsets, np.array(self.fills))
         values, scales = scaling.scaled(self.scaling, raw, offsets, mean=mean, scale=scale)
         self._check_size(table, values)
+        values = np.column_stack([values, absent]) if self.masked else values
         if self.frame > 1:
             values, offsets = scaling.framed(values, offsets, self.frame)
         constant = np.repeat(scales, np.diff(offsets), axis=0)
@@ -176,61 +198,100 @@ class Encoding:
     def _labels(self, table: pa.Table) -> npt.NDArray[np.int32]:
         if "label" not in table.schema.names:
             return np.zeros(table.num_rows, dtype=np.int32)
-        index = pc.index_in(table["label"], pa.array(self.labels, pa.string()))
-        if index.null_count:
-            row = pc.index(index.is_null(), value=True).as_py()
-            name, label = table["sequence"][row].as_py(), table["label"][row].as_py()
+        column = table["label"]
+        index = pc.index_in(column, pa.array(self.names, pa.string()))
+        if index.null_count > column.null_count:
+            strange = pc.and_(index.is_null(), column.is_valid())
+            row = pc.index(strange, value=True).as_py()
+            name, label = table["sequence"][row].as_py(), column[row].as_py()
             raise DataError(
                 f"sequence {name!r}: label {label!r} does not occur in the training split; "
-                "add training sequences with it, or rename it"
+                "add training sequences with it, set prepare.stratify, rename it, or name the "
+                "splits in a column `split`, where it may be in test alone"
             )
-        return np.asarray(index.to_numpy().astype(np.int32))
+        return np.asarray(pc.fill_null(index, sequences.UNLABELLED).to_numpy().astype(np.int32))
 
 
-def fit(
-    chunks: Iterable[Chunk],
-    *,
-    task: str,
-    scale: Kind,
-    frame: int = 1,
-    min_count: int = 1,
-    lowercase: bool = False,
-    max_steps: int | None = None,
-    reading: Mapping[str, object] = MappingProxyType({}),
-) -> Encoding:
-    """Fit an encoding on the training sequences.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How a table is prepared for a network.
 
-    Args:
-        chunks: whole sequences and their offsets, see `birnn.files.table_checks.checked`.
-        task: `tagging` or `classification`.
+    Attributes:
         scale: how to scale features; see `birnn.data.scaling`.
         frame: how many steps of features to put side by side into one.
         min_count: tokens that occur less often are treated as unknown.
         lowercase: whether to read tokens in lower case.
+        missing: what to read where a number is missing; see `birnn.data.filling`.
+        without: a numeric column that is none of the features, such as the time that splits them.
+    """
+
+    scale: Kind
+    frame: int = 1
+    min_count: int = 1
+    lowercase: bool = False
+    missing: Filling = "refuse"
+    without: str | None = None
+
+    @classmethod
+    def of(cls, prepare: Prepare) -> Options:
+        """Take them from params.yaml."""
+        return cls(
+            scale=prepare.scale,
+            frame=prepare.frame or 1,
+            min_count=prepare.min_count,
+            lowercase=prepare.lowercase,
+            missing=prepare.missing,
+            without=prepare.split_by,
+        )
+
+    def features(self, schema: pa.Schema) -> list[str]:
+        """Name the columns of a table that a network is to read as numbers."""
+        return [name for name in feature_names(schema) if name != self.without]
+
+
+def fit(
+    chunks: Callable[[], Iterable[Chunk]],
+    options: Options,
+    *,
+    task: str,
+    max_steps: int | None = None,
+    reading: Mapping[str, object] = MappingProxyType({}),
+    unseen: Collection[str] = (),
+) -> Encoding:
+    """Fit an encoding on the training sequences.
+
+    Args:
+        chunks: gives whole sequences and their offsets, see `birnn.files.table_checks.checked`;
+            twice, where numbers may be missing.
+        options: how to prepare them.
+        task: `tagging` or `classification`.
         max_steps: how many steps of a sequence are read, where longer ones have been cut.
         reading: how the files were read; see `birnn.sources.ingestion.reading`.
+        unseen: classes that the table itself puts into validation or test alone.
 
     Raises:
-        DataError: there are no training sequences.
+        DataError: there are no training sequences, none of them has a label, or a column has no
+            number.
         ParamsError: steps that cannot be framed: they have tokens, or labels of their own; or
             numbers that must be scaled, since float32 holds too little of what differs.
     """
-    fitting = scaling.Fitting(scale)
+    fills = _fills(chunks(), options) if options.missing != "refuse" else Fills([], [])
+    fitting = scaling.Fitting(options.scale)
     labels: set[str] = set()
     counts: Counter[str] = Counter()
-    features, tokens = list[str](), False
-    for table, offsets in chunks:
-        labels.update(table["label"].unique().to_pylist())
-        features, tokens = feature_names(table.schema), "token" in table.schema.names
+    features, tokens, found = list[str](), False, 0
+    for table, offsets in chunks():
+        found += len(offsets) - 1
+        labels.update(table["label"].drop_null().unique().to_pylist())
+        features, tokens = options.features(table.schema), "token" in table.schema.names
         if features:
-            fitting.add(_raw(table, features), offsets)
+            raw = _raw(table, features)
+            fitting.add(
+                filling.filled(options.missing, raw, offsets, np.array(fills.values)), offsets
+            )
         if tokens:
-            counts.update(value_counts(_cased(table["token"], lowercase)))
-    if not labels:
-        raise DataError("the training split is empty: lower prepare.split, or add sequences")
-    if frame > 1 and (task == "tagging" or tokens):
-        what = "tokens" if tokens else "tagging, where each step has a label"
-        raise ParamsError(f"prepare.frame: expected null for {what}, found {frame}")
+            counts.update(token_counts(table, lowercase=options.lowercase))
+    _check_fit(options, task, found, labels, tokens=tokens)
     mean, spread = fitting.result(len(features)) if features else ([], [])
     if features and (lost := np.flatnonzero(fitting.lost())).size:
         raise ParamsError(
@@ -243,16 +304,69 @@ def fit(
         features=features,
         mean=mean,
         scale=spread,
-        vocabulary=_vocabulary(counts, min_count) if tokens else None,
+        vocabulary=vocabulary(counts, options.min_count) if tokens else None,
         characters="".join(sorted(set().union(*counts))),
-        lowercase=lowercase,
-        scaling=scale,
-        frame=frame,
+        lowercase=options.lowercase,
+        scaling=options.scale,
+        frame=options.frame,
         max_steps=max_steps,
         form="NFC",
         precision="float64",
         reading=dict(reading),
+        missing=options.missing,
+        fills=fills.values,
+        masked=fills.masked,
+        unseen=natural_order(set(unseen) - labels),
     )
+
+
+class Fills(NamedTuple):
+    """What is put where a number is missing, by feature; and which features get a mask."""
+
+    values: list[float]
+    masked: list[str]
+
+
+def _fills(chunks: Iterable[Chunk], options: Options) -> Fills:
+    """Learn from the training sequences what to put where a number is missing."""
+    means, features = None, list[str]()
+    for table, _ in chunks:
+        features = options.features(table.schema)
+        means = means or Means(len(features))
+        if features:
+            means.add(_raw(table, features))
+    if means is None or not features:
+        return Fills([], [])
+    masked = [features[place] for place in np.flatnonzero(means.lacking)]
+    if options.missing == "zero":
+        return Fills([0.0] * len(features), [])
+    found = means.result()
+    if (empty := np.flatnonzero(np.isnan(found))).size:
+        raise DataError(
+            f"the training split, column `{features[empty[0]]}`: expected numbers to take the mean "
+            "of, found none; leave the column out, or set prepare.missing to zero"
+        )
+    return Fills(found.tolist(), masked if options.missing == "mask" else [])
+
+
+def _check_fit(
+    options: Options, task: str, found: int, labels: Collection[str], *, tokens: bool
+) -> None:
+    if not found:
+        raise DataError("the training split is empty: lower prepare.split, or add sequences")
+    if not labels:
+        raise DataError(
+            f"the training split: expected labels, found none in {found} sequences; add some"
+        )
+    if options.frame > 1 and (task == "tagging" or tokens):
+        what = "tokens" if tokens else "tagging, where each step has a label"
+        raise ParamsError(f"prepare.frame: expected null for {what}, found {options.frame}")
+
+
+def class_names(labels: npt.NDArray[np.integer[Any]], names: Sequence[str]) -> pa.StringArray:
+    """Name the class of each label, null where there is none."""
+    places = pa.array(labels, pa.int64(), mask=labels == sequences.UNLABELLED)
+    return pa.array(names, pa.string()).take(places)
 
 
 def _shown(value: object) -> str:
@@ -269,7 +383,12 @@ def _cased(tokens: pa.ChunkedArray, lowercase: bool) -> pa.ChunkedArray:
     return pc.utf8_lower(tokens) if lowercase else tokens
 
 
-def _vocabulary(counts: Counter[str], min_count: int) -> list[str]:
-    """Frequent tokens first; those of one count in the order of the alphabet."""
+def token_counts(table: pa.Table, *, lowercase: bool) -> dict[str, int]:
+    """Count the tokens of a table."""
+    return value_counts(_cased(table["token"], lowercase))
+
+
+def vocabulary(counts: Mapping[str, int], min_count: int) -> list[str]:
+    """Put frequent tokens first; those of one count in the order of the alphabet."""
     kept = [(-count, token) for token, count in counts.items() if count >= min_count]
     return [token for _, token in sorted(kept)]

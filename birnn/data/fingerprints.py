@@ -97,7 +97,8 @@ def of_shapes(values: npt.NDArray[np.floating[Any]], steps: Hashes, bounds: Ints
     turns = np.arctan2(changes[1:], changes[:-1]) * (ANGLES / (2 * np.pi))
     shapes = steps.copy()
     # Whole parts are in the middle of one, since changes that are equal, or none, are frequent.
-    shapes[2:] = mixed(of_numbers(np.rint(turns).astype(np.int64) % ANGLES) + np.uint64(1))
+    parts = np.where(np.isnan(turns), ANGLES, np.rint(turns) % ANGLES)  # a missing number is a part
+    shapes[2:] = mixed(of_numbers(parts.astype(np.int64)) + np.uint64(1))
     for first in (bounds[:-1], bounds[:-1] + 1):
         first = first[first < len(steps)]
         shapes[first] = steps[first]

@@ -47,7 +47,7 @@ def related(chunks: Iterable[Chunk]) -> Related:
     """
     with TemporaryDirectory() as folder:
         paths = {split: Path(folder) / split for split in ("train", "test")}
-        halves = splits.divide(map(_plain, chunks), HALVES, [], [*paths])
+        halves = splits.divide(lambda: map(_plain, chunks), HALVES, [], [*paths])
         sequences.write_each(((half, _encoded(chunk)) for half, chunk in halves), paths)
         known, others = (sequences.read(path) for path in paths.values())
         found = copies.find(copies.remember(known), others)

@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO
+from typing import IO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,27 @@ from birnn.errors import DataError
 from birnn.files import atomic, hashing
 
 COPY_BYTES = 1 << 26
+UNLABELLED = -1  # the label of a step or a sequence that has none
+
+
+class Labelled(NamedTuple):
+    """What figures rest on: the labels that are there, of the sequences that have some.
+
+    Attributes:
+        rows: which of a split's labels these are; all where it is a slice.
+        labels: (N,) int32 class indices.
+        offsets: (S + 1,) int64, where the labels of each sequence begin.
+        lengths: (S,) int64 steps of each sequence, those without a label among them.
+        groups: (S,) int64 from 0, the number of the group of each sequence.
+        chosen: (S,) int64, which of the split's sequences these are.
+    """
+
+    rows: npt.NDArray[np.bool_] | slice
+    labels: npt.NDArray[np.int32]
+    offsets: npt.NDArray[np.int64]
+    lengths: npt.NDArray[np.int64]
+    groups: npt.NDArray[np.int64]
+    chosen: npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +55,8 @@ class Sequences:
     Attributes:
         values: (steps, features) float32; without features its width is 0.
         offsets: (sequences + 1,) int64, from 0 to steps.
-        labels: int32 class indices; (steps,) for tagging, (sequences,) for classification.
+        labels: int32 class indices; (steps,) for tagging, (sequences,) for classification;
+            `UNLABELLED` where there is none.
         ids: a string for each sequence.
         groups: a string for each sequence; its id where the table has no groups.
         tagging: whether there is a label for each step, not for each sequence.
@@ -77,6 +99,23 @@ class Sequences:
         """Whether the groups are more than the sequences' own ids."""
         return not self.groups.equals(self.ids)
 
+    def labelled(self) -> Labelled:
+        """Leave out steps and sequences without a label, which no figure may count."""
+        known, every = self.labels != UNLABELLED, np.arange(len(self))
+        offsets, lengths, groups = self.label_offsets, self.lengths, self.group_numbers
+        if known.all():
+            return Labelled(slice(None), self.labels, offsets, lengths, groups, every)
+        counts = np.diff(np.concatenate([[0], np.cumsum(known)])[offsets])
+        chosen = every[counts > 0]
+        return Labelled(
+            rows=known,
+            labels=self.labels[known],
+            offsets=np.concatenate([[0], np.cumsum(counts[chosen])]),
+            lengths=lengths[chosen],
+            groups=np.unique(groups[chosen], return_inverse=True)[1].astype(np.int64),
+            chosen=chosen,
+        )
+
     def release(self) -> None:
         """Let go of the pages that were read, so that memory does not grow to the file's size."""
         if self.mapped is not None:
@@ -96,8 +135,8 @@ class Sequences:
             dictionary=self.dictionary,
         )
 
-    def token_counts(self) -> npt.NDArray[np.int64] | None:
-        """How often each place of the dictionary occurs."""
+    def token_counts(self, places: int | None = None) -> npt.NDArray[np.int64] | None:
+        """How often each place of the dictionary occurs, or each of the first ones."""
         if self.tokens is None or self.dictionary is None:
             return None
         counts = np.zeros(len(self.dictionary), np.int64)
@@ -105,13 +144,25 @@ class Sequences:
             part = self.tokens[start : start + COPY_BYTES]
             counts += np.bincount(part, minlength=len(counts))
             self.release()
-        return counts
+        return counts[:places]
 
     def token_codes(self) -> npt.NDArray[np.uint64] | None:
         """A number for each place of the dictionary; a token's is the same in every split."""
         if self.dictionary is None:
             return None
         return hashing.of_text(self.dictionary)
+
+
+def check_labelled(split: Sequences, name: str) -> None:
+    """Refuse a split without any label, of which nothing can be learned or measured.
+
+    Raises:
+        DataError: it has none.
+    """
+    if not (split.labels != UNLABELLED).any():
+        raise DataError(
+            f"the {name} split: expected labels, found none in {len(split)} sequences; add some"
+        )
 
 
 def steps_of(

@@ -2,24 +2,32 @@
 
 A sequence's split depends on the name of its group (or its own id) alone. So it stays where it is
 when data grows, and a retrained model is never tested on what its predecessor has trained on.
+Where asked, each class is divided by itself, or the later sequences are held out; see
+`stratification` and `times`.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from birnn.data.stratification import Stratifier
+from birnn.data.times import Later
 from birnn.errors import DataError, ParamsError
 from birnn.files import paths, records, tables
 from birnn.files.summary import Summary
 from birnn.files.tables import Chunk
 from birnn.params import Prepare
+
+Offsets = npt.NDArray[np.int64]
 
 VERBS = {"train": "train on", "validation": "validate on", "test": "test on"}
 
@@ -33,18 +41,28 @@ class Splitting:
         test: share of the names to test on; without a meaning where there are folds.
         folds: into how many parts to divide the names, each of which is tested on in its turn.
         fold: whose turn it is, from 1. `validation` is then a share of the other folds.
+        stratify: whether each class is divided in these shares; see `birnn.data.stratification`.
+        by: the column by whose order the later sequences are held out; see `birnn.data.times`.
     """
 
     validation: float
     test: float
     folds: int | None = None
     fold: int | None = None
+    stratify: bool = False
+    by: str | None = None
 
     @classmethod
     def of(cls, prepare: Prepare) -> Splitting:
         """Take it from params.yaml."""
-        validation, test = prepare.split.validation, prepare.split.test
-        return cls(validation=validation, test=test, folds=prepare.folds, fold=prepare.fold)
+        return cls(
+            validation=prepare.split.validation,
+            test=prepare.split.test,
+            folds=prepare.folds,
+            fold=prepare.fold,
+            stratify=prepare.stratify,
+            by=prepare.split_by,
+        )
 
 
 def assign(names: Iterable[str], how: Splitting) -> npt.NDArray[np.str_]:
@@ -52,68 +70,140 @@ def assign(names: Iterable[str], how: Splitting) -> npt.NDArray[np.str_]:
     names = list(names)
     position = np.array([_position(name) for name in names])
     if how.folds is not None and how.fold is not None:
-        # By another hash, or each fold would be validated on its neighbour.
-        second = np.array([_position(f"validation of {name}") for name in names])
-        tested, held_out = np.floor(position * how.folds) == how.fold - 1, second < how.validation
+        tested, held_out = np.floor(position * how.folds) == how.fold - 1, _validated(names, how)
     else:
         tested, held_out = position < how.test, position < how.test + how.validation
     return np.select([tested, held_out], ["test", "validation"], "train")
 
 
-def of_table(
-    table: pa.Table,
-    starts: npt.NDArray[np.int64],
-    how: Splitting,
-    named: Collection[str],
-) -> npt.NDArray[np.str_]:
-    """Name the split of each sequence of a sequence table; its `split` column overrides the hash.
+def _validated(names: Iterable[str], how: Splitting) -> npt.NDArray[np.bool_]:
+    """By another hash than that of the fold, or each fold would be validated on its neighbour."""
+    position = np.array([_position(f"validation of {name}") for name in names])
+    return position < how.validation
+
+
+class _Divider:
+    """Names the splits of sequences, chunk by chunk from the beginning of a table.
 
     Args:
-        table: whole sequences.
-        starts: the row at which each begins.
         how: what decides where the table does not.
         named: the splits that occur in the `split` column of the whole table. Where `validation` is
-            not among them, its share of the training sequences is held out by the hash.
-
-    Raises:
-        ParamsError: folds of a table that says itself what to test on.
+            not among them, its share of the training sequences is held out.
+        again: gives the chunks of the table once more, for an order in time.
     """
-    key = "group" if "group" in table.schema.names else "sequence"
-    names = table[key].take(starts).to_pylist()
-    if "split" not in table.schema.names:
-        return assign(names, how)
-    if how.folds is not None:
-        raise ParamsError(
-            f"prepare.folds: expected null for data that name their own splits, found {how.folds}"
+
+    def __init__(
+        self, how: Splitting, named: Collection[str], again: Callable[[], Iterable[Chunk]]
+    ) -> None:
+        if named and how.folds is not None:
+            raise ParamsError(
+                "prepare.folds: expected null for data that name their own splits, found "
+                f"{how.folds}"
+            )
+        self.how = replace(how, test=0) if named else how
+        self.named = named
+        if how.stratify:
+            self.stratifier = _stratifier(self.how)
+        if how.by is not None and "validation" not in named:
+            later = Later(how.by, validation=how.validation, test=self.how.test)
+            self.later = later.fit(again(), only="train" if named else None)
+
+    def split_of_each(self, table: pa.Table, offsets: Offsets) -> npt.NDArray[np.str_]:
+        """Name the split of each sequence of the next chunk."""
+        wanted = {"sequence", "group", "split", self.how.by}
+        read = [name for name in table.schema.names if name in wanted]
+        heads = table.select(read).take(pa.array(offsets[:-1]))
+        split = np.full(len(heads), "train", dtype="<U10")
+        if self.named:
+            split = np.array(heads["split"].to_pylist(), dtype="<U10")
+        if "validation" in self.named:
+            return split
+        ours = split == "train"
+        classes = _classes(table, offsets) if self.how.stratify else None
+        split[ours] = self._chosen(
+            heads.filter(pa.array(ours)), None if classes is None else classes[ours]
         )
-    split = np.array(table["split"].take(starts).to_pylist(), dtype=np.str_)
-    if "validation" in named:
         return split
-    held_out = assign(names, replace(how, test=0)) == "validation"
-    return np.where((split == "train") & held_out, "validation", split)
+
+    def _chosen(
+        self, heads: pa.Table, classes: npt.NDArray[np.object_] | None
+    ) -> npt.NDArray[np.str_]:
+        if self.how.by is not None:
+            return self.later.splits(heads)
+        grouped = "group" in heads.schema.names
+        names = heads["group" if grouped else "sequence"].to_pylist()
+        if classes is None:
+            return assign(names, self.how)
+        chosen = np.array(
+            [
+                self.stratifier.split_of(name, held, group=grouped)
+                for name, held in zip(names, classes, strict=True)
+            ],
+            dtype=np.str_,
+        )
+        if self.how.fold is None:
+            return chosen
+        tested, held_out = chosen == str(self.how.fold), _validated(names, self.how)
+        return np.select([tested, held_out], ["test", "validation"], "train")
+
+
+def _stratifier(how: Splitting) -> Stratifier:
+    if how.folds is not None:
+        folds = [str(number) for number in range(1, how.folds + 1)]
+        return Stratifier(dict.fromkeys(folds, 1 / how.folds), (), _position)
+    shares = {"train": 1 - how.validation - how.test, "validation": how.validation}
+    return Stratifier(shares | {"test": how.test}, ("train", "test", "validation"), _position)
+
+
+def _classes(table: pa.Table, offsets: Offsets) -> npt.NDArray[np.object_]:
+    """The classes that each sequence holds, (sequences,) sets."""
+    encoded = table["label"].combine_chunks().dictionary_encode()
+    names, codes = encoded.dictionary.to_pylist(), pc.fill_null(encoded.indices, -1).to_numpy()
+    sequence = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    pairs = np.unique(np.column_stack([sequence, codes])[codes >= 0], axis=0)
+    found = np.array([set() for _ in offsets], dtype=object)[:-1]
+    for number, code in pairs.tolist():
+        found[number].add(names[code])
+    return found
 
 
 def divide(
-    chunks: Iterable[Chunk], how: Splitting, named: Collection[str], wanted: Collection[str]
+    chunks: Callable[[], Iterable[Chunk]],
+    how: Splitting,
+    named: Collection[str],
+    wanted: Collection[str],
 ) -> Iterator[tuple[str, Chunk]]:
-    """Divide chunks of a table among the splits that are wanted, in one pass over them.
+    """Divide a table among splits, in one pass over it, or in two by an order in time.
 
     Args:
-        chunks: whole sequences and their offsets; see `birnn.files.tables.chunks`.
-        how: see `of_table`.
-        named: see `of_table`.
+        chunks: gives whole sequences and their offsets from the beginning of the table; see
+            `birnn.files.tables.chunks`.
+        how: what decides where the table's `split` column does not.
+        named: the splits that occur in that column of the whole table. Where `validation` is not
+            among them, its share of the training sequences is held out.
         wanted: some of `train`, `validation` and `test`.
 
     Yields:
         The name of a split, and what a chunk holds of it, unless that is nothing.
+
+    Raises:
+        ParamsError: folds of a table that says itself what to test on, or an order by a column that
+            it does not have.
+        DataError: a time that is none.
     """
-    for table, offsets in chunks:
-        names, lengths = of_table(table, offsets[:-1], how, named), np.diff(offsets)
+    divider = _Divider(how, named, chunks)
+    for table, offsets in chunks():
+        names = divider.split_of_each(table, offsets)
         for split in wanted:
             kept = names == split
             if kept.any():
-                rows = table.filter(pa.array(np.repeat(kept, lengths))).combine_chunks()
-                yield split, (rows, np.concatenate([[0], np.cumsum(lengths[kept])]))
+                yield split, _kept(table, offsets, kept)
+
+
+def _kept(table: pa.Table, offsets: Offsets, kept: npt.NDArray[np.bool_]) -> Chunk:
+    lengths = np.diff(offsets)
+    rows = table.filter(pa.array(np.repeat(kept, lengths))).combine_chunks()
+    return rows, np.concatenate([[0], np.cumsum(lengths[kept])])
 
 
 def read(
@@ -125,7 +215,7 @@ def read(
         DataError: a split has none; told at the end.
     """
     summary = records.read(raw / paths.SUMMARY, Summary)
-    chunks = tables.chunks(raw / paths.SEQUENCES)
+    chunks = partial(tables.chunks, raw / paths.SEQUENCES)
     found = set()
     for split, chunk in divide(chunks, how, list(summary.splits), wanted):
         found.add(split)

@@ -21,7 +21,7 @@ from safetensors.numpy import load_file
 from safetensors.numpy import save as serialized
 
 from birnn.errors import DataError, ParamsError
-from birnn.files import atomic, named
+from birnn.files import atomic, named, reading
 
 
 class Vectors(NamedTuple):
@@ -44,8 +44,25 @@ class Vectors(NamedTuple):
 NONE = Vectors(np.zeros(0, np.int64), np.zeros((0, 0), np.float32))
 
 
+class Found(NamedTuple):
+    """What a file of vectors has for a vocabulary.
+
+    Attributes:
+        vectors: of its tokens.
+        hidden: (tokens,) int64, the rows of those that the file has in another case alone.
+    """
+
+    vectors: Vectors
+    hidden: npt.NDArray[np.int64]
+
+
 def of_vocabulary(path: str | Path | None, vocabulary: Sequence[str] | None) -> Vectors:
-    """Read the vectors of a vocabulary, whose first token has row 1; none without a path.
+    """Read the vectors of a vocabulary, whose first token has row 1; see `look_up`."""
+    return look_up(path, vocabulary).vectors
+
+
+def look_up(path: str | Path | None, vocabulary: Sequence[str] | None) -> Found:
+    """Look a vocabulary up, whose first token has row 1; without a path, nothing is found.
 
     Accents may be encoded in any way in the file; the vocabulary has them in the form NFC.
 
@@ -55,22 +72,74 @@ def of_vocabulary(path: str | Path | None, vocabulary: Sequence[str] | None) -> 
             is no finite number; no token of the vocabulary is in it.
     """
     if path is None:
-        return NONE
+        return Found(NONE, np.zeros(0, np.int64))
     if vocabulary is None:
         raise ParamsError(f"prepare.vectors: expected null without tokens, found {str(path)!r}")
     row_of = {token: row for row, token in enumerate(vocabulary, start=1)}
+    others = _other_cases(vocabulary)
+    spellings = {name: -number for number, name in enumerate(others, start=1)} | row_of
     read = _archived if Path(path).suffix == ".npz" else _lines
     named.check_input(path)
     try:
-        found = dict(read(Path(path), row_of))
+        found = dict(read(Path(path), spellings))
     except FileNotFoundError:
-        raise DataError(f"{path}: no such file; see prepare.vectors") from None
+        raise DataError(f"{reading.missing(path)}; or set prepare.vectors to null") from None
     except (EOFError, KeyError, OSError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path}: expected token vectors, found {error}") from None
-    if not found:
-        raise DataError(f"{path}: expected a vector of a token in the vocabulary, found none")
-    rows = np.array(sorted(found))
-    return Vectors(rows, np.stack([found[row] for row in rows.tolist()]))
+    rows = np.array(sorted(row for row in found if row > 0), np.int64)
+    alike = [rows_of for name, rows_of in others.items() if spellings[name] in found]
+    hidden = np.setdiff1d(np.array([row for rows_of in alike for row in rows_of], np.int64), rows)
+    if not len(rows):
+        hint = "; it has some in another case: change prepare.lowercase" if len(hidden) else ""
+        raise DataError(f"{path}: expected a vector of a token in the vocabulary, found none{hint}")
+    return Found(Vectors(rows, np.stack([found[row] for row in rows.tolist()])), hidden)
+
+
+def _other_cases(vocabulary: Sequence[str]) -> dict[str, list[int]]:
+    """The rows of the tokens that each spelling in another case could stand for."""
+    found: dict[str, list[int]] = {}
+    for row, token in enumerate(vocabulary, start=1):
+        for other in {token.lower(), token.capitalize(), token.upper()} - {token}:
+            found.setdefault(other, []).append(row)
+    return found
+
+
+def notes(
+    path: str | None, found: Found, counts: npt.NDArray[np.int64] | None, *, lowercase: bool
+) -> Iterator[str]:
+    """Say how much of the training data has vectors, a line each; nothing without a file.
+
+    Args:
+        path: of the file.
+        found: what is in it.
+        counts: (1 + tokens,) how often each row of the vocabulary occurs; the first is the unknown.
+        lowercase: whether tokens are read in lower case.
+    """
+    if path is None or counts is None:
+        return
+    rows, steps = found.vectors.rows, max(int(counts.sum()), 1)
+    known = int(counts[rows].sum())
+    yield (
+        f"{path}: {len(rows):,} of {len(counts) - 1:,} tokens have vectors, {known:,} of {steps:,} "
+        f"steps of train ({100 * known / steps:.1f} %)"
+    )
+    if len(found.hidden):
+        share = 100 * int(counts[found.hidden].sum()) / steps
+        mend = "false, since the file tells cases apart" if lowercase else "true"
+        yield (
+            f"{path}: {len(found.hidden):,} tokens more ({share:.1f} % of the steps) are there in "
+            f"another case: set prepare.lowercase to {mend}"
+        )
+
+
+def width_note(path: str | None, vectors: Vectors, embedding_size: int) -> Iterator[str]:
+    """Say that `model.embedding_size` gives way to the width of the vectors, where it does."""
+    width = vectors.width
+    if width and width != embedding_size:
+        yield (
+            f"{path}: its vectors have {width} numbers, to which model.embedding_size "
+            f"({embedding_size}) gives way"
+        )
 
 
 def _lines(path: Path, row_of: Mapping[str, int]) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:

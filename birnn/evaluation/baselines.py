@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.compute as pc
 
-from birnn.data.sequences import Sequences
+from birnn.data.sequences import UNLABELLED, Sequences
 
 BAG = "bag of steps"
 UNKNOWN = 0  # the place of a token of which train knows nothing
@@ -42,7 +42,7 @@ def without_context(train: Sequences) -> str:
 
 def majority(train: Sequences, other: Sequences) -> Answers:
     """Answer with the most frequent class of the training labels."""
-    return np.full(len(other.labels), np.bincount(train.labels).argmax())
+    return np.full(len(other.labels), np.bincount(train.labelled().labels).argmax())
 
 
 def context_free(train: Sequences, other: Sequences, *, classes: int, seed: int) -> Answers:
@@ -61,13 +61,16 @@ def context_free(train: Sequences, other: Sequences, *, classes: int, seed: int)
     Returns:
         (labels,) class indices, one for each label of `other`.
     """
-    labels = train.labels if train.tagging else np.repeat(train.labels, train.lengths)
+    every = train.labels if train.tagging else np.repeat(train.labels, train.lengths)
+    known = np.flatnonzero(every != UNLABELLED)
+    labels = every[known]
     parts = []
     if train.values.shape[1]:
-        chosen = np.sort(np.random.default_rng(seed).permutation(len(labels))[:MOST_STEPS])
-        parts.append(_feature_votes(train.values[chosen], labels[chosen], other.values, classes))
+        drawn = np.random.default_rng(seed).permutation(len(known))[:MOST_STEPS]
+        chosen = known[np.sort(drawn)]
+        parts.append(_feature_votes(train.values[chosen], every[chosen], other.values, classes))
     if train.tokens is not None:
-        parts.append(_token_votes(train.tokens, labels, _tokens_of(other, train), classes))
+        parts.append(_token_votes(train.tokens[known], labels, _tokens_of(other, train), classes))
     votes = np.sum(parts, axis=0)
     if len(parts) > 1:  # both know how frequent the classes are
         votes -= np.log(np.bincount(labels, minlength=classes) / len(labels) + TINY)

@@ -166,6 +166,8 @@ def feature_scores(
     from sklearn.tree import DecisionTreeClassifier  # takes a second to import
 
     told = np.repeat(np.arange(len(offsets) - 1) % 2 == 0, np.diff(offsets))
+    if told.all() or not told.any():  # where few steps have a label
+        return {}
     leaves = 4 * len(np.unique(labels))
     errors = np.count_nonzero(~told) - np.bincount(labels[~told]).max()
     scores = {}
@@ -575,9 +577,15 @@ def label_shift(train: LabelCounts, test: LabelCounts, *, labels: Sequence[str])
     before, now = train.count / train.rows, test.count / test.rows
     figures = {"total_variation": np.abs(before - now).sum() / 2}
     findings: list[Finding] = []
+    strange = np.flatnonzero((train.count == 0) & (test.count > 0)).tolist()
+    if strange:
+        figures["not_in_train"] = test.count[strange].sum() / test.rows
+        named = first_few(f"{labels[c]!r} ({test.count[c]:.0f})" for c in strange)
+        text = f"Labels of test that train does not have: {named}; no model can learn them, and"
+        findings.append(("warn", f"{text} each counts as answered wrongly."))
     shifted = np.flatnonzero(_shift_is_significant(train, test)).tolist()
     for c in sorted(shifted, key=lambda c: -abs(float(now[c] - before[c]))):
-        if _differ(before[c], now[c], SHIFT):
+        if c not in strange and _differ(before[c], now[c], SHIFT):
             figures |= {f"train_{labels[c]}": before[c], f"test_{labels[c]}": now[c]}
             text = f"{labels[c]!r} makes up {100 * before[c]:.1f} % of train but"
             text += f" {100 * now[c]:.1f} % of test."

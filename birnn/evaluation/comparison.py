@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from birnn.data.encoding import Encoding, class_names
 from birnn.data.sequences import Sequences
 from birnn.errors import DataError
 from birnn.evaluation import metrics
@@ -48,8 +49,9 @@ def rung(name: str, test: Sequences, classes: Classes, labels: Sequence[str]) ->
         classes: (labels,) class indices.
         labels: names of the classes.
     """
-    actual, offsets, groups = test.labels, test.label_offsets, test.group_numbers
-    sure = intervals(actual, classes, labels=labels, offsets=offsets, groups=groups)
+    known = test.labelled()
+    actual, offsets, classes = known.labels, known.offsets, classes[known.rows]
+    sure = intervals(actual, classes, labels=labels, offsets=offsets, groups=known.groups)
     return Rung(
         name,
         metrics.metrics(actual, classes, None, labels=labels, offsets=offsets),
@@ -71,27 +73,30 @@ class Predicted:
 
 
 def predicted(
-    path: str | Path, test: Sequences, labels: Sequence[str], *, thresholds: bool
+    path: str | Path, test: Sequences, encoding: Encoding, *, thresholds: bool
 ) -> Predicted:
     """Read the predicted classes back from a table that `evaluate` has written.
 
     Args:
         path: the table.
         test: the test split.
-        labels: names of the classes.
+        encoding: names the classes.
         thresholds: whether some classes are called from a threshold on.
 
     Raises:
         DataError: the file is missing, or about other sequences or labels.
     """
-    columns = [f"probability_{label}" for label in labels] if thresholds else []
+    columns = [f"probability_{label}" for label in encoding.labels] if thresholds else []
     try:
         table = pq.read_table(path, columns=["sequence", "label", "predicted", *columns])
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; run `dvc repro` first") from None
-    names = pa.array(labels, pa.string())
+    names = pa.array(encoding.labels, pa.string())
     rows = np.repeat(np.arange(len(test)), np.diff(test.label_offsets))
-    asked = {"sequence": test.ids.take(pa.array(rows)), "label": names.take(pa.array(test.labels))}
+    asked = {
+        "sequence": test.ids.take(pa.array(rows)),
+        "label": class_names(test.labels, encoding.names),
+    }
     if not table.select(["sequence", "label"]).equals(pa.table(asked)):
         raise DataError(
             f"{path}: expected predictions of the test sequences in data/prepared, found others; "

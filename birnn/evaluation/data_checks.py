@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from birnn.data import copies
-from birnn.data.sequences import Sequences, rows_by_group
+from birnn.data.sequences import UNLABELLED, Labelled, Sequences, rows_by_group
 from birnn.evaluation import checks, intervals, metrics
 from birnn.evaluation.checks import Check, Headlines, SeenBefore
 from birnn.evaluation.intervals import Interval
@@ -51,13 +51,14 @@ def leakage(
         headline: the metric that is also given with and without what training has seen.
     """
     found = _seen_before(splits)
-    seen = found.test.repeated | found.test.seen
+    known = splits.test.labelled()
+    seen = (found.test.repeated | found.test.seen)[known.chosen]
     scores = None
     if seen.any() and not seen.all():
         everything = np.ones(len(seen), dtype=bool)
         scores = Headlines(
             *(
-                _score(splits.test, predicted, kept, labels, headline)
+                _score(known, predicted[known.rows], kept, labels, headline)
                 for kept in (everything, seen, ~seen)
             )
         )
@@ -116,8 +117,9 @@ def label_shift(train: Sequences, test: Sequences, *, labels: Sequence[str]) -> 
     """Compare how frequent the classes are; see `birnn.evaluation.checks.label_shift`."""
     counts = []
     for split in (train, test):
-        rows, groups = rows_by_group(split.label_offsets, split.group_numbers)
-        counts.append(checks.label_counts(split.labels[rows], groups, len(labels)))
+        known = split.labelled()
+        rows, groups = rows_by_group(known.offsets, known.groups)
+        counts.append(checks.label_counts(known.labels[rows], groups, len(labels)))
     return checks.label_shift(*counts, labels=labels)
 
 
@@ -126,14 +128,14 @@ def _names(groups: pa.StringArray) -> set[str]:
 
 
 def _score(
-    test: Sequences,
+    test: Labelled,
     predicted: npt.NDArray[np.integer[Any]],
     kept: npt.NDArray[np.bool_],
     labels: Sequence[str],
     headline: str,
 ) -> float:
     """The headline on some of the test sequences."""
-    sizes = np.diff(test.label_offsets)
+    sizes = np.diff(test.offsets)
     rows = np.repeat(kept, sizes)
     found = metrics.metrics(
         test.labels[rows],
@@ -152,4 +154,6 @@ def _feature_scores(train: Sequences, features: Sequence[str]) -> dict[str, floa
     every = min(-(-int(train.offsets[-1]) // LOOKED_AT), len(train) // 2)
     sample = train.select(np.arange(0, len(train), every))
     labels = sample.labels if sample.tagging else np.repeat(sample.labels, sample.lengths)
-    return checks.feature_scores(sample.values, labels, sample.offsets, names=features)
+    known = labels != UNLABELLED
+    offsets = np.concatenate([[0], np.cumsum(known)])[sample.offsets]
+    return checks.feature_scores(sample.values[known], labels[known], offsets, names=features)

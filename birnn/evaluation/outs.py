@@ -17,7 +17,7 @@ import torch
 
 from birnn import params
 from birnn.data.encoding import Encoding
-from birnn.data.sequences import Sequences, rows_by_group
+from birnn.data.sequences import UNLABELLED, Labelled, Sequences, rows_by_group
 from birnn.evaluation import (
     checks,
     data_checks,
@@ -89,11 +89,11 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Around:
-    """A step near a mistake, counted from 1; its token, where steps have tokens."""
+    """A step near a mistake, counted from 1; its token and its class, where it has them."""
 
     step: int
     word: str | None
-    actual: str
+    actual: str | None
     predicted: str
 
 
@@ -147,6 +147,35 @@ class Predicted:
         """The predicted class of each label."""
         return prediction.decide(self.shares, self.encoding, self.thresholds)
 
+    def scored(self) -> Scored:
+        """What figures rest on: the labels that are there, and what is said of them."""
+        known, names = self.split.labelled(), self.encoding.names
+        shares = self.shares[known.rows]
+        strange = len(names) - shares.shape[1]  # a class that train lacks never gets probability
+        return Scored(
+            labels=names,
+            known=known,
+            predicted=self.classes[known.rows],
+            shares=np.pad(shares, ((0, 0), (0, strange))) if strange else shares,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """The labels of a split that are there, and what a model says of them.
+
+    Attributes:
+        labels: names of the C classes, those included that train does not have.
+        known: the labels, by sequence.
+        predicted: (N,) class indices.
+        shares: (N, C) probabilities.
+    """
+
+    labels: list[str]
+    known: Labelled
+    predicted: Classes
+    shares: Shares
+
 
 def predict(folder: Path, split: Sequences, prepared: Encoding, device: torch.device) -> Predicted:
     """Ask a saved model for the probabilities of all labels of a split.
@@ -199,21 +228,29 @@ def write(
             kept=test.kept,
         )
         pq.write_table(table, partial)
-    actual, predicted = test.split.labels, test.classes
-    labels, offsets = test.encoding.labels, test.split.label_offsets
-    found, groups = _metrics(test), test.split.group_numbers
-    sure = intervals.intervals(actual, predicted, labels=labels, offsets=offsets, groups=groups)
-    held_out = {} if validation is None else _metrics(validation)
+    scored = test.scored()
+    known, found = scored.known, _metrics(scored)
+    sure = intervals.intervals(
+        known.labels,
+        scored.predicted,
+        labels=scored.labels,
+        offsets=known.offsets,
+        groups=known.groups,
+    )
+    held_out = {} if validation is None else _metrics(validation.scored())
     scores.write(folder / paths.METRICS, Scores(found, held_out))
-    records.write(folder / paths.INTERVALS, _with_reasons(sure, found, labels, groups))
-    _write_tables(folder, test, predicted)
-    records.write(folder / paths.CHECKS, check(test, predicted, sure, epochs, limits or {}))
+    records.write(
+        folder / paths.INTERVALS, _with_reasons(sure, found, scored.labels, scored.known.groups)
+    )
+    _write_tables(folder, test, scored)
+    records.write(folder / paths.CHECKS, check(test, scored, sure, epochs, limits or {}))
     return found
 
 
-def _metrics(of: Predicted) -> dict[str, float]:
-    labels, offsets = of.encoding.labels, of.split.label_offsets
-    return metrics.metrics(of.split.labels, of.classes, of.shares, labels=labels, offsets=offsets)
+def _metrics(of: Scored) -> dict[str, float]:
+    return metrics.metrics(
+        of.known.labels, of.predicted, of.shares, labels=of.labels, offsets=of.known.offsets
+    )
 
 
 def _with_reasons(
@@ -235,27 +272,27 @@ def _with_reasons(
     }
 
 
-def _write_tables(folder: Path, test: Predicted, predicted: Classes) -> None:
-    actual, labels = test.split.labels, test.encoding.labels
-    counts = metrics.confusion(actual, predicted, len(labels))
+def _write_tables(folder: Path, test: Predicted, scored: Scored) -> None:
+    actual, labels, classes = scored.known.labels, scored.labels, test.classes
+    counts = metrics.confusion(actual, scored.predicted, len(labels))
     by_length = metrics.by_length(
         actual,
-        predicted,
+        scored.predicted,
         num_classes=len(labels),
-        offsets=test.split.label_offsets,
-        lengths=test.split.lengths,
+        offsets=scored.known.offsets,
+        lengths=scored.known.lengths,
     )
     _write_csv(
         pd.DataFrame(counts, index=labels, columns=labels), folder / paths.CONFUSION, "actual"
     )
     _write_csv(_long(counts, labels), folder / paths.CONFUSION_COUNTS)
     _write_csv(metrics.per_class(counts, labels), folder / paths.PER_CLASS)
-    records.write(folder / paths.ANSWERS, answers(predicted))
+    records.write(folder / paths.ANSWERS, answers(classes))
     _write_csv(by_length, folder / paths.BY_LENGTH)
-    _write_csv(by_position(test.split, predicted), folder / paths.BY_POSITION)
-    records.write(folder / paths.CONFUSIONS, confusions(test, predicted, counts))
-    _write_csv(metrics.calibration(actual, test.shares), folder / paths.CALIBRATION)
-    curves = metrics.precision_recall(actual, test.shares, labels=labels)
+    _write_csv(by_position(test.split, classes), folder / paths.BY_POSITION)
+    records.write(folder / paths.CONFUSIONS, confusions(test, classes, counts))
+    _write_csv(metrics.calibration(actual, scored.shares), folder / paths.CALIBRATION)
+    curves = metrics.precision_recall(actual, scored.shares, labels=labels)
     _write_csv(curves, folder / paths.PRECISION_RECALL)
 
 
@@ -292,8 +329,10 @@ def by_position(test: Sequences, predicted: Classes) -> metrics.Table:
         return {name: np.array([]) for name in POSITION_COLUMNS}
     past = np.arange(len(predicted)) - np.repeat(test.offsets[:-1], test.lengths)
     left = np.repeat(test.lengths, test.lengths) - 1 - past
+    rows = test.labelled().rows
+    right = (predicted == test.labels)[rows]
     tables = [
-        _by_distance(distance, predicted == test.labels, end)
+        _by_distance(distance[rows], right, end)
         for end, distance in {"beginning": past, "end": left}.items()
     ]
     return {name: np.concatenate([table[name] for table in tables]) for name in POSITION_COLUMNS}
@@ -307,13 +346,14 @@ def _by_distance(
     wider = np.geomspace(len(single) + 1, furthest + 1, WIDER_POSITIONS + 1).astype(np.int64)
     first = np.union1d(single, wider[:-1][wider[:-1] <= furthest])
     bins = np.searchsorted(first, distance + 1, side="right") - 1
-    rows = np.bincount(bins)
+    rows = np.bincount(bins, minlength=len(first))
+    kept = rows > 0  # steps may have no label
     return {
-        "counted_from": np.repeat(np.array([counted_from], dtype=object), len(first)),
-        "first": first,
-        "last": np.append(first[1:] - 1, furthest),
-        "rows": rows,
-        "accuracy": np.bincount(bins, right) / rows,
+        "counted_from": np.repeat(np.array([counted_from], dtype=object), kept.sum()),
+        "first": first[kept],
+        "last": np.append(first[1:] - 1, furthest)[kept],
+        "rows": rows[kept],
+        "accuracy": np.bincount(bins, right, len(first))[kept] / rows[kept],
     }
 
 
@@ -327,7 +367,7 @@ def confusions(
         predicted: its `classes`.
         counts: their confusion matrix.
     """
-    labels = test.encoding.labels
+    labels = test.encoding.names
     wrong = counts - np.diag(np.diagonal(counts))
     ranked = np.argsort(-wrong, axis=None, kind="stable")[:MOST_CONFUSIONS]
     found: list[Confusion] = []
@@ -349,7 +389,7 @@ def confusions(
 
 
 def _example(test: Predicted, predicted: Classes, row: int) -> Example:
-    split, labels = test.split, test.encoding.labels
+    split, labels = test.split, test.encoding.names
     number = int(np.searchsorted(split.label_offsets, row, side="right")) - 1
     start, end = split.label_offsets[number : number + 2].tolist()
     around = np.arange(max(start, row - CONTEXT), min(end, row + CONTEXT + 1))
@@ -358,7 +398,7 @@ def _example(test: Predicted, predicted: Classes, row: int) -> Example:
         Around(
             step=step - start + 1,
             word=spelled[place] if spelled else None,
-            actual=labels[split.labels[step]],
+            actual=_name(labels, split.labels[step]),
             predicted=labels[predicted[step]],
         )
         for place, step in enumerate(around.tolist())
@@ -371,6 +411,10 @@ def _example(test: Predicted, predicted: Classes, row: int) -> Example:
         context=context if split.tagging else [],
         kept={name: column[row].as_py() for name, column in test.kept.items()},
     )
+
+
+def _name(labels: Sequence[str], label: int) -> str | None:
+    return None if label == UNLABELLED else labels[label]
 
 
 def write_examples(folder: str | Path, model: SequenceModel, test: Predicted, *, seed: int) -> None:
@@ -411,22 +455,23 @@ def write_slices(
         names: by what to slice.
         critical: names of the critical classes.
     """
-    actual, labels = test.split.labels, test.encoding.labels
+    scored = test.scored()
+    known, columns = scored.known, slices.columns_of(test.split, names)
     found = slices.of(
-        actual,
-        test.classes,
-        slices.columns_of(test.split, names, test.kept),
-        labels=labels,
-        offsets=test.split.label_offsets,
-        groups=test.split.group_numbers,
-        positives=slices.positives(actual, labels, critical),
+        known.labels,
+        scored.predicted,
+        {name: values[known.rows] for name, values in columns.items()},
+        labels=scored.labels,
+        offsets=known.offsets,
+        groups=known.groups,
+        positives=slices.positives(known.labels, scored.labels, critical),
     )
     records.write(Path(folder) / paths.SLICES, found)
 
 
 def check(
     test: Predicted,
-    predicted: Classes,
+    scored: Scored,
     sure: Mapping[str, Interval],
     epochs: Sequence[Epoch],
     limits: Mapping[int, float],
@@ -435,16 +480,17 @@ def check(
 
     Args:
         test: the test split and what the model says of it.
-        predicted: its `classes`.
+        scored: its `scored`.
         sure: the intervals of the metrics.
         epochs: how the model was trained.
         limits: see `write`.
     """
-    actual, offsets, labels = test.split.labels, test.split.label_offsets, test.encoding.labels
+    known, predicted, labels = scored.known, scored.predicted, scored.labels
+    actual, offsets = known.labels, known.offsets
     right = predicted == actual
-    rows, groups = rows_by_group(offsets, test.split.group_numbers)
+    rows, groups = rows_by_group(offsets, known.groups)
     present = checks.label_counts(actual[rows], groups, len(labels)).present
-    confidence, surest = test.shares.max(axis=1), test.shares.argmax(axis=1) == actual
+    confidence, surest = scored.shares.max(axis=1), scored.shares.argmax(axis=1) == actual
     return [
         data_checks.accuracy_paradox(
             actual, predicted, sure, labels=labels, critical=test.thresholds
@@ -457,10 +503,10 @@ def check(
         checks.sequence_length(
             np.add.reduceat(right.astype(np.int64), offsets[:-1]),
             np.diff(offsets),
-            test.split.lengths,
-            metrics.length_buckets(test.split.lengths),
-            test.split.group_numbers,
-            possible=_possible(test.split, limits),
+            known.lengths,
+            metrics.length_buckets(known.lengths),
+            known.groups,
+            possible=_possible(known, limits),
         ),
         checks.calibration(
             confidence[rows], surest[rows], groups, rare=checks.rare(present, labels)
@@ -473,12 +519,12 @@ def check(
     ]
 
 
-def _possible(test: Sequences, limits: Mapping[int, float]) -> npt.NDArray[np.float64] | None:
+def _possible(test: Labelled, limits: Mapping[int, float]) -> npt.NDArray[np.float64] | None:
     """How many labels of each sequence the best possible model is expected to give right."""
     lengths = test.lengths.tolist()
     if not limits or not limits.keys() >= set(lengths):
         return None
-    return np.array([limits[length] for length in lengths]) * np.diff(test.label_offsets)
+    return np.array([limits[length] for length in lengths]) * np.diff(test.offsets)
 
 
 def write_expected_accuracy(folder: str | Path, validation: Predicted, test: Predicted) -> None:
@@ -524,7 +570,7 @@ def write_operating_points(
             return found
         missed, false = found.support - found.right, found.predicted - found.right
         total = missed * cost.missed + false * cost.false_alarm
-        return replace(found, cost=1000 * total / len(classes))
+        return replace(found, cost=1000 * total / len(of.split.labelled().labels))
 
     points = {
         label: Point(
@@ -540,8 +586,8 @@ def write_operating_points(
 
 
 def _reached(found: Predicted, classes: Classes, label: str) -> Reached:
-    column = found.encoding.labels.index(label)
-    actual, called = found.split.labels == column, classes == column
+    column, known = found.encoding.labels.index(label), found.split.labelled()
+    actual, called = known.labels == column, classes[known.rows] == column
     right, support, calls = (int(rows.sum()) for rows in (actual & called, actual, called))
     return Reached(
         precision=right / max(calls, 1) if support else None,
@@ -549,14 +595,13 @@ def _reached(found: Predicted, classes: Classes, label: str) -> Reached:
         right=right,
         predicted=calls,
         support=support,
-        precision_interval=_share_ends(found.split, actual, called) if support else None,
-        recall_interval=_share_ends(found.split, called, actual),
+        precision_interval=_share_ends(known, actual, called) if support else None,
+        recall_interval=_share_ends(known, called, actual),
     )
 
 
-def _share_ends(split: Sequences, part: Mask, whole: Mask) -> Ends | None:
-    groups = split.group_numbers
-    interval = intervals.of_share(part, whole, offsets=split.label_offsets, groups=groups)
+def _share_ends(known: Labelled, part: Mask, whole: Mask) -> Ends | None:
+    interval = intervals.of_share(part, whole, offsets=known.offsets, groups=known.groups)
     return None if interval is None else Ends(interval.low, interval.high)
 
 

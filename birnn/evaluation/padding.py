@@ -24,10 +24,9 @@ from torch import Tensor, nn
 
 from birnn.data import buckets
 from birnn.data.encoding import Encoding
-from birnn.data.sequences import Sequences
+from birnn.data.sequences import Labelled, Sequences
 from birnn.evaluation import intervals, metrics
 from birnn.model import batching, prediction
-from birnn.model.losses import IGNORED
 from birnn.model.networks import SequenceModel
 
 Reading = Literal["every step", "last states", "output[:, -1]", "summary"]
@@ -139,14 +138,16 @@ def measure(
         seed: of the batches.
     """
     order = np.random.default_rng(seed).permutation(len(test))
+    order = order[np.isin(order, test.labelled().chosen)]
     cut = _first(buckets.cut(order, test.lengths, BATCH_SIZE, BATCH_STEPS), test.lengths)
     drawn = test.select(np.concatenate(cut))
     beside_longer = bool((test.lengths == test.lengths[0]).all())
     select = _beside_longer if beside_longer else Sequences.select
     batches = [_Batch(select(test, one), len(one)) for one in cut]
+    known = drawn.labelled()
 
     def say() -> _Said:
-        shares = _probabilities(model, batches)
+        shares = _probabilities(model, batches)[known.rows]
         return _Said(shares, prediction.decide(shares, encoding, thresholds))
 
     exact, slips = say(), []
@@ -154,12 +155,12 @@ def measure(
         with dense(model, reading):
             found = say()
         change = intervals.difference(
-            drawn.labels,
+            known.labels,
             found.classes,
             exact.classes,
-            labels=encoding.labels,
-            offsets=drawn.label_offsets,
-            groups=drawn.group_numbers,
+            labels=encoding.names,
+            offsets=known.offsets,
+            groups=known.groups,
         )
         slips.append(_slip(reading, drawn, exact, found, change.get("accuracy")))
     computed = sum(batch.own * int(batch.sequences.lengths.max()) for batch in batches)
@@ -168,7 +169,7 @@ def measure(
         batch_size=BATCH_SIZE,
         beside_longer=beside_longer,
         share=1 - int(drawn.lengths.sum()) / computed,
-        accuracy=float((exact.classes == drawn.labels).mean()),
+        accuracy=float((exact.classes == known.labels).mean()),
         slips=slips,
     )
 
@@ -233,7 +234,7 @@ def _probabilities(model: SequenceModel, batches: Sequence[_Batch]) -> npt.NDArr
     for some, own in batches:
         batch = batching.gather(some, np.arange(len(some)), spell=spell)
         shares = model(*batch.inputs).softmax(dim=-1)[:own]
-        real = shares[batch.labels[:own] != IGNORED] if some.tagging else shares
+        real = shares[prediction.real_steps(batch)[:own]] if some.tagging else shares
         found.append(real.numpy())
     return np.concatenate(found)
 
@@ -245,7 +246,8 @@ def _slip(
     found: _Said,
     change: intervals.Difference | None,
 ) -> Slip:
-    right = [one.classes == drawn.labels for one in (exact, found)]
+    known = drawn.labelled()
+    right = [one.classes == known.labels for one in (exact, found)]
     return Slip(
         reading=reading,
         accuracy=float(right[1].mean()),
@@ -254,16 +256,16 @@ def _slip(
         high=change and change.high,
         changed=float((exact.classes != found.classes).mean()),
         moved=round(float(np.abs(exact.shares - found.shares).max(axis=1).mean()), DIGITS),
-        by_length=_by_length(drawn, *right),
+        by_length=_by_length(known, *right),
         from_end=_from_end(drawn, *right) if drawn.tagging else [],
     )
 
 
 def _by_length(
-    drawn: Sequences, exact: npt.NDArray[np.bool_], found: npt.NDArray[np.bool_]
+    drawn: Labelled, exact: npt.NDArray[np.bool_], found: npt.NDArray[np.bool_]
 ) -> list[Group]:
     bucket = metrics.length_buckets(drawn.lengths)
-    of_label = np.repeat(bucket, np.diff(drawn.label_offsets))
+    of_label = np.repeat(bucket, np.diff(drawn.offsets))
     return [
         _group(int(part.min()), int(part.max()), exact[of_label == n], found[of_label == n])
         for n in range(int(bucket.max()) + 1)
@@ -275,9 +277,11 @@ def _from_end(
     drawn: Sequences, exact: npt.NDArray[np.bool_], found: npt.NDArray[np.bool_]
 ) -> list[Group]:
     left = np.repeat(drawn.offsets[1:], drawn.lengths) - np.arange(len(drawn.labels))
+    left = left[drawn.labelled().rows]
     return [
         _group(step, step, exact[left == step], found[left == step])
         for step in range(1, min(LAST_STEPS, int(left.max())) + 1)
+        if (left == step).any()
     ]
 
 

@@ -29,7 +29,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
-from birnn.data.encoding import Encoding
+from birnn.data.encoding import Encoding, class_names
 from birnn.data.sequences import Sequences
 from birnn.errors import DataError
 from birnn.files import tables
@@ -340,8 +340,9 @@ def _answers(
     labelled: bool,
 ) -> Iterator[Answer]:
     spelled = words(one, np.arange(int(one.lengths[0])))
+    names = class_names(one.labels, encoding.names).to_pylist()
     for index, both in enumerate(said["both"]):
-        label = encoding.labels[one.labels[index if one.tagging else 0]]
+        label = names[index if one.tagging else 0]
         turned_at, turned_by = _turn(after_cut, cuts, index, tagging=one.tagging)
         yield Answer(
             step=index + 1,

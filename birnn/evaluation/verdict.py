@@ -63,6 +63,7 @@ class Basis:
         checks: of the pitfalls.
         gain: in the F1 that leads, over a baseline that sees one step at a time.
         baseline: what to call that.
+        unseen: classes of the test split that train does not have.
         costs: of 1,000 labels, by the name of a critical class: with its threshold, and without.
     """
 
@@ -73,11 +74,14 @@ class Basis:
     gain: Figure | None = None
     baseline: str = "each step alone"
     costs: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    unseen: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A grade, what critical classes reach, and the reasons, the decisive ones alone."""
+    """A grade, what critical classes reach, and the reasons: the decisive ones, and classes that
+    train does not have.
+    """
 
     grade: Grade
     reached: tuple[str, ...]
@@ -100,9 +104,11 @@ def verdict(basis: Basis, aims: Aims) -> Verdict:
     threshold gives precision away, and that is what was asked for.
     """
     reached, missed = _critical(basis, aims.critical)
+    strange = _unseen(basis)
     findings = [
         *_failed_checks(basis.checks),
         *missed,
+        *strange,
         *_classes(basis, aims),
         *_averages(basis.metrics, aims),
         *_baseline(basis),
@@ -110,7 +116,8 @@ def verdict(basis: Basis, aims: Aims) -> Verdict:
     grades: tuple[Grade, ...] = ("bad", "fair")
     for grade in grades:
         if reasons := tuple(text for found, text in findings if found == grade):
-            return Verdict(grade, reached, reasons)
+            also = tuple(text for found, text in strange if found != grade)
+            return Verdict(grade, reached, (*reasons, *also))
     return Verdict("good", reached, tuple(text for _, text in findings))
 
 
@@ -146,7 +153,8 @@ def _classes(basis: Basis, aims: Aims) -> list[Finding]:
     """A class that is missed, or rarely right where it is called; and classes too rare to say."""
     findings: list[Finding] = []
     prefix = "span_" if headlines.of_spans(basis.metrics) else ""
-    others = [label for label in basis.present if label not in aims.critical]
+    left_out = {*aims.critical, *basis.unseen}
+    others = [label for label in basis.present if label not in left_out]
     rare = [label for label in others if basis.present[label] < LEAST_SEQUENCES]
     for label in others:
         for figure in ("recall", "precision"):
@@ -160,6 +168,17 @@ def _classes(basis: Basis, aims: Aims) -> list[Finding]:
         text = f"too few test sequences to say how well a class is found: {named}"
         findings.append(("fair", text))
     return _shortened(findings)
+
+
+def _unseen(basis: Basis) -> list[Finding]:
+    """Classes that no model could learn; as bad as any that is missed, where they are not rare."""
+    rows = {label: basis.metrics.get(f"support_{label}", 0) for label in basis.unseen}
+    if not any(rows.values()):
+        return []
+    common = any(basis.present.get(label, 0) >= LEAST_SEQUENCES for label in rows)
+    named = first_few(f"{label!r} ({count:.0f})" for label, count in rows.items() if count)
+    text = f"labels of test that train does not have, each counted as answered wrongly: {named}"
+    return [("bad" if common else "fair", text)]
 
 
 def _shortened(findings: list[Finding]) -> list[Finding]:

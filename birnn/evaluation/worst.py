@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from birnn.data.encoding import Encoding
+from birnn.data.encoding import Encoding, class_names
 from birnn.data.sequences import Sequences
 from birnn.evaluation import trace
 
@@ -27,9 +27,11 @@ DIGITS = 4
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """One label: the true class, the predicted one, and the probability of the true one."""
+    """One label: the true class (None without a label), the predicted one, and the probability of
+    the true one.
+    """
 
-    actual: str
+    actual: str | None
     predicted: str
     probability: float
 
@@ -79,25 +81,36 @@ def worst(
     Returns:
         `MOST` at most, the worst first; none whose labels are all right.
     """
-    starts, counts = test.label_offsets[:-1], np.diff(test.label_offsets)
-    probability = shares[np.arange(len(classes)), test.labels]
-    right = np.add.reduceat(classes == test.labels, starts, dtype=np.int64) / counts
-    nats = -np.log(np.maximum(probability.astype(np.float64), LEAST_SHARE))
+    known, probability = test.labelled(), _of_actual(shares, test.labels)
+    starts, counts = known.offsets[:-1], np.diff(known.offsets)
+    hits = classes[known.rows] == known.labels
+    right = np.add.reduceat(hits, starts, dtype=np.int64) / counts
+    nats = -np.log(np.maximum(probability[known.rows].astype(np.float64), LEAST_SHARE))
     loss = np.round(np.add.reduceat(nats, starts) / counts, DIGITS)
     ranked = np.lexsort([-loss, right])[:MOST]
+    ranked = ranked[right[ranked] < 1]
     return [
         Worst(
             sequence=test.ids[number].as_py(),
             steps=int(test.lengths[number]),
-            accuracy=float(right[number]),
-            loss=float(loss[number]),
+            accuracy=float(right[place]),
+            loss=float(loss[place]),
             tags=_tags(test, encoding, probability, classes, number),
             words=_words(test, number),
             values=_values(test, number),
             kept=_kept(test, kept, number),
         )
-        for number in ranked[right[ranked] < 1].tolist()
+        for place, number in zip(ranked.tolist(), known.chosen[ranked].tolist(), strict=True)
     ]
+
+
+def _of_actual(
+    shares: npt.NDArray[np.float32], labels: npt.NDArray[np.int32]
+) -> npt.NDArray[np.float32]:
+    """The probability of each label's class, (labels,); 0 of one that is none of the model's."""
+    answered = (labels >= 0) & (labels < shares.shape[1])
+    column = np.where(answered, labels, 0)
+    return np.where(answered, shares[np.arange(len(labels)), column], np.float32(0))
 
 
 def _tags(
@@ -108,13 +121,15 @@ def _tags(
     number: int,
 ) -> list[Tag]:
     start, end = test.label_offsets[number : number + 2].tolist()
+    rows = np.arange(start, min(end, start + MOST_STEPS))
+    names = class_names(test.labels[rows], encoding.names)
     return [
         Tag(
-            actual=encoding.labels[test.labels[row]],
+            actual=actual,
             predicted=encoding.labels[classes[row]],
             probability=round(float(probability[row]), DIGITS),
         )
-        for row in range(start, min(end, start + MOST_STEPS))
+        for row, actual in zip(rows.tolist(), names.to_pylist(), strict=True)
     ]
 
 

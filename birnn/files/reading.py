@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import os
 import re
 import weakref
 import zlib
@@ -200,7 +201,16 @@ def delimiter_of(lines: Iterable[str], path: str | Path) -> str:
 
 
 def missing(path: str | Path) -> str:
-    """What is said of a file that is not there."""
+    """What is said of a file that is not there, and why it is not, where that can be known."""
+    place, root = Path(path), os.environ.get("DVC_ROOT")
+    for one in (place, *place.parents):
+        if one.name and one.with_name(f"{one.name}.dvc").is_file():
+            return f"{path}: no such file, which DVC keeps ({one}.dvc); run `dvc pull {one}`"
+    if root and not place.is_absolute() and (Path(root) / place).exists():
+        return (
+            f"{path}: no such file here, in a copy of {root} with only what git and DVC know; "
+            f"run there `dvc add {path} && git add {place}.dvc {place.parent}/.gitignore`"
+        )
     return f"{path}: no such file; put it there, or correct the path"
 
 

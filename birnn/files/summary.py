@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+
+from birnn.files.reading import first_few
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,13 @@ class Summary:
         splits: sequences in each split that the table names.
         groups: those that the table names; None without.
         not_in_test: classes of train that the test split of the table does not hold.
+        not_in_train: classes of validation and test that the train split of the table does not
+            hold, and how often each occurs there.
+        unlabelled: steps (of a tagging task) or sequences without a label.
+        missing: how many numbers are missing in which column.
+        first_missing: the file, row and column of the first of them.
+        rare: classes in fewer groups, or sequences, than there are splits, and in how many; where
+            the table names no splits.
         duplicates: sequences that repeat an earlier one.
         conflicts: those of them that have other labels.
         first_conflicts: the first few of these.
@@ -68,6 +78,11 @@ class Summary:
     splits: dict[str, int]
     groups: Groups | None = None
     not_in_test: list[str]
+    not_in_train: dict[str, int] = field(default_factory=dict)
+    unlabelled: int = 0
+    missing: dict[str, int] = field(default_factory=dict)
+    first_missing: str = ""
+    rare: dict[str, int] = field(default_factory=dict)
     duplicates: int
     conflicts: int
     first_conflicts: list[Conflict]
@@ -78,3 +93,40 @@ class Summary:
     counters: dict[str, str] = field(default_factory=dict)
     cut_after: int | None = None
     reading: dict[str, object]
+
+
+def gaps(found: Summary, reads: str = "") -> Iterator[str]:
+    """Say what a table lacks, a sentence a kind: classes in some splits, labels, and numbers.
+
+    Args:
+        found: what is in the table.
+        reads: what is read where a number is missing, as `prepare.missing` says; "" where nobody
+            has said it yet.
+    """
+    what = "steps" if found.task == "tagging" else "sequences"
+    if unseen := found.not_in_train:
+        named = first_few(f"{name!r} ({count:,} {what})" for name, count in unseen.items())
+        yield (
+            f"not in train: labels {named}; no model can learn them, so each of these {what} "
+            "counts as answered wrongly"
+        )
+    if rare := found.rare:
+        unit = "groups" if found.groups else "sequences"
+        named = first_few(f"{name!r} ({count})" for name, count in rare.items())
+        yield (
+            f"labels in fewer {unit} than there are splits: {named}; of one in train alone nobody "
+            "knows how well it is found, and one in another split alone is refused by `prepare`; "
+            "prepare.stratify puts the first of each class into train"
+        )
+    if found.unlabelled:
+        yield (
+            f"without a label: {found.unlabelled:,} {what}; they go through the model, and count "
+            "in no loss and no metric"
+        )
+    if found.missing:
+        named = first_few(f"{name} ({count:,})" for name, count in found.missing.items())
+        then = f"prepare.missing says what is read there: {reads}"
+        if reads in ("", "refuse"):
+            then = "`prepare` refuses them unless prepare.missing says what to read there: mean, "
+            then += "zero, last or mask"
+        yield f"missing numbers: in {named}, of {found.steps:,} steps; {then}"

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,28 @@ LARGEST = float(np.finfo(np.float32).max)  # that a model can read without scali
 OTHERS = "leave the column out (data.ignore), let it travel with the rows (data.keep), or encode it"
 TIMES = "leave it out (data.ignore), let it travel (data.keep), or set data.time: seconds"
 COMPOSED = ("group", "token", "label")  # an id stays as it is, so that users find it again
+MISSING = "missing numbers"  # of which `Skipped.first` keeps the first place
 FILE, UNIT = b"birnn.file", b"birnn.unit"
 """Where a batch's schema metadata may name the file that its rows come from, and what they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """What a table may have that another may not.
+
+    Attributes:
+        labels: that stand for none; an empty one always does.
+        numbers: whether features may be missing; they become NaN then.
+        joined: whether a sequence may begin in one file and go on in the next; if None, it may, and
+            a line says so.
+    """
+
+    labels: Collection[str] = ()
+    numbers: bool = False
+    joined: bool | None = None
+
+
+NOTHING_MORE = Allowed()
 
 
 def checked(
@@ -51,11 +72,12 @@ def checked(
     max_steps: int | None = None,
     form: Form | None = "NFC",
     skipped: Skipped | None = None,
-    joined: bool | None = None,
+    allowed: Allowed = NOTHING_MORE,
 ) -> Iterator[pa.RecordBatch]:
     """Bring record batches to the table's types and refuse what cannot be trained on.
 
     Text columns become strings, features float64; the columns are in the order of the first batch.
+    A label that is not there is null: the step, or the sequence, is unlabelled.
 
     Args:
         batches: consecutive rows, of one file or several; see `from_file`.
@@ -66,8 +88,7 @@ def checked(
         form: the form of Unicode to which tokens, labels and groups are brought, so that a letter
             is the same however its accents are encoded; None leaves them as they are.
         skipped: counts the values that this changes.
-        joined: whether a sequence may begin in one file and go on in the next; if None, it may, and
-            a line says so.
+        allowed: what else it may have.
 
     Raises:
         DataError: a column is missing or of a wrong type; a value is missing, NaN or infinite;
@@ -75,16 +96,18 @@ def checked(
             is in two splits; a sequence or the table is too long; there are no rows.
     """
     place, skipped = _Place(where), skipped or Skipped()
-    order = _Order(task, max_steps, joined, skipped)
+    order = _Order(task, max_steps, allowed.joined, skipped)
     names: list[str] = []
     for batch in batches:
         place.enter(batch)
         check_columns(batch.schema, place.where, labelled=labelled)
         if batch.num_rows == 0:
             continue
-        typed = _typed(batch, place)
+        typed = _typed(batch, place, allowed, skipped)
         if form is not None:
             typed = _composed(typed, form, place, skipped)
+        if allowed.labels and "label" in typed.schema.names:
+            typed = _without(typed, allowed.labels)
         names = names or typed.schema.names
         if _unlike(typed, names, place):
             typed = typed.select(names)
@@ -208,17 +231,41 @@ def check_doubled(names: Sequence[str], where: str) -> None:
             raise DataError(f"{where}: expected each column once, found `{name}` twice")
 
 
-def _typed(batch: pa.RecordBatch, place: _Place) -> pa.RecordBatch:
+def _typed(
+    batch: pa.RecordBatch, place: _Place, allowed: Allowed, skipped: Skipped
+) -> pa.RecordBatch:
     """The columns that the table has, in its order and types."""
-    text = [name for name in TEXT_COLUMNS if name in batch.schema.names]
-    columns = {
-        name: text_column(batch[name], f"column `{name}`", place.where, place.rows) for name in text
-    }
+    columns = {}
+    for name in (name for name in TEXT_COLUMNS if name in batch.schema.names):
+        what, may_miss = f"column `{name}`", name == "label"
+        column = whole_numbers(batch[name]) if may_miss else batch[name]
+        columns[name] = text_column(column, what, place.where, place.rows, may_miss=may_miss)
     for name in feature_names(batch.schema):
-        columns[name] = _numbers(batch[name], f"column `{name}`", place)
+        columns[name] = _numbers(batch[name], f"column `{name}`", place, missing=allowed.numbers)
+        if allowed.numbers and (row := pc.index(pc.is_nan(columns[name]), value=True).as_py()) >= 0:
+            skipped.first.setdefault(MISSING, f"{place.row(row)}, column `{name}`")
     for name in kept_names(batch.schema):
         columns[name] = pc.fill_null(batch[name].cast(pa.string()), "")
     return pa.RecordBatch.from_pydict(columns)
+
+
+def _without(batch: pa.RecordBatch, unlabelled: Collection[str]) -> pa.RecordBatch:
+    """Take labels away that stand for none."""
+    none = pc.is_in(batch["label"], pa.array([*unlabelled], pa.string()))
+    labels = pc.if_else(none, pa.scalar(None, pa.string()), batch["label"])
+    return batch.set_column(batch.schema.get_field_index("label"), "label", labels)
+
+
+def whole_numbers(labels: pa.Array) -> pa.Array:
+    """Bring 1.0 back to 1: pandas makes floats of whole numbers where one of them is missing."""
+    if not pa.types.is_floating(labels.type):
+        return labels
+    values = labels.to_numpy(zero_copy_only=False)
+    absent = np.isnan(values)
+    known = values[~absent]
+    if not (np.abs(known) <= EXACT).all() or (known % 1 != 0).any():
+        return labels
+    return pa.array(np.where(absent, 0, values).astype(np.int64), mask=absent)
 
 
 def _composed(batch: pa.RecordBatch, form: Form, place: _Place, skipped: Skipped) -> pa.RecordBatch:
@@ -241,14 +288,17 @@ def composed_text(column: pa.Array, form: Form) -> pa.Array:
     return pa.array(names, pa.string()).take(encoded.indices)
 
 
-def text_column(column: pa.Array, name: str, where: str, rows: int) -> pa.Array:
-    """Bring a column of names to strings, none of them missing.
+def text_column(
+    column: pa.Array, name: str, where: str, rows: int, *, may_miss: bool = False
+) -> pa.Array:
+    """Bring a column of names to strings, none of them missing unless they may; null then.
 
     Args:
         column: strings, a dictionary of them, or whole numbers.
         name: what to call it in messages.
         where: what to call its table.
         rows: how many rows of the table come before it.
+        may_miss: whether values may be missing or empty.
 
     Raises:
         DataError: it is of another type, or a value is missing or empty.
@@ -263,13 +313,16 @@ def text_column(column: pa.Array, name: str, where: str, rows: int) -> pa.Array:
         raise DataError(
             f"{where}, {name}, after row {rows}: expected UTF-8 text, found: {error}"
         ) from None
-    missing = pc.fill_null(pc.equal(column, ""), fill_value=True).to_numpy(zero_copy_only=False)
+    absent = pc.fill_null(pc.equal(column, ""), fill_value=True)
+    missing = absent.to_numpy(zero_copy_only=False)
+    if missing.any() and may_miss:
+        return pc.if_else(absent, pa.scalar(None, pa.string()), column)
     if missing.any():
         raise DataError(f"{where}, row {rows + int(missing.argmax()) + 1}, {name}: value missing")
     return column
 
 
-def _numbers(column: pa.Array, name: str, place: _Place) -> pa.Array:
+def _numbers(column: pa.Array, name: str, place: _Place, *, missing: bool) -> pa.Array:
     where = place.where
     kind = column.type
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
@@ -278,6 +331,9 @@ def _numbers(column: pa.Array, name: str, place: _Place) -> pa.Array:
     stored = column.cast(pa.float64(), safe=False)
     values = stored.to_numpy(zero_copy_only=False)
     bad = ~(np.abs(values) <= LARGEST)  # NaN is not
+    if missing and bad.any():
+        bad &= ~np.isnan(values)
+        stored = pa.array(np.where(np.isnan(values), np.nan, values))  # of one kind, for hashes
     if bad.any():
         row = int(bad.argmax())
         found = column[row].as_py()
@@ -288,8 +344,11 @@ def _numbers(column: pa.Array, name: str, place: _Place) -> pa.Array:
             f"{place.row(row)}, {name}: expected a finite number, found {shown}; fill it in or "
             "drop the sequence"
         )
-    if pa.types.is_integer(kind) and np.abs(values).max() > EXACT:
-        _check_rounding(column.to_numpy(zero_copy_only=False), values, name, place)
+    if pa.types.is_integer(kind):
+        whole = column.fill_null(0) if column.null_count else column
+        exact, floats = whole.to_numpy(zero_copy_only=False), whole.cast(pa.float64(), safe=False)
+        if np.abs(floats.to_numpy()).max() > EXACT:
+            _check_rounding(exact, floats.to_numpy(), name, place)
     return stored
 
 
@@ -328,6 +387,9 @@ class _Order:
 
     def check(self, batch: pa.RecordBatch, place: _Place) -> None:
         """Look at one more batch."""
+        if "label" in self.constant and "label" in batch.schema.names:
+            place_of = batch.schema.get_field_index("label")
+            batch = batch.set_column(place_of, "label", batch["label"].fill_null(""))
         begins = changes(batch["sequence"])
         begins[0] = self.last.get("sequence") != batch["sequence"][0].as_py()
         same_split = "split" not in self.last or self.last["split"] == batch["split"][0].as_py()

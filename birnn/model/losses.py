@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from birnn.data.sequences import UNLABELLED
 from birnn.kernel import library
 from birnn.kernel import losses as kernel_losses
 
-IGNORED = -100  # the label of padding; the default `ignore_index` of torch's cross entropy
+IGNORED = UNLABELLED  # the label of padding too
 
 
 def cross_entropy(
@@ -74,8 +75,10 @@ def total(
 def balanced(labels: npt.NDArray[np.int32], classes: int) -> Tensor:
     """Weigh each class by the inverse of its frequency, with a mean of 1 over these labels.
 
-    The rule of scikit-learn's `class_weight="balanced"`; a class without labels gets weight 1.
+    The rule of scikit-learn's `class_weight="balanced"`; a class without labels gets weight 1, and
+    `IGNORED` labels do not count.
     """
+    labels = labels[labels != IGNORED]
     counts = np.bincount(labels, minlength=classes)
     weights = len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1))
     return torch.tensor(np.where(counts > 0, weights, 1.0), dtype=torch.float32)

@@ -14,16 +14,18 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import torch
+from torch import Tensor
 
-from birnn.data.encoding import Encoding
+from birnn.data.encoding import Encoding, class_names
 from birnn.data.sequences import Sequences, steps_of
 from birnn.errors import DataError
 from birnn.files import table_checks, tables
 from birnn.files.reading import Skipped
+from birnn.files.table_checks import Allowed
 from birnn.files.tables import Chunk
 from birnn.kernel import losses
 from birnn.model import batching, operating_points
-from birnn.model.losses import IGNORED
+from birnn.model.batching import Batch
 from birnn.model.networks import SequenceModel
 
 BATCH_SIZE, BATCH_STEPS = 256, 1 << 16  # bounds on memory, whatever the lengths
@@ -48,9 +50,15 @@ def probabilities(
     ):
         moved = batch.to(device)
         share = losses.softmax(model(*moved.inputs))
-        real = share[moved.labels != IGNORED] if sequences.tagging else share
+        real = share[real_steps(moved)] if sequences.tagging else share
         found[steps_of(rows, batch.indices)] = real.cpu().numpy()
     return found
+
+
+def real_steps(batch: Batch) -> Tensor:
+    """Which steps of a batch are no padding, (batch, steps) bool; some may have no label."""
+    steps = torch.arange(batch.values.shape[1], device=batch.lengths.device)
+    return steps < batch.lengths[:, None]
 
 
 def decide(
@@ -88,8 +96,8 @@ def table(
         kept: (labels,) what travels with the rows, by the column's name.
 
     Returns:
-        Columns `sequence`, where labelled `group` (if there are groups) and `label`, those that are
-        kept, `predicted`, and `probability_LABEL` for each class.
+        Columns `sequence`, where labelled `group` (if there are groups) and `label` (null where
+        there is none), those that are kept, `predicted`, and `probability_LABEL` for each class.
     """
     names = pa.array(encoding.labels)
     repeats = np.repeat(np.arange(len(sequences)), np.diff(sequences.label_offsets))
@@ -97,7 +105,7 @@ def table(
     if labelled and sequences.grouped:
         columns["group"] = sequences.groups.take(pa.array(repeats))
     if labelled:
-        columns["label"] = names.take(pa.array(sequences.labels))
+        columns["label"] = class_names(sequences.labels, encoding.names)
     for name, values in kept.items():
         columns.setdefault(name, values)
     columns["predicted"] = names.take(pa.array(decide(shares, encoding, thresholds)))
@@ -175,6 +183,7 @@ def prepared(
         labelled=False,
         form=encoding.form,
         skipped=skipped,
+        allowed=Allowed(numbers=encoding.missing != "refuse"),
     )
     if encoding.max_steps is not None:
         rows = tables.cut(rows, encoding.max_steps, skipped or Skipped())

@@ -13,16 +13,17 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import torch
 
 from birnn import params
 from birnn.data import sequences, vectors
 from birnn.data.encoding import Encoding
-from birnn.data.sequences import Sequences
+from birnn.data.sequences import UNLABELLED, Sequences
 from birnn.data.vectors import Vectors
 from birnn.files import console, digests, paths, records
 from birnn.model import devices, history, networks, operating_points, prediction, saved_model
@@ -72,12 +73,26 @@ class Prepared:
 
     @classmethod
     def read(cls, folder: Path) -> Prepared:
-        """Read the encoding and the vectors, and map the splits."""
+        """Read the encoding and the vectors, and map the splits.
+
+        Validation chooses among models that know the classes of train, and no others: labels of
+        classes that are in validation alone are left out here.
+
+        Raises:
+            DataError: a file is missing, or no label of validation is left.
+        """
+        encoding = records.read(folder / paths.ENCODING, Encoding)
+        validation = sequences.read(folder / paths.VALIDATION)
+        if encoding.unseen:
+            labels = validation.labels
+            known = np.where(labels < len(encoding.labels), labels, UNLABELLED)
+            validation = replace(validation, labels=known)
+            sequences.check_labelled(validation, "validation")
         return cls(
             folder=folder,
-            encoding=records.read(folder / paths.ENCODING, Encoding),
+            encoding=encoding,
             train=sequences.read(folder / paths.TRAIN),
-            validation=sequences.read(folder / paths.VALIDATION),
+            validation=validation,
             pretrained=vectors.load(folder / paths.VECTORS),
         )
 
@@ -153,7 +168,8 @@ def train(
         thresholds: dict[str, float] = {}
         if critical:
             said = prediction.probabilities(model, data.validation, device=options.device)
-            labels, actual = data.encoding.labels, data.validation.labels
+            labels, known = data.encoding.labels, data.validation.labelled()
+            actual, said = known.labels, said[known.rows]
             thresholds = operating_points.thresholds(critical, labels, actual, said)
         saved_model.save(model, data.encoding, thresholds, output.folder, params=output.params)
         log.log_model(output.folder)

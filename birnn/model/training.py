@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypedDict
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,6 +22,7 @@ from birnn.model.batching import Batch
 from birnn.model.checkpoint import Progress
 from birnn.model.distributed import ALONE, Group
 from birnn.model.history import Epoch, Keep
+from birnn.model.losses import IGNORED
 from birnn.model.networks import SequenceModel
 
 Track = Callable[[Iterable[Batch], str], Iterable[Batch]]
@@ -210,12 +212,21 @@ def _measure(batches: Iterable[Batch], score: Score, group: Group) -> tuple[floa
 def _scorer(model: SequenceModel, train: Sequences, options: Options) -> Score:
     """Fix for a whole training how `_score` scores a batch."""
     weights, mean_labels = None, None
+    known = int(np.count_nonzero(train.labels != IGNORED))
     if options.class_weights == "balanced":
         weights = losses.balanced(train.labels, model.architecture.classes).to(options.device)
     if options.loss_average == "sequences" and train.tagging:
-        mean_labels = len(train.labels) / len(train)
+        mean_labels = known / len(train.labelled().chosen)
     objective = partial(losses.total, weights=weights, gamma=options.focal_gamma)
-    return partial(_score, model, options=options, objective=objective, mean_labels=mean_labels)
+    labelled = known / len(train.labels)
+    return partial(
+        _score,
+        model,
+        options=options,
+        objective=objective,
+        mean_labels=mean_labels,
+        labelled=labelled,
+    )
 
 
 def _score(
@@ -226,20 +237,25 @@ def _score(
     options: Options,
     objective: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]],
     mean_labels: float | None,
+    labelled: float,
 ) -> tuple[Tensor, Tensor]:
     """What this process's part of the batch adds to the loss, and a tally that stays on the device.
 
     The tally holds the summed loss, the right answers and the labels of this part. `mean_labels` is
-    how many labels a sequence has on average, where each sequence is to count the same.
+    how many labels a sequence has on average, where each sequence is to count the same; `labelled`
+    is the share of steps, or sequences, that have a label.
     """
     model.train(train)
     batch = batch.to(options.device)
     halved = options.precision == "bf16"
     with torch.autocast(options.device.type, torch.bfloat16, enabled=halved):
         logits = model(*batch.inputs).float()
-    counts = batch.lengths.new_full(batch.lengths.shape, 1 / batch.count, dtype=torch.float32)
+    counts = batch.lengths.new_full(
+        batch.lengths.shape, 1 / (batch.count * labelled), dtype=torch.float32
+    )
     if mean_labels is not None:
-        counts = counts * (mean_labels / batch.lengths)
+        known = (batch.labels != IGNORED).view(len(batch.lengths), -1).sum(dim=1)
+        counts = counts * (mean_labels / known.clamp(min=1))
     scales = counts[:, None].expand(batch.labels.shape) if batch.labels.ndim == 2 else counts
     return objective(logits.flatten(0, -2), batch.labels.flatten(), scales.flatten())
 

@@ -11,6 +11,7 @@ from pydantic import (
     ValidationError,
 )
 
+from birnn.params.reference import known
 from birnn.params.schema import Data, Params
 
 
@@ -38,7 +39,8 @@ def complaint(details: dict[str, Any]) -> str:
     path = _path(details["loc"])
     key = ".".join(path) or "the file"
     if details["type"] == "extra_forbidden":
-        return f"{key}: unknown key{_suggestion(path[-1])}"
+        here = ", ".join(known(details["loc"][:-1]))
+        return f"{key}: unknown key{_suggestion(path[-1])}; known here are {here}"
     if details["type"] == "missing":
         return f"{key}: expected a value, found none; add the key"
     if details["type"] == "union_tag_not_found":

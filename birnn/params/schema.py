@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     model_validator,
@@ -32,7 +33,25 @@ class Section(BaseModel):
 
 
 class HMMData(Section):
-    """Sequences drawn from a hidden Markov chain; see `birnn.sources.hmm`."""
+    """Sequences drawn from a hidden Markov chain; see `birnn.sources.hmm`.
+
+    Attributes:
+        source: `hmm`.
+        task: one label a step (`tagging`), or one a sequence.
+        seed: decides what is drawn.
+        sequences: how many to draw.
+        min_steps: steps of the shortest sequence.
+        max_steps: steps of the longest.
+        mean_steps: of the lengths, which are drawn between the two; needed where they differ.
+        features: numbers of a step.
+        classes: labels that there are.
+        states: of the chain, for classification; for tagging there is one for each class.
+        stay: chance that a state stays as it is from one step to the next.
+        separation: distance of two states, in standard deviations of the noise.
+        lookalikes: pairs of classes that look the same, so that only their context tells them
+            apart.
+        shares: how frequent the classes are; equally where null.
+    """
 
     source: Literal["hmm"]
     task: Literal["tagging", "classification"]
@@ -63,7 +82,12 @@ class HMMData(Section):
 
 
 class Bounded(Section):
-    """Sequences of more than `max_steps` steps are refused, or cut there."""
+    """Sequences of more than `max_steps` steps are refused, or cut there.
+
+    Attributes:
+        max_steps: steps that a sequence may have; any number where null.
+        longer: what becomes of longer ones: `refuse` them all, or `cut` each there.
+    """
 
     max_steps: Count | None = None
     longer: Literal["refuse", "cut"] = "refuse"
@@ -72,8 +96,14 @@ class Bounded(Section):
 class Columns(Section):
     """What a table calls its columns, where not by the names of the sequence table.
 
-    `time` is the column that `data.time` turns into seconds; `features` are all columns with
-    numbers, unless it names some.
+    Attributes:
+        sequence: the column with the sequence's id.
+        label: that of the label.
+        group: that of the group, which is never divided.
+        split: that of the split.
+        token: that of the token.
+        time: the one that `data.time` turns into seconds.
+        features: those with numbers to learn from; all others with numbers where null.
     """
 
     sequence: Name | None = None
@@ -85,13 +115,38 @@ class Columns(Section):
     features: Annotated[list[Name], Field(min_length=1)] | None = None
 
 
+def _composed(label: str) -> str:
+    return unicodedata.normalize("NFC", label)
+
+
+Label = Annotated[str, AfterValidator(_composed)]
+"""The name of a class, in the form of Unicode in which labels are read."""
+
+
+def _as_names(found: object) -> object:
+    """Take one name for a list of one, and a class number for its name."""
+    listed = found if isinstance(found, list) else [] if found is None else [found]
+    return [str(one) if type(one) is int else one for one in listed]
+
+
+Labels = Annotated[list[Label], BeforeValidator(_as_names)]
+"""Names of classes; one alone needs no list, and a whole number no quotes."""
+
+
 class FileData(Bounded):
     """One file, whose sequences `prepare` splits, or one for each official split.
 
-    `keep` names columns that travel with the rows into predictions, whether the model reads them
-    or not.
+    Attributes:
+        path: a file, or a folder of parts, that `prepare` divides into splits.
+        train: the file of an official training split, in the place of `path`.
+        validation: that of the validation split; a share of train where null.
+        test: that of the test split.
+        unlabelled: labels that stand for none, such as -100; an empty one always does.
+        keep: columns that travel with the rows into predictions, whether the model reads them or
+            not.
     """
 
+    unlabelled: Labels = []
     keep: list[Name] = []
     path: Name | None = None
     train: Name | None = None
@@ -141,14 +196,6 @@ def _regular_expression(pattern: str) -> str:
     return pattern
 
 
-def _composed(label: str) -> str:
-    return unicodedata.normalize("NFC", label)
-
-
-Label = Annotated[str, AfterValidator(_composed)]
-"""The name of a class, in the form of Unicode in which labels are read."""
-
-
 def _names_of(columns: Columns) -> list[str | None]:
     """Every column that is named; each has one part in the table."""
     single = columns.model_dump(exclude={"features"}).values()
@@ -169,8 +216,19 @@ ModelName = Annotated[str, AfterValidator(_name_of_folder)]
 class TableData(FileData):
     """The user's own sequence table: CSV, TSV or Parquet, a row a step; `birnn.sources.table`.
 
-    What is None is found in each file. `file` says what each file of a folder is: a part of the
-    table, one sequence, or the sequences of one group; a sequence or group has the file's name.
+    Attributes:
+        source: `table`.
+        task: one label a step (`tagging`), or one a sequence.
+        columns: what its columns are called, where not as in a sequence table.
+        ignore: columns to leave out.
+        file: what each file of a folder is: a `part` of the table, one `sequence`, or the sequences
+            of one `group`; a sequence or group has the file's name.
+        joined: whether a sequence may begin in one file of a folder and go on in the next.
+        fill_down: whether names stand on the first row of what they are for, and then no more.
+        time: turns the column `columns.time` into `seconds` since the sequence's start.
+        delimiter: between the fields of CSV; found in each file where null.
+        decimal: the decimal sign; found in each file where null.
+        encoding: of the files, by a name that Python knows; found in each file where null.
     """
 
     source: Literal["table"]
@@ -198,8 +256,14 @@ class TableData(FileData):
 
 class ListsData(FileData):
     """One sequence a row, its steps in lists: JSON Lines, JSON, Parquet or Arrow files, or a folder
-    of them, as Hugging Face writes them; `birnn.sources.lists`. `names` are those of the classes
-    where labels are their numbers.
+    of them, as Hugging Face writes them; `birnn.sources.lists`.
+
+    Attributes:
+        source: `lists`.
+        task: one label a step (`tagging`), or one a sequence.
+        columns: what its columns are called, where not as in a sequence table.
+        ignore: columns to leave out.
+        names: of the classes, from 0, where labels are their numbers.
     """
 
     source: Literal["lists"]
@@ -218,6 +282,17 @@ class ListsData(FileData):
 class TextData(FileData):
     """Labelled texts: columns of a CSV, TSV or JSONL file, or a file for each class with one text a
     line; see `birnn.sources.text`.
+
+    Attributes:
+        source: `text`.
+        task: one label a text.
+        classes: a file with one text a line for each class, in the place of `path`.
+        text: the column of the text.
+        label: the column of the class.
+        quotes: whether quotes may enclose a field; else they are plain characters.
+        encoding: of the files, by a name that Python knows.
+        tokens: how to cut texts: at white space, or by a `pattern`.
+        pattern: a regular expression that matches one token.
     """
 
     source: Literal["text"]
@@ -241,7 +316,20 @@ class TextData(FileData):
 
 
 class ConllData(FileData):
-    """Tagged sentences in CoNLL-U or column files; see `birnn.sources.conll`."""
+    """Tagged sentences in CoNLL-U or column files; see `birnn.sources.conll`.
+
+    Attributes:
+        source: `conll`.
+        task: one label a token.
+        format: `conllu`, or `columns` with an empty line between sentences; by the file's name
+            where null.
+        token: the number of the token's column, from 1.
+        label: the number of the label's column.
+        separator: of the columns; found where null.
+        comments: whether lines that begin with # are passed over; found where null.
+        group: whether `document` marks begin a new group.
+        encoding: of the files.
+    """
 
     source: Literal["conll"]
     task: Literal["tagging"] = "tagging"
@@ -255,7 +343,16 @@ class ConllData(FileData):
 
 
 class FastaData(FileData):
-    """Letters of DNA, RNA or proteins; see `birnn.sources.fasta`."""
+    """Letters of DNA, RNA or proteins; see `birnn.sources.fasta`.
+
+    Attributes:
+        source: `fasta`.
+        task: one label a sequence.
+        label_pattern: a regular expression with one group, the class in a record's header.
+        labels: a table of ids and classes, in the place of `label_pattern`.
+        kmer: letters of a token.
+        stride: letters from one token to the next.
+    """
 
     source: Literal["fasta"]
     task: Literal["classification"] = "classification"
@@ -274,14 +371,25 @@ class FastaData(FileData):
 
 
 class ArraysData(FileData):
-    """Padded or flat arrays in `.npz` files; see `birnn.sources.arrays`."""
+    """Padded or flat arrays in `.npz` files; see `birnn.sources.arrays`.
+
+    Attributes:
+        source: `arrays`.
+        task: one label a step (`tagging`), or one a sequence.
+    """
 
     source: Literal["arrays"]
     task: Literal["tagging", "classification"]
 
 
 class SktimeData(FileData):
-    """Labelled series in `.ts` files, or a data set inside sktime; see `birnn.sources.sktime`."""
+    """Labelled series in `.ts` files, or a data set inside sktime; see `birnn.sources.sktime`.
+
+    Attributes:
+        source: `sktime`.
+        task: one label a series.
+        name: a data set that ships inside sktime, in the place of `path`.
+    """
 
     source: Literal["sktime"]
     task: Literal["classification"] = "classification"
@@ -298,7 +406,12 @@ Data = Annotated[
 
 
 class Split(Section):
-    """Shares of the sequences that are held out; the rest is for training."""
+    """Shares of the sequences that are held out; the rest is for training.
+
+    Attributes:
+        validation: share of the groups, or sequences, to validate on.
+        test: share of them to test on.
+    """
 
     validation: Share = 0.15
     test: Share = 0.15
@@ -311,12 +424,34 @@ class Split(Section):
 
 
 class Prepare(Section):
-    """Splitting and encoding; see `splits`, `scaling` and `vectors` in `birnn.data`."""
+    """Splitting and encoding; see `splits`, `scaling` and `vectors` in `birnn.data`.
+
+    Attributes:
+        split: shares that are held out, where the data do not name their splits.
+        folds: parts that are tested on in turn, in the place of `split.test`.
+        fold: whose turn it is, from 1.
+        stratify: whether each class is divided in these shares; a sequence stays where it is as
+            long as new ones come behind it.
+        split_by: a column of numbers or times: the later sequences validate and test; the model
+            does not read it.
+        scale: of numbers: by the mean and spread of train (`global`), of each sequence, by the
+            median and the middle half (`asinh`, for heavy tails), or not at all.
+        missing: what to read where a number is missing: nothing (`refuse`), the `mean` of train,
+            `zero`, the `last` number of the sequence, or the mean and a `mask` feature beside it.
+        frame: steps that become one, for classification; null for each step alone.
+        min_count: how often a token must occur in train; others are unknown.
+        lowercase: whether tokens are read in small letters.
+        vectors: a file of pretrained vectors of tokens (`.txt`, `.vec`, `.gz`, `.npz`), whose width
+            takes the place of `model.embedding_size`.
+    """
 
     split: Split = Split()
     folds: Annotated[int, Field(ge=2)] | None = None
     fold: Count | None = None
+    stratify: bool = False
+    split_by: Name | None = None
     scale: Literal["none", "global", "per_sequence", "asinh"] = "global"
+    missing: Literal["refuse", "mean", "zero", "last", "mask"] = "refuse"
     frame: Count | None = None
     min_count: Count = 1
     lowercase: bool = False
@@ -328,11 +463,29 @@ class Prepare(Section):
             raise ValueError("expected both `folds` and `fold`, or null for both")
         if self.folds is not None and self.fold is not None and self.fold > self.folds:
             raise ValueError("expected `fold` from 1 up to `folds`")
+        if self.split_by is not None and (self.stratify or self.folds is not None):
+            raise ValueError("expected `split_by` without `stratify` and `folds`")
         return self
 
 
 class Model(Section):
-    """The network; `model` holds what all models share."""
+    """The network; `model` holds what all models share.
+
+    Attributes:
+        bidirectional: whether there is a second direction, which reads from the end.
+        cell: the kind of the recurrence.
+        hidden_size: units of each direction.
+        num_layers: layers, one on top of the other.
+        dropout: share of units that are left out between layers, in training.
+        input_dropout: share of inputs that are left out, in training.
+        head: what a classifier reads: the last states, their mean or maximum over the steps, or all
+            of these.
+        embedding_size: numbers of a token's vector.
+        word_dropout: how readily training takes rare tokens for unknown; 0 for never.
+        characters: whether tokens are read by their letters as well.
+        character_size: numbers of a letter's vector.
+        character_hidden_size: units of each direction over letters.
+    """
 
     bidirectional: bool = True
     cell: Literal["RNN", "GRU", "LSTM"] = "LSTM"
@@ -349,7 +502,26 @@ class Model(Section):
 
 
 class Train(Section):
-    """The training loop."""
+    """The training loop.
+
+    Attributes:
+        device: where to compute; `auto` takes what is there.
+        seed: of weights, batches and dropout.
+        precision: of products; `auto` takes bf16 where the device has it.
+        batch_size: sequences of a batch, at most.
+        batch_steps: steps of a batch, at most, padding included; any number where null.
+        max_epochs: passes over the training sequences, at most.
+        patience: epochs without a better one after which training stops.
+        learning_rate: of Adam, in the first epoch.
+        schedule: how it goes on: `constant`, or `linear` down to 0.
+        keep: which epoch is the best: by the validation `loss`, by the validation `accuracy`, or
+            the `last`.
+        weight_decay: times the weights, it is added to the gradient.
+        clip_norm: longer gradients are shortened to it.
+        loss_average: what counts the same: each of the `steps`, or each of the `sequences`.
+        class_weights: `balanced` lets rare classes count as much as frequent ones.
+        focal_gamma: exponent of the focal loss; 0 for cross entropy.
+    """
 
     device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
     seed: Seed = 1
@@ -376,7 +548,12 @@ class Entry(Model, Train):
 
 
 class Bar(Section):
-    """A model is bad if a metric is below the first, and good only if it is above the second."""
+    """A model is bad if a metric is below the first, and good only if it is above the second.
+
+    Attributes:
+        bad_below: a model is bad below it.
+        good_above: a model is good only above it.
+    """
 
     bad_below: Fraction
     good_above: Fraction
@@ -389,7 +566,14 @@ class Bar(Section):
 
 
 class Bars(Section):
-    """The bars of the verdict; see `birnn.evaluation.verdict`."""
+    """The bars of the verdict; see `birnn.evaluation.verdict`.
+
+    Attributes:
+        accuracy: bars of the accuracy.
+        precision: of the precision, of averages and of each class.
+        recall: of the recall, of averages and of each class.
+        f1: of the F1.
+    """
 
     accuracy: Bar = Bar(bad_below=0.60, good_above=0.85)
     precision: Bar = Bar(bad_below=0.50, good_above=0.80)
@@ -400,8 +584,11 @@ class Bars(Section):
 class Critical(Section):
     """What a critical class must reach on the test sequences.
 
-    `margin` is how much more its threshold is to reach on validation: one that just reaches what is
-    wanted there misses it on new sequences every second time.
+    Attributes:
+        min_recall: share of the class that must be found.
+        min_precision: share of the calls that must be right, in the place of `min_recall`.
+        margin: how much more its threshold is to reach on validation: one that just reaches what is
+            wanted there misses it on new sequences every second time.
     """
 
     min_recall: Fraction | None = None
@@ -416,14 +603,29 @@ class Critical(Section):
 
 
 class Cost(Section):
-    """What errors about a critical class cost, in any unit: one that is missed, a false alarm."""
+    """What errors about a critical class cost, in any unit: one that is missed, a false alarm.
+
+    Attributes:
+        missed: what it costs to miss one, in any unit.
+        false_alarm: what a false alarm costs.
+    """
 
     missed: NotNegative
     false_alarm: NotNegative
 
 
 class Evaluate(Section):
-    """How models are judged."""
+    """How models are judged.
+
+    Attributes:
+        average: of precision, recall and F1 over the classes: each the same (`macro`), or by
+            frequency.
+        seed: of what is drawn for checks.
+        bars: what a model must reach, by metric.
+        critical: classes that matter more than others, by name, and what each must reach.
+        costs: of errors about critical classes, by name.
+        slices: by what test rows are divided.
+    """
 
     average: Literal["macro", "weighted"] = "macro"
     seed: Seed = 1
@@ -445,11 +647,20 @@ class Evaluate(Section):
 class Retrain(Section):
     """When to train again, and what a new model must show to serve; see `birnn.retraining.gate`.
 
-    `model` is the one of `models` that is to serve, the candidate; without it, the first. Margins
-    say by how much a figure may be worse than the champion's: `margin` the headline, where the aim
-    is not to be inferior; the others the F1 of a class, the accuracy in a bucket of lengths, and
-    the calibration error. `refresh` is a command, as a list of its words. `shadow` is a file of
-    recent sequences without labels; see `birnn.serving.shadow`.
+    Attributes:
+        model: the one of `models` that is to serve; the first where null.
+        when: to train: at each call (`schedule`), on new `data`, or on `drift`.
+        refresh: a command that brings new data, as a list of its words.
+        aim: `superior` to the champion, or `not_inferior` by more than `margin`.
+        margin: by how much the headline may be worse, where the aim is not to be inferior.
+        class_margin: by how much the F1 of a class may be worse.
+        length_margin: by how much the accuracy in a bucket of lengths may be worse.
+        calibration_margin: by how much the calibration error may be worse.
+        latency_ratio: times the champion's time that the new model may take.
+        psi_limit: the population stability index above which a change of the data is large.
+        approval: whether a model that has passed serves at once, or waits for `birnn retrain
+            --approve`.
+        shadow: a file of recent sequences without labels; see `birnn.serving.shadow`.
     """
 
     model: Name | None = None
@@ -467,7 +678,19 @@ class Retrain(Section):
 
 
 class Params(Section):
-    """The whole of params.yaml."""
+    """The whole of params.yaml.
+
+    Attributes:
+        problem: a name for the experiment and the registered model.
+        data: what to read.
+        prepare: how to split and encode it.
+        model: the network, for all `models`.
+        models: those to train and compare, by name; each says what sets it apart from `model` and
+            `train`.
+        train: how to train, for all `models`.
+        evaluate: how models are judged.
+        retrain: when to train again, and what a new model must show.
+    """
 
     problem: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
     data: Data
@@ -477,6 +700,13 @@ class Params(Section):
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
     retrain: Retrain = Retrain()
+
+    @model_validator(mode="after")
+    def _splits_of_a_known_process(self) -> Params:
+        """Its sequences are drawn one like the other; its limits are those of a split by hash."""
+        if self.data.source == "hmm" and (self.prepare.stratify or self.prepare.split_by):
+            raise ValueError("expected no prepare.stratify or split_by for data.source hmm")
+        return self
 
     @property
     def candidate(self) -> str:

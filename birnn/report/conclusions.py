@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from birnn.data import sequences
 from birnn.data.encoding import Encoding
 from birnn.evaluation import (
@@ -106,7 +108,7 @@ class Evidence:
                 one.name: comparison.predicted(
                     EVALUATION / one.name / paths.PREDICTIONS,
                     test,
-                    encoding.labels,
+                    encoding,
                     thresholds=bool(one.operating_points),
                 )
                 for one in results
@@ -143,7 +145,7 @@ def compare(evidence: Evidence, average: str, *, seed: int) -> Compared:
         seed: of what a baseline learns from.
     """
     train, test = evidence.splits.train, evidence.splits.test
-    labels = evidence.encoding.labels
+    labels, known = evidence.encoding.names, test.labelled()
     floor = baselines.answers(train, test, labels=labels, seed=seed)
     rungs = [comparison.rung(name, test, classes, labels) for name, classes in floor.items()]
     for result in sorted(evidence.results, key=lambda result: result.bidirectional):
@@ -153,12 +155,12 @@ def compare(evidence: Evidence, average: str, *, seed: int) -> Compared:
 
     def gain(first: Classes, second: Classes) -> dict[str, Difference]:
         return intervals.difference(
-            test.labels,
-            first,
-            second,
+            known.labels,
+            first[known.rows],
+            second[known.rows],
             labels=labels,
-            offsets=test.label_offsets,
-            groups=test.group_numbers,
+            offsets=known.offsets,
+            groups=known.groups,
         )
 
     judged = evidence.answers[evidence.results[0].name].most_probable
@@ -166,7 +168,7 @@ def compare(evidence: Evidence, average: str, *, seed: int) -> Compared:
     pair = [one.name for one in tested.to_compare(evidence.results) or ()]
     worth = gain(*(evidence.answers[one].most_probable for one in pair)) if pair else None
     named = pair if len(evidence.results) > len(pair) else ()
-    sizes = len(test.groups.unique()), len(test)
+    sizes = len(np.unique(known.groups)), len(known.chosen)
     return Compared(
         tested.ladder(rungs, evidence.summary.limits, average),
         tested.second_direction(worth, average, intervals.over(*sizes), named),
@@ -184,7 +186,7 @@ def conclude(evidence: Evidence, compared: Compared, aims: Aims) -> Conclusion:
     """Say how good the first model is, and why."""
     result, splits = evidence.results[0], evidence.splits
     train, test = splits.train, splits.test
-    labels = evidence.encoding.labels
+    labels, known = evidence.encoding.names, test.labelled()
     leakage = data_checks.leakage(
         splits,
         evidence.answers[result.name].served,
@@ -197,10 +199,11 @@ def conclude(evidence: Evidence, compared: Compared, aims: Aims) -> Conclusion:
     basis = Basis(
         metrics=result.metrics,
         intervals=result.intervals,
-        present=metrics.present(test.labels, labels, test.label_offsets, test.group_numbers),
+        present=metrics.present(known.labels, labels, known.offsets, known.groups),
         checks=checks,
         gain=compared.over_baseline,
         baseline=baselines.without_context(train),
+        unseen=evidence.encoding.unseen,
         costs={
             label: (point.test.cost, point.test_argmax.cost)
             for label, point in result.operating_points.items()

@@ -21,6 +21,7 @@ from birnn.errors import visible
 from birnn.evaluation import headlines
 from birnn.evaluation.headlines import MEASURES, Figure
 from birnn.files import console
+from birnn.files.summary import gaps
 from birnn.report.drawings import MOST_CLASSES
 from birnn.report.figures import ACCENTS
 from birnn.report.tested import Compared, Row
@@ -105,6 +106,7 @@ def content(
         "average": headlines.averaged_over(results[0].metrics, average),
         "results": results,
         "summary": evidence.summary,
+        "gaps": [*gaps(evidence.summary, evidence.encoding.missing)],
         "frame": evidence.encoding.frame,
         "packing": prepared.packing,
         "prepared": prepared,

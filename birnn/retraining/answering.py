@@ -26,7 +26,7 @@ import torch
 
 from birnn.data import sequences
 from birnn.data.encoding import Encoding
-from birnn.data.sequences import Sequences, steps_of
+from birnn.data.sequences import UNLABELLED, Sequences, steps_of
 from birnn.errors import DataError
 from birnn.evaluation import baselines
 from birnn.files import tables
@@ -93,7 +93,12 @@ def _row_hashes(table: pa.Table, columns: list[str]) -> npt.NDArray[np.uint64]:
 
 
 def in_raw_units(
-    chunks: Iterable[Chunk], encoding: Encoding, path: Path, *, centre: Floats | None = None
+    chunks: Iterable[Chunk],
+    encoding: Encoding,
+    path: Path,
+    *,
+    centre: Floats | None = None,
+    filled: bool = True,
 ) -> Sequences:
     """Put raw sequences into one file and map it: features as they came, tokens spelled out.
 
@@ -104,6 +109,7 @@ def in_raw_units(
         encoding: names the task, the classes and the features.
         path: where to.
         centre: (F,) what to take off the features before they become float32; see `centre`.
+        filled: whether missing numbers are filled in; else they stay NaN.
     """
     width = len(encoding.features)
     plain = replace(
@@ -112,6 +118,8 @@ def in_raw_units(
         scale=[1.0] * width,
         scaling="none" if centre is None else "global",
         frame=1,
+        missing=encoding.missing if filled else "refuse",
+        masked=[],
         vocabulary=[] if encoding.tokens else None,
     )
     sequences.write((plain.encode(*chunk) for chunk in chunks), path)
@@ -196,7 +204,8 @@ def _actual(
     table: pa.Table, offsets: npt.NDArray[np.int64], task: str, labels: Sequence[str]
 ) -> npt.NDArray[np.int64]:
     column = table["label"] if task == "tagging" else table["label"].take(offsets[:-1])
-    return np.asarray(pc.index_in(column, pa.array(labels, pa.string())).to_numpy(), np.int64)
+    index = pc.index_in(column, pa.array(labels, pa.string()), skip_nulls=True)
+    return np.asarray(pc.fill_null(index, UNLABELLED).to_numpy(), np.int64)
 
 
 def _arranged(
@@ -218,14 +227,18 @@ def tested(path: Path, like: Answers, labels: Sequence[str]) -> Answers:
     Args:
         path: the table of predictions.
         like: answers for the same sequences.
-        labels: names of the classes, in order.
+        labels: names of the classes, in order; some may be in the test split alone.
     """
     table = pq.read_table(path)
-    names = pa.array(labels, pa.string())
+    names, none = pa.array(labels, pa.string()), np.zeros(table.num_rows, np.float32)
+    columns = [f"probability_{label}" for label in labels]
+    actual = pc.fill_null(pc.index_in(table["label"], names), UNLABELLED)
     return Answers(
-        actual=np.asarray(pc.index_in(table["label"], names).to_numpy()),
+        actual=np.asarray(actual.to_numpy()),
         predicted=np.asarray(pc.index_in(table["predicted"], names).to_numpy()),
-        probabilities=np.column_stack([table[f"probability_{label}"] for label in labels]),
+        probabilities=np.column_stack(
+            [table[name] if name in table.schema.names else none for name in columns]
+        ),
         offsets=like.offsets,
         lengths=like.lengths,
         groups=like.groups,
@@ -233,10 +246,12 @@ def tested(path: Path, like: Answers, labels: Sequence[str]) -> Answers:
 
 
 def take(answers: Answers, kept: Mask) -> Answers:
-    """Keep the answers for some sequences."""
-    chosen = np.flatnonzero(kept)
+    """Keep the answers for some sequences, as far as they have labels."""
+    known = np.concatenate([[0], np.cumsum(answers.actual != UNLABELLED)])
+    counts = np.diff(known[answers.offsets])
+    chosen = np.flatnonzero(kept & (counts > 0))
     rows = steps_of(answers.offsets, chosen)
-    lengths = np.diff(answers.offsets)[chosen]
+    rows, lengths = rows[answers.actual[rows] != UNLABELLED], counts[chosen]
     return Answers(
         actual=answers.actual[rows],
         predicted=answers.predicted[rows],
@@ -260,6 +275,7 @@ def without_context(
     """
     train, test = (sequences.read(prepared / f"{split}.arrow") for split in ("train", "test"))
     rows = steps_of(test.label_offsets, np.flatnonzero(kept))
+    rows = rows[test.labels[rows] != UNLABELLED]
     answers = baselines.answers(train, test, labels=labels, seed=seed)
     return {name: classes[rows] for name, classes in answers.items()}
 

@@ -114,10 +114,11 @@ def _reference(attempt: Attempt, kept: Mask | None = None) -> Reference:
     first, _ = next(_raw(attempt, "train"))
     centre = answering.centre(first, encoding)
     place = attempts.state() / "centred-train.arrow"
-    plain = answering.in_raw_units(_raw(attempt, "train"), encoding, place, centre=centre)
+    raw = _raw(attempt, "train")
+    plain = answering.in_raw_units(raw, encoding, place, centre=centre, filled=False)
     if kept is not None:
         plain = plain.select(np.flatnonzero(kept))
-    return drift.reference(plain, encoding.labels, encoding.features, seed, centre=centre)
+    return drift.reference(plain, encoding.names, encoding.features, seed, centre=centre)
 
 
 def checks(attempt: Attempt, registry: Registry, challenger: Version) -> list[Check]:
@@ -140,9 +141,9 @@ def checks(attempt: Attempt, registry: Registry, challenger: Version) -> list[Ch
     if not fresh.any():
         return [_leakage(attempt), _nothing_fresh(len(fresh))]
     place = registry.fetch(challenger.number, attempts.state() / "reloaded")
-    reloaded = answering.ask(place, rows, encoding.labels, device, where="the challenger")
+    reloaded = answering.ask(place, rows, encoding.names, device, where="the challenger")
     written = attempt.copy / EVALUATION / attempt.model / paths.PREDICTIONS
-    tested = answering.tested(written, reloaded.answers, encoding.labels)
+    tested = answering.tested(written, reloaded.answers, encoding.names)
     judged = _judged(
         attempt,
         encoding,
@@ -168,7 +169,7 @@ def _champion(
     number = attempt.champion.number
     folder = registry.fetch(number, attempts.state() / "champion")
     where = f"the champion, version {number}"
-    return answering.ask(folder, rows, encoding.labels, device, where=where)
+    return answering.ask(folder, rows, encoding.names, device, where=where)
 
 
 def _fresh(
@@ -216,12 +217,15 @@ def _judged(
     latency: tuple[float, float] | None,
 ) -> list[Check]:
     """Hand all that was gathered to the gate."""
-    evaluate, labels = attempt.chosen.evaluate, encoding.labels
+    evaluate, labels = attempt.chosen.evaluate, encoding.names
     scores = metrics.metrics(
         challenger.actual, challenger.predicted, None, labels=labels, offsets=challenger.offsets
     )
     present = metrics.present(challenger.actual, labels, challenger.offsets, challenger.groups)
-    basis, prepared = Basis(scores, present=present), attempt.copy / PREPARED
+    basis, prepared = (
+        Basis(scores, present=present, unseen=encoding.unseen),
+        attempt.copy / PREPARED,
+    )
     return gate.checks(
         challenger,
         champion,
@@ -245,10 +249,10 @@ def _raw(attempt: Attempt, split: str) -> Iterator[Chunk]:
     return splits.read_one(attempt.copy / RAW, how, split)
 
 
-def _in_raw_units(attempt: Attempt, *names: str) -> Sequences:
+def _in_raw_units(attempt: Attempt, *names: str, filled: bool = True) -> Sequences:
     chunks = chain.from_iterable(_raw(attempt, split) for split in names)
     place = attempts.state() / f"plain-{'-'.join(names)}.arrow"
-    return answering.in_raw_units(chunks, _encoding(attempt), place)
+    return answering.in_raw_units(chunks, _encoding(attempt), place, filled=filled)
 
 
 def _encoding(attempt: Attempt) -> Encoding:

@@ -25,7 +25,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -33,7 +33,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from birnn.data.sequences import Sequences
+from birnn.data.sequences import UNLABELLED, Sequences
 from birnn.errors import DataError
 from birnn.evaluation.significance import holm
 
@@ -66,6 +66,7 @@ class Reference:
         vocabulary: the most frequent tokens of groups from which `tokens` were not drawn.
         precise: whether features have the digits in which they differ. References of 0.3.0 have
             the first six, which are all alike where an offset is large.
+        missing: at how many of the steps that were drawn a feature was missing, by its name.
     """
 
     labels: dict[str, int]
@@ -74,6 +75,7 @@ class Reference:
     tokens: dict[str, int]
     vocabulary: list[str]
     precise: bool = False
+    missing: dict[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Give a tree for a JSON file."""
@@ -87,7 +89,7 @@ class Reference:
             DataError: it is another one.
         """
         expected = {field.name for field in fields(cls)}
-        if set(tree) | {"precise"} != expected:
+        if set(tree) | {"precise", "missing"} != expected:  # older references lack these
             raise DataError(
                 f"reference of training data: expected {', '.join(sorted(expected))}, "
                 f"found {', '.join(sorted(tree))}; register the model again"
@@ -196,17 +198,22 @@ def reference(
     drawn = rng.permutation(_one_of_each_group(sequences.groups, rng))[:MOST_GROUPS]
     steps = _steps(sequences, drawn, rng)
     classes = sequences.labels[steps if sequences.tagging else drawn]
-    counts = np.bincount(classes, minlength=len(labels)).tolist()
+    counts = np.bincount(classes[classes != UNLABELLED], minlength=len(labels)).tolist()
     most = min(MOST_DRAWS, MOST_NUMBERS // max(20, len(names)))
     values = sequences.values[steps[:most]].astype(np.float64)
     values += 0 if centre is None else centre
+    absent = np.isnan(values).sum(axis=0).tolist()
     return Reference(
         labels=dict(zip(labels, counts, strict=True)),
         lengths=sequences.lengths[drawn[:MOST_DRAWS]].tolist(),
-        features={name: _rounded(column) for name, column in zip(names, values.T, strict=True)},
+        features={
+            name: _rounded(column[~np.isnan(column)])
+            for name, column in zip(names, values.T, strict=True)
+        },
         tokens=_spelled(sequences, steps[::2][:MOST_DRAWS]),
         vocabulary=_vocabulary(sequences, drawn[1::2][:MOST_DRAWS], rng),
         precise=True,
+        missing={name: count for name, count in zip(names, absent, strict=True) if count},
     )
 
 
@@ -292,7 +299,12 @@ def _changes(old: Reference, new: Reference) -> list[_Change]:
         *(
             _numbers(f"feature {name}", values, digits(new.features[name]))
             for name, values in old.features.items()
-            if name in new.features
+            if name in new.features and values and new.features[name]
+        ),
+        *(
+            _shares(f"missing numbers of {name}", _gaps(old, name), _gaps(new, name))
+            for name in old.features
+            if name in new.features and name in {*old.missing, *new.missing}
         ),
         *_tokens(old, new),
     ]
@@ -304,6 +316,10 @@ def _finding(change: _Change, p: float, psi_limit: float, level: float) -> Findi
     figures = f"stability index {change.psi:.2f}, p {p:.2g}"
     sentence = f"{change.name[0].upper()}{change.name[1:]}: {verb} ({figures}); {change.text}."
     return Finding(change.name, change.psi, p, drifted, sentence)
+
+
+def _gaps(found: Reference, name: str) -> dict[str, int]:
+    return {"known": len(found.features[name]), "missing": found.missing.get(name, 0)}
 
 
 def _tokens(old: Reference, new: Reference) -> list[_Change]:
@@ -345,6 +361,8 @@ def _shares(name: str, old: Counts, new: Counts) -> _Change:
     names = sorted({**old, **new})
     counts = np.array([[found.get(key, 0) for key in names] for found in (old, new)])
     totals = counts.sum(axis=1)
+    if not totals.all():
+        return _Change(name, 0.0, 1.0, "none were drawn")
     rare = counts.sum(axis=0) * totals.min() < LEAST_EXPECTED * totals.sum()
     names = [key for key, few in zip(names, rare, strict=True) if not few] + ["others"]
     counts = np.column_stack([counts[:, ~rare], counts[:, rare].sum(axis=1)])

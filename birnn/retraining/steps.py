@@ -41,6 +41,7 @@ from birnn.retraining.recovery import (
     undo,
 )
 from birnn.retraining.shadowed import shadowed
+from birnn.sources import ingestion
 from birnn.tracking import registry, runs, store
 from birnn.tracking.registry import CHAMPION, DECISION, UNDECIDED, Registry, Version
 
@@ -99,8 +100,14 @@ def _attempted(chosen: Params, found: Registry | None, reproduce: Reproduce) -> 
 
 
 def plan(chosen: Params) -> list[str]:
-    """Say what `retrain` would do, and do nothing."""
+    """Say what `retrain` would do, and do nothing.
+
+    Raises:
+        DataError: a file of the data is not there, and nothing is to bring it.
+    """
     wanted = chosen.retrain
+    if not wanted.refresh:
+        ingestion.check_there(chosen.data)
     changed, champion = workspace.changed(Path.cwd()), None
     if store.has_store():
         with store.reached():

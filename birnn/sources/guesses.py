@@ -61,7 +61,7 @@ OF_SPLIT = {
 }
 NUMBERS_OF_ROWS = ("unnamed0", "index", "row", "rowid", "rownumber")
 MOST_CLASSES, MOST_SLICES = 200, 20
-NUMBER = re.compile(r"[+-]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][+-]?\d+)?")
+NUMBER = re.compile(r"[+-]?(?:(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][+-]?\d+)?|inf|nan)", re.IGNORECASE)
 WORDS_OF_A_TEXT = 4
 
 

@@ -12,7 +12,8 @@ from birnn import params
 from birnn.errors import DataError
 from birnn.files import named, table_checks, tables
 from birnn.files.hashing import Seen
-from birnn.files.reading import Skipped, kind
+from birnn.files.reading import Skipped, kind, missing
+from birnn.files.table_checks import Allowed
 from birnn.files.tables import Form
 from birnn.params import (
     ArraysData,
@@ -34,13 +35,15 @@ ReadFile = Callable[[str, str], Iterator[pa.RecordBatch]]
 """Called with a path, and with what to put before ids that are only numbers."""
 PLACES = {
     *("path", "train", "validation", "test", "classes", "labels", "name"),
-    *("max_steps", "longer", "joined"),
+    *("max_steps", "longer", "joined", "unlabelled"),
 }
 """What of a section says where data lie, and which of them to train on."""
 
 
 def rows(data: Data, skipped: Skipped) -> Iterator[pa.RecordBatch]:
     """Stream the rows of the sequence table; see `birnn.files.table_checks.checked`.
+
+    Numbers and labels may be missing: `prepare` says what becomes of them.
 
     Args:
         data: the section of params.yaml.
@@ -57,7 +60,11 @@ def rows(data: Data, skipped: Skipped) -> Iterator[pa.RecordBatch]:
         where=name(data),
         max_steps=refused,
         skipped=skipped,
-        joined=isinstance(data, TableData) and data.joined,
+        allowed=Allowed(
+            () if isinstance(data, HMMData) else data.unlabelled,
+            numbers=True,
+            joined=isinstance(data, TableData) and data.joined,
+        ),
     )
     return checked if most is None else tables.cut(checked, most, skipped)
 
@@ -205,6 +212,23 @@ def _alike(
                 f"{path}: expected {len(features)} features as in training, found {found}"
             )
         yield batch
+
+
+def check_there(data: Data) -> None:
+    """Refuse data of which a file is not there, before anything is done with them.
+
+    Raises:
+        DataError: names the file, and why it may not be there.
+    """
+    files = [] if isinstance(data, HMMData) else [*data.files.values()]
+    match data:
+        case TextData(classes=dict(classes)):
+            files += classes.values()
+        case FastaData(labels=str(labels)):
+            files.append(labels)
+    for path in files:
+        if not Path(path).exists():
+            raise DataError(missing(path))
 
 
 def name(data: Data) -> str:

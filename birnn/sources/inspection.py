@@ -8,7 +8,7 @@ for table in tables(found): Console().print(table)
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,7 +21,7 @@ from birnn.errors import DataError
 from birnn.files import console, hashing
 from birnn.files.hashing import Hashes, Seen
 from birnn.files.reading import first_few
-from birnn.files.summary import ClassCount, Conflict, Groups, Summary
+from birnn.files.summary import ClassCount, Conflict, Groups, Summary, gaps
 from birnn.files.tables import (
     SPLITS,
     Chunk,
@@ -39,6 +39,7 @@ UNITS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 EPOCH = (6e8, 5e9)  # seconds since 1970: the years 1989 to 2128
 NUMBER = "the number of the row"
 LEAST_ROWS = 100  # that are counted one by one; fewer may be so by chance
+HELD_OUT = ("validation", "test")
 MOST_COMPARED = 1 << 25
 """Sequences that are compared with each other; more would not fit into a gigabyte."""
 
@@ -67,7 +68,7 @@ def summary(
         up to `MOST_COMPARED` different ones.
 
     Raises:
-        DataError: all labels are the same, or one is in validation or test and not in train.
+        DataError: there are no two classes.
     """
     counts = _Counts(task)
     for table, offsets in chunks:
@@ -76,6 +77,7 @@ def summary(
     labels = Counter[str]()
     for (_, name), count in counts.labels.items():
         labels[name] += count
+    unseen = _absent(counts.labels, "train", others=HELD_OUT)
     return Summary(
         task=task,
         sequences=counts.lengths.total(),
@@ -89,7 +91,11 @@ def summary(
         },
         splits={name: counts.splits[name] for name in SPLITS if name in counts.splits},
         groups=_groups(counts.groups),
-        not_in_test=_absent(counts.labels, "test", others="train"),
+        not_in_test=_absent(counts.labels, "test", others=("train",)),
+        not_in_train={name: counts.held_out(name) for name in unseen},
+        unlabelled=counts.unlabelled,
+        missing=dict(counts.missing),
+        rare={name: len(units) for name, units in counts.rare() if not counts.splits},
         duplicates=counts.duplicates,
         conflicts=counts.conflicts,
         first_conflicts=_pairs(again, counts.first_conflicts),
@@ -106,7 +112,9 @@ class _Counts:
         self.task = task
         self.lengths = Counter[int]()
         self.labels, self.splits = Counter[tuple[str, str]](), Counter[str]()
-        self.groups = Counter[str]()
+        self.groups, self.missing = Counter[str](), Counter[str]()
+        self.unlabelled = 0
+        self.units: dict[str, set[str]] = {}  # of each class, some of what splits do not divide
         self.features: list[str] = []
         self.counters = _Counters()
         self.tokens, self.contents = Seen(), Seen()
@@ -127,15 +135,44 @@ class _Counts:
             self.groups.update(value_counts(labelled["group"]))
         if "token" in table.schema.names:
             self.tokens.add(hashing.of_text(table["token"].unique()))
+        for name in self.features:
+            if count := int(np.isnan(table[name].to_numpy()).sum()):
+                self.missing[name] += count
         self._add_labels(table if self.task == "tagging" else heads)
+        self._add_units(table, offsets, heads)
         if len(self.contents) < MOST_COMPARED:
             self._add_contents(table, offsets, heads)
 
     def _add_labels(self, rows: pa.Table) -> None:
         for split in rows["split"].unique().to_pylist() if "split" in rows.schema.names else [""]:
             chosen = rows.filter(pc.field("split") == split) if split else rows
-            for label, count in value_counts(chosen["label"]).items():
+            for label, count in value_counts(chosen["label"].drop_null()).items():
                 self.labels[split, label] += count
+        self.unlabelled += rows["label"].null_count
+
+    def _add_units(self, table: pa.Table, offsets: npt.NDArray[np.int64], heads: pa.Table) -> None:
+        """Note the first few groups, or sequences, that hold each class."""
+        units = heads["group" if "group" in heads.schema.names else "sequence"]
+        encoded = (table["label"]).combine_chunks().dictionary_encode()
+        names = encoded.dictionary.to_pylist()
+        wanted = [len(self.units.setdefault(name, set())) < len(SPLITS) for name in names]
+        if not any(wanted):
+            return
+        codes = pc.fill_null(encoded.indices, len(names)).to_numpy()
+        rows = np.flatnonzero(np.array([*wanted, False])[codes])
+        sequence = np.searchsorted(offsets, rows, side="right") - 1
+        pairs = np.unique(codes[rows].astype(np.int64) * len(heads) + sequence)
+        for code, number in zip(*np.divmod(pairs, len(heads)), strict=True):
+            if len(self.units[names[code]]) < len(SPLITS):
+                self.units[names[code]].add(units[int(number)].as_py())
+
+    def held_out(self, label: str) -> int:
+        """How often a class occurs in validation and test, where the table names its splits."""
+        return sum(self.labels[split, label] for split in HELD_OUT)
+
+    def rare(self) -> Iterator[tuple[str, set[str]]]:
+        """Name the classes that cannot be in each split, with the units that hold them."""
+        return ((name, held) for name, held in self.units.items() if len(held) < len(SPLITS))
 
     def _add_contents(
         self, table: pa.Table, offsets: npt.NDArray[np.int64], heads: pa.Table
@@ -143,9 +180,12 @@ class _Counts:
         keys = contents(table, offsets)
         labels = table if self.task == "tagging" else heads
         bounds = offsets if self.task == "tagging" else np.arange(len(offsets))
-        answers = _ordered(_of_column(labels["label"]), bounds).astype(np.uint32)
+        answers = np.maximum(_ordered(_of_column(labels["label"]), bounds).astype(np.uint32), 1)
+        if labels["label"].null_count:  # what is not known contradicts nothing
+            none = labels["label"].is_null().to_numpy()
+            answers[np.add.reduceat(none, bounds[:-1]) > 0] = 0
         again, first = self.contents.add(keys, answers)
-        conflicting = np.flatnonzero(first != answers)
+        conflicting = np.flatnonzero((first != answers) & (first > 0) & (answers > 0))
         self.duplicates += int(again.sum())
         self.conflicts += len(conflicting)
         for number in conflicting[: SHOWN - len(self.first_conflicts)].tolist():
@@ -176,7 +216,7 @@ def contents(
 
 def _of_column(column: pa.ChunkedArray) -> Hashes:
     """Hash strings, each distinct one once."""
-    encoded = column.combine_chunks().dictionary_encode()
+    encoded = column.combine_chunks().fill_null("").dictionary_encode()
     hashes: Hashes = hashing.of_text(encoded.dictionary)[encoded.indices.to_numpy()]
     return hashes
 
@@ -264,24 +304,20 @@ def _pairs(
 
 def _check_labels(labels: Mapping[tuple[str, str], int], where: str) -> None:
     names = {name for _, name in labels}
-    if len(names) == 1:
-        (only,) = names
+    if len(names) < 2:
+        only = f"only {min(names)!r}" if names else "no label"
         raise DataError(
-            f"{where}, column `label`: expected two classes or more, found only {only!r}; "
+            f"{where}, column `label`: expected two classes or more, found {only}; "
             "add sequences of another class"
         )
-    for split in ("validation", "test"):
-        for name in _absent(labels, "train", others=split):
-            raise DataError(
-                f"{where}, column `label`: {name!r} is in {split} but not in train; "
-                "add training sequences with it, or rename it"
-            )
 
 
-def _absent(labels: Mapping[tuple[str, str], int], split: str, *, others: str) -> list[str]:
-    """Labels of another split that do not occur in this one, if the table names it at all."""
+def _absent(
+    labels: Mapping[tuple[str, str], int], split: str, *, others: Collection[str]
+) -> list[str]:
+    """Labels of other splits that do not occur in this one, if the table names it at all."""
     found = {name for place, name in labels if place == split}
-    return natural_order({name for place, name in labels if place == others and found} - found)
+    return natural_order({name for place, name in labels if place in others and found} - found)
 
 
 def _groups(groups: Counter[str]) -> Groups | None:
@@ -304,10 +340,11 @@ def _quantiles(lengths: Counter[int]) -> dict[str, float]:
     return {"mean": mean, **dict(zip(shares, found.tolist(), strict=True))}
 
 
-def notes(found: Summary) -> Iterator[str]:
-    """Say what in a summary deserves a warning, a line each."""
+def notes(found: Summary, reads: str = "") -> Iterator[str]:
+    """Say what in a summary deserves a warning, a line each; see `birnn.files.summary.gaps`."""
     if absent := found.not_in_test:
         yield f"in train but not in test: labels {first_few(map(repr, absent))}"
+    yield from gaps(found, reads)
     if found.groups and found.groups.share > 0.5:
         share = f"{100 * found.groups.share:.0f} % of all labels"
         yield (
@@ -367,7 +404,9 @@ def _counts(found: Summary) -> Iterator[tuple[str, str]]:
         yield f"sequences in {name}", f"{count:,}"
     if found.groups:
         yield "groups", f"{found.groups.count:,}"
-    yield "missing values", "0"
+    yield "missing values", f"{sum(found.missing.values()):,}"
+    if found.unlabelled:
+        yield "without a label", f"{found.unlabelled:,}"
     among = f", among {MOST_COMPARED:,}" if found.sequences > MOST_COMPARED else ""
     yield "duplicates", f"{found.duplicates:,}{among}"
     yield "conflicting labels", f"{found.conflicts:,}{among}"

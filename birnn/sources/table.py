@@ -23,6 +23,8 @@ from birnn.sources.dialect import Dialect
 
 SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
 SHEETS = (".xlsx", ".xls", ".xlsm", ".ods")
+ABSENT = ["", "#N/A", "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"]
+"""What stands for a missing number, of what pandas takes for one."""
 BUFFER_BYTES = 1 << 22
 BROKEN = (pa.ArrowException, csv.Error, EOFError, OSError, UnicodeDecodeError, zlib.error)
 """What pyarrow, csv and gzip raise for files that are not theirs."""
@@ -182,7 +184,7 @@ def _csv_batches(
     convert = arrow_csv.ConvertOptions(
         column_types=types,
         include_columns=[*types],
-        null_values=[""],
+        null_values=ABSENT,
         strings_can_be_null=False,
         true_values=TRUE,
         false_values=FALSE,

@@ -65,7 +65,7 @@ def read(
 
     Raises:
         DataError: the file is missing or is not what its name says, a column is missing, a line has
-            too many fields or too few, a label is missing, or a text is not in the encoding.
+            too many fields or too few, a key is missing, or a text is not in the encoding.
     """
     skipped = skipped or Skipped()
     if kind(path) not in SUFFIXES:
@@ -207,8 +207,6 @@ def _csv(
     labels = None if label is None else _column(header, label, path)
     for line, row in rows:
         name = None if labels is None else row[labels]
-        if name == "":
-            raise DataError(f"{path}, line {line}, column `{label}`: value missing")
         yield row[texts], name, line
 
 
@@ -229,10 +227,7 @@ def _jsonl(
             continue
         tree = _json(line, place)
         content = _string(tree, text, place)
-        name = None if label is None else _string(tree, label, place)
-        if name == "":
-            raise DataError(f"{place}, key `{label}`: value missing")
-        yield content, name, number
+        yield content, None if label is None else _label(tree, label, place), number
 
 
 def _json(line: str, place: str) -> dict[str, Any]:
@@ -255,6 +250,11 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         doubled = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"the key {doubled[:60]!r} twice")
     return tree
+
+
+def _label(tree: Mapping[str, Any], key: str, place: str) -> str:
+    """The class, "" where it is null: such a text is unlabelled."""
+    return "" if key in tree and tree[key] is None else _string(tree, key, place)
 
 
 def _string(tree: Mapping[str, Any], key: str, place: str) -> str:

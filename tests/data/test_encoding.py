@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from birnn.data import encoding
-from birnn.data.encoding import Encoding
+from birnn.data.encoding import Encoding, Options
 from birnn.data.sequences import Sequences
 from birnn.errors import DataError, ParamsError
 from birnn.files import records, table_checks, tables
@@ -19,8 +19,10 @@ from birnn.files import records, table_checks, tables
 
 def table(task: str = "tagging", **columns: Any) -> pa.Table:
     """A checked sequence table."""
-    batch = pa.record_batch(columns)
-    return pa.Table.from_batches(table_checks.checked([batch], task=task, where="t.csv"))
+    batch, allowed = pa.record_batch(columns), table_checks.Allowed(numbers=True)
+    return pa.Table.from_batches(
+        table_checks.checked([batch], task=task, where="t.csv", allowed=allowed)
+    )
 
 
 def features(seed: int, steps: int = 30) -> pa.Table:
@@ -40,7 +42,12 @@ def tokens(*names: str) -> pa.Table:
 
 def fit(*parts: pa.Table, task: str = "tagging", **options: Any) -> Encoding:
     chunks = [(part, offsets_of(part)) for part in parts]
-    return encoding.fit(chunks, task=task, **({"scale": "global"} | options))
+    return encoding.fit(lambda: chunks, Options(**({"scale": "global"} | options)), task=task)
+
+
+def replaced(rows: pa.Table, name: str, values: list[Any]) -> pa.Table:
+    """The table with other values in a column."""
+    return rows.set_column(rows.schema.get_field_index(name), name, pa.array(values))
 
 
 def offsets_of(rows: pa.Table) -> Any:
@@ -261,7 +268,8 @@ class TestLabels:
             fitted.encode(rows, np.array([0, 1, 2]))
         assert str(refused.value) == (
             "sequence 'b': label 'new' does not occur in the training split; "
-            "add training sequences with it, or rename it"
+            "add training sequences with it, set prepare.stratify, rename it, or name the "
+            "splits in a column `split`, where it may be in test alone"
         )
 
     def test_none_to_predict(self) -> None:
@@ -310,3 +318,85 @@ def test_round_trip_through_json(rows: pa.Table, tmp_path: Path) -> None:
     fitted = fit(rows)
     fitted.write(tmp_path / "encoding.json")
     assert records.read(tmp_path / "encoding.json", Encoding) == fitted
+
+
+class TestMissing:
+    """Numbers that are missing are filled in as if the user had done it."""
+
+    def rows(self, seed: int = 0) -> pa.Table:
+        rng = np.random.default_rng(seed)
+        values = rng.normal(3, 2, (60, 2))
+        values[rng.random(60) < 0.3, 0] = np.nan
+        return table(
+            sequence=np.repeat(list("abcdef"), 10),
+            x=values[:, 0],
+            y=values[:, 1],
+            label=["p", "q"] * 30,
+        )
+
+    def filled(self, rows: pa.Table, how: str, mean: float) -> pa.Table:
+        frame = rows.to_pandas()
+        if how == "last":
+            frame["x"] = frame.groupby("sequence")["x"].ffill()
+        frame["x"] = frame["x"].fillna(0.0 if how == "zero" else mean)
+        return pa.Table.from_pandas(frame, preserve_index=False)
+
+    @pytest.mark.parametrize("how", ["mean", "zero", "last", "mask"])
+    @pytest.mark.parametrize("scale", ["global", "per_sequence", "asinh", "none"])
+    def test_by_the_encoding_or_by_the_user(self, how: str, scale: str) -> None:
+        train, new = self.rows(), self.rows(1)
+        mean = float(np.nanmean(train["x"].to_numpy()))
+        fitted = fit(train.slice(0, 20), train.slice(20), scale=scale, missing=how)
+        plain = fit(self.filled(train, how, mean), scale=scale)
+        found = fitted.encode(new, offsets_of(new)).values
+        expected = plain.encode(self.filled(new, how, mean), offsets_of(new)).values
+        assert found.shape[1] == len(fitted.inputs)
+        if how == "mask":
+            assert fitted.masked == ["x"]
+            absent = np.isnan(new["x"].to_numpy())
+            np.testing.assert_array_equal(found[:, 2], absent)
+            found = np.delete(found, 2, axis=1)
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+    def test_of_frames(self) -> None:
+        rows = replaced(self.rows(), "label", ["p"] * 30 + ["q"] * 30)
+        fitted = fit(rows, task="classification", frame=2, missing="mask")
+        encoded = fitted.encode(rows, offsets_of(rows)).values
+        assert fitted.inputs == [
+            *("x (1 of 2)", "y (1 of 2)", "x is missing (1 of 2)"),
+            *("x (2 of 2)", "y (2 of 2)", "x is missing (2 of 2)"),
+        ]
+        np.testing.assert_array_equal(encoded[:, [2, 5]].ravel(), np.isnan(rows["x"].to_numpy()))
+
+    def test_a_column_without_a_number(self) -> None:
+        rows = replaced(self.rows(), "x", [np.nan] * 60)
+        assert fit(rows, missing="zero").fills == [0.0, 0.0]
+        with pytest.raises(DataError, match="column `x`: expected numbers to take the mean of"):
+            fit(rows, missing="mean")
+
+
+class TestUnlabelled:
+    def test_steps_and_classes_that_train_lacks(self) -> None:
+        rows = features(0)
+        labels = [None, "new", *rows["label"].to_pylist()[2:]]
+        partly = replaced(rows, "label", labels)
+        fitted = encoding.fit(
+            lambda: [(rows, offsets_of(rows))],
+            Options(scale="global"),
+            task="tagging",
+            unseen=["new", "p"],
+        )
+        assert (fitted.labels, fitted.unseen) == (["p", "q", "r"], ["new"])
+        found = fitted.encode(partly, offsets_of(rows))
+        assert found.labels[:2].tolist() == [-1, 3]
+        named = encoding.class_names(found.labels, fitted.names)
+        assert named.to_pylist() == labels
+
+    @pytest.mark.parametrize("labels", [[None, None], ["p", None]])
+    def test_labels_are_learned_from_those_that_are_there(self, labels: list[str | None]) -> None:
+        rows = table(sequence=["a", "b"], x=[1.0, 2.0], label=pa.array(labels, pa.string()))
+        if labels == ["p", None]:
+            assert fit(rows).labels == ["p"]
+            return
+        with pytest.raises(DataError, match="expected labels, found none in 2 sequences"):
+            fit(rows)

@@ -264,3 +264,39 @@ def test_lengths(ragged: Ragged) -> None:
     assert drawn.lengths.tolist() == [3, 1, 4]
     assert drawn.label_offsets.tolist() == [0, 3, 4, 8]
     assert ragged([3, 1, 4], tagging=False).label_offsets.tolist() == [0, 1, 2, 3]
+
+
+class TestLabelled:
+    """What is left for figures, where some labels are missing."""
+
+    @pytest.mark.parametrize("tagging", [True, False])
+    def test_all_of_it_without_a_copy(self, ragged: Ragged, tagging: bool) -> None:
+        split = ragged([2, 1, 3], tagging=tagging)
+        found = split.labelled()
+        assert found.labels is split.labels
+        assert found.offsets.tolist() == split.label_offsets.tolist()
+        assert found.groups.tolist() == split.group_numbers.tolist()
+        assert found.chosen.tolist() == [0, 1, 2]
+
+    @given(st.lists(st.integers(1, 5), min_size=1, max_size=8), st.integers(0, 99), st.booleans())
+    def test_like_a_plain_loop(
+        self, ragged: Ragged, lengths: list[int], seed: int, tagging: bool
+    ) -> None:
+        split = ragged(lengths, tagging=tagging, seed=seed)
+        gone = np.random.default_rng(seed).random(len(split.labels)) < 0.5
+        split = replace(split, labels=np.where(gone, sequences.UNLABELLED, split.labels))
+        found = split.labelled()
+        kept = [
+            (number, [label for label in split.labels[start:end].tolist() if label >= 0])
+            for number, (start, end) in enumerate(pairwise(split.label_offsets.tolist()))
+        ]
+        kept = [(number, labels) for number, labels in kept if labels]
+        assert found.chosen.tolist() == [number for number, _ in kept]
+        parts = np.split(found.labels, found.offsets[1:-1]) if kept else []
+        assert [part.tolist() for part in parts] == [labels for _, labels in kept]
+        assert split.labels[found.rows].tolist() == found.labels.tolist()
+        assert found.lengths.tolist() == split.lengths[found.chosen].tolist()
+        names = np.array(split.groups.to_pylist())[found.chosen]
+        same = names[:, None] == names
+        assert (same == (found.groups[:, None] == found.groups)).all()
+        assert set(found.groups.tolist()) == set(range(len(set(names.tolist()))))

@@ -1,10 +1,12 @@
 """Splits that stay where they are when data grows."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 
 from birnn.data import splits
 from birnn.data.splits import Splitting
-from birnn.errors import ParamsError
+from birnn.errors import DataError, ParamsError
 from birnn.files import tables
 
 names = st.lists(st.text(max_size=5), max_size=20)
@@ -88,7 +90,7 @@ class TestFolds:
         rows, starts = table(sequence=["a", "b"], split=["train", "test"])
         how = Splitting(validation=0.1, test=0.1, folds=5, fold=1)
         with pytest.raises(ParamsError, match=r"prepare\.folds: expected null for data that name"):
-            splits.of_table(rows, starts, how, ["train", "test"])
+            of_table((rows, starts), ["train", "test"], how)
 
     def test_of_a_table(self) -> None:
         rows, starts = table(sequence=NUMBERS)
@@ -96,7 +98,7 @@ class TestFolds:
         tested = list[str]()
         for fold in range(1, 6):
             how = Splitting(validation=0.1, test=0.1, folds=5, fold=fold)
-            for _, (kept, offsets) in splits.divide(chunks, how, (), ["test"]):
+            for _, (kept, offsets) in splits.divide(lambda: chunks, how, (), ["test"]):
                 tested += kept["sequence"].take(offsets[:-1]).to_pylist()
         assert sorted(tested) == sorted(NUMBERS)
 
@@ -108,18 +110,36 @@ def table(**columns: list[str]) -> tuple[pa.Table, npt.NDArray[np.int64]]:
     return pa.table({**doubled, "x": range(2 * size)}), np.arange(0, 2 * size, 2)
 
 
-def of_table(found: tuple[pa.Table, npt.NDArray[np.int64]], named: list[str]) -> list[str]:
-    chosen: list[str] = splits.of_table(*found, HOW, named).tolist()
-    return chosen
+def of_table(
+    found: tuple[pa.Table, npt.NDArray[np.int64]],
+    named: Sequence[str] = (),
+    how: Splitting = HOW,
+    size: int = 1000,
+) -> list[str]:
+    """The split of each sequence of a table that is cut into chunks of `size` sequences."""
+    rows, starts = found
+    edges = np.append(starts, rows.num_rows)
+    chunks = [
+        (rows.slice(part[0], part[-1] - part[0]), part - part[0])
+        for first in range(0, len(starts), size)
+        for part in [edges[first : first + size + 1]]
+    ]
+    divided = splits.divide(lambda: chunks, how, named, tables.SPLITS)
+    split_of = {
+        name: split
+        for split, (part, offsets) in divided
+        for name in part["sequence"].take(offsets[:-1]).to_pylist()
+    }
+    return [split_of[name] for name in rows["sequence"].take(starts).to_pylist()]
 
 
 class TestOfTable:
     def test_by_id(self) -> None:
-        assert of_table(table(sequence=NUMBERS), []) == assign(NUMBERS).tolist()
+        assert of_table(table(sequence=NUMBERS)) == assign(NUMBERS).tolist()
 
     def test_by_group(self) -> None:
         groups = [f"g{number % 20}" for number in range(200)]
-        found = of_table(table(sequence=NUMBERS, group=groups), [])
+        found = of_table(table(sequence=NUMBERS, group=groups))
         assert found == assign(groups).tolist()
         assert len(set(zip(groups, found, strict=True))) == 20
         assert set(found) == set(tables.SPLITS)
@@ -149,7 +169,7 @@ class TestDivide:
             rows, starts = table(sequence=NUMBERS[start : start + size])
             chunks.append((rows, np.append(starts, rows.num_rows)))
         found = []
-        for name, (rows, offsets) in splits.divide(chunks, HOW, [], tables.SPLITS):
+        for name, (rows, offsets) in splits.divide(lambda: chunks, HOW, [], tables.SPLITS):
             if name != split:
                 continue
             assert rows.num_rows > 0
@@ -169,3 +189,150 @@ class TestDivide:
             return [name for name, _ in self.divide(size, "test")]
 
         assert ids(size) == ids(200)
+
+
+STRATIFIED = Splitting(validation=0.15, test=0.15, stratify=True)
+CLASSES = st.lists(st.sampled_from("aaaaabbbcde"), min_size=1, max_size=60)
+
+
+def labelled(labels: Sequence[str | None], **columns: list[str]) -> Any:
+    """A sequence of two steps for each label."""
+    rows, starts = table(sequence=[f"s{number}" for number in range(len(labels))], **columns)
+    steps = [label for label in labels for _ in "12"]
+    return rows.append_column("label", pa.array(steps, pa.string())), starts
+
+
+class TestStratified:
+    @given(CLASSES, CLASSES, st.sampled_from([1, 3, 1000]))
+    def test_stable_when_data_grow_at_the_end(
+        self, known: list[str], new: list[str], size: int
+    ) -> None:
+        whole = of_table(labelled([*known, *new]), how=STRATIFIED, size=size)
+        assert whole[: len(known)] == of_table(labelled(known), how=STRATIFIED)
+
+    @given(CLASSES)
+    def test_each_class_is_in_train_then_in_test_then_in_validation(
+        self, labels: list[str]
+    ) -> None:
+        found = of_table(labelled(labels), how=STRATIFIED)
+        for label in set(labels):
+            own = [split for split, one in zip(found, labels, strict=True) if one == label]
+            assert own[:3] == ["train", "test", "validation"][: len(own)]
+
+    @pytest.mark.parametrize("seed", range(3))
+    def test_shares_of_each_class_are_kept_better_than_by_chance(self, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        labels = rng.choice([*"abc"], 2000, p=[0.9, 0.08, 0.02]).tolist()
+        found = np.array(of_table(labelled(labels), how=STRATIFIED))
+        for label in "abc":
+            own = found[np.array(labels) == label]
+            assert abs((own == "test").sum() - 0.15 * len(own)) < 6
+            assert abs((own == "validation").sum() - 0.15 * len(own)) < 6
+
+    def test_of_tags_the_rarest_decides(self) -> None:
+        rng = np.random.default_rng(0)
+        rows, starts = table(sequence=[f"s{number}" for number in range(1000)])
+        rare = rng.random(1000) < 0.03
+        tags = [tag for one in rare for tag in ("O", "rare" if one else "O")]
+        found = np.array(
+            of_table((rows.append_column("label", pa.array(tags)), starts), (), STRATIFIED)
+        )
+        assert abs((found[rare] == "test").sum() - 0.15 * rare.sum()) < 3
+        assert abs((found == "test").mean() - 0.15) < 0.01
+
+    def test_a_group_stays_together(self) -> None:
+        rng = np.random.default_rng(0)
+        groups = [f"g{number}" for number in rng.integers(0, 60, 300)]
+        labels = rng.choice([*"ab"], 300).tolist()
+        found = of_table(labelled(labels, group=groups), how=STRATIFIED, size=7)
+        assert len(set(zip(groups, found, strict=True))) == len(set(groups))
+        assert set(found) == set(tables.SPLITS)
+
+    def test_sequences_without_labels_are_divided_too(self) -> None:
+        found = of_table(labelled([None] * 300), how=STRATIFIED)
+        assert 0.1 < found.count("test") / 300 < 0.2
+
+    def test_validation_of_data_that_name_their_test(self) -> None:
+        labels = ["a", "a", "b"] * 100
+        named = ["test" if number % 4 == 0 else "train" for number in range(300)]
+        found = of_table(labelled(labels, split=named), ["train", "test"], STRATIFIED, size=9)
+        kept = [split == "test" for split in named]
+        assert [split == "test" for split in found] == kept
+        open_ = [label for label, one in zip(labels, kept, strict=True) if not one]
+        held = [label for label, one in zip(labels, found, strict=True) if one == "validation"]
+        for label in "ab":
+            assert abs(held.count(label) - 0.15 * open_.count(label)) < 3
+
+    def test_folds(self) -> None:
+        rng = np.random.default_rng(0)
+        labels = rng.choice([*"ab"], 300, p=[0.9, 0.1]).tolist()
+        tested = np.zeros(300, int)
+        for fold in range(1, 6):
+            how = Splitting(validation=0.2, test=0.0, folds=5, fold=fold, stratify=True)
+            found = np.array(of_table(labelled(labels), how=how))
+            tested += found == "test"
+            rare = found[np.array(labels) == "b"]
+            assert abs((rare == "test").sum() - len(rare) / 5) < 4
+        assert (tested == 1).all()
+
+
+class TestByTime:
+    HOW = Splitting(validation=0.2, test=0.3, by="x")
+
+    def rows(self, times: Sequence[Any], **columns: list[str]) -> Any:
+        rows, starts = table(sequence=[f"s{number}" for number in range(len(times))], **columns)
+        steps = [time for time in times for _ in "12"]
+        return rows.drop_columns("x").append_column("x", pa.array(steps)), starts
+
+    @pytest.mark.parametrize("kind", ["numbers", "text", "days", "moments"])
+    @pytest.mark.parametrize("size", [1, 3, 1000])
+    def test_later_ones_are_held_out(self, kind: str, size: int) -> None:
+        order = np.random.default_rng(0).permutation(20)
+        moments = pd.Timestamp("2026-01-25") + pd.to_timedelta(order, "D")
+        times: dict[str, list[Any]] = {
+            "numbers": order.astype(float).tolist(),
+            "text": [str(number) for number in order],
+            "days": moments.strftime("%Y-%m-%d").tolist(),
+            "moments": moments.to_pydatetime().tolist(),
+        }
+        found = of_table(self.rows(times[kind]), how=self.HOW, size=size)
+        expected = np.select([order >= 14, order >= 10], ["test", "validation"], "train")
+        assert found == expected.tolist()
+
+    def test_equal_times_stay_together(self) -> None:
+        found = of_table(self.rows([1.0, 1.0, 1.0, 2.0, 2.0, 2.0, 2.0]), how=self.HOW)
+        assert found == ["train"] * 3 + ["test"] * 4
+
+    def test_what_has_trained_is_never_tested_as_data_grow(self) -> None:
+        times = np.random.default_rng(0).permutation(50).astype(float)
+        before = of_table(self.rows(np.sort(times)[:30].tolist()), how=self.HOW)
+        after = of_table(self.rows(np.sort(times).tolist()), how=self.HOW)
+        later = dict(zip(before, after[:30], strict=False))
+        assert {now for then, now in zip(before, after, strict=False) if then == "train"} == {
+            "train"
+        }
+        assert later
+
+    def test_a_group_is_where_its_earliest_sequence_is(self) -> None:
+        times = [float(number) for number in range(20)]
+        groups = [f"g{number % 10}" for number in range(20)]
+        found = of_table(self.rows(times, group=groups), how=self.HOW)
+        assert found == (["train"] * 5 + ["validation"] * 2 + ["test"] * 3) * 2
+
+    def test_validation_of_data_that_name_their_test(self) -> None:
+        named = ["test"] * 5 + ["train"] * 15
+        rows = self.rows([float(number) for number in range(20)], split=named)
+        found = of_table(rows, ["train", "test"], self.HOW)
+        assert found == ["test"] * 5 + ["train"] * 12 + ["validation"] * 3
+
+    def test_what_is_no_time(self) -> None:
+        for value in (None, "soon"):
+            with pytest.raises(
+                DataError, match=r"sequence 's1', column `x` \(prepare.split_by\): exp"
+            ):
+                of_table(self.rows(["2026-01-01", value, "2026-01-03"]), how=self.HOW)
+        how = Splitting(validation=0.1, test=0.1, by="day")
+        with pytest.raises(
+            ParamsError, match=r"expected a column of the table \(sequence, x\), found 'da"
+        ):
+            of_table(self.rows([1.0, 2.0]), how=how)

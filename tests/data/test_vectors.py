@@ -55,6 +55,7 @@ class TestRead:
         assert vectors.of_vocabulary(path, WORDS).rows.tolist() == [1]
 
 
+ABSENT = ": no such file; put it there, or correct the path; or set prepare.vectors to null"
 MISTAKES = {
     "the 1 2 3\né 1 2\n": "line 2: expected a token and 3 numbers as before, found 2",
     "the 1 2 3\né 1 2 x\n": "line 2: expected numbers, found: could not convert",
@@ -78,8 +79,8 @@ class TestMistakes:
         assert MISTAKES[content] in self.complaint(text(tmp_path / "v.txt", content))
 
     def test_no_file(self, tmp_path: Path) -> None:
-        assert self.complaint(tmp_path / "v.txt") == ": no such file; see prepare.vectors"
-        assert self.complaint(tmp_path / "v.npz") == ": no such file; see prepare.vectors"
+        assert self.complaint(tmp_path / "v.txt") == ABSENT
+        assert self.complaint(tmp_path / "v.npz") == ABSENT
 
     @pytest.mark.parametrize("name", ["v.txt.gz", "v.npz"])
     def test_another_format(self, tmp_path: Path, name: str) -> None:
@@ -133,3 +134,55 @@ class TestPrepared:
         path.write_bytes(path.read_bytes()[:-1])
         with pytest.raises(DataError, match=r"x\.safetensors: expected prepared vectors, found"):
             vectors.load(path)
+
+
+class TestNotes:
+    """How much of the training data has vectors, and what case hides."""
+
+    def notes(self, path: Path, words: list[str], counts: list[int], *, lower: bool) -> list[str]:
+        found = vectors.look_up(path, words)
+        said = vectors.notes("v.txt", found, np.array(counts), lowercase=lower)
+        return list(said)
+
+    def test_of_tokens_and_steps(self, tmp_path: Path) -> None:
+        path = text(tmp_path / "v.txt", "the 1 2\ncat 1 2\n")
+        assert self.notes(path, ["the", "dog", "cat"], [10, 50, 30, 10], lower=False) == [
+            "v.txt: 2 of 3 tokens have vectors, 60 of 100 steps of train (60.0 %)"
+        ]
+
+    @pytest.mark.parametrize(
+        ("content", "words", "lower", "mend"),
+        [
+            ("the 1 2\ncat 1 2\n", ["The", "CAT", "the"], False, "true"),
+            (
+                "The 1 2\nCAT 1 2\nx 1 2\n",
+                ["the", "cat", "x"],
+                True,
+                "false, since the file tells cas",
+            ),
+        ],
+    )
+    def test_case_hides_some(
+        self, tmp_path: Path, content: str, words: list[str], lower: bool, mend: str
+    ) -> None:
+        path = text(tmp_path / "v.txt", content)
+        first, second = self.notes(path, words, [0, 5, 3, 2], lower=lower)
+        assert first.startswith("v.txt: 1 of 3 tokens have vectors, 2 of 10 steps")
+        assert second.startswith("v.txt: 2 tokens more (80.0 % of the steps) are there in another")
+        assert f"set prepare.lowercase to {mend}" in second
+
+    def test_case_hides_all(self, tmp_path: Path) -> None:
+        path = text(tmp_path / "v.txt", "the 1 2\n")
+        with pytest.raises(DataError, match="found none; it has some in another case: change prep"):
+            vectors.look_up(path, ["The"])
+
+    def test_the_size_that_gives_way(self) -> None:
+        def said(width: int) -> list[str]:
+            made = vectors.Vectors(np.zeros(1, np.int64), np.zeros((1, width), np.float32))
+            return list(vectors.width_note("v.txt", made, 64))
+
+        assert said(0) == []
+        assert said(64) == []
+        assert said(50) == [
+            "v.txt: its vectors have 50 numbers, to which model.embedding_size (64) gives way"
+        ]

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn import metrics as sklearn_metrics
 
+from birnn.data.encoding import Encoding
 from birnn.data.sequences import Sequences
 from birnn.errors import DataError
 from birnn.evaluation import baselines, comparison, intervals
@@ -18,6 +19,7 @@ from birnn.evaluation.intervals import Difference
 
 Ragged = Callable[..., Sequences]
 LABELS = ["1", "10", "NA"]
+ENCODING = Encoding("tagging", LABELS, [], [], [])
 
 
 @pytest.mark.parametrize("tagging", [True, False])
@@ -84,12 +86,12 @@ class TestPredicted:
         path, test = tmp_path / "p.parquet", ragged([2, 1, 3, 1], tagging=tagging)
         said = np.arange(len(test.labels)) % 3
         self.write(path, test, said, x=said)
-        found = comparison.predicted(path, test, LABELS, thresholds=False)
+        found = comparison.predicted(path, test, ENCODING, thresholds=False)
         assert found.served.tolist() == found.most_probable.tolist() == said.tolist()
         relabelled = replace(test, labels=(test.labels + 1) % 3)
         for other in (relabelled, ragged([2, 1, 3], tagging=tagging)):
             with pytest.raises(DataError, match=r"expected predictions of the test sequences in"):
-                comparison.predicted(path, other, LABELS, thresholds=False)
+                comparison.predicted(path, other, ENCODING, thresholds=False)
 
     def test_with_thresholds_the_most_probable_class_is_another(
         self, ragged: Ragged, tmp_path: Path
@@ -98,10 +100,10 @@ class TestPredicted:
         probable = [[0.6, 0.3, 0.5, 0.4], [0.2, 0.3, 0.5, 0.2], [0.2, 0.4, 0.0, 0.4]]
         columns = {f"probability_{name}": p for name, p in zip(LABELS, probable, strict=True)}
         self.write(path, test, np.array([2, 0, 1, 0]), **columns)
-        found = comparison.predicted(path, test, LABELS, thresholds=True)
+        found = comparison.predicted(path, test, ENCODING, thresholds=True)
         assert found.served.tolist() == [2, 0, 1, 0]
         assert found.most_probable.tolist() == [0, 2, 0, 0]
 
     def test_a_missing_file(self, ragged: Ragged, tmp_path: Path) -> None:
         with pytest.raises(DataError, match=r"p\.parquet: no such file; run `dvc repro` first"):
-            comparison.predicted(tmp_path / "p.parquet", ragged([1]), LABELS, thresholds=False)
+            comparison.predicted(tmp_path / "p.parquet", ragged([1]), ENCODING, thresholds=False)

@@ -18,8 +18,8 @@ from sklearn import metrics as sklearn_metrics
 
 from birnn import params
 from birnn.data.encoding import Encoding
-from birnn.data.sequences import Sequences
-from birnn.evaluation import metrics, outs
+from birnn.data.sequences import UNLABELLED, Sequences
+from birnn.evaluation import metrics, outs, worst
 from birnn.evaluation.expected_accuracy import Calibration
 from birnn.evaluation.outs import Predicted
 from birnn.evaluation.padding import Padding
@@ -497,7 +497,7 @@ MANY = """
 import resource, sys, time
 import numpy as np, pyarrow as pa
 from birnn.data.encoding import Encoding
-from birnn.data.sequences import Sequences
+from birnn.data.sequences import UNLABELLED, Sequences
 from birnn.evaluation import outs
 from birnn.model.history import Epoch, marked
 
@@ -540,3 +540,56 @@ class TestAnswers:
         assert found.labels == 5000
         assert (len(sample), sample[0], sample[-1]) == (1000, 0, 4999)
         assert set(np.diff(sample)) == {5, 6}
+
+
+@pytest.mark.parametrize("tagging", [True, False])
+def test_sequences_without_labels_change_no_figure(
+    ragged: Ragged, tmp_path: Path, tagging: bool
+) -> None:
+    """The files are the same as where these sequences were not there at all."""
+    test, shares = case(ragged, tagging=tagging)
+    gone = np.isin(np.arange(len(test)), [0, 3, 7])
+    rows = np.repeat(gone, np.diff(test.label_offsets))
+    partly = replace(test, labels=np.where(rows, np.int32(UNLABELLED), test.labels))
+    without = test.select(np.flatnonzero(~gone))
+    names = ["a", "b", "c"]
+    write(tmp_path / "partly", partly, names, shares)
+    write(tmp_path / "without", without, names, shares[~rows])
+    for split, kept, place in ((partly, shares, "partly"), (without, shares[~rows], "without")):
+        predicted = Predicted(split, encoding(names, tagging=tagging), {}, kept)
+        outs.write_slices(tmp_path / place, predicted, ["group", "length"], ["a"])
+    written = {path.name for path in (tmp_path / "without").iterdir()}
+    of_all = {paths.ANSWERS, paths.PREDICTIONS}
+    for name in sorted(written - of_all):
+        found, expected = ((tmp_path / place / name).read_text() for place in ("partly", "without"))
+        assert (name, found) == (name, expected)
+    plain = encoding(names, tagging=tagging)
+    worst_of = [
+        worst.worst(split, plain, kept, Predicted(split, plain, {}, kept).classes)
+        for split, kept in ((partly, shares), (without, shares[~rows]))
+    ]
+    assert worst_of[0] == worst_of[1]
+    asked = pq.read_table(tmp_path / "partly" / paths.PREDICTIONS)
+    assert asked["label"].is_null().to_pylist() == rows.tolist()
+    assert asked["predicted"].null_count == 0
+
+
+def test_a_class_of_test_alone_is_always_wrong(ragged: Ragged, tmp_path: Path) -> None:
+    """As scikit-learn counts it, where the model never answers with it."""
+    test, shares = case(ragged, tagging=True)
+    labels = test.labels.copy()
+    labels[::5] = 3
+    plain = replace(encoding(["a", "b", "c"], tagging=True), unseen=["strange"])
+    predicted = Predicted(replace(test, labels=labels), plain, {}, shares)
+    found = outs.write(tmp_path, predicted, EPOCHS)
+    called = predicted.classes
+    assert found["accuracy"] == pytest.approx(np.mean(called == labels))
+    assert found["recall_strange"] == 0
+    assert found["support_strange"] == len(labels[::5])
+    expected = sklearn_metrics.f1_score(labels, called, average="macro", zero_division=0)
+    assert found["f1_macro"] == pytest.approx(expected)
+    areas = [sklearn_metrics.roc_auc_score(labels == c, shares[:, c]) for c in range(3)]
+    assert found["roc_auc_macro"] == pytest.approx(np.mean([*areas, 0.5]))
+    table = pq.read_table(tmp_path / paths.PREDICTIONS)
+    assert table["label"].to_pylist() == np.take(["a", "b", "c", "strange"], labels).tolist()
+    assert "probability_strange" not in table.schema.names

@@ -152,3 +152,40 @@ def test_a_file_is_closed_when_who_reads_it_is_forgotten(
     monkeypatch.setattr(sys, "unraisablehook", warned.append)
     gc.collect()
     assert warned == []
+
+
+class TestMissing:
+    """Why a file is not there."""
+
+    def test_nobody_knows(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        said = "a/t.csv: no such file; put it there, or correct the path"
+        assert reading.missing("a/t.csv") == said
+        monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+        assert reading.missing("a/t.csv") == said
+
+    @pytest.mark.parametrize("tracked", ["a/t.csv", "a"])
+    def test_dvc_keeps_it(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tracked: str
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        Path("a").mkdir()
+        Path(f"{tracked}.dvc").touch()
+        found = reading.missing("a/t.csv")
+        assert found.endswith(
+            f"no such file, which DVC keeps ({tracked}.dvc); run `dvc pull {tracked}`"
+        )
+
+    def test_it_does_not_travel_to_a_queued_experiment(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name in ("root/data", "copy/data"):
+            (tmp_path / name).mkdir(parents=True)
+        (tmp_path / "root/data/t.csv").touch()
+        monkeypatch.chdir(tmp_path / "copy")
+        monkeypatch.setenv("DVC_ROOT", str(tmp_path / "root"))
+        assert reading.missing("data/t.csv") == (
+            f"data/t.csv: no such file here, in a copy of {tmp_path / 'root'} with only what "
+            "git and DVC know; run there `dvc add data/t.csv && git add data/t.csv.dvc "
+            "data/.gitignore`"
+        )

@@ -70,14 +70,6 @@ MISTAKES = {
         changed(x=pa.array([1, 2, 3, 4], pa.timestamp("s"))),
         "t.csv, column `x`: expected numbers, found timestamp[s]",
     ),
-    "a missing label": (
-        changed(label=["p", None, "q", "p"]),
-        "t.csv, row 2, column `label`: value missing",
-    ),
-    "an empty label": (
-        changed(label=["p", "q", "q", ""]),
-        "t.csv, row 4, column `label`: value missing",
-    ),
     "an empty token": (
         changed(x=None, token=["", "t", "t", "t"]),
         "t.csv, row 1, column `token`: value missing",
@@ -475,3 +467,38 @@ class TestExport:
         with pytest.raises(DataError, match=r"out\.xlsx: expected a name that ends in"):
             tables.export([self.TABLE], tmp_path / "out.xlsx")
         assert list(tmp_path.iterdir()) == []
+
+
+class TestUnlabelled:
+    """Labels that are not there, in the forms in which people have them."""
+
+    @pytest.mark.parametrize(
+        ("labels", "names", "expected"),
+        [
+            (["p", "", None, "q"], (), ["p", None, None, "q"]),
+            (["-100", "3", "O?", "3"], ("-100", "O?"), [None, "3", None, "3"]),
+            ([1.0, float("nan"), None, 2.0], (), ["1", None, None, "2"]),
+            ([-100, 0, 1, 1], ("-100",), [None, "0", "1", "1"]),
+        ],
+    )
+    def test_are_null(self, labels: list[Any], names: tuple[str, ...], expected: list[Any]) -> None:
+        batch = pa.record_batch({"sequence": list("aabb"), "x": [1.0] * 4, "label": labels})
+        allowed = table_checks.Allowed(labels=names)
+        (found,) = table_checks.checked([batch], task="tagging", where="t.csv", allowed=allowed)
+        assert found["label"].to_pylist() == expected
+
+    @pytest.mark.parametrize("labels", [[0.5, 1.0], [float("inf"), 1.0], [2.0**60, 1.0]])
+    def test_floats_that_are_no_class_numbers(self, labels: list[float]) -> None:
+        batch = pa.record_batch({"sequence": ["a", "a"], "x": [1.0, 2.0], "label": labels})
+        with pytest.raises(
+            DataError, match="`label`: expected text or whole numbers, found double"
+        ):
+            list(table_checks.checked([batch], task="tagging", where="t.csv"))
+
+    def test_a_sequence_is_labelled_or_not(self) -> None:
+        rows = {"sequence": list("aabb"), "x": [1.0] * 4, "label": [None, None, "p", None]}
+        with pytest.raises(DataError, match="row 4, column `label`: expected 'p' on every row of"):
+            list(table_checks.checked([pa.record_batch(rows)], task="classification", where="t"))
+        rows["label"] = [None, None, "p", "p"]
+        (found,) = table_checks.checked([pa.record_batch(rows)], task="classification", where="t")
+        assert found["label"].to_pylist() == rows["label"]

@@ -56,10 +56,9 @@ class TestGather:
         assert batch.lengths.tolist() == drawn.lengths[chosen].tolist()
         assert batch.indices.tolist() == chosen
         answers = [labels[index] for index in chosen]
-        assert torch.equal(batch.labels, padded(answers, -100) if tagging else torch.cat(answers))
-
-    def test_the_loss_ignores_padding(self) -> None:
-        assert nn.CrossEntropyLoss().ignore_index == IGNORED
+        assert torch.equal(
+            batch.labels, padded(answers, IGNORED) if tagging else torch.cat(answers)
+        )
 
     def test_copy_to_a_device(self, ragged: Ragged) -> None:
         batch = batching.gather(ragged([3, 1], tokens=True), np.array([1, 0]), spell=True)

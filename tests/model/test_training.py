@@ -13,7 +13,7 @@ from torch import Tensor
 
 from birnn import params
 from birnn.data import buckets
-from birnn.data.sequences import Sequences
+from birnn.data.sequences import UNLABELLED, Sequences
 from birnn.errors import TrainingError
 from birnn.model import training
 from birnn.model.batching import Batch
@@ -81,7 +81,7 @@ def bits(network: SequenceModel) -> dict[str, bytes]:
 def score(
     network: SequenceModel, of: Sequences, indices: Iterable[int] | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Logits and labels, one sequence at a time."""
+    """Logits and labels, one sequence at a time, without those that are not there."""
     logits, labels = [], []
     for index in range(len(of)) if indices is None else indices:
         steps = torch.tensor(of.values[of.offsets[index] : of.offsets[index + 1]])
@@ -89,7 +89,15 @@ def score(
         logits.append(found.reshape(-1, 3))
         places = slice(*of.label_offsets[index : index + 2])
         labels.append(torch.tensor(of.labels[places]).long())
-    return torch.cat(logits), torch.cat(labels)
+    known = torch.cat(labels) != UNLABELLED
+    return torch.cat(logits)[known], torch.cat(labels)[known]
+
+
+def partly(split: Sequences, seed: int = 0) -> Sequences:
+    """Take a third of the labels away, and all of the first sequence."""
+    gone = np.random.default_rng(seed).random(len(split.labels)) < 0.33
+    gone[: split.label_offsets[1]] = True
+    return replace(split, labels=np.where(gone, np.int32(UNLABELLED), split.labels))
 
 
 def cross_entropies(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
@@ -129,7 +137,9 @@ class TestAgainstAPlainLoop:
     @pytest.mark.parametrize("task", ["tagging", "classification"])
     @pytest.mark.parametrize("class_weights", ["none", "balanced"])
     @pytest.mark.parametrize("loss_average", ["steps", "sequences"])
-    @pytest.mark.parametrize("clip_norm", [0.01, 100.0])
+    @pytest.mark.parametrize(
+        ("clip_norm", "labels"), [(0.01, "all"), (100.0, "all"), (1.0, "some")]
+    )
     def test_one_epoch(
         self,
         tmp_path: Path,
@@ -138,9 +148,12 @@ class TestAgainstAPlainLoop:
         class_weights: str,
         loss_average: str,
         clip_norm: float,
+        labels: str,
     ) -> None:
         train = ragged(LENGTHS, tagging=task == "tagging")
-        validation = ragged([2, 7, 1], tagging=task == "tagging", seed=1)
+        validation = ragged([2, 7, 1, 5, 3, 4], tagging=task == "tagging", seed=1)
+        if labels == "some":
+            train, validation = partly(train), partly(validation)
         network, expected = build(task=task, dropout=0.0), build(task=task, dropout=0.0)
         found = fit(
             network,
@@ -154,7 +167,8 @@ class TestAgainstAPlainLoop:
         ).history[0]
         weights = torch.ones(3)
         if class_weights == "balanced":
-            balanced = compute_class_weight("balanced", classes=np.arange(3), y=train.labels)
+            known = train.labels[train.labels != UNLABELLED]
+            balanced = compute_class_weight("balanced", classes=np.arange(3), y=known)
             weights = torch.tensor(balanced, dtype=torch.float32)
         counts = self.counts(train, loss_average)
         learned = self.learn(expected, train, weights, counts, clip_norm)
@@ -166,10 +180,12 @@ class TestAgainstAPlainLoop:
 
     def counts(self, train: Sequences, loss_average: str) -> Tensor:
         """What each label counts: a mean of 1, and the same for all, or for those of a sequence."""
-        labels = np.diff(train.label_offsets)
         if loss_average == "steps":
             return torch.ones(len(train.labels))
-        return torch.tensor(np.repeat(labels.mean() / labels, labels), dtype=torch.float32)
+        known = (train.labels != UNLABELLED).astype(np.int64)
+        labels = np.add.reduceat(known, train.label_offsets[:-1])
+        counts = labels[labels > 0].mean() / np.maximum(labels, 1)
+        return torch.tensor(np.repeat(counts, np.diff(train.label_offsets)), dtype=torch.float32)
 
     def learn(
         self,
@@ -189,8 +205,9 @@ class TestAgainstAPlainLoop:
             own = torch.tensor(
                 np.concatenate([range(*train.label_offsets[i : i + 2]) for i in indices])
             )
+            own = own[torch.tensor(train.labels[own] != UNLABELLED)]
             loss = (counts[own] * cross_entropies(scored, answers, weights)).sum()
-            (loss / (len(train.labels) / len(batches))).backward()  # type: ignore[no-untyped-call]
+            (loss / (np.sum(train.labels >= 0) / len(batches))).backward()  # type: ignore[no-untyped-call]
             gradients = [p.grad for p in network.parameters() if p.grad is not None]
             length = torch.cat([gradient.flatten() for gradient in gradients]).norm()
             for gradient in gradients:

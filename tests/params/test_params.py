@@ -516,3 +516,23 @@ def test_shipped_files_are_right(path: Path) -> None:
     cells = [f"{cell}_{way}" for cell in ("rnn", "gru", "lstm") for way in ("both", "forward")]
     expected = cells if path.stem == "cells" else ["bidirectional", "forward"]
     assert sorted(params.load(path).models) == sorted(expected)
+
+
+@pytest.mark.parametrize(
+    ("written", "names"),
+    [("-100", ["-100"]), ('[-100, "O?"]', ["-100", "O?"]), ("O", ["O"]), ("null", []), ("[]", [])],
+)
+def test_labels_that_stand_for_none(written: str, names: list[str]) -> None:
+    section = yaml.safe_load(
+        f"{{source: table, task: tagging, path: a.csv, unlabelled: {written}}}"
+    )
+    assert params.data(section).unlabelled == names  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("written", ["1.5", "true", "[[1]]"])
+def test_labels_that_are_no_names(written: str) -> None:
+    section = yaml.safe_load(
+        f"{{source: table, task: tagging, path: a.csv, unlabelled: {written}}}"
+    )
+    with pytest.raises(ParamsError, match=r"data\.unlabelled\.0: expected a valid string"):
+        params.data(section)

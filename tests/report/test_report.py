@@ -268,6 +268,7 @@ def render(template: str, **changes: Any) -> str:
         "results": results,
         "accents": {one.name: number for number, one in enumerate(results)},
         "summary": SUMMARY,
+        "gaps": [f"not in train: labels {NAMES[0]!r}"],
         "frame": 1,
         "packing": PACKING,
         "prepared": prepared,

@@ -203,6 +203,38 @@ class TestReference:
             Reference.from_json({"a": 1, "b": 2})
 
 
+class TestMissing:
+    """Numbers that are missing are counted, and left out of what is compared."""
+
+    def holed(self, seed: int, share: float) -> Sequences:
+        data = draw(seed)
+        values = data.values.copy()
+        values[np.random.default_rng(seed).random(len(values)) < share, 0] = np.nan
+        return replace(data, values=values)
+
+    def test_of_the_draws(self) -> None:
+        remembered = remember(self.holed(0, 0.3))
+        assert set(remembered.missing) == {"x"}
+        assert len(remembered.features["x"]) + remembered.missing["x"] == 400
+        assert 0.2 < remembered.missing["x"] / 400 < 0.4
+        assert np.isfinite(remembered.features["x"]).all()
+        assert Reference.from_json(json.loads(json.dumps(remembered.to_json()))) == remembered
+
+    def test_more_of_them_is_drift(self) -> None:
+        few, same, many = (remember(self.holed(n, s)) for n, s in ((0, 0.1), (1, 0.1), (2, 0.4)))
+        for other, drifted in ((same, False), (many, True)):
+            findings = {finding.name: finding for finding in compare(few, other)}
+            assert findings["missing numbers of x"].drifted == drifted
+            assert not findings["feature x"].drifted
+        assert "missing numbers of y" not in findings
+        assert "'missing' was " in findings["missing numbers of x"].sentence
+
+    def test_a_reference_without_them_is_an_old_one(self) -> None:
+        tree = remember(draw(0)).to_json()
+        del tree["missing"]
+        assert Reference.from_json(tree) == remember(draw(0))
+
+
 class TestCompare:
     def test_few_new_sequences_are_not_lost_among_the_old(self) -> None:
         """200 new ones that moved by two standard deviations, beside 1,800 old ones."""

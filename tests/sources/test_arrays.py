@@ -149,10 +149,6 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
         {"labels": np.array([0.5, 1, 2])},
         ", column `label`: expected text or whole numbers, found double",
     ),
-    "an empty label": (
-        {"labels": np.array(["a", "", "b"])},
-        ", row 3, column `label`: value missing",
-    ),
     "an id twice": (
         {"ids": np.array([1, 2, 2])},
         ", array ids[2]: expected an id of its own, foun",

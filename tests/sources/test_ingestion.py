@@ -276,3 +276,27 @@ class TestToPredict:
 
     def test_made_data_have_no_files(self) -> None:
         assert ingestion.reading(params.load(ROOT / "params.yaml").data) == {}
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        {"source": "table", "task": "tagging", "path": "there.csv", "train": None},
+        {"source": "conll", "train": "there.csv", "test": "absent"},
+        {"source": "text", "classes": {"a": "there.csv", "b": "absent"}},
+        {"source": "fasta", "path": "there.csv", "labels": "absent"},
+        {"source": "sktime", "name": "absent"},
+    ],
+)
+def test_files_that_are_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, section: dict[str, Any]
+) -> None:
+    """They are named before anything is done; what ships inside a library is no file."""
+    monkeypatch.chdir(tmp_path)
+    Path("there.csv").touch()
+    data = params.data(section)
+    if section["source"] in ("table", "sktime"):
+        ingestion.check_there(data)
+        return
+    with pytest.raises(DataError, match=r"^absent: no such file; put it there"):
+        ingestion.check_there(data)

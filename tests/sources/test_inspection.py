@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from birnn import cli
 from birnn.errors import DataError
 from birnn.files import table_checks, tables
+from birnn.files.reading import Skipped
 from birnn.files.summary import ClassCount, Groups, Summary
 from birnn.sources import inspection
 
@@ -25,6 +27,12 @@ GOOD: dict[str, Any] = {
     "x": [1.0, 2.0, 3.0, 4.0],
     "label": ["p", "q", "q", "p"],
 }
+COMMON: dict[str, Any] = {
+    "sequence": sorted([*"abcdefgh"] * 2),
+    "x": [float(number) for number in range(16)],
+    "label": ["p", "q"] * 8,
+}
+"""Each class is in enough sequences for all splits."""
 
 
 def chunks(columns: dict[str, Any], rows: int = 100) -> Iterator[Chunk]:
@@ -87,8 +95,12 @@ class TestSummary:
     @pytest.mark.parametrize("split", ["validation", "test"])
     def test_a_label_that_is_never_trained(self, split: str) -> None:
         columns = GOOD | {"split": ["train", "train", "train", split], "label": list("ppqr")}
-        with pytest.raises(DataError, match=f"t.csv, column `label`: 'r' is in {split} but not in"):
-            summary(columns)
+        found = summary(columns)
+        assert found.not_in_train == {"r": 1}
+        assert (
+            "not in train: labels 'r' (1 steps); no model can learn them, so each of these steps "
+            "counts as answered wrongly"
+        ) in inspection.notes(found)
 
     def test_a_table_without_train_is_for_prepare_to_refuse(self) -> None:
         assert summary(GOOD | {"split": ["test"] * 4}).not_in_test == []
@@ -149,6 +161,72 @@ def test_repeated_sequences_are_those_of_a_plain_count(drawn: list[list[Step]], 
     assert [pair.sequences for pair in found.first_conflicts] == pairs[: inspection.SHOWN]
 
 
+class TestGaps:
+    """What is missing in a table: labels, numbers, and classes in some splits."""
+
+    def test_labels_that_are_not_there(self) -> None:
+        found = summary(COMMON | {"label": ["p", None, "q", ""] * 4})
+        assert (found.unlabelled, {n: c.count for n, c in found.labels.items()}) == (
+            8,
+            {"p": 4, "q": 4},
+        )
+        (note,) = inspection.notes(found)
+        assert note.startswith("without a label: 8 steps; they go through the model, and count in")
+
+    def test_no_label_at_all(self) -> None:
+        with pytest.raises(DataError, match="expected two classes or more, found no label"):
+            summary(COMMON | {"label": [None] * 16})
+
+    def test_what_is_not_known_contradicts_nothing(self) -> None:
+        same = {"sequence": list("abcd"), "x": [1.0] * 4}
+        known = summary(same | {"label": ["p", "q", "p", "q"]}, "classification")
+        partly = summary(same | {"label": ["p", None, "p", "q"]}, "classification")
+        assert (known.duplicates, known.conflicts) == (3, 2)
+        assert (partly.duplicates, partly.conflicts) == (3, 1)
+
+    @pytest.mark.parametrize("rows", [1, 3, 100])
+    def test_missing_numbers_are_counted_by_column(self, rows: int) -> None:
+        x = [None if number % 5 == 0 else 1.0 * number for number in range(16)]
+        columns = COMMON | {"x": x, "y": [float("nan"), *range(15)], "z": [1.0] * 16}
+        batch = pa.record_batch(columns)
+        parts = [batch.slice(start, rows) for start in range(0, 16, rows)]
+        skipped = Skipped()
+        checked = table_checks.checked(
+            parts,
+            task="tagging",
+            where="t.csv",
+            allowed=table_checks.Allowed(numbers=True),
+            skipped=skipped,
+        )
+        held = [*tables.whole_sequences(checked)]
+        found = inspection.summary(held, lambda: held, task="tagging", where="t.csv")
+        assert found.missing == {"x": 4, "y": 1}
+        assert skipped.first[table_checks.MISSING] == "t.csv, row 1, column `x`"
+        assert "missing numbers: in x (4), y (1), of 16 steps" in next(inspection.notes(found))
+
+    def test_a_class_that_cannot_be_in_each_split(self) -> None:
+        labels = ["p", "q"] * 7 + ["rare", "p"]
+        found = summary(COMMON | {"label": labels})
+        assert found.rare == {"rare": 1}
+        (note,) = inspection.notes(found)
+        assert note.startswith("labels in fewer sequences than there are splits: 'rare' (1); of ")
+        grouped = summary(COMMON | {"group": [*"g" * 8, *"h" * 4, *"i" * 4]})
+        assert grouped.rare == {}
+        named = summary(COMMON | {"label": labels, "split": ["train"] * 14 + ["test"] * 2})
+        assert (named.rare, named.not_in_train) == ({}, {"rare": 1})
+
+    @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 4)), min_size=2, max_size=40))
+    def test_units_of_a_class_are_those_of_pandas(self, rows: list[tuple[int, int]]) -> None:
+        rows = sorted(rows)
+        frame = pd.DataFrame(rows, columns=["sequence", "label"]).assign(x=1.0)
+        frame["label"] = frame["label"].astype(str)
+        if frame["label"].nunique() < 2:
+            return
+        units = frame.groupby("label")["sequence"].nunique()
+        found = summary({str(name): frame[name] for name in frame}, rows=7)
+        assert found.rare == units[units < 3].to_dict()
+
+
 class TestNotes:
     def test_name_pairs_and_labels(self) -> None:
         columns = GOOD | {"x": [1.0, 1.0, 2.0, 2.0], "label": list("ppqp")}
@@ -160,15 +238,17 @@ class TestNotes:
         ]
 
     def test_of_data_without_fault(self) -> None:
-        assert list(inspection.notes(summary(GOOD))) == []
+        assert list(inspection.notes(summary(COMMON))) == []
 
     @pytest.mark.parametrize(("last", "share"), [("g", 0.75), ("h", 0.5)])
     def test_of_a_group_that_is_most_of_the_data(self, last: str, share: float) -> None:
-        found = summary(GOOD | {"group": ["g", "g", last, "h"]})
+        groups = ["g", "g", last, "h"] * 4
+        found = summary(COMMON | {"group": sorted(groups)})
         assert found.groups == Groups(2, "g", share)
         notes = list(inspection.notes(found))
-        assert len(notes) == (share > 0.5)
-        assert all(note.startswith("group 'g' has 75 % of all labels") for note in notes)
+        assert notes[0].startswith("labels in fewer groups than there are splits: ")
+        assert len(notes) == 1 + (share > 0.5)
+        assert all(note.startswith("group 'g' has 75 % of all labels") for note in notes[1:])
 
     def test_of_many_labels_names_a_few(self) -> None:
         rows = [f"l{number:02}" for number in range(80)]
@@ -242,7 +322,7 @@ class TestCheck:
         Path("r.csv").write_text("text,label\nv,p\n,q\nv,q\n")
         status, out, _ = check("r.csv")
         assert status == 0
-        assert out.splitlines()[-2:] == [
+        assert out.splitlines()[-3::2] == [
             "left out: texts without a token, 1 in all, the first in r.csv, line 3",
             "identical to an earlier sequence, but with other labels: 1, such as '000001' (p) and "
             "'000003' (q)",
@@ -266,7 +346,11 @@ class TestCheck:
     @pytest.mark.parametrize(
         ("arguments", "content", "message"),
         [
-            (["t.csv"], b"sequence,x,label\na,,p\n", "t.csv, row 1, column `x`: expected a finite"),
+            (
+                ["t.csv"],
+                b"sequence,x,label\na,inf,p\n",
+                "t.csv, row 1, column `x`: expected a finite",
+            ),
             (["t.csv"], b"", "t.csv: expected a header and rows, found nothing"),
             (["t.csv", "--task", "classification"], FILES["t.csv"], "t.csv, row 2, column `label`"),
             (["f.fa", "--task", "tagging"], FILES["f.fa"], "data.task: expected 'classification'"),

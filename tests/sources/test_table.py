@@ -145,7 +145,6 @@ MISTAKES = {
         CSV.replace("-2", "-inf").encode(),
         ", row 2, column `x`: expected a finite number, found -inf; fill it in",
     ),
-    "an empty label": (CSV.replace("NA", "").encode(), ", row 2, column `label`: value missing"),
     "a column twice": (
         CSV.replace("x,y", "x,x").encode(),
         ": expected each column once, found `x` twice",
@@ -292,7 +291,10 @@ class TestMistakes:
     @pytest.mark.parametrize("text", ["NaN", "NULL", "N/A", "1e400", "1e39"])
     def test_what_is_no_number_is_shown_as_it_is(self, tmp_path: Path, text: str) -> None:
         found = complaint(tmp_path / "t.csv", f"sequence,x,label\na,{text},p\n".encode())
-        shown = {"NaN": "nan", "1e400": "inf", "1e39": "1e+39, too large for float32"}
+        shown = dict.fromkeys(("NaN", "NULL", "N/A"), "nothing") | {
+            "1e400": "inf",
+            "1e39": "1e+39, too large for float32",
+        }
         assert f"found {shown.get(text, repr(text))}; " in found
 
     def test_what_pyarrow_says_in_other_words_is_passed_on(self) -> None:
@@ -336,8 +338,8 @@ class TestFolders:
 
     def test_a_mistake_is_named_in_its_part(self, tmp_path: Path) -> None:
         (tmp_path / "a.csv").write_text(CSV)
-        (tmp_path / "b.csv").write_text(HEADER + "9,g,1,2,\n")
-        assert complaint(tmp_path) == "/b.csv, row 1, column `label`: value missing"
+        (tmp_path / "b.csv").write_text(HEADER + "9,,1,2,p\n")
+        assert complaint(tmp_path) == "/b.csv, row 1, column `group`: value missing"
 
     @pytest.mark.parametrize(
         ("names", "message"),

@@ -135,6 +135,16 @@ class TestTokens:
         assert skipped.counts == {"empty lines": 1, "texts without a token": 2}
 
 
+@pytest.mark.parametrize("name", ["t.csv", "t.jsonl"])
+def test_a_text_may_be_unlabelled(tmp_path: Path, name: str) -> None:
+    """The label is empty then, and null once the table is checked."""
+    written = {
+        "t.csv": "text,label\na,p\nb,\n",
+        "t.jsonl": '{"text": "a", "label": "p"}\n{"text": "b", "label": null}\n',
+    }[name]
+    assert read(tmp_path / name, written)["label"].to_pylist() == ["p", ""]
+
+
 MISTAKES: dict[str, tuple[str, bytes | str, str]] = {
     "no text": ("t.csv", "review,label\n", ": expected one column `text`, found 'review', 'label'"),
     "no label": ("t.csv", "text,stars\n", ": expected one column `label`, found 'text', 'stars'"),
@@ -149,7 +159,6 @@ MISTAKES: dict[str, tuple[str, bytes | str, str]] = {
         "text,label\nno quotes, here,pos\n",
         ", line 2: expected 2 fields, found 3: 'no quotes, here,pos'",
     ),
-    "an empty label": ("t.csv", "text,label\na,\n", ", line 2, column `label`: value missing"),
     "an open quote": (
         "t.csv",
         'text,label\n"a,p\nb,n\n',

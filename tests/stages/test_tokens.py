@@ -161,7 +161,11 @@ MISTAKES: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     "prepare.frame: expected null for tokens, found 2": ("prepare", {"frame": 2}, ["token"]),
     "prepare.frame: expected null for tagging": ("prepare", {"frame": 2}, ["x"]),
     "prepare.vectors: expected null without tokens": ("prepare", {"vectors": "v.txt"}, ["x"]),
-    "v.txt: no such file; see prepare.vectors": ("prepare", {"vectors": "v.txt"}, ["token"]),
+    "v.txt: no such file; put it there, or correct the path; or set prepare.vectors to null": (
+        "prepare",
+        {"vectors": "v.txt"},
+        ["token"],
+    ),
     "model.characters: expected false without tokens": ("model", LETTERS, ["x"]),
     "model.head: expected last for tagging, found all": ("model", {"head": "all"}, ["x"]),
 }

@@ -112,6 +112,22 @@ def test_predicts_what_the_library_predicts(place: Path, task: str, columns: str
 
 
 class TestRequest:
+    @pytest.mark.parametrize("how", ["refuse", "last"])
+    def test_may_lack_numbers_as_training_data_may(self, place: Path, how: str) -> None:
+        save(place / "m", task="tagging", columns="features")
+        description = atomic.read_json(place / "m" / "model.json")
+        description["encoding"] |= {"missing": how, "fills": [7.0, 8.0, 9.0]}
+        atomic.write_json(place / "m" / "model.json", description)
+        loaded = mlflow.pyfunc.load_model(log(place / "m", place))
+        request = table([3, 2], "features")
+        request.loc[[2, 3], "x"] = np.nan  # the last step of a sequence, the first of the next
+        if how == "refuse":
+            with pytest.raises(MlflowException, match="the request, row 3, column `x`: expected a"):
+                loaded.predict(request)
+            return
+        filled = request.assign(x=[*request["x"][:2], request["x"][1], 7.0, request["x"][4]])
+        pd.testing.assert_frame_equal(loaded.predict(request), loaded.predict(filled))
+
     def test_may_have_more_columns(self, place: Path) -> None:
         save(place / "m", task="tagging", columns="features")
         loaded = mlflow.pyfunc.load_model(log(place / "m", place))
