@@ -359,7 +359,7 @@ class TestThresholds:
         known = records.read(tmp_path / paths.EXPECTED_ACCURACY, Calibration)
         assert known.groups == len(set(test.groups.to_pylist()))
         assert known.on_test is not None
-        assert known.on_test.accuracy == (found.classes == test.labels).mean()
+        assert known.on_test.accuracy == pytest.approx((found.classes == test.labels).mean())
         assert known.on_test.accuracy < (shares.argmax(axis=1) == test.labels).mean()
         assert abs(known.on_test.error) < 0.02  # of the very answers that it was fitted on
 
@@ -378,7 +378,8 @@ class TestThresholds:
         }.items():
             precision = sklearn_metrics.precision_score(positive, called)
             recall = sklearn_metrics.recall_score(positive, called)
-            assert (point[row]["precision"], point[row]["recall"]) == (precision, recall)
+            both = (point[row]["precision"], point[row]["recall"])
+            assert both == pytest.approx((precision, recall))
             assert point[row]["right"] == np.sum(positive & called)
             assert point[row]["predicted"] == np.sum(called)
             assert point[row]["support"] == np.sum(positive)

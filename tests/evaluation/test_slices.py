@@ -102,9 +102,11 @@ class TestOf:
         assert (len(found.slices), found.left_out) == (slices.MOST, 10)
 
     def test_lies_in_json(self, tmp_path: Path) -> None:
-        found = sliced(*draw(5))
-        records.write(tmp_path / "slices.json", found)
-        assert records.read(tmp_path / "slices.json", Sliced) == found
+        records.write(tmp_path / "slices.json", sliced(*draw(5)))
+        found = records.read(tmp_path / "slices.json", Sliced)
+        records.write(tmp_path / "again.json", found)
+        assert records.read(tmp_path / "again.json", Sliced) == found
+        assert [one.value for one in found.slices] == [one.value for one in sliced(*draw(5)).slices]
 
     def test_sequences_of_a_group_are_one(self) -> None:
         actual, predicted, names, offsets = draw(6)
