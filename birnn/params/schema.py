@@ -370,13 +370,27 @@ class Evaluate(Section):
         return self
 
 
+class Least(Section):
+    """How much there must be to decide on; see `birnn.retraining.gate`.
+
+    `groups` of test sequences, or sequences where there are no groups; groups with each class; and
+    with which chance each fall that matters must be seen.
+    """
+
+    groups: Count = 30
+    of_each_class: Annotated[int, Field(ge=0)] = 0
+    power: Share = 0.0
+
+
 class Retrain(Section):
     """When to train again, and what a new model must show to serve; see `birnn.retraining.gate`.
 
     `model` is the one of `models` that is to serve, the candidate; without it, the first. Margins
     say by how much a figure may be worse than the champion's: `margin` the headline, where the aim
     is not to be inferior; the others the F1 of a class, the accuracy in a bucket of lengths, and
-    the calibration error. `refresh` is a command, as a list of its words.
+    the calibration error. `fall` is one that matters, of the recall of a class or the accuracy in a
+    bucket of lengths: the checks say with which chance it would be seen. `refresh` is a command, as
+    a list of its words.
     """
 
     model: Name | None = None
@@ -388,6 +402,8 @@ class Retrain(Section):
     length_margin: Share = 0.05
     calibration_margin: Share = 0.05
     latency_ratio: Positive = 1.5
+    fall: Positive = 0.2
+    least: Least = Least()
     psi_limit: Positive = 0.2
     approval: Literal["automatic", "manual"] = "automatic"
 

@@ -64,7 +64,7 @@ def test_says_what_serves_and_why_in_five_lines(chosen: Params, trained: Path) -
         "`birnn predict --model champion` fetches it",
         "since: 2026-01-02, by me on x; `birnn rollback` goes to version 1",
         "why: Better.",
-        "waits: version 4, for `birnn retrain --approve 4`",
+        "waits: version 4, for `birnn retrain --approve 4`; judged again if approved: 3",
         f"next attempt: {time}, by `birnn schedule`; "
         "the last one: kept at 2026-01-03T00:00:00+00:00",
     ]
