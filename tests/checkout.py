@@ -7,9 +7,11 @@ done once on the same data and params can be repeated by copying its results.
 
 import hashlib
 import io
+import itertools
 import json
 import multiprocessing
 import os
+import pkgutil
 import shutil
 import signal
 import subprocess
@@ -32,8 +34,8 @@ from filelock import FileLock
 
 from birnn import errors
 from birnn.errors import RetrainingError
-from birnn.params import load
-from birnn.retraining import steps, workspace
+from birnn.params import Params, load
+from birnn.retraining import service, steps, workspace
 from birnn.tracking import store
 
 SEQUENCES = 300  # in the table of a first model
@@ -266,21 +268,46 @@ def retrain(folder: Path, kill_at: str = "", begin: Any = None) -> None:
         kill_at: the function's dotted name, such as `birnn.retraining.workspace.adopt`.
         begin: a barrier to wait at.
     """
-    os.chdir(folder)
-    os.environ.update(environment(folder))
-    tempfile.tempdir = str(folder.parent)  # where a kill may leave something
-    torch.set_num_threads(1)
-    mock.patch.object(workspace, "dvc", dvc).start()
-    if kill_at:
-        mock.patch(kill_at, side_effect=_die).start()
+    _alone(folder, kill_at)
     if begin is not None:
         begin.wait()
     with errors.reported():
         steps.retrain(load(), reproduce=repeat)
 
 
-def _die(*_: object, **__: object) -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
+def decide(folder: Path, chosen: Params, approved: int | None, kill_at: str, call: int) -> None:
+    """Approve a version, or roll back, in a process of its own, and die there.
+
+    Args:
+        folder: the checkout.
+        chosen: its params.
+        approved: the version; None to roll back.
+        kill_at: the dotted name of a function.
+        call: which call of it is not done any more.
+    """
+    _alone(folder, kill_at, call)
+    if approved is None:
+        service.rollback(chosen)
+    else:
+        service.approve(chosen, approved, reproduce=repeat)
+
+
+def _alone(folder: Path, kill_at: str, call: int = 1) -> None:
+    """Make a checkout the place of this process, and let it die at a call of a function."""
+    os.chdir(folder)
+    os.environ.update(environment(folder))
+    tempfile.tempdir = str(folder.parent)  # where a kill may leave something
+    torch.set_num_threads(1)
+    mock.patch.object(workspace, "dvc", dvc).start()
+    if kill_at:
+        done, calls = pkgutil.resolve_name(kill_at), itertools.count(1)
+
+        def until_then(*arguments: Any, **named: Any) -> Any:
+            if next(calls) == call:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return done(*arguments, **named)
+
+        mock.patch(kill_at, until_then).start()
 
 
 def processes() -> Any:

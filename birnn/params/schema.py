@@ -644,6 +644,20 @@ class Evaluate(Section):
         return self
 
 
+class Least(Section):
+    """How much there must be to decide on; see `birnn.retraining.gate`.
+
+    Attributes:
+        groups: of test sequences, or sequences where there are no groups.
+        of_each_class: groups, or sequences, that hold each class.
+        power: with which chance each fall that matters must be seen.
+    """
+
+    groups: Count = 30
+    of_each_class: Annotated[int, Field(ge=0)] = 0
+    power: Share = 0.0
+
+
 class Retrain(Section):
     """When to train again, and what a new model must show to serve; see `birnn.retraining.gate`.
 
@@ -657,6 +671,9 @@ class Retrain(Section):
         length_margin: by how much the accuracy in a bucket of lengths may be worse.
         calibration_margin: by how much the calibration error may be worse.
         latency_ratio: times the champion's time that the new model may take.
+        fall: one that matters, of the recall of a class or the accuracy in a bucket of lengths: the
+            checks say with which chance it would be seen.
+        least: how much there must be to decide on.
         psi_limit: the population stability index above which a change of the data is large.
         approval: whether a model that has passed serves at once, or waits for `birnn retrain
             --approve`.
@@ -672,6 +689,8 @@ class Retrain(Section):
     length_margin: Share = 0.05
     calibration_margin: Share = 0.05
     latency_ratio: Positive = 1.5
+    fall: Positive = 0.2
+    least: Least = Least()
     psi_limit: Positive = 0.2
     approval: Literal["automatic", "manual"] = "automatic"
     shadow: Name | None = None

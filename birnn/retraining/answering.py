@@ -24,7 +24,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 
-from birnn.data import sequences
+from birnn.data import copies, sequences
+from birnn.data.copies import Known
 from birnn.data.encoding import Encoding
 from birnn.data.sequences import UNLABELLED, Sequences, steps_of
 from birnn.errors import DataError
@@ -53,12 +54,14 @@ class Asked:
         encoded: the sequences as the model reads them, in some parts.
         network: the model.
         precision: to which it rounds features before it scales them.
+        labels: the classes that it knows.
     """
 
     answers: Answers
     encoded: list[Sequences]
     network: SequenceModel
     precision: Precision
+    labels: Sequence[str]
 
 
 def sha256(chunks: Iterable[Chunk]) -> str:
@@ -172,7 +175,7 @@ def ask(
         lengths=lengths,
         groups=_numbers(pa.concat_arrays([part.groups for part in encoded])),
     )
-    return Asked(answers, encoded, network, encoding.precision)
+    return Asked(answers, encoded, network, encoding.precision, encoding.labels)
 
 
 def _numbers(groups: pa.StringArray) -> npt.NDArray[np.int64]:
@@ -243,6 +246,19 @@ def tested(path: Path, like: Answers, labels: Sequence[str]) -> Answers:
         lengths=like.lengths,
         groups=like.groups,
     )
+
+
+def seen(contents: Hashes, plain: Sequences, trained_on: Hashes, known: Known | None) -> Mask:
+    """Which sequences (S,) a model was trained on, exactly or nearly.
+
+    Args:
+        contents: of the sequences, as `contents` gives them for the model's precision.
+        plain: the sequences in raw units.
+        trained_on: the hashes of what the model was trained on.
+        known: what is remembered of these, to find near copies, if it was kept.
+    """
+    exact: Mask = np.isin(contents, trained_on)
+    return exact if known is None else exact | copies.find(known, plain).seen
 
 
 def take(answers: Answers, kept: Mask) -> Answers:

@@ -7,13 +7,13 @@ findings = drifted(attempt, registry, champion).findings
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import get_args
 
 import numpy as np
-import torch
 
 from birnn import params
 from birnn.data import copies, splits
@@ -21,21 +21,24 @@ from birnn.data.copies import Known
 from birnn.data.encoding import Encoding
 from birnn.data.sequences import Sequences
 from birnn.data.splits import Splitting
+from birnn.errors import DataError
 from birnn.evaluation import metrics, verdict
 from birnn.evaluation.verdict import Basis
-from birnn.files import atomic, digests, paths, records
+from birnn.files import atomic, console, digests, paths, records
 from birnn.files.paths import EVALUATION, MODELS, PREPARED, RAW, REPORT
+from birnn.files.reading import first_few
 from birnn.files.tables import Chunk, Precision
 from birnn.model import devices
-from birnn.retraining import answering, attempts, decisions, drift, gate
+from birnn.retraining import answering, attempts, decisions, drift, gate, lineage
 from birnn.retraining.answering import Asked, Mask
 from birnn.retraining.attempts import Attempt
 from birnn.retraining.drift import Drift, Reference
-from birnn.retraining.judged import Answers, Check
+from birnn.retraining.judged import Answers, Check, Served
 from birnn.tracking import runs
 from birnn.tracking.registry import Registry, Version
 
 TRAINED_ON, KNOWN, REFERENCE = "trained_on.npy", "known.npz", "reference.json"
+KEPT_FILES = "result"  # what `birnn.retraining.workspace.pack` put together
 """Attached to a version's run."""
 DRIFT_LEVEL = 0.05  # the chance of calling out drift where there is none
 
@@ -59,13 +62,18 @@ def register(attempt: Attempt, registry: Registry) -> Version:
         "attempt": attempt.name,
         "model": attempt.model,
         **hashes(copy, attempt.model),
-        "test_sha256": answering.sha256(_raw(attempt, "test")),
+        "test_sha256": test_sha256(attempt),
         "params_sha256": runs.params_sha256(knobs),
         "code_sha256": digests.sha256(*sorted(code)),
     }
     if changed := runs.uncommitted():
         tags["uncommitted"] = changed
     return registry.register(run.id, tags)
+
+
+def test_sha256(attempt: Attempt) -> str:
+    """Hash the test sequences."""
+    return answering.sha256(_raw(attempt, "test"))
 
 
 def test_sample(attempt: Attempt) -> list[str]:
@@ -122,113 +130,148 @@ def _reference(attempt: Attempt, kept: Mask | None = None) -> Reference:
 
 
 def checks(attempt: Attempt, registry: Registry, challenger: Version) -> list[Check]:
-    """Let champion and challenger answer for the same sequences, and judge.
+    """Let challenger, champion and reference answer for the same sequences, and judge.
 
-    The sequences are those of the test split that neither of them was trained on, exactly or
-    nearly. What `evaluate` has written down is compared with what the model says as the registry
-    gives it back.
+    The sequences are those of the test split that none of them was trained on, exactly or nearly.
+    What `evaluate` has written down is compared with what the model says as the registry gives it
+    back; of a version that was trained some time ago, its hash is.
     """
-    encoding, device = (
-        _encoding(attempt),
-        devices.choose(attempt.chosen.models[attempt.model].device),
-    )
+    labels = _encoding(attempt).names
+    device = devices.choose(attempt.chosen.models[attempt.model].device)
     rows = list(_raw(attempt, "test"))
-    champion = _champion(attempt, registry, rows, encoding, device)
-    rounded = [(challenger, encoding.precision)]
-    if attempt.champion and champion:
-        rounded.append((attempt.champion, champion.precision))
-    fresh = _fresh(attempt, registry, rounded, rows)
+    champion, reference = _served(attempt, registry)
+
+    def ask(version: Version, who: str) -> _Said:
+        where = f"{who}, version {version.number}"
+        folder = registry.fetch(version.number, attempts.state() / who)
+        return _Said(version, folder, answering.ask(folder, rows, labels, device, where=where))
+
+    new = ask(challenger, "the challenger")
+    now = ask(champion, "the champion") if champion else None
+    old = _unless_unreadable(lambda: ask(reference, "the reference")) if reference else None
+    said = [one for one in (new, now, old) if one]
+    fresh = _fresh(attempt, registry, said, rows)
+    found = [
+        _leakage(attempt, registry, challenger),
+        *([_known_classes(labels, now.asked)] if now else []),
+    ]
     if not fresh.any():
-        return [_leakage(attempt), _nothing_fresh(len(fresh))]
-    place = registry.fetch(challenger.number, attempts.state() / "reloaded")
-    reloaded = answering.ask(place, rows, encoding.names, device, where="the challenger")
-    written = attempt.copy / EVALUATION / attempt.model / paths.PREDICTIONS
-    tested = answering.tested(written, reloaded.answers, encoding.names)
+        return [*found, _nothing_fresh(len(fresh))]
+    tested = _tested(attempt, challenger, new, labels)
     judged = _judged(
         attempt,
-        encoding,
         fresh,
         challenger=answering.take(tested, fresh),
-        champion=answering.take(champion.answers, fresh) if champion else None,
-        reloaded=answering.take(reloaded.answers, fresh),
-        latency=answering.latency(reloaded, champion, device) if champion else None,
+        served=Served(*(answering.take(one.answers, fresh) if one else None for one in (now, old))),
+        reloaded=answering.take(new.answers, fresh),
+        latency=answering.latency(new.asked, now.asked, device) if now else None,
     )
-    return [*judged, _leakage(attempt)]
+    return [*judged, *found]
 
 
-def _champion(
-    attempt: Attempt,
-    registry: Registry,
-    rows: list[Chunk],
-    encoding: Encoding,
-    device: torch.device,
-) -> Asked | None:
-    """The champion's answers."""
-    if attempt.champion is None:
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """A version, where its files are, and what it says."""
+
+    version: Version
+    folder: Path
+    asked: Asked
+
+    @property
+    def answers(self) -> Answers:
+        return self.asked.answers
+
+
+def _served(attempt: Attempt, registry: Registry) -> tuple[Version | None, Version | None]:
+    """The champion and the reference, of those there are."""
+    versions = {version.number: version for version in registry.versions()}
+    return attempt.champion, lineage.reference(versions, attempt.champion)
+
+
+def _unless_unreadable(ask: Callable[[], _Said]) -> _Said | None:
+    """Ask an old model, unless the data have come to lack a column that it reads."""
+    try:
+        return ask()
+    except DataError as error:
+        console.say(f"left out: {error}")
         return None
-    number = attempt.champion.number
-    folder = registry.fetch(number, attempts.state() / "champion")
-    where = f"the champion, version {number}"
-    return answering.ask(folder, rows, encoding.names, device, where=where)
 
 
-def _fresh(
-    attempt: Attempt,
-    registry: Registry,
-    rounded: Iterable[tuple[Version, Precision]],
-    rows: list[Chunk],
-) -> Mask:
-    """Which of the test sequences none of some models was trained on, (S,).
+def _tested(attempt: Attempt, challenger: Version, said: _Said, labels: Sequence[str]) -> Answers:
+    """What `evaluate` wrote of the challenger, or, if it was trained some time ago, what it says."""
+    if trained_now(attempt, challenger):
+        written = attempt.copy / EVALUATION / attempt.model / paths.PREDICTIONS
+        return answering.tested(written, said.answers, labels)
+    return said.answers
 
-    Args:
-        attempt: what is being judged.
-        registry: holds what the models have seen.
-        rounded: the models, and to which precision each rounds what it reads.
-        rows: the test sequences.
-    """
+
+def trained_now(attempt: Attempt, challenger: Version) -> bool:
+    """Say whether the copy holds the challenger, and not data alone with which to judge it."""
+    try:
+        return hashes(attempt.copy, attempt.model).items() <= challenger.tags.items()
+    except OSError:
+        return False
+
+
+def _fresh(attempt: Attempt, registry: Registry, said: Sequence[_Said], rows: list[Chunk]) -> Mask:
+    """Which of the test sequences (S,) none of some models was trained on."""
     plain = _in_raw_units(attempt, "test")
     fresh = np.ones(len(plain), dtype=bool)
-    for version, precision in rounded:
-        place = attempts.state() / f"version-{version.number}"
-        trained_on = registry.attached(version.run_id, TRAINED_ON, place)
-        hashes = answering.contents(rows, precision)
-        fresh &= ~np.isin(hashes, np.load(trained_on, allow_pickle=False))
-        if registry.has(version.run_id, KNOWN):  # versions of 0.2.0 have none
-            known = Known.read(registry.attached(version.run_id, KNOWN, place))
-            fresh &= ~copies.find(known, plain).seen
+    for one in said:
+        run = one.version.run_id
+        place = attempts.state() / f"version-{one.version.number}"
+        trained_on = np.load(registry.attached(run, TRAINED_ON, place), allow_pickle=False)
+        known = None  # versions of 0.2.0 have none
+        if registry.has(run, KNOWN):
+            known = Known.read(registry.attached(run, KNOWN, place))
+        contents = answering.contents(rows, one.asked.precision)
+        fresh &= ~answering.seen(contents, plain, trained_on, known)
     return fresh
 
 
-def _leakage(attempt: Attempt) -> Check:
+def _leakage(attempt: Attempt, registry: Registry, challenger: Version) -> Check:
     """What the report says of leakage, with which the figures of a test set are worth nothing."""
-    verdict = atomic.read_json(attempt.copy / REPORT / paths.VERDICT)
+    report = attempt.copy
+    if not trained_now(attempt, challenger):
+        report = registry.attached(challenger.run_id, KEPT_FILES, attempts.state() / "kept")
+    verdict = atomic.read_json(report / REPORT / paths.VERDICT)
     (found,) = (one for one in verdict["checks"] if one["name"] == "leakage")
     return Check("leakage", found["status"] != "fail", found["figures"], found["sentence"])
 
 
+def _known_classes(labels: Sequence[str], champion: Asked) -> Check:
+    """A class that is missing in the data can fall in no test set: the champion knows it still."""
+    lost = [repr(label) for label in champion.labels if label not in labels]
+    sentence = "The data hold each class that the champion knows."
+    if lost:
+        sentence = (
+            f"The data hold no {first_few(lost)}, which the champion knows: bring them back, "
+        )
+        sentence += "or give data with other classes another name under `problem`."
+    return Check("known_classes", not lost, {"lost": len(lost)}, sentence)
+
+
 def _judged(
     attempt: Attempt,
-    encoding: Encoding,
     fresh: Mask,
     *,
     challenger: Answers,
-    champion: Answers | None,
+    served: Served,
     reloaded: Answers,
     latency: tuple[float, float] | None,
 ) -> list[Check]:
     """Hand all that was gathered to the gate."""
+    encoding = _encoding(attempt)
     evaluate, labels = attempt.chosen.evaluate, encoding.names
     scores = metrics.metrics(
         challenger.actual, challenger.predicted, None, labels=labels, offsets=challenger.offsets
     )
     present = metrics.present(challenger.actual, labels, challenger.offsets, challenger.groups)
-    basis, prepared = (
-        Basis(scores, present=present, unseen=encoding.unseen),
-        attempt.copy / PREPARED,
-    )
+    basis = Basis(scores, present=present, unseen=encoding.unseen)
+    prepared = attempt.copy / PREPARED
     return gate.checks(
         challenger,
-        champion,
+        served,
         gate.bounds(evaluate, attempt.chosen.retrain),
         labels=labels,
         baselines=answering.without_context(prepared, labels, fresh, seed=evaluate.seed),
@@ -239,7 +282,7 @@ def _judged(
 
 
 def _nothing_fresh(number: int) -> Check:
-    sentence = f"Champion or challenger were trained on all {number} test sequences, exactly or"
+    sentence = f"The models were trained on all {number} test sequences, exactly or"
     sentence += " nearly: nothing to compare on; add new ones."
     return Check("unseen", passed=False, figures={"sequences": number}, sentence=sentence)
 

@@ -54,6 +54,19 @@ class Answers:
 
 
 @dataclass(frozen=True, slots=True)
+class Served:
+    """What models say that serve, or have served, of the same sequences.
+
+    Attributes:
+        champion: the one that serves, if one does.
+        reference: an earlier one; None where it is the champion, or where there is none.
+    """
+
+    champion: Answers | None = None
+    reference: Answers | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Check:
     """What one check found.
 

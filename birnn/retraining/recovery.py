@@ -24,15 +24,21 @@ from birnn.files import atomic, console, paths
 from birnn.params import lock
 from birnn.report import pages
 from birnn.retraining import attempts, decisions, notifications, workspace
+from birnn.retraining.lineage import JUDGED_WITH, PREDECESSOR, REFERENCE, RESTORED, named
 from birnn.tracking import registry, runs, store
-from birnn.tracking.registry import CHALLENGER, CHAMPION, DECISION, Registry
+from birnn.tracking.registry import (
+    CHALLENGER,
+    CHAMPION,
+    DECISION,
+    PREVIOUS,
+    Registry,
+    Version,
+)
 
 RECORD, PAGE = Path("decisions.jsonl"), paths.REPORT / "retraining.html"
 
 DECIDED_IN, GATE = "decided_in", "gate_sha256"
-JUDGED_WITH, PREDECESSOR, RESTORED = "judged_with", "predecessor", "restored"
-"""Tags of versions: the attempt that decided, the settings of the checks and the champion in them,
-the version that this one replaced, and whether a rollback let it serve."""
+"""Tags of versions: the attempt that decided, and the settings of the checks in it."""
 
 SERVING = ("promoted", "rolled back")  # decisions by which another version comes to serve
 KINDS: dict[str, notifications.Kind] = {
@@ -91,6 +97,27 @@ def settle(record: Record, found: Registry | None) -> Outcome:
     return _finish(written, found)
 
 
+def about(version: Version, decision: str, reason: str, aliases: Aliases) -> Record:
+    """The part that all records share; `aliases` become what the decision makes of them."""
+    number, champion = version.number, aliases[CHAMPION]
+    after = {
+        "promoted": {
+            PREVIOUS: champion,
+            CHAMPION: number,
+            CHALLENGER: None if aliases[CHALLENGER] == number else aliases[CHALLENGER],
+        },
+        "rolled back": aliases,
+    }.get(decision, {**aliases, CHALLENGER: number})
+    return {
+        "decision": decision,
+        "reason": reason,
+        "version": number,
+        "run": version.run_id,
+        "champion": champion,
+        "aliases": after,
+    }
+
+
 def _finish(record: Record, found: Registry | None) -> Outcome:
     """Do what a record says; to do it again changes nothing."""
     found = replace(found, problem=record["problem"]) if found and "version" in record else None
@@ -133,19 +160,29 @@ def _overtaken(record: Record, now: Aliases) -> Record:
 
 def _carry_out(record: Record, found: Registry) -> None:
     """Hang the record and its page on the run, tag versions, and move the aliases."""
-    noted = attempts.state() / f"{record['attempt']}.json"
-    atomic.write_json(noted, record)
-    found.log(record["run"], noted, registry.RECORDS)
+    kept = attempts.state() / f"{record['attempt']}.json"
+    atomic.write_json(kept, record)
+    found.log(record["run"], kept, registry.RECORDS)
     found.log(record["run"], PAGE)
-    if record["decision"] in SERVING:
-        found.note(record["aliases"][CHAMPION], _service(record))
-    found.note(record["version"], _decision(record))
+    for number, tags in noted(record):
+        found.note(number, tags)
     found.point(record["aliases"])
+
+
+def noted(record: Record) -> list[tuple[int, dict[str, str]]]:
+    """The tags by which versions say what was decided, in the order in which to write them."""
+    serves = record["decision"] in SERVING
+    served = [(record["aliases"][CHAMPION], _service(record))] if serves else []
+    return [*served, (record["version"], _decision(record))]
 
 
 def _decision(record: Record) -> dict[str, str]:
     """What the tags of a version say of the decision about it."""
-    judged = {JUDGED_WITH: named(record["champion"]), GATE: record.get(GATE, "")}
+    judged = {
+        JUDGED_WITH: named(record["champion"]),
+        REFERENCE: named(record.get(REFERENCE)),
+        GATE: record.get(GATE, ""),
+    }
     return {
         "reason": record["reason"],
         "decided_at": record["time"],
@@ -173,11 +210,6 @@ def _service(record: Record) -> dict[str, str]:
 def signed(record: Record) -> str:
     """Who decided, and where."""
     return f"{record.get('by', 'somebody')} on {record.get('host', 'some machine')}"
-
-
-def named(number: int | None) -> str:
-    """A version's number as tags and people have it."""
-    return "none" if number is None else str(number)
 
 
 def gather(found: Registry) -> int:

@@ -12,35 +12,29 @@ those that were rolled back themselves.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from birnn.errors import RegistryError
 from birnn.files import atomic, paths
 from birnn.params import Params
-from birnn.retraining import attempts
+from birnn.retraining import attempts, candidate, gate, judging, lineage, workspace
+from birnn.retraining.attempts import Attempt, Reproduce
+from birnn.retraining.judged import Check
+from birnn.retraining.lineage import JUDGED_WITH, named
 from birnn.retraining.recovery import (
-    JUDGED_WITH,
-    PREDECESSOR,
-    RESTORED,
-    Aliases,
+    GATE,
     Outcome,
     Record,
+    about,
+    failures_told,
     mended,
-    named,
     needed,
     settle,
 )
 from birnn.tracking import registry, store
-from birnn.tracking.registry import (
-    CHALLENGER,
-    CHAMPION,
-    DECISION,
-    PREVIOUS,
-    Registry,
-    Version,
-)
-
-KEPT_FILES = "result"  # of a run: what `birnn.retraining.workspace.pack` put together
+from birnn.tracking.registry import CHAMPION, DECISION, PREVIOUS, Registry, Version
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,38 +57,85 @@ class WayBack:
         return f"Version {self.back.number} serves again, in the place of {self.now.number}."
 
 
-def approve(chosen: Params, number: int, *, comment: str = "") -> Outcome:
+def approve(
+    chosen: Params,
+    number: int,
+    *,
+    comment: str = "",
+    reproduce: Reproduce = workspace.reproduce,
+) -> Outcome:
     """Promote a version that waits for approval, or was rolled back by mistake.
+
+    Where it was judged with another champion than the one that serves, or by other settings, it is
+    judged again first, on the test sequences of the present data. It is not trained again. If a
+    check does not pass, it does not serve.
 
     Args:
         chosen: params.yaml of the checkout.
         number: of the version.
         comment: why, for those who read the record later.
+        reproduce: how data are prepared, if it is judged again.
 
     Raises:
-        RegistryError: there is no such version, it does not wait, another version serves than the
-            one with which it was judged, or MLflow is out of reach.
-        RetrainingError: a retraining runs.
+        RegistryError: there is no such version, it does not wait, or MLflow is out of reach.
+        RetrainingError: a retraining runs, or the data cannot be prepared.
+        DataError: the champion or the version cannot read the present data.
     """
     with attempts.locked():
         found = needed(mended(chosen.problem))
         with store.reached():
-            version, aliases = found.version(number), found.aliases()
-        _check_approvable(version, aliases[CHAMPION])
-        record = about(version, "promoted", f"Version {number} serves now: approved.", aliases)
+            version, champion = found.version(number), lineage.champion(found)
+        was = version.tags.get(DECISION, "registered by hand")
+        if was not in ("waiting", "rolled back"):
+            raise RegistryError(f"version {number}: expected one that waits, found one {was}")
+        if not _judged_now(version, champion, chosen):
+            with failures_told(chosen.problem):
+                return _judged_again(chosen, found, version, champion, reproduce, comment)
+        with store.reached():
+            reason = f"Version {number} serves now: approved."
+            record = about(version, "promoted", reason, found.aliases())
         return _carried_out(chosen, found, version, {**record, "comment": comment})
 
 
-def _check_approvable(version: Version, champion: int | None) -> None:
-    was = version.tags.get(DECISION, "registered by hand")
-    if was not in ("waiting", "rolled back"):
-        raise RegistryError(f"version {version.number}: expected one that waits, found one {was}")
-    if (judged := version.tags.get(JUDGED_WITH, "an unknown one")) != named(champion):
-        raise RegistryError(
-            f"version {version.number}: expected one that was judged with the champion, version "
-            f"{named(champion)}, found one judged with {judged}; `birnn retrain` judges the model "
-            "of the present data and params with the champion"
-        )
+def _judged_now(version: Version, champion: Version | None, chosen: Params) -> bool:
+    """Say whether a version was judged with the champion of now, and by the settings of now."""
+    settings = version.tags.get(GATE) or judging.settings_sha256(chosen)  # 0.2.0 noted none
+    same = settings == judging.settings_sha256(chosen)
+    return same and version.tags.get(JUDGED_WITH) == judging.rival(champion)
+
+
+def _judged_again(
+    chosen: Params,
+    found: Registry,
+    version: Version,
+    champion: Version | None,
+    reproduce: Reproduce,
+    comment: str,
+) -> Outcome:
+    """Judge a version that waits with the champion of now, on the data of now."""
+    attempt = Attempt(attempts.begin(), chosen, found, champion, reproduce)
+    try:
+        workspace.create(Path.cwd(), attempt.copy)
+        reproduce(attempt.copy, "prepare")
+        with store.reached():
+            record = judging.judged(attempt, found, version, _approved)
+            shutil.rmtree(attempt.copy)
+            if record["decision"] == "promoted":
+                _bring(found, version)
+    except BaseException:
+        attempts.end()
+        raise
+    head = {"attempt": attempt.name, "problem": chosen.problem, "comment": comment}
+    return settle({**head, **record}, found)
+
+
+def _approved(number: int, checks: Sequence[Check], attempt: Attempt) -> tuple[str, str]:
+    rival = judging.rival(attempt.champion)
+    if gate.promotes(checks):
+        said = f"approved, and it passed all checks against version {rival}"
+        return "promoted", f"Version {number} serves now: {said}."
+    failed = " ".join(check.sentence for check in checks if not check.passed)
+    return "kept", f"Version {number} does not serve: judged again, with version {rival}. {failed}"
 
 
 def rollback(chosen: Params, to: int | None = None, *, comment: str = "") -> Outcome:
@@ -114,7 +155,7 @@ def rollback(chosen: Params, to: int | None = None, *, comment: str = "") -> Out
     with attempts.locked():
         found = needed(mended(chosen.problem))
         with store.reached():
-            way, aliases = _way_back(found, to), found.aliases()
+            way, aliases = way_back(found, to), found.aliases()
         after = {**aliases, PREVIOUS: way.previous, CHAMPION: way.back.number}
         record = about(way.now, "rolled back", way.reason, aliases)
         record |= {"aliases": after, "comment": comment}
@@ -129,14 +170,23 @@ def rollback_plan(chosen: Params, to: int | None = None) -> str:
     """
     found = registry.connect(chosen.problem)
     with store.reached():
-        return f"would be done: {_way_back(found, to).reason}"
+        return f"would be done: {way_back(found, to).reason}"
 
 
-def _way_back(found: Registry, to: int | None) -> WayBack:
+def way_back(found: Registry, to: int | None) -> WayBack:
+    """Find the version to which a rollback goes.
+
+    Args:
+        found: the registry.
+        to: the version; without, the newest that served before and was not rolled back.
+
+    Raises:
+        RegistryError: there is no such version.
+    """
     versions = {version.number: version for version in found.versions()}
     aliases = found.aliases()
     now = versions.get(aliases[CHAMPION] or 0)
-    back = to if to is not None else _before(versions, now, aliases[PREVIOUS])
+    back = to if to is not None else lineage.before(versions, now, aliases[PREVIOUS])
     if now is None or back is None or back == now.number:
         raise RegistryError(
             f"{found.problem}: expected a previous version that was not rolled back, found none; "
@@ -148,28 +198,7 @@ def _way_back(found: Registry, to: int | None) -> WayBack:
             f"version {back}: expected one that served and was not rolled back, found one {was}; "
             "`birnn retrain --approve` lets a version serve that waits or was rolled back"
         )
-    return WayBack(now, chosen, _before(versions, chosen, None))
-
-
-def _before(
-    versions: dict[int, Version], version: Version | None, otherwise: int | None
-) -> int | None:
-    """The newest version that served before another and was not rolled back.
-
-    Args:
-        versions: all, by number.
-        version: the other one.
-        otherwise: the one before it, where that was not noted yet.
-    """
-    seen: set[int] = set()
-    while version is not None and version.number not in seen:
-        seen.add(version.number)
-        noted = version.tags.get(PREDECESSOR, named(otherwise))
-        version = versions.get(int(noted)) if noted.isdecimal() else None
-        if version is not None and version.tags.get(DECISION) == "promoted":
-            return version.number
-        otherwise = None
-    return None
+    return WayBack(now, chosen, lineage.before(versions, chosen, None))
 
 
 def _carried_out(chosen: Params, found: Registry, serving: Version, record: Record) -> Outcome:
@@ -187,35 +216,9 @@ def _carried_out(chosen: Params, found: Registry, serving: Version, record: Reco
 def _bring(found: Registry, version: Version) -> None:
     """Download what the checkout is to hold of a version, whole or not at all."""
     whole = attempts.state() / "partial"
-    if found.has(version.run_id, KEPT_FILES):
-        whole = found.attached(version.run_id, KEPT_FILES, whole)
+    if found.has(version.run_id, candidate.KEPT_FILES):
+        whole = found.attached(version.run_id, candidate.KEPT_FILES, whole)
     fetched = found.fetch(version.number, attempts.state() / "fetched")
     if name := version.tags.get("model"):  # none, where somebody has registered it by hand
         shutil.copytree(fetched, whole / paths.MODELS / name, dirs_exist_ok=True)
         atomic.move(whole, attempts.state() / "checkout")
-
-
-def held(champion: Version | None) -> bool:
-    """Say whether promotions wait for approval, because the champion serves by a rollback."""
-    return champion is not None and champion.tags.get(RESTORED) == "yes"
-
-
-def about(version: Version, decision: str, reason: str, aliases: Aliases) -> Record:
-    """The part that all records share; `aliases` become what the decision makes of them."""
-    number, champion = version.number, aliases[CHAMPION]
-    after = {
-        "promoted": {
-            PREVIOUS: champion,
-            CHAMPION: number,
-            CHALLENGER: None if aliases[CHALLENGER] == number else aliases[CHALLENGER],
-        },
-        "rolled back": aliases,
-    }.get(decision, {**aliases, CHALLENGER: number})
-    return {
-        "decision": decision,
-        "reason": reason,
-        "version": number,
-        "run": version.run_id,
-        "champion": champion,
-        "aliases": after,
-    }

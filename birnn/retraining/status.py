@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from birnn.files import paths
+from birnn.files.reading import first_few
 from birnn.params import Params
-from birnn.retraining import attempts, schedule, service
+from birnn.retraining import attempts, lineage, schedule
 from birnn.retraining.attempts import Last
-from birnn.retraining.recovery import JUDGED_WITH, named
+from birnn.retraining.lineage import JUDGED_WITH, named
 from birnn.retraining.schedule import Due
 from birnn.tracking import registry, runs, store
 from birnn.tracking.registry import CHAMPION, DECISION, PREVIOUS, SHADOW, Version
@@ -77,8 +78,7 @@ def _service(problem: str) -> Service:
     with store.reached():
         aliases, versions, tags = found.aliases(), found.versions(), found.remembered()
     champion = next((one for one in versions if one.number == aliases[CHAMPION]), None)
-    asked = {DECISION: "waiting", JUDGED_WITH: named(aliases[CHAMPION])}
-    waiting = tuple(one for one in versions if asked.items() <= one.tags.items())
+    waiting = tuple(one for one in versions if one.tags.get(DECISION) == "waiting")
     return Service(champion, aliases[PREVIOUS], waiting, Last.of_tags(tags))
 
 
@@ -106,11 +106,15 @@ def _in_checkout(champion: Version) -> str:
 
 
 def _waiting(found: Service) -> str:
-    rule = " (since the rollback, all wait)" if service.held(found.champion) else ""
+    rule = " (since the rollback, all wait)" if lineage.held(found.champion) else ""
+    champion = named(found.champion.number if found.champion else None)
+    now = [one for one in found.waiting if one.tags.get(JUDGED_WITH) == champion]
     how = [
         f"version {one.number}, for `birnn retrain --approve {one.number}`{_shadow(one)}"
-        for one in found.waiting
+        for one in now
     ]
+    if older := [str(one.number) for one in found.waiting if one not in now]:
+        how.append(f"judged again if approved: {first_few(older)}")
     return f"waits: {'; '.join(how) or 'nothing'}{rule}"
 
 

@@ -12,35 +12,31 @@ Like a stage, it takes all of `params.yaml`, and gives plain values to the funct
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 from birnn.errors import RegistryError, RetrainingError
-from birnn.files import atomic, digests, paths
+from birnn.files import atomic, paths
 from birnn.params import Params
-from birnn.retraining import attempts, candidate, decisions, gate, service, workspace
+from birnn.retraining import attempts, candidate, decisions, gate, judging, lineage, workspace
 from birnn.retraining.attempts import Attempt, Reproduce
-from birnn.retraining.drift import Drift
 from birnn.retraining.judged import Check
+from birnn.retraining.lineage import JUDGED_WITH
 from birnn.retraining.recovery import (
     GATE,
-    JUDGED_WITH,
     RECORD,
     Outcome,
     Record,
     failures_told,
     mended,
-    named,
     out_of_reach,
     settle,
     undo,
 )
-from birnn.retraining.shadowed import shadowed
 from birnn.sources import ingestion
 from birnn.tracking import registry, runs, store
 from birnn.tracking.registry import CHAMPION, DECISION, UNDECIDED, Registry, Version
@@ -90,7 +86,7 @@ def _note(problem: str, ended: str, reason: str) -> None:
 def _attempted(chosen: Params, found: Registry | None, reproduce: Reproduce) -> Record | Outcome:
     """Go up to the decision, or leave all as it was."""
     with store.reached():
-        champion = found.aliased(CHAMPION) if found else None
+        champion = lineage.champion(found) if found else None
     attempt = Attempt(attempts.begin(), chosen, found, champion, reproduce)
     try:
         return _decided(attempt)
@@ -185,7 +181,10 @@ def _settled(attempt: Attempt, folder: Path) -> Version | None:
     known = _known(attempt, folder)
     if known is None or known.tags[DECISION] in ("promoted", "rolled back"):
         return known
-    judged = {GATE: settings_sha256(attempt.chosen), JUDGED_WITH: _rival(attempt.champion)}
+    judged = {
+        GATE: judging.settings_sha256(attempt.chosen),
+        JUDGED_WITH: judging.rival(attempt.champion),
+    }
     return known if judged.items() <= known.tags.items() else None
 
 
@@ -199,17 +198,6 @@ def _known(attempt: Attempt, folder: Path) -> Version | None:
             one for one in attempt.registry.versions() if one.tags.get(DECISION) != UNDECIDED
         ]
     return next((one for one in decided if hashes.items() <= one.tags.items()), None)
-
-
-def settings_sha256(chosen: Params) -> str:
-    """Hash what params.yaml says of the checks and of approval: other settings, other decisions."""
-    retrain = chosen.retrain.model_dump(exclude={"when", "refresh", "psi_limit", "shadow"})
-    said = {"evaluate": chosen.evaluate.model_dump(), "retrain": retrain}
-    return digests.sha256_of_text(json.dumps(said, sort_keys=True))
-
-
-def _rival(champion: Version | None) -> str:
-    return named(champion.number if champion else None)
 
 
 def _unchanged(known: Version) -> Outcome:
@@ -235,47 +223,16 @@ def _calm(attempt: Attempt) -> Outcome | None:
         return None
     reason = f"The data are like those of the champion: nothing has drifted. {changes.sentence}"
     record = {"problem": attempt.chosen.problem, "decision": "skipped", "reason": reason}
-    decisions.append(RECORD, {**record, **_noted(changes)})
+    decisions.append(RECORD, {**record, **judging.noted(changes)})
     return Outcome("skipped", reason)
 
 
-def _noted(changes: Drift | None) -> Record:
-    """What the record says of drift."""
-    if changes is None:
-        return {"drift": []}
-    findings = [asdict(finding) for finding in changes.findings]
-    return {"drift": findings, "drift_compared": changes.sentence}
-
-
 def _judged(attempt: Attempt, found: Registry) -> Record:
-    """Register the challenger if it is new, judge it, and say what becomes of it.
-
-    Where somebody lets another version serve meanwhile, it is judged again, with that one.
-    """
+    """Register the challenger if it is new, judge it, and say what becomes of it."""
     challenger = _known(attempt, attempt.copy) or candidate.register(attempt, found)
-    kept = workspace.pack(Path.cwd(), attempt.copy, attempts.state() / service.KEPT_FILES)
-    found.log(challenger.run_id, kept, f"retraining/{service.KEPT_FILES}")
-    while True:
-        checks = candidate.checks(attempt, found, challenger)
-        champion = found.aliased(CHAMPION)
-        if _rival(champion) == _rival(attempt.champion):
-            break
-        attempt = replace(attempt, champion=champion)
-    changes = candidate.drifted(attempt, found, champion) if champion else None
-    sample = candidate.test_sample(attempt)
-    used = 1 + decisions.uses(decisions.read(RECORD), challenger.tags["test_sha256"], sample)
-    decision, reason = _concluded(challenger.number, checks, attempt)
-    reason += decisions.staleness(used)
-    return {
-        **service.about(challenger, decision, reason, found.aliases()),
-        "checks": [asdict(check) for check in checks],
-        **_noted(changes),
-        "test_uses": round(used, 2),
-        **shadowed(attempt, challenger),
-        "test_sample": sample,
-        **{name: value for name, value in challenger.tags.items() if name.endswith("sha256")},
-        GATE: settings_sha256(attempt.chosen),
-    }
+    kept = workspace.pack(Path.cwd(), attempt.copy, attempts.state() / candidate.KEPT_FILES)
+    found.log(challenger.run_id, kept, f"retraining/{candidate.KEPT_FILES}")
+    return judging.judged(attempt, found, challenger, _concluded)
 
 
 def _concluded(number: int, checks: Sequence[Check], attempt: Attempt) -> tuple[str, str]:
@@ -283,7 +240,7 @@ def _concluded(number: int, checks: Sequence[Check], attempt: Attempt) -> tuple[
         failed = " ".join(check.sentence for check in checks if not check.passed)
         return "kept", f"Version {number} does not serve. {failed}"
     passed = f"Version {number} passed all checks and waits for `birnn retrain --approve {number}`"
-    if service.held(attempt.champion):
+    if lineage.held(attempt.champion):
         return "waiting", f"{passed}, as all do after a rollback until one is approved."
     if attempt.chosen.retrain.approval == "manual":
         return "waiting", f"{passed}."

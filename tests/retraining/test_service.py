@@ -3,9 +3,11 @@
 import shutil
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import checkout
 import pytest
 import torch
 
@@ -13,7 +15,8 @@ from birnn.errors import RegistryError
 from birnn.files import atomic
 from birnn.model import networks, saved_model
 from birnn.params import Params
-from birnn.retraining import attempts, decisions, recovery, service
+from birnn.retraining import attempts, decisions, judging, lineage, recovery, service, workspace
+from birnn.retraining.judged import Check
 from birnn.retraining.recovery import Outcome
 from birnn.tracking import registry, runs
 from birnn.tracking.registry import Registry
@@ -77,7 +80,7 @@ class Small:
         )
         tags = {"model": "bidirectional", "model_sha256": runs.model_sha256(folder)}
         version = self.registry.register(run.id, tags)
-        said = service.about(version, decision, f"It is {decision}.", self.registry.aliases())
+        said = recovery.about(version, decision, f"It is {decision}.", self.registry.aliases())
         head = {"attempt": attempts.begin(), "problem": self.registry.problem, "checks": []}
         return recovery.settle({**head, **said, **record}, self.registry)
 
@@ -91,7 +94,7 @@ class Small:
         return [one.tags["decision"] for one in reversed(self.registry.versions())]
 
     def champion_is_held(self) -> bool:
-        return service.held(self.registry.aliased("champion"))
+        return lineage.held(self.registry.aliased("champion"))
 
 
 @pytest.fixture
@@ -99,17 +102,71 @@ def small(place: Path, chosen: Params) -> Small:
     return Small(place, chosen.problem)
 
 
+def must_not_run(folder: Path, *targets: str) -> None:
+    raise AssertionError("the pipeline ran")
+
+
+def empty_copy(_: Path, folder: Path) -> None:
+    folder.mkdir(parents=True)
+
+
+def kept_out(attempt: Any, found: Registry, version: Any, concluded: Any) -> dict[str, Any]:
+    """Find in new checks that a version does not pass."""
+    failed = [Check("headline", False, {}, "It is worse.")]
+    decision, reason = concluded(version.number, failed, attempt)
+    checks = [asdict(check) for check in failed]
+    return {**recovery.about(version, decision, reason, found.aliases()), "checks": checks}
+
+
 class TestApproval:
-    def test_is_against_the_champion_of_the_checks_alone(
+    def test_needs_no_new_checks_where_the_champion_is_that_of_the_old_ones(
         self, small: Small, chosen: Params
     ) -> None:
+        """What is judged again is in test_steps.py, with data and a pipeline."""
+        small.judged("waiting")
+        assert service.approve(chosen, 1, reproduce=must_not_run).decision == "promoted"
+        assert small.aliases() == (1, None, None)
+
+    @pytest.mark.parametrize("stale", ["champion", "settings"])
+    def test_judges_again_before_all_else_where_the_checks_are_stale(
+        self, small: Small, chosen: Params, stale: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """Two wait; once one of them serves, nobody has compared the other with it."""
-        small.judged("waiting"), small.judged("waiting")
-        assert service.approve(chosen, 2).decision == "promoted"
-        stale = r"champion, version 2, found one judged with none; `birnn retrain` judges"
-        with pytest.raises(RegistryError, match=stale):
+        settings = "others" if stale == "settings" else judging.settings_sha256(chosen)
+        small.judged("waiting", gate_sha256=settings)
+        if stale == "champion":
+            small.judged("promoted")
+        monkeypatch.setattr(workspace, "create", empty_copy)
+        monkeypatch.setattr("birnn.retraining.service.judging.judged", kept_out)
+        prepared: list[tuple[str, ...]] = []
+        outcome = service.approve(chosen, 1, reproduce=lambda _, *stages: prepared.append(stages))
+        assert prepared == [("prepare",)]
+        assert outcome.decision == "kept"
+        assert small.aliases()[0] == (2 if stale == "champion" else None)
+        assert small.registry.version(1).tags["decision"] == "kept"
+        assert not attempts.state().exists()
+
+    def test_of_a_model_that_was_replaced_in_the_registry_is_refused(
+        self, small: Small, chosen: Params
+    ) -> None:
+        small.judged("waiting")
+        small.registry.note(1, {"model_sha256": "0" * 64})
+        with pytest.raises(RegistryError, match="with the hash 000000000000, found one with"):
             service.approve(chosen, 1)
-        assert small.aliases() == (2, None, None)
+        assert small.aliases() == (None, None, 1)
+        assert not attempts.state().exists()
+
+    def test_that_cannot_prepare_the_data_changes_nothing_and_is_told(
+        self, small: Small, chosen: Params, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        small.judged("waiting"), small.judged("promoted")
+        monkeypatch.setattr(workspace, "create", empty_copy)
+        with pytest.raises(AssertionError, match="the pipeline ran"):
+            service.approve(chosen, 1, reproduce=must_not_run)
+        assert small.aliases() == (2, None, 1)
+        assert small.decided == ["waiting", "promoted"]
+        assert not attempts.state().exists()
+        assert decisions.read("decisions.jsonl")[-1]["decision"] == "failed"
 
     @pytest.mark.long
     def test_is_recorded_with_who_where_and_why(
@@ -252,3 +309,63 @@ class TestRecord:
         service.rollback(chosen)
         said = [record["decision"] for record in decisions.read("decisions.jsonl")]
         assert said == ["promoted", "promoted", "rolled back"]
+
+
+OFTEN, NIGHTLY = (), (pytest.mark.long,)
+POINTS = {  # from the start to the end; which call is not done any more; how often it is tried
+    ("birnn.retraining.attempts.begin", 1): NIGHTLY,
+    ("birnn.tracking.registry.Registry.fetch", 1): NIGHTLY,
+    ("birnn.retraining.decisions.append", 1): OFTEN,
+    ("birnn.report.pages.render", 1): NIGHTLY,
+    ("birnn.tracking.registry.Registry.log", 1): NIGHTLY,
+    ("birnn.tracking.registry.Registry.log", 2): NIGHTLY,
+    ("birnn.tracking.registry.Registry.note", 1): NIGHTLY,
+    ("birnn.tracking.registry.Registry.note", 2): NIGHTLY,
+    ("mlflow.MlflowClient.set_model_version_tag", 3): NIGHTLY,
+    ("birnn.tracking.registry.Registry.point", 1): NIGHTLY,
+    ("mlflow.MlflowClient.set_registered_model_alias", 1): NIGHTLY,
+    ("mlflow.MlflowClient.set_registered_model_alias", 2): OFTEN,
+    ("mlflow.MlflowClient.delete_registered_model_alias", 1): NIGHTLY,
+    ("birnn.retraining.workspace.adopt_model", 1): NIGHTLY,
+    ("birnn.files.atomic.replacing", 2): NIGHTLY,
+    ("birnn.retraining.attempts.end", 1): NIGHTLY,
+    ("birnn.retraining.recovery.tell", 1): NIGHTLY,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("act", ["approve", "roll back"])
+@pytest.mark.parametrize(
+    ("point", "call"),
+    [pytest.param(*point, marks=often) for point, often in POINTS.items()],
+)
+def test_killed_the_next_run_completes_it_or_nothing_has_happened(
+    small: Small, chosen: Params, act: str, point: str, call: int
+) -> None:
+    """Registry, record and checkout tell of the same decision, and doing it again works."""
+    small.judged("promoted"), small.judged("promoted"), small.judged("waiting")
+    before, after = (2, 1, 3), (3, 2, None) if act == "approve" else (1, None, 3)
+    records = len(decisions.read("decisions.jsonl"))
+    approved = 3 if act == "approve" else None
+    process = checkout.processes().Process(
+        target=checkout.decide, args=(small.place, chosen, approved, point, call)
+    )
+    process.start()
+    process.join()
+    assert small.aliases()[0] in (before[0], after[0])  # one serves at each moment
+    decided = len(decisions.read("decisions.jsonl")) > records
+    for _ in range(2):  # to mend what is in order changes nothing
+        with attempts.locked():
+            recovery.mended(chosen.problem)
+        assert small.aliases() == (after if decided else before)
+        assert len(decisions.read("decisions.jsonl")) == records + decided
+        assert not attempts.state().exists()
+    if not decided:
+        outcome = service.approve(chosen, 3) if approved else service.rollback(chosen)
+        assert outcome.decision == ("promoted" if approved else "rolled back")
+        assert small.aliases() == after
+    turn = 2 - after[0] % 2  # versions are the first and the second model in turn
+    assert SERVED.read_bytes() == Path(f"trained-{turn}/weights.safetensors").read_bytes()
+    assert small.champion_is_held() is (act == "roll back")
+    said = small.registry.version(2).tags["decision"]
+    assert said == ("promoted" if approved else "rolled back")

@@ -11,6 +11,7 @@ from birnn.files import atomic
 from birnn.params import Params
 from birnn.retraining import attempts, schedule, status
 from birnn.retraining.attempts import Last
+from birnn.retraining.lineage import JUDGED_WITH, named
 from birnn.retraining.status import Service
 from birnn.tracking import registry, runs
 from birnn.tracking.registry import Version
@@ -66,7 +67,7 @@ def test_says_what_serves_and_why_in_five_lines(chosen: Params, trained: Path) -
         "`birnn predict --model champion` fetches it",
         "since: 2026-01-02, by me on x; `birnn rollback` goes to version 1",
         "why: Better.",
-        "waits: version 4, for `birnn retrain --approve 4`",
+        "waits: version 4, for `birnn retrain --approve 4`; judged again if approved: 3",
         f"next attempt: {time}, by `birnn schedule`; "
         "the last one: kept at 2026-01-03T00:00:00+00:00",
     ]
@@ -74,7 +75,8 @@ def test_says_what_serves_and_why_in_five_lines(chosen: Params, trained: Path) -
 
 
 def test_says_how_a_version_that_waits_would_change_the_answers() -> None:
-    waiting = Version(4, "run", {"shadow": "version 4 answers 2.0 % in another way."})
+    tags = {"shadow": "version 4 answers 2.0 % in another way.", JUDGED_WITH: named(None)}
+    waiting = Version(4, "run", tags)
     said = status._waiting(Service(waiting=(waiting,)))
     assert said == (
         "waits: version 4, for `birnn retrain --approve 4` (version 4 answers 2.0 % in another way)"

@@ -20,10 +20,10 @@ from birnn.data.splits import Splitting
 from birnn.errors import RegistryError, RetrainingError
 from birnn.files import atomic
 from birnn.model import saved_model
-from birnn.retraining import attempts, decisions, service, steps, workspace
+from birnn.retraining import attempts, decisions, judging, service, steps, workspace
 from birnn.retraining.attempts import Reproduce
 from birnn.retraining.recovery import Outcome
-from birnn.tracking import registry
+from birnn.tracking import registry, runs
 from birnn.tracking.registry import Registry
 
 NOBODY = "http://127.0.0.1:9"  # a port at which nobody answers
@@ -125,9 +125,9 @@ class TestDecision:
         assert {finding["name"] for finding in record["drift"]} >= {"labels", "feature x"}
 
     def test_says_how_answers_change_for_recent_sequences(self, place: Path) -> None:
-        before = steps.settings_sha256(params.load())
+        before = judging.settings_sha256(params.load())
         checkout.write_params(place, shadow="recent.csv")
-        assert steps.settings_sha256(params.load()) == before
+        assert judging.settings_sha256(params.load()) == before
         recent = checkout.table(range(900, 930)).drop(columns="label")
         recent.to_csv(place / "recent.csv", index=False)
         grow(place)
@@ -164,6 +164,22 @@ class TestDecision:
         assert "left to do: git add" in second
         assert not workspace.changed(place)
 
+    @pytest.mark.slow
+    def test_is_made_against_the_reference_as_well(self, place: Path) -> None:
+        """The first model stays it, until another one is better and in nothing worse."""
+        assert champion().version(1).tags["reference"] == "1"
+        grow(place)
+        retrain()
+        assert champion().version(2).tags["reference"] in ("1", "2")
+        champion().note(2, {"reference": "1"})
+        grow(place, SEQUENCES + 120)
+        retrain()
+        record = decisions.read("decisions.jsonl")[-1]
+        (check,) = (check for check in record["checks"] if check["name"] == "reference")
+        assert check["sentence"].startswith("Against the reference: f1_macro ")
+        assert record["reference"] in (1, 3)
+        assert champion().version(3).tags["reference"] == str(record["reference"])
+
     def test_a_model_of_scrambled_labels_is_kept_out(self, place: Path) -> None:
         scramble(place)
         before = snapshot(place)
@@ -172,6 +188,24 @@ class TestDecision:
         assert snapshot(place) == before
         assert "The verdict is bad" in outcome.sentence
         assert aliases() == (1, None, 2)
+
+    @pytest.mark.slow
+    def test_a_class_that_the_data_have_lost_keeps_the_model_out(self, place: Path) -> None:
+        """No test sequence holds it, so no figure falls; but the champion knows it."""
+        rows = checkout.table(range(SEQUENCES))
+        lost = rows[rows["label"] == "c"]["sequence"].unique()
+        checkout.write_table(place, rows[~rows["sequence"].isin(lost)])
+        outcome = retrain()
+        assert outcome.decision == "kept"
+        assert "The data hold no 'c', which the champion knows" in outcome.sentence
+        assert aliases()[0] == 1
+
+    def test_needs_the_alias_of_the_champion_where_one_has_served(self, place: Path) -> None:
+        """Without it, a new model would be compared with none."""
+        champion().client.delete_registered_model_alias("small", "champion")
+        with pytest.raises(RegistryError, match="though version 1 has served"):
+            retrain(must_not_run)
+        assert not attempts.state().exists()
 
     @pytest.mark.long
     def test_counts_how_often_the_test_sequences_were_used(self, place: Path) -> None:
@@ -318,6 +352,54 @@ class TestApproval:
         assert service.approve(params.load(), 2).decision == "promoted"
         assert aliases() == (2, 1, None)
         assert not workspace.changed(place)
+
+    @pytest.mark.slow
+    def test_of_what_was_judged_with_another_champion_judges_again_without_training(
+        self, place: Path
+    ) -> None:
+        """Two wait. When the newer one serves, the older one has to be no worse than that."""
+        checkout.write_params(place, approval="manual")
+        grow(place)
+        retrain()
+        grow(place, SEQUENCES + 120)
+        assert retrain().version == 3
+        trained: list[tuple[str, ...]] = []
+
+        def prepare(folder: Path, *targets: str) -> None:
+            trained.append(targets)
+            checkout.repeat(folder, *targets)
+
+        service.approve(params.load(), 3, reproduce=must_not_run)
+        checkout.write_params(place, approval="manual", margin=0.2)  # other settings, so anew
+        outcome = service.approve(params.load(), 2, comment="After all.", reproduce=prepare)
+        assert trained == [("prepare",)]
+        assert outcome.decision == "promoted", outcome.sentence
+        assert "approved, and it passed all checks against version 3" in outcome.sentence
+        assert aliases() == (2, 3, None)
+        record = decisions.read("decisions.jsonl")[-1]
+        assert (record["champion"], record["comment"]) == (3, "After all.")
+        names = {check["name"] for check in record["checks"]}
+        assert {"headline", "classes", "reloaded", "leakage", "known_classes"} <= names
+        tags = champion().version(2).tags
+        assert (tags["judged_with"], tags["predecessor"]) == ("3", "3")
+        assert runs.model_sha256(place / "models/bidirectional") == tags["model_sha256"]
+
+    @pytest.mark.slow
+    def test_of_what_is_worse_than_the_champion_of_now_keeps_it_out(self, place: Path) -> None:
+        checkout.write_params(place, approval="manual")
+        grow(place)
+        retrain()
+        grow(place, SEQUENCES + 120)
+        retrain()
+        service.approve(params.load(), 3)
+        before = snapshot(place)
+        checkout.write_params(place, approval="manual", aim="superior")
+        outcome = service.approve(params.load(), 2, reproduce=checkout.repeat)
+        assert outcome.decision == "kept"
+        assert "judged again, with version 3. The challenger is not shown" in outcome.sentence
+        assert aliases() == (3, 1, 2)
+        assert snapshot(place) == before
+        assert champion().version(2).tags["decision"] == "kept"
 
     @pytest.mark.parametrize(
         ("number", "message"), [(1, "found one promoted"), (9, "found none with the number 9")]
