@@ -198,7 +198,7 @@ def _unless_unreadable(ask: Callable[[], _Said]) -> _Said | None:
 
 
 def _tested(attempt: Attempt, challenger: Version, said: _Said, labels: Sequence[str]) -> Answers:
-    """What `evaluate` wrote of the challenger, or, if it was trained some time ago, what it says."""
+    """What `evaluate` wrote of the challenger; if it was trained some time ago, what it says."""
     if trained_now(attempt, challenger):
         written = attempt.copy / EVALUATION / attempt.model / paths.PREDICTIONS
         return answering.tested(written, said.answers, labels)
