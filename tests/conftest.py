@@ -11,7 +11,8 @@ import signal
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from hypothesis import settings
 
 from birnn.data.encoding import Encoding
 from birnn.data.sequences import Sequences
+from birnn.kernel import library
 from birnn.model import history, networks, saved_model
 from birnn.model.history import Epoch, marked
 from birnn.model.networks import Architecture
@@ -49,6 +51,9 @@ LEFT = pytest.StashKey[list[str]]()
 
 def pytest_configure(config: pytest.Config) -> None:
     """Give the run a temporary folder, which workers and all other processes inherit."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) == signal.SIG_IGN:  # under nohup; children would inherit it
+            signal.signal(number, signal.SIG_DFL)
     if hasattr(config, "workerinput"):
         return
     os.environ["DVC_NO_ANALYTICS"] = "1"  # a report is a file, and a process that sends it
@@ -141,6 +146,13 @@ def draw(
         tokens=None if places is None else places.astype(np.int32),
         dictionary=pa.array(TOKENS) if spelled else None,
     )
+
+
+@pytest.fixture(params=["kernel", "torch"])
+def arithmetic(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Let the kernel compute, and then torch."""
+    with library.off() if request.param == "torch" else nullcontext():
+        yield request.param
 
 
 @pytest.fixture(scope="session")

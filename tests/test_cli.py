@@ -299,7 +299,7 @@ class TestHostileNames:
             assert r"\u202eevil\x1b" in self.shown(birnn, "check", file)
 
     def test_in_data_that_are_wrong(self, birnn: Birnn, place: Path, hostile: pd.DataFrame) -> None:
-        wrong = hostile.assign(x=[0.5] * 8 + [np.nan]).rename(columns={"x": self.NAME})
+        wrong = hostile.assign(x=[0.5] * 8 + [np.inf]).rename(columns={"x": self.NAME})
         wrong.to_csv(place / "wrong.csv", index=False)
         assert "expected a finite number" in self.shown(birnn, "check", "wrong.csv")
         again = pd.concat([hostile, hostile.iloc[:1]])

@@ -456,7 +456,7 @@ def write_slices(
         critical: names of the critical classes.
     """
     scored = test.scored()
-    known, columns = scored.known, slices.columns_of(test.split, names)
+    known, columns = scored.known, slices.columns_of(test.split, names, test.kept)
     found = slices.of(
         known.labels,
         scored.predicted,

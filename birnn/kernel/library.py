@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from ctypes import POINTER, Structure, c_double, c_float, c_int32, c_int64, c_ssize_t, c_void_p
 from functools import cache
 from pathlib import Path
@@ -190,9 +192,23 @@ def serves(tensor: Tensor) -> Library | None:
     """The kernel, if it computes with such a tensor: float32 on a CPU, and no bfloat16 wanted."""
     if tensor.dtype != torch.float32 or tensor.device.type != "cpu":
         return None
-    if torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling():
+    if _off or torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling():
         return None
     return found()
+
+
+_off = False
+
+
+@contextmanager
+def off() -> Iterator[None]:
+    """Compute with torch inside this, to compare with."""
+    global _off
+    before, _off = _off, True
+    try:
+        yield
+    finally:
+        _off = before
 
 
 _threads = 0

@@ -26,6 +26,7 @@ from birnn.data.encoding import Encoding
 from birnn.data.sequences import UNLABELLED, Sequences
 from birnn.data.vectors import Vectors
 from birnn.files import console, digests, paths, records
+from birnn.kernel import library
 from birnn.model import devices, history, networks, operating_points, prediction, saved_model
 from birnn.model.batching import Batch
 from birnn.model.distributed import ALONE, Group
@@ -106,6 +107,11 @@ def network(chosen: params.Model, data: Prepared, options: Options) -> SequenceM
     devices.make_deterministic(options.seed, options.device)
     architecture = networks.architecture(chosen, data.encoding, data.pretrained)
     devices.limit_threads(options.batch_size * architecture.sums)
+    if options.device.type == "cpu" and library.why_none():
+        console.say(
+            f"note: torch computes, so other CPUs get other digits: {library.why_none()}",
+            error=True,
+        )
     model = SequenceModel(architecture)
     model.start_from(data.pretrained)
     return model

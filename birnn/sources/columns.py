@@ -220,7 +220,9 @@ class Columns:
 
     def _filled(self, column: pa.Array, role: str, name: str, plan: Plan) -> pa.Array:
         """Repeat what stands on the first row of a sequence alone, if params say that it does."""
-        once = role in FILLED or (role == "label" and self.data.task == "classification")
+        # A label that is not there is that of a sequence without one, unless params say otherwise.
+        of_label = self.data.fill_down and self.data.task == "classification"
+        once = role in FILLED or (role == "label" and of_label)
         if not once or not (is_text(column.type) or column.null_count):
             return column
         text = column.cast(pa.string())

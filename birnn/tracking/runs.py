@@ -29,6 +29,7 @@ from filelock import FileLock, Timeout
 
 from birnn.errors import INTERRUPTS, RegistryError
 from birnn.files import atomic, digests, paths, scores
+from birnn.kernel import library
 from birnn.model import history
 from birnn.model.history import Epoch
 from birnn.params import Knob, of_last_commit
@@ -224,7 +225,8 @@ def training_run(
         with mirrored():
             client = connect()
             close_orphans(client)
-            tags = {"process": process, "device": device}
+            arithmetic = library.name() if device.startswith("cpu") else "torch"
+            tags = {"process": process, "device": device, "arithmetic": arithmetic}
             tags |= _said(model, params, base)
             training.run = _create(client, problem, model, params, data, tags)
         try:

@@ -15,6 +15,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from birnn.model import recurrent
 from birnn.model.recurrent import Cell, VariableLengthRNN
 
+pytestmark = pytest.mark.usefixtures("arithmetic")
 CELLS: list[Cell] = ["RNN", "GRU", "LSTM"]
 LENGTHS = {
     "unsorted": ([3, 7, 1, 5], 7),
