@@ -5,22 +5,25 @@
 
 import argparse
 import json
-import platform
 from pathlib import Path
 
 import torch
 from rich.console import Console
 
-from benchmarks import epochs, lengths
+from benchmarks import epochs, lengths, prediction
 from benchmarks.timing import matmul_speed
+from birnn.kernel import library
+from birnn.model import devices
 
 
 def main() -> None:
-    """Run both tables on the CPU, and on the GPU where there is one."""
+    """Run the tables on the CPU, and those of training on the GPU where there is one."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small sizes, one repetition")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the raw figures")
     arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
     console = Console()
     console = console if console.is_terminal else Console(width=120)
     results = []
@@ -35,6 +38,9 @@ def main() -> None:
         results.append(
             {"device": _name(device), "matmul": speed, "training": training, "calls": calls}
         )
+    answers = prediction.measure(quick=arguments.quick)
+    console.print(prediction.table(answers))
+    results.append({"device": _name(torch.device("cpu")), "prediction": answers})
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=2) + "\n")
 
@@ -42,7 +48,8 @@ def main() -> None:
 def _name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"CPU ({platform.machine()}), {torch.get_num_threads()} threads"
+    processor = f"{devices.processor()}, {library.name()}"
+    return f"CPU ({processor}), {torch.get_num_threads()} threads"
 
 
 if __name__ == "__main__":

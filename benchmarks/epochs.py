@@ -8,7 +8,10 @@ the recurrence:
     packed    our batches by length, then as the tutorial
     dense     our batches by length, torch.nn over the padding too: wrong, and what speed could be
     keras     our batches by length, Keras 3 on JAX with masks; where they are installed
+    torch     our batches and the recurrence that birnn has where it has no kernel
     birnn     our batches and our recurrence, as the training stage has them
+
+Adam is torch's for all, but for birnn's own. `torch` and `birnn` train with the stage's own loop.
 """
 
 from collections.abc import Callable, Iterable
@@ -26,13 +29,17 @@ from benchmarks import keras_peer
 from benchmarks.peers import dense, packed
 from benchmarks.timing import in_turn
 from birnn.data.sequences import Sequences
-from birnn.model import batching
+from birnn.kernel import library
+from birnn.model import batching, training
+from birnn.model.adam import Adam
+from birnn.model.distributed import ALONE
+from birnn.model.losses import IGNORED
 from birnn.model.networks import Architecture, SequenceModel
 from birnn.model.recurrent import GATES, Cell
 
 FEATURES, CLASSES = 32, 5
-PEERS = ["tutorial", "packed", "keras", "dense", "birnn"]
-RATIOS = ["tutorial", "packed", "dense"]
+PEERS = ["tutorial", "packed", "keras", "dense", "torch", "birnn"]
+RATIOS = ["tutorial", "packed", "dense", "torch"]
 Pairs = Iterable[tuple[Tensor, Tensor, Tensor]]  # values, lengths, labels
 
 
@@ -65,7 +72,8 @@ def measure(device: torch.device, *, quick: bool) -> list[Row]:
     """Time an epoch of every peer, for every cell and size."""
     split = draw(100 if quick else 2000)
     cells: list[Cell] = ["LSTM", "GRU", "RNN"]
-    sizes = [(64, 128), (64, 32)] if device.type == "cpu" else [(64, 128), (64, 512), (256, 512)]
+    on_cpu = [(64, 256), (64, 128), (64, 32), (64, 10)]
+    sizes = on_cpu if device.type == "cpu" else [(64, 128), (64, 512), (256, 512)]
     rows = []
     for cell in cells:
         for batch, hidden in sizes[-1:] if quick else sizes:
@@ -134,8 +142,10 @@ def _peers(
         "tutorial": _epoch(Tagger(cell, hidden, packed=True).to(device), at_random),
         "packed": _epoch(Tagger(cell, hidden, packed=True).to(device), by_length),
         "dense": _epoch(Tagger(cell, hidden, packed=False).to(device), by_length),
-        "birnn": _epoch(SequenceModel(_architecture(cell, hidden)).to(device), by_length),
+        "birnn": _stage(cell, hidden, batch, split, device),
     }
+    if device.type == "cpu":
+        peers["torch"] = _without_kernel(_stage(cell, hidden, batch, split, device))
     if device.type == "cpu" and keras_peer.installed():
         batches = batching.epoch(split, batch_size=batch, seed=0, number=1)
         sizes = {"features": FEATURES, "hidden": hidden, "classes": CLASSES}
@@ -149,10 +159,43 @@ def _epoch(model: nn.Module, batches: Callable[[], Pairs]) -> Callable[[], None]
     def train() -> None:
         for values, lengths, labels in batches():
             logits = model(values, lengths).flatten(0, 1)
-            loss = nn.functional.cross_entropy(logits, labels.flatten())
+            loss = nn.functional.cross_entropy(logits, labels.flatten(), ignore_index=IGNORED)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
+
+    return train
+
+
+def _stage(
+    cell: Cell, hidden: int, batch: int, split: Sequences, device: torch.device
+) -> Callable[[], object]:
+    """An epoch of the training stage."""
+    model = SequenceModel(_architecture(cell, hidden)).to(device)
+    options = training.Options(
+        device=device,
+        seed=0,
+        batch_size=batch,
+        max_epochs=1,
+        patience=1,
+        learning_rate=0.001,
+        weight_decay=0.0,
+        clip_norm=1.0,
+    )
+    optimizer = Adam(model.parameters(), learning_rate=0.001, weight_decay=0.0, clip_norm=1.0)
+    score, placed = training.scorer(model, split, options), batching.placed(split, device)
+
+    def train() -> object:
+        batches = batching.epoch(placed, batch_size=batch, seed=0, number=1)
+        return training.one_pass(batches, score, optimizer, ALONE)
+
+    return train
+
+
+def _without_kernel(call: Callable[[], object]) -> Callable[[], object]:
+    def train() -> object:
+        with library.off():
+            return call()
 
     return train
 
@@ -166,7 +209,7 @@ def _loader(split: Sequences, batch: int) -> DataLoader[tuple[Tensor, Tensor, Te
     def collate(chosen: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
         sequences, answers = zip(*chosen, strict=True)
         lengths = torch.tensor([len(sequence) for sequence in sequences])
-        padded = pad_sequence(list(answers), batch_first=True, padding_value=-100)
+        padded = pad_sequence(list(answers), batch_first=True, padding_value=IGNORED)
         return pad_sequence(list(sequences), batch_first=True), lengths, padded
 
     pairs = list(zip(values, labels, strict=True))

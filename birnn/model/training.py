@@ -149,7 +149,7 @@ def fit(
     )
     spell = bool(model.architecture.characters)
     bounds = Bounds(batch_size=options.batch_size, batch_steps=options.batch_steps, spell=spell)
-    score = _scorer(model, train, options)
+    score = scorer(model, train, options)
     splits = [batching.placed(split, options.device) for split in (train, validation)]
     progress = checkpoint.load(resume, model, optimizer, group)
     for epoch in progress.history:
@@ -160,7 +160,7 @@ def fit(
         optimizer.learning_rate = options.learning_rate * _pace(options, number)
         torch.manual_seed(_epoch_seed(options.seed, number, group.rank))
         batches = batching.epoch(splits[0], **bounds, seed=options.seed, number=number, group=group)
-        learned = _train(track(batches, f"epoch {number}"), score, optimizer, group)
+        learned = one_pass(track(batches, f"epoch {number}"), score, optimizer, group)
         held_out = batching.in_order(splits[1], **bounds, group=group)
         measured = _measure(held_out, score, group)
         figures = learned[0], measured[0], learned[1], measured[1]
@@ -188,7 +188,7 @@ def complaint(epoch: Epoch, classes: int) -> str:
     )
 
 
-def _train(
+def one_pass(
     batches: Iterable[Batch], score: Score, optimizer: Adam, group: Group
 ) -> tuple[float, float]:
     """One pass with a step of the optimizer after each batch; loss and accuracy on the way."""
@@ -209,7 +209,7 @@ def _measure(batches: Iterable[Batch], score: Score, group: Group) -> tuple[floa
     return _mean([score(batch, train=False)[1] for batch in batches], group)
 
 
-def _scorer(model: SequenceModel, train: Sequences, options: Options) -> Score:
+def scorer(model: SequenceModel, train: Sequences, options: Options) -> Score:
     """Fix for a whole training how `_score` scores a batch."""
     weights, mean_labels = None, None
     known = int(np.count_nonzero(train.labels != IGNORED))
