@@ -198,7 +198,7 @@ class Column:
     @cached_property
     def kind(self) -> str:
         """What most would say is in it: numbers, whole or not, times, or text."""
-        some = self.filled
+        some = [value for value in self.filled if value not in table.ABSENT]
         if some and all(value.lower() in ("true", "false") for value in some):
             return "number"
         if some and all(NUMBER.fullmatch(value) for value in some):

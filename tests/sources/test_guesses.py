@@ -245,3 +245,9 @@ def test_slices_are_kept_columns_of_a_few_values(tmp_path: Path) -> None:
     found = guesses.of(tmp_path / "t.csv")
     assert found.section["keep"] == ["note", "age"]
     assert found.slices == ["age"]
+
+
+def test_what_stands_for_a_missing_number_makes_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("sequence,x,y,label\na,0.1,1.0,NA\na,,1.5,b\nb,0.2,NA,NA\nb,0.7,0.3,b\n")
+    assert guesses.of(path).section == {"source": "table", "task": "tagging", "path": str(path)}
