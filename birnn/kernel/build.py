@@ -17,8 +17,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from filelock import FileLock
-
 SOURCE: Final = Path(__file__).with_name("source")
 SHIPPED: Final = Path(__file__).with_name("shipped")  # where a wheel brings a library
 PROCESSOR: Final = "processor"  # the library that tells which level a CPU is capable of
@@ -72,7 +70,9 @@ def built(name: str) -> Path | None:
     Raises:
         BuildError: the compiler fails, with its own words.
     """
-    file = f"birnn-{name}-{_digest()}{_suffix()}"
+    from filelock import FileLock  # not there where wheels are made
+
+    file = file_name(name)
     if (SHIPPED / file).exists():
         return SHIPPED / file
     made = _cache() / file
@@ -84,6 +84,11 @@ def built(name: str) -> Path | None:
             if not made.exists():
                 compile_into(made, name, command)
     return made
+
+
+def file_name(name: str) -> str:
+    """What a library is called: of another source it has another name."""
+    return f"birnn-{name}-{_digest()}{_suffix()}"
 
 
 def compile_into(made: Path, name: str, command: list[str]) -> None:
