@@ -145,6 +145,7 @@ def _peers(
         "birnn": _stage(cell, hidden, batch, split, device),
     }
     if device.type == "cpu":
+        peers["birnn"] = _with_kernel(peers["birnn"])
         peers["torch"] = _without_kernel(_stage(cell, hidden, batch, split, device))
     if device.type == "cpu" and keras_peer.installed():
         batches = batching.epoch(split, batch_size=batch, seed=0, number=1)
@@ -188,6 +189,22 @@ def _stage(
     def train() -> object:
         batches = batching.epoch(placed, batch_size=batch, seed=0, number=1)
         return training.one_pass(batches, score, optimizer, ALONE)
+
+    return train
+
+
+def _with_kernel(call: Callable[[], object]) -> Callable[[], object]:
+    """Leave the threads to the kernel, as the stage does; see `birnn.model.devices`."""
+
+    def train() -> object:
+        threads = torch.get_num_threads()
+        library.set_threads(threads)
+        torch.set_num_threads(1)
+        try:
+            return call()
+        finally:
+            torch.set_num_threads(threads)
+            library.set_threads(0)
 
     return train
 
