@@ -201,7 +201,7 @@ def runs_root(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
 def _root_is(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DVC_ROOT", str(root))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")  # MLflow sets it; what is set here is unset again
-    # By a run's id MLflow remembers where its artifacts lie, and copies of a root have the same ids.
+    # By a run's id MLflow remembers where artifacts lie, and copies of a root have the same ids.
     remembered = importlib.import_module("mlflow.tracking._tracking_service.utils")
     remembered._artifact_repos_cache.clear()
 
