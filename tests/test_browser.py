@@ -79,9 +79,14 @@ def place(
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    own = tmp_path_factory.mktemp("chromium")  # where it leaves what it did not remove in time
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        opened = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=["--no-sandbox"],
+            env={**os.environ, "TMPDIR": str(own)},
+        )
         yield opened
         opened.close()
 

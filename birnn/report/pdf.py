@@ -77,22 +77,23 @@ def write(path: Path, page: str) -> None:
     with TemporaryDirectory() as folder, named.output(path) as partial:
         source = Path(folder) / "page.html"
         source.write_text(page, encoding="utf-8")
-        said = _print(browser, source, partial, profile=Path(folder) / "profile")
+        said = _print(browser, source, partial, own=Path(folder))
         if not partial.exists():
             raise DataError(f"{path}: expected a PDF from {browser}, found: {said}")
 
 
-def _print(browser: str, source: Path, target: Path, *, profile: Path) -> str:
-    """Run the browser; return the last line that it says."""
+def _print(browser: str, source: Path, target: Path, *, own: Path) -> str:
+    """Run the browser with a folder of its own, for it may leave files; return its last line."""
     command = [
         browser,
         *("--headless", "--disable-gpu", "--disable-dev-shm-usage", "--no-pdf-header-footer"),
         *(["--no-sandbox"] if getattr(os, "geteuid", int)() == 0 else []),  # root has none
-        *(f"--user-data-dir={profile}", f"--print-to-pdf={target}", source.as_uri()),
+        *(f"--user-data-dir={own / 'profile'}", f"--print-to-pdf={target}", source.as_uri()),
     ]
+    environment = {**os.environ, "TMPDIR": str(own)}
     try:
         ended = subprocess.run(
-            command, capture_output=True, text=True, timeout=SECONDS, check=False
+            command, capture_output=True, text=True, timeout=SECONDS, check=False, env=environment
         )
     except subprocess.TimeoutExpired:
         return f"nothing after {SECONDS} seconds"

@@ -29,6 +29,16 @@ cat "${last#file://}" > "$out\""""
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["result.pdf"]
 
 
+def test_what_the_browser_leaves_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chromium writes `.org.chromium.Chromium.NAME`, and does not remove it if it ends too fast."""
+    script = f"""echo "$TMPDIR" > {tmp_path}/told; mktemp -p "$TMPDIR" left-XXXX > {tmp_path}/left
+for last; do case $last in --print-to-pdf=*) echo > "${{last#*=}}";; esac; done"""
+    browser(tmp_path, script, monkeypatch)
+    pdf.write(tmp_path / "result.pdf", "<p>")
+    assert "left-" in (tmp_path / "left").read_text()
+    assert not Path((tmp_path / "told").read_text().strip()).exists()
+
+
 @pytest.mark.parametrize(
     ("script", "message"),
     [
