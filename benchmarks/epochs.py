@@ -126,7 +126,7 @@ def _peers(
     split: Sequences, cell: Cell, hidden: int, batch: int, device: torch.device
 ) -> dict[str, Callable[[], object]]:
     """A call of each trains it for an epoch."""
-    placed = batching.placed(split, device)
+    (placed,) = batching.placed([split], device)
 
     def by_length() -> Pairs:
         for made in batching.epoch(placed, batch_size=batch, seed=0, number=1):
@@ -172,8 +172,21 @@ def _stage(
     cell: Cell, hidden: int, batch: int, split: Sequences, device: torch.device
 ) -> Callable[[], object]:
     """An epoch of the training stage."""
-    model = SequenceModel(_architecture(cell, hidden)).to(device)
-    options = training.Options(
+    model = SequenceModel(architecture(cell, hidden)).to(device)
+    optimizer = Adam(model.parameters(), learning_rate=0.001, weight_decay=0.0, clip_norm=1.0)
+    score = training.scorer(model, split, options(device, batch))
+    (placed,) = batching.placed([split], device)
+
+    def train() -> object:
+        batches = batching.epoch(placed, batch_size=batch, seed=0, number=1)
+        return training.one_pass(batches, score, optimizer, ALONE)
+
+    return train
+
+
+def options(device: torch.device, batch: int, precision: str = "fp32") -> training.Options:
+    """Those of the training stage, for one epoch."""
+    return training.Options(
         device=device,
         seed=0,
         batch_size=batch,
@@ -182,15 +195,8 @@ def _stage(
         learning_rate=0.001,
         weight_decay=0.0,
         clip_norm=1.0,
+        precision=precision,
     )
-    optimizer = Adam(model.parameters(), learning_rate=0.001, weight_decay=0.0, clip_norm=1.0)
-    score, placed = training.scorer(model, split, options), batching.placed(split, device)
-
-    def train() -> object:
-        batches = batching.epoch(placed, batch_size=batch, seed=0, number=1)
-        return training.one_pass(batches, score, optimizer, ALONE)
-
-    return train
 
 
 def _with_kernel(call: Callable[[], object]) -> Callable[[], object]:
@@ -233,7 +239,8 @@ def _loader(split: Sequences, batch: int) -> DataLoader[tuple[Tensor, Tensor, Te
     return DataLoader(pairs, batch, shuffle=True, collate_fn=collate)  # type: ignore[arg-type]
 
 
-def _architecture(cell: Cell, hidden: int) -> Architecture:
+def architecture(cell: Cell, hidden: int) -> Architecture:
+    """Of the tagger that all peers are."""
     return Architecture(
         task="tagging",
         cell=cell,

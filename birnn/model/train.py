@@ -105,6 +105,7 @@ def network(chosen: params.Model, data: Prepared, options: Options) -> SequenceM
         ParamsError: see `birnn.model.networks.architecture`.
     """
     devices.make_deterministic(options.seed, options.device)
+    devices.use_tf32(options.device, wanted=options.precision == "tf32")
     architecture = networks.architecture(chosen, data.encoding, data.pretrained)
     devices.limit_threads(options.batch_size * architecture.sums)
     if options.device.type == "cpu" and library.why_none():
