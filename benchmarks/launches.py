@@ -22,11 +22,11 @@ FREE = ("empty", "new_empty", "empty_like", "empty_strided", "new_empty_strided"
 """Operations that only take memory or look at it in another way."""
 
 
-class Launches(TorchDispatchMode):
+class Launches(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts operations on tensors of `device`, by name; those that only make views are free."""
 
     def __init__(self, device: str = "meta") -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.device = device
         self.counts: Counter[str] = Counter()
 
@@ -59,7 +59,8 @@ def _flat(parts: Any) -> Iterator[Any]:
 
 def counted(step: Callable[[], object], device: str = "meta") -> Counter[str]:
     """The operations that a call sends to a device, by name; a call of cuDNN counts as one."""
-    with Launches(device) as mode, stubbed(mode.counts):
+    mode = Launches(device)
+    with mode, stubbed(mode.counts):
         step()
     return mode.counts
 
@@ -86,7 +87,7 @@ def stubbed(counts: Counter[str]) -> Iterator[None]:
         states = [start] if isinstance(start, Tensor) else list(start)
         directions, hidden = states[0].shape[0], states[0].shape[2]
         shape = (*inputs.shape[:-1], directions * hidden)
-        return Called.apply(shape, inputs, *flat), *states
+        return Called.apply(shape, inputs, *flat), *states  # type: ignore[no-untyped-call]
 
     with (
         mock.patch.object(torch, "lstm", call),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -95,7 +96,7 @@ def _lacking(wanted: str, device: torch.device) -> str:
         or torch.cuda.get_device_capability(device)[0] < 8
     ):
         return none
-    cudnn = torch.backends.cudnn.version() or 0
+    cudnn: int = torch.backends.cudnn.version() or 0  # type: ignore[no-untyped-call]
     if wanted == "bf16" and cudnn < BF16_CUDNN:
         return f"cuDNN 9.13 or later for bf16, found {cudnn // 10000}.{cudnn // 100 % 100}"
     return ""
@@ -105,14 +106,15 @@ def use_tf32(device: torch.device, *, wanted: bool) -> None:
     """Say whether float32 products on CUDA may drop 13 of the 23 bits of the mantissa.
 
     torch has this on for cuDNN, RNNs among it, and off for other products (torch 2.9 to 2.13). Here
-    it is on or off for all. cuDNN's convolutions, which nobody uses, have it too, because torch
-    refuses to tell what both have (`torch.backends.cudnn.allow_tf32`) where they differ.
+    it is on or off for all. The older switches, `allow_tf32`, go with the newer ones, and cuDNN's
+    convolutions with its RNNs, because torch fails where it finds that they differ.
     """
     if device.type == "cuda":
         chosen = "tf32" if wanted else "ieee"
-        for part in (torch.backends.cudnn.rnn, torch.backends.cudnn.conv):
+        backends: Any = torch.backends  # torch builds these when it is imported
+        backends.cudnn.allow_tf32 = backends.cuda.matmul.allow_tf32 = wanted
+        for part in (backends.cudnn.rnn, backends.cudnn.conv, backends.cuda.matmul):
             part.fp32_precision = chosen
-        torch.backends.cuda.matmul.fp32_precision = chosen
 
 
 def make_deterministic(seed: int, device: torch.device) -> None:
@@ -126,7 +128,8 @@ def make_deterministic(seed: int, device: torch.device) -> None:
     if device.type != "cpu":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
         torch.use_deterministic_algorithms(mode=True)
-        torch.utils.deterministic.fill_uninitialized_memory = False
+        memory: Any = torch.utils.deterministic
+        memory.fill_uninitialized_memory = False
 
 
 def limit_threads(sums: int) -> None:

@@ -123,8 +123,8 @@ def _dense_plan(lengths: Tensor, sizes: Sizes, device: torch.device) -> Plan:
     targets = sources * directions + direction
     origins = (times * batch + (direction * (steps * batch) + sequence)).permute(2, 1, 0)
     found = sent_together([sources, targets, origins, past.T], device)
-    flat = [index.reshape(-1) for index in found[:3]]
-    return Plan(sizes, None, *flat, found[3].unsqueeze(2))
+    read, given, origins = (index.reshape(-1) for index in found[:3])
+    return Plan(sizes, None, read, given, origins, found[3].unsqueeze(2))
 
 
 def _packed_plan(lengths: Tensor, sizes: Sizes, device: torch.device) -> Plan:
@@ -269,7 +269,7 @@ def _dense(cell: str, rows: Tensor, plan: Plan, weights: list[Weights]) -> list[
     batch, steps, directions, _ = plan.sizes
     parts = rows.view(directions, steps, batch, -1).unbind(0)
     start = rows.new_zeros(1, batch, weights[0].weight_hh.shape[1])
-    calls = [
+    calls: list[Callable[[], Tensor]] = [
         partial(_one_direction, cell, part, start, one, plan.sizes.steps_at_once)
         for part, one in zip(parts, weights, strict=True)
     ]
@@ -282,7 +282,7 @@ def _one_direction(
     """One call for all steps, or several where cuDNN cannot count that far."""
     flat, train = in_one_chunk([weights], inputs.dtype), torch.is_grad_enabled()
     carried, parts = [start] * (2 if cell == "LSTM" else 1), []
-    for piece in inputs.split(steps_at_once):
+    for piece in torch.split(inputs, steps_at_once):
         begin = carried if cell == "LSTM" else carried[0]
         states, *carried = _call(cell)(piece, begin, flat, True, 1, 0.0, train, False, False)
         parts.append(states)

@@ -121,7 +121,7 @@ class VariableLengthRNN(nn.Module):
     def _outputs(self, values: Tensor, lengths: Tensor) -> list[Tensor]:
         """The output of each layer."""
         if _on_gpu(values.device) and len(lengths) > (most := gpu.at_once(self._width())):
-            parts = zip(values.split(most), lengths.split(most), strict=True)
+            parts = zip(torch.split(values, most), torch.split(lengths, most), strict=True)
             found = [self._outputs(*part) for part in parts]
             return [torch.cat(outputs) for outputs in zip(*found, strict=True)]
         layer = self._layers(values, lengths)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -16,18 +17,21 @@ def pretend(monkeypatch: pytest.MonkeyPatch, *, cuda: bool, mps: bool) -> None:
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
 
 
+BACKENDS: Any = torch.backends
+PARTS = (BACKENDS.cudnn.rnn, BACKENDS.cudnn.conv, BACKENDS.cuda.matmul)
+
+
 def tf32() -> list[str]:
-    parts = (torch.backends.cudnn.rnn, torch.backends.cudnn.conv, torch.backends.cuda.matmul)
-    return [part.fp32_precision for part in parts]
+    return [part.fp32_precision for part in PARTS]
 
 
 @pytest.fixture(autouse=True)
 def _tf32_as_before() -> Iterator[None]:
     before = tf32()
     yield
-    torch.backends.cudnn.rnn.fp32_precision = before[0]
-    torch.backends.cudnn.conv.fp32_precision = before[1]
-    torch.backends.cuda.matmul.fp32_precision = before[2]
+    BACKENDS.cudnn.allow_tf32, BACKENDS.cuda.matmul.allow_tf32 = True, False
+    for part, precision in zip(PARTS, before, strict=True):
+        part.fp32_precision = precision
 
 
 class TestChoose:
@@ -170,11 +174,12 @@ class TestDeterminism:
         called = []
         monkeypatch.setattr(os, "environ", {})
         monkeypatch.setattr(torch, "use_deterministic_algorithms", lambda mode: called.append(mode))
-        filling = torch.utils.deterministic.fill_uninitialized_memory
+        memory: Any = torch.utils.deterministic
+        filling = memory.fill_uninitialized_memory
         try:
             devices.make_deterministic(1, torch.device("cuda"))
-            assert not torch.utils.deterministic.fill_uninitialized_memory  # a launch for each
+            assert not memory.fill_uninitialized_memory  # a launch for each
         finally:
-            torch.utils.deterministic.fill_uninitialized_memory = filling
+            memory.fill_uninitialized_memory = filling
         assert called == [True]
         assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"

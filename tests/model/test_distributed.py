@@ -40,7 +40,8 @@ def test_the_backend_is_that_of_the_device(
     """A machine with GPUs may train on its CPU."""
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    taken, begun = [], []
+    taken: list[str] = []
+    begun: list[str] = []
     monkeypatch.setattr(torch.cuda, "set_device", lambda device: taken.append(str(device)))
     monkeypatch.setattr(distributed, "init_process_group", begun.append)
     monkeypatch.setattr(distributed, "destroy_process_group", lambda: begun.append("end"))

@@ -227,7 +227,11 @@ class TestStreams:
             done.append("on here")
 
         def call(name: str) -> Callable[[], Any]:
-            return lambda: done.append(name) or Read(name)
+            def made() -> Read:
+                done.append(name)
+                return Read(name)
+
+            return made
 
         monkeypatch.setattr(torch.cuda, "current_stream", lambda _: Stream("here"))
         monkeypatch.setattr(gpu, "_second_stream", lambda _: Stream("beside"))

@@ -52,7 +52,12 @@ class TestSentTogether:
 
     def test_in_one_copy(self, monkeypatch: pytest.MonkeyPatch) -> None:
         sent = []
-        monkeypatch.setattr(transfers, "sent", lambda tensor, _: sent.append(tensor) or tensor)
+
+        def send(tensor: Tensor, _: torch.device) -> Tensor:
+            sent.append(tensor)
+            return tensor
+
+        monkeypatch.setattr(transfers, "sent", send)
         found = transfers.sent_together(self.tensors(), torch.device("meta"))
         torch.testing.assert_close(found, self.tensors(), rtol=0, atol=0)
         assert len(sent) == 1
