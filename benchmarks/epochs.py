@@ -12,9 +12,11 @@ the recurrence:
     birnn     our batches and our recurrence, as the training stage has them
 
 Adam is torch's for all, but for birnn's own. `torch` and `birnn` train with the stage's own loop.
+On a GPU all compute in one precision, TF32 or not, in torch's deterministic mode, as the stage
+does, and on batches that are there already; `torch` and `keras` are for a CPU alone.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypedDict
 
 import numpy as np
@@ -30,7 +32,7 @@ from benchmarks.peers import dense, packed
 from benchmarks.timing import in_turn
 from birnn.data.sequences import Sequences
 from birnn.kernel import library
-from birnn.model import batching, training
+from birnn.model import batching, devices, training
 from birnn.model.adam import Adam
 from birnn.model.distributed import ALONE
 from birnn.model.losses import IGNORED
@@ -38,6 +40,7 @@ from birnn.model.networks import Architecture, SequenceModel
 from birnn.model.recurrent import GATES, Cell
 
 FEATURES, CLASSES = 32, 5
+CELLS: list[Cell] = ["LSTM", "GRU", "RNN"]
 PEERS = ["tutorial", "packed", "keras", "dense", "torch", "birnn"]
 RATIOS = ["tutorial", "packed", "dense", "torch"]
 Pairs = Iterable[tuple[Tensor, Tensor, Tensor]]  # values, lengths, labels
@@ -71,17 +74,34 @@ class Tagger(nn.Module):
 def measure(device: torch.device, *, quick: bool) -> list[Row]:
     """Time an epoch of every peer, for every cell and size."""
     split = draw(100 if quick else 2000)
-    cells: list[Cell] = ["LSTM", "GRU", "RNN"]
     on_cpu = [(64, 128), (64, 32), (64, 10)]
-    sizes = on_cpu if device.type == "cpu" else [(64, 128), (64, 512), (256, 512)]
-    rows = []
-    for cell in cells:
-        for batch, hidden in sizes[-1:] if quick else sizes:
-            peers = _peers(split, cell, hidden, batch, device)
-            seconds = in_turn(peers, 1 if quick else 5, device)
-            speeds = {name: len(split.values) / time for name, time in seconds.items()}
-            rows.append(Row(cell=cell, hidden=hidden, batch=batch, speeds=speeds))
-    return rows
+    on_gpu = [(batch, hidden) for hidden in (32, 128, 512) for batch in (64, 256)]
+    sizes = on_cpu if device.type == "cpu" else on_gpu
+    return [
+        measure_one(split, cell, size, device, repetitions=1 if quick else 5)
+        for cell in CELLS
+        for size in (sizes[-1:] if quick else sizes)
+    ]
+
+
+def measure_one(
+    split: Sequences,
+    cell: Cell,
+    size: tuple[int, int],
+    device: torch.device,
+    *,
+    repetitions: int,
+    names: Sequence[str] = PEERS,
+) -> Row:
+    """Time an epoch of each peer; the size is that of a batch, and the hidden units."""
+    batch, hidden = size
+    if device.type != "cpu":
+        devices.make_deterministic(0, device)
+    peers = _peers(split, cell, hidden, batch, device)
+    chosen = {name: call for name, call in peers.items() if name in names}
+    seconds = in_turn(chosen, repetitions, device)
+    speeds = {name: len(split.values) / time for name, time in seconds.items()}
+    return Row(cell=cell, hidden=hidden, batch=batch, speeds=speeds)
 
 
 def draw(count: int) -> Sequences:
@@ -106,10 +126,14 @@ def table(rows: list[Row], matmul: float) -> Table:
         result.add_row(
             f"{row['cell']} {row['hidden']} {row['batch']}",
             *(f"{speeds[name] / 1e3:,.0f}" if name in speeds else "-" for name in PEERS),
-            *(f"{speeds['birnn'] / speeds[name]:.2f}" for name in RATIOS),
+            *(_ratio(speeds, name) for name in RATIOS),
             f"{flops(row['cell'], row['hidden']) * speeds['birnn'] / matmul:.0%}",
         )
     return result
+
+
+def _ratio(speeds: dict[str, float], name: str) -> str:
+    return f"{speeds['birnn'] / speeds[name]:.2f}" if name in speeds else "-"
 
 
 def flops(cell: Cell, hidden: int) -> int:

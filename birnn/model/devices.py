@@ -76,15 +76,15 @@ def precision(wanted: str, device: torch.device) -> str:
     """
     if wanted == "fp32" or (wanted == "auto" and device.type == "cpu" and library.found()):
         return "fp32"
-    lacking = _lacking("bf16" if wanted == "auto" else wanted, device)
-    if not lacking:
+    missing = lacking("bf16" if wanted == "auto" else wanted, device)
+    if not missing:
         return "bf16" if wanted == "auto" else wanted
     if wanted == "auto":
         return "fp32"
-    raise DeviceError(f"train.precision: expected {lacking}; use auto or fp32")
+    raise DeviceError(f"train.precision: expected {missing}; use auto or fp32")
 
 
-def _lacking(wanted: str, device: torch.device) -> str:
+def lacking(wanted: str, device: torch.device) -> str:
     """What a device must have for bf16 or tf32, and what it has; empty where it is there."""
     none = f"a device with {wanted}, found {device.type} without"
     if device.type == "cpu" and wanted == "bf16":

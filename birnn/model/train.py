@@ -15,12 +15,11 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
 
-from birnn import params
 from birnn.data import sequences, vectors
 from birnn.data.encoding import Encoding
 from birnn.data.sequences import UNLABELLED, Sequences
@@ -34,7 +33,10 @@ from birnn.model.history import Epoch
 from birnn.model.networks import Architecture, SequenceModel
 from birnn.model.operating_points import Wanted
 from birnn.model.training import Options, complaint, fit
-from birnn.params import Knobs
+
+if TYPE_CHECKING:  # a machine that is lent for its GPU may have no pydantic
+    from birnn import params
+    from birnn.params import Knobs
 
 
 class Log(Protocol):
