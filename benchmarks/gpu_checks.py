@@ -27,6 +27,7 @@ from birnn.data.sequences import Sequences
 from birnn.model import batching, devices, gpu, recurrent, training
 from birnn.model.adam import Adam
 from birnn.model.distributed import ALONE, joined
+from birnn.model.history import Epoch
 from birnn.model.networks import SequenceModel
 from birnn.model.recurrent import Cell, VariableLengthRNN
 
@@ -189,12 +190,12 @@ def trained(
     split: Sequences, device: torch.device, state: Path, *, precision: str = "fp32", most: int
 ) -> tuple[SequenceModel, list[float]]:
     """Train a tagger with the stage's own loop, from `state` on if that is there."""
-    devices.make_deterministic(3, device) if device.type == "cuda" else torch.manual_seed(3)
+    devices.make_deterministic(3, device)
     model = SequenceModel(replace(epochs.architecture("LSTM", 32), dropout=0.1))
     options = replace(epochs.options(device, BATCH, precision), max_epochs=EPOCHS, keep="last")
     losses: list[float] = []
 
-    def note(epoch: training.Epoch) -> None:
+    def note(epoch: Epoch) -> None:
         losses.append(epoch.train_loss)
         if len(losses) == most < EPOCHS:
             raise StopIteration
@@ -290,15 +291,21 @@ def no_waiting(device: torch.device, quick: bool) -> Figures:
         step = one_step(device, kind, hidden, task=task)
         for _ in range(STEP_WITHOUT_WAITING):
             step()
-        if device.type == "cuda":
-            torch.cuda.set_sync_debug_mode("error")
-        try:
+        with _waiting_refused() if device.type == "cuda" else nullcontext():
             step()
-        finally:
-            if device.type == "cuda":
-                torch.cuda.set_sync_debug_mode("default")
         found[f"{task}, {cell} {hidden}"] = "nobody waits"
     return found
+
+
+@contextmanager
+def _waiting_refused() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch says that it does not find every wait
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            yield
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
 
 
 def launch_counts(device: torch.device, _quick: bool) -> Figures:
@@ -319,9 +326,11 @@ def _kernels(device: torch.device) -> Figures:
         step()
     torch.cuda.synchronize(device)
     kinds = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
-    with torch.profiler.profile(activities=kinds) as profile:
-        step()
-        torch.cuda.synchronize(device)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the profiler's own
+        with torch.profiler.profile(activities=kinds) as profile:
+            step()
+            torch.cuda.synchronize(device)
     events = {event.key: event for event in profile.key_averages()}
     sent = {name: event.count for name, event in events.items() if name.startswith("cuda")}
     return {"calls of CUDA in a step": sent}

@@ -42,13 +42,13 @@ def choose(name: str) -> torch.device:
 
 def _own_gpu() -> torch.device:
     """The GPU of this one of the processes that `torchrun` has started on this machine."""
-    gpus, processes = torch.cuda.device_count(), int(os.environ["LOCAL_WORLD_SIZE"])
+    gpus, processes = torch.cuda.device_count(), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     if processes > gpus:
         raise DeviceError(
             f"torchrun: expected at most {gpus} processes, one for each GPU, found {processes}; "
             f"use --nproc-per-node {gpus}, or train.device: cpu"
         )
-    return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
 def name(device: torch.device) -> str:

@@ -269,18 +269,21 @@ def _dense(cell: str, rows: Tensor, plan: Plan, weights: list[Weights]) -> list[
     batch, steps, directions, _ = plan.sizes
     parts = rows.view(directions, steps, batch, -1).unbind(0)
     start = rows.new_zeros(1, batch, weights[0].weight_hh.shape[1])
+    # Here, and not beside, so that gradients of weights are added up on the stream that reads them;
+    # torch warns of others since 2.10.
+    flats = [in_one_chunk([one], rows.dtype) for one in weights]
     calls: list[Callable[[], Tensor]] = [
-        partial(_one_direction, cell, part, start, one, plan.sizes.steps_at_once)
-        for part, one in zip(parts, weights, strict=True)
+        partial(_one_direction, cell, part, start, flat, plan.sizes.steps_at_once)
+        for part, flat in zip(parts, flats, strict=True)
     ]
-    return _side_by_side(calls, [rows, start])
+    return _side_by_side(calls, [rows, start, *(flat[0] for flat in flats)])
 
 
 def _one_direction(
-    cell: str, inputs: Tensor, start: Tensor, weights: Weights, steps_at_once: int
+    cell: str, inputs: Tensor, start: Tensor, flat: list[Tensor], steps_at_once: int
 ) -> Tensor:
     """One call for all steps, or several where cuDNN cannot count that far."""
-    flat, train = in_one_chunk([weights], inputs.dtype), torch.is_grad_enabled()
+    train = torch.is_grad_enabled()  # without it cuDNN keeps nothing for the gradients
     carried, parts = [start] * (2 if cell == "LSTM" else 1), []
     for piece in torch.split(inputs, steps_at_once):
         begin = carried if cell == "LSTM" else carried[0]

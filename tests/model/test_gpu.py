@@ -317,3 +317,42 @@ class TestLaunches:
         for task in ("tagging", "classification"):
             counts = self.step("GRU", task=task, num_layers=2)
             assert not {name for name in counts if name.startswith(("index_add", "index_put"))}
+
+
+class TestEveryModel:
+    """Takes a step on the device that has no values, where to wait for one is an error."""
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"word_dropout": 0.25, "input_dropout": 0.1, "dropout": 0.2, "num_layers": 2},
+            {"characters": "abc", "character_size": 3, "character_hidden_size": 4},
+            {"bidirectional": False},
+        ],
+    )
+    @pytest.mark.parametrize(("task", "head"), [("tagging", "last"), ("classification", "all")])
+    @pytest.mark.parametrize("resident", [True, False])
+    def test_without_waiting(
+        self,
+        ragged: Callable[..., Any],
+        changes: dict[str, Any],
+        task: str,
+        head: Any,
+        resident: bool,
+    ) -> None:
+        split = ragged([5, 3, 7], features=2, tokens=True, tagging=task == "tagging")
+        architecture = replace(
+            epochs.architecture("GRU", 4), task=task, head=head, features=2, tokens=3, **changes
+        )
+        model = SequenceModel(replace(architecture, embedding_size=4)).to(META)
+        score = training.scorer(model, split, epochs.options(META, 2))
+        there = batching.resident(split, META) if resident else split
+        spell = bool(changes.get("characters"))
+
+        def step() -> None:
+            for batch in batching.epoch(there, batch_size=2, seed=0, number=1, spell=spell):
+                loss, _ = score(batch, train=True)
+                loss.backward()
+
+        assert launches.counted(step).total() > 0
+        assert all(parameter.grad is not None for parameter in model.parameters())
