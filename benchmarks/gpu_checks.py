@@ -19,17 +19,20 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import numpy as np
+import pyarrow as pa
 import torch
 from torch import nn
 
 from benchmarks import epochs, launches, peers
 from birnn.data.sequences import Sequences
-from birnn.model import batching, devices, gpu, recurrent, training
+from birnn.model import batching, devices, gpu, prediction, recurrent, training
 from birnn.model.adam import Adam
 from birnn.model.distributed import ALONE, joined
 from birnn.model.history import Epoch
 from birnn.model.networks import SequenceModel
 from birnn.model.recurrent import Cell, VariableLengthRNN
+from birnn.sources import hmm
 
 Figures = dict[str, Any]
 RAGGED = {"mixed": [3, 17, 1, 9, 17], "equal": [6, 6, 6], "single steps": [1, 1], "one": [12]}
@@ -252,7 +255,11 @@ def bad_lengths(device: torch.device, quick: bool) -> Figures:
     command = [sys.executable, "-m", "benchmarks.gpu", "--device", device.type, "--bad-length"]
     for length in ("0", "6"):
         finished = _run([*command, length])
-        expect(finished.returncode != 0, f"expected an error for a length of {length} in 5 steps")
+        said = finished.stderr.lower()
+        stopped = finished.returncode != 0 and ("from 1 to the 5" in said or "assert" in said)
+        expect(
+            stopped, f"expected an error for a length of {length} in 5 steps, found {said[-500:]}"
+        )
     return {"lengths": [0, 6]}
 
 
@@ -336,6 +343,49 @@ def _kernels(device: torch.device) -> Figures:
     return {"calls of CUDA in a step": sent}
 
 
+def default_problem(device: torch.device, quick: bool) -> Figures:
+    """The models of params.yaml, without DVC: near to what is possible, by the exact limits."""
+    count = 400 if quick else 1000
+    chain = hmm.tagging_chain(classes=5, features=8, stay=0.3, separation=4.5, lookalikes=2, seed=2)
+    drawn = list(
+        hmm.draw(chain, sequences=count, min_steps=10, max_steps=10, mean_steps=10, seed=2)
+    )
+    limits = hmm.limits(chain, drawn, task="tagging").overall
+    whole, cut = _sequences(drawn), count * 7 // 10
+    parts = np.split(np.arange(count), [cut, count * 17 // 20])
+    train, validation, test = (whole.select(part) for part in parts)
+    found: Figures = {name: limits[name] for name in ("filtering", "smoothing")}
+    for name, both in (("forward", False), ("bidirectional", True)):
+        devices.make_deterministic(2, device)
+        architecture = replace(epochs.architecture("RNN", 10), features=8, bidirectional=both)
+        model = SequenceModel(architecture)
+        options = replace(
+            epochs.options(device, 64), max_epochs=40, patience=5, learning_rate=0.012
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            state = Path(folder) / "state"
+            training.fit(model, train, validation, options, resume=state, on_epoch=lambda _: None)
+        said = prediction.probabilities(model, test, device=device).argmax(1)
+        found[name] = float((said == test.labels).mean())
+    near = 0.08 if quick else 0.04
+    for name, limit in (("forward", "filtering"), ("bidirectional", "smoothing")):
+        off = abs(found[name] - found[limit])
+        expect(off < near, f"expected {name} within {near} of {limit}, found {found}")
+    return found
+
+
+def _sequences(batches: list[pa.RecordBatch]) -> Sequences:
+    """Ten steps each, scaled; the label of each step is a number."""
+    table = pa.Table.from_batches(batches)
+    values = np.stack([table[f"x{at}"].to_numpy() for at in range(8)], axis=1)
+    names = np.unique(table["sequence"].to_numpy())
+    labels = np.unique(table["label"].to_numpy(), return_inverse=True)[1].astype(np.int32)
+    ids = pa.array(names)
+    offsets = np.arange(0, len(values) + 1, 10)
+    scaled = ((values - values.mean(0)) / values.std(0)).astype(np.float32)
+    return Sequences(scaled, offsets, labels, ids=ids, groups=ids, tagging=True)
+
+
 @contextmanager
 def without_warnings() -> Iterator[None]:
     """Let a warning fail, such as torch's that weights are not where cuDNN wants them."""
@@ -354,4 +404,5 @@ CHECKS: Mapping[str, Callable[..., Figures]] = {
     "bfloat16": bfloat16,
     "as on the CPU": beside_the_cpu,
     "the same bytes": same_bytes,
+    "the default problem": default_problem,
 }

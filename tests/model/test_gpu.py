@@ -352,7 +352,7 @@ class TestEveryModel:
         def step() -> None:
             for batch in batching.epoch(there, batch_size=2, seed=0, number=1, spell=spell):
                 loss, _ = score(batch, train=True)
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
 
         assert launches.counted(step).total() > 0
         assert all(parameter.grad is not None for parameter in model.parameters())
