@@ -8,6 +8,7 @@ the recurrence:
     packed    our batches by length, then as the tutorial
     dense     our batches by length, torch.nn over the padding too: wrong, and what speed could be
     keras     our batches by length, Keras 3 on JAX with masks; where they are installed
+    flax      our batches by length, Flax on JAX with lengths; where they are installed
     torch     our batches and the recurrence that birnn has where it has no kernel
     birnn     our batches and our recurrence, as the training stage has them
 
@@ -25,11 +26,10 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader
 
-from benchmarks import keras_peer
-from benchmarks.peers import dense, packed
+from benchmarks import flax_peer, keras_peer, padded
+from benchmarks.peers import dense, packed, with_kernel, without_kernel
 from benchmarks.timing import in_turn
 from birnn.data.sequences import Sequences
-from birnn.kernel import library
 from birnn.model import batching, training
 from birnn.model.adam import Adam
 from birnn.model.distributed import ALONE
@@ -38,8 +38,8 @@ from birnn.model.networks import Architecture, SequenceModel
 from birnn.model.recurrent import GATES, Cell
 
 FEATURES, CLASSES = 32, 5
-PEERS = ["tutorial", "packed", "keras", "dense", "torch", "birnn"]
-RATIOS = ["tutorial", "packed", "dense", "torch"]
+PEERS = ["tutorial", "packed", "keras", "flax", "dense", "torch", "birnn"]
+RATIOS = ["tutorial", "packed", "flax", "dense", "torch"]
 Pairs = Iterable[tuple[Tensor, Tensor, Tensor]]  # values, lengths, labels
 
 
@@ -72,13 +72,15 @@ def measure(device: torch.device, *, quick: bool) -> list[Row]:
     """Time an epoch of every peer, for every cell and size."""
     split = draw(100 if quick else 2000)
     cells: list[Cell] = ["LSTM", "GRU", "RNN"]
-    on_cpu = [(64, 128), (64, 32), (64, 10)]
+    on_cpu = [(64, 256), (64, 128), (64, 32), (64, 10)]
     sizes = on_cpu if device.type == "cpu" else [(64, 128), (64, 512), (256, 512)]
     rows = []
     for cell in cells:
         for batch, hidden in sizes[-1:] if quick else sizes:
-            peers = _peers(split, cell, hidden, batch, device)
-            seconds = in_turn(peers, 1 if quick else 5, device)
+            calls = peers(split, cell, hidden, batch, device)
+            if device.type == "cpu":
+                calls |= _on_jax(split, cell, hidden, batch)
+            seconds = in_turn(calls, 1 if quick else 5, device)
             speeds = {name: len(split.values) / time for name, time in seconds.items()}
             rows.append(Row(cell=cell, hidden=hidden, batch=batch, speeds=speeds))
     return rows
@@ -106,7 +108,10 @@ def table(rows: list[Row], matmul: float) -> Table:
         result.add_row(
             f"{row['cell']} {row['hidden']} {row['batch']}",
             *(f"{speeds[name] / 1e3:,.0f}" if name in speeds else "-" for name in PEERS),
-            *(f"{speeds['birnn'] / speeds[name]:.2f}" for name in RATIOS),
+            *(
+                f"{speeds['birnn'] / speeds[name]:.2f}" if name in speeds else "-"
+                for name in RATIOS
+            ),
             f"{flops(row['cell'], row['hidden']) * speeds['birnn'] / matmul:.0%}",
         )
     return result
@@ -122,7 +127,7 @@ def flops(cell: Cell, hidden: int) -> int:
     return 3 * 2 * (recurrent + 2 * hidden * CLASSES)
 
 
-def _peers(
+def peers(
     split: Sequences, cell: Cell, hidden: int, batch: int, device: torch.device
 ) -> dict[str, Callable[[], object]]:
     """A call of each trains it for an epoch."""
@@ -145,12 +150,24 @@ def _peers(
         "birnn": _stage(cell, hidden, batch, split, device),
     }
     if device.type == "cpu":
-        peers["birnn"] = _with_kernel(peers["birnn"])
-        peers["torch"] = _without_kernel(_stage(cell, hidden, batch, split, device))
-    if device.type == "cpu" and keras_peer.installed():
-        batches = batching.epoch(split, batch_size=batch, seed=0, number=1)
+        peers["birnn"] = with_kernel(peers["birnn"])
+        peers["torch"] = without_kernel(_stage(cell, hidden, batch, split, device))
+    return peers
+
+
+def _on_jax(
+    split: Sequences, cell: Cell, hidden: int, batch: int
+) -> dict[str, Callable[[], object]]:
+    """Those of Keras and Flax that are installed."""
+    peers: dict[str, Callable[[], object]] = {}
+    batches = padded.of(batching.epoch(split, batch_size=batch, seed=0, number=1))
+    if keras_peer.installed():
         sizes = {"features": FEATURES, "hidden": hidden, "classes": CLASSES}
         peers["keras"] = keras_peer.epoch(batches, cell=cell, **sizes)
+    if flax_peer.installed():
+        begun = Tagger(cell, hidden, packed=True)
+        layers = {"rnn": begun.rnn, "linear": begun.linear}
+        peers["flax"] = flax_peer.epoch(batches, cell=cell, hidden=hidden, **layers)
     return peers
 
 
@@ -189,30 +206,6 @@ def _stage(
     def train() -> object:
         batches = batching.epoch(placed, batch_size=batch, seed=0, number=1)
         return training.one_pass(batches, score, optimizer, ALONE)
-
-    return train
-
-
-def _with_kernel(call: Callable[[], object]) -> Callable[[], object]:
-    """Leave the threads to the kernel, as the stage does; see `birnn.model.devices`."""
-
-    def train() -> object:
-        threads = torch.get_num_threads()
-        library.set_threads(threads)
-        torch.set_num_threads(1)
-        try:
-            return call()
-        finally:
-            torch.set_num_threads(threads)
-            library.set_threads(0)
-
-    return train
-
-
-def _without_kernel(call: Callable[[], object]) -> Callable[[], object]:
-    def train() -> object:
-        with library.off():
-            return call()
 
     return train
 
