@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from benchmarks import epochs, lengths, prediction
+from benchmarks import epochs, lengths, memory, padding, prediction
 from benchmarks.timing import matmul_speed
 from birnn.kernel import library
 from birnn.model import devices
@@ -40,9 +40,14 @@ def main() -> None:
         {"device": _name(device), "matmul": speed, "training": training, "calls": calls}
     ]
     if device.type == "cpu":
+        by_padding = padding.measure(arguments.threads, quick=arguments.quick)
+        console.print(padding.table(by_padding))
         answers = prediction.measure(quick=arguments.quick)
         console.print(prediction.table(answers))
-        results.append({"device": _name(device), "prediction": answers})
+        peaks = memory.measure(quick=arguments.quick)
+        console.print(memory.table(peaks))
+        more = {"padding": by_padding, "prediction": answers, "memory": peaks}
+        results.append({"device": _name(device)} | more)
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=2) + "\n")
 

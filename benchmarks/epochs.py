@@ -8,6 +8,7 @@ the recurrence:
     packed    our batches by length, then as the tutorial
     dense     our batches by length, torch.nn over the padding too: wrong, and what speed could be
     keras     our batches by length, Keras 3 on JAX with masks; where they are installed
+    flax      our batches by length, Flax on JAX with lengths; where they are installed
     torch     our batches and the recurrence that birnn has where it has no kernel
     birnn     our batches and our recurrence, as the training stage has them
 
@@ -27,11 +28,10 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader
 
-from benchmarks import keras_peer
-from benchmarks.peers import dense, packed
+from benchmarks import flax_peer, keras_peer, padded
+from benchmarks.peers import dense, packed, with_kernel, without_kernel
 from benchmarks.timing import in_turn
 from birnn.data.sequences import Sequences
-from birnn.kernel import library
 from birnn.model import batching, devices, training
 from birnn.model.adam import Adam
 from birnn.model.distributed import ALONE
@@ -41,8 +41,8 @@ from birnn.model.recurrent import GATES, Cell
 
 FEATURES, CLASSES = 32, 5
 CELLS: list[Cell] = ["LSTM", "GRU", "RNN"]
-PEERS = ["tutorial", "packed", "keras", "dense", "torch", "birnn"]
-RATIOS = ["tutorial", "packed", "dense", "torch"]
+PEERS = ["tutorial", "packed", "keras", "flax", "dense", "torch", "birnn"]
+RATIOS = ["tutorial", "packed", "flax", "dense", "torch"]
 Pairs = Iterable[tuple[Tensor, Tensor, Tensor]]  # values, lengths, labels
 
 
@@ -74,7 +74,7 @@ class Tagger(nn.Module):
 def measure(device: torch.device, *, quick: bool) -> list[Row]:
     """Time an epoch of every peer, for every cell and size."""
     split = draw(100 if quick else 2000)
-    on_cpu = [(64, 128), (64, 32), (64, 10)]
+    on_cpu = [(64, 256), (64, 128), (64, 32), (64, 10)]
     on_gpu = [(batch, hidden) for hidden in (32, 128, 512) for batch in (64, 256)]
     sizes = on_cpu if device.type == "cpu" else on_gpu
     return [
@@ -97,8 +97,10 @@ def measure_one(
     batch, hidden = size
     if device.type != "cpu":
         devices.make_deterministic(0, device)
-    peers = _peers(split, cell, hidden, batch, device)
-    chosen = {name: call for name, call in peers.items() if name in names}
+    calls = peers(split, cell, hidden, batch, device)
+    if device.type == "cpu":
+        calls |= _on_jax(split, cell, hidden, batch)
+    chosen = {name: call for name, call in calls.items() if name in names}
     seconds = in_turn(chosen, repetitions, device)
     speeds = {name: len(split.values) / time for name, time in seconds.items()}
     return Row(cell=cell, hidden=hidden, batch=batch, speeds=speeds)
@@ -146,7 +148,7 @@ def flops(cell: Cell, hidden: int) -> int:
     return 3 * 2 * (recurrent + 2 * hidden * CLASSES)
 
 
-def _peers(
+def peers(
     split: Sequences, cell: Cell, hidden: int, batch: int, device: torch.device
 ) -> dict[str, Callable[[], object]]:
     """A call of each trains it for an epoch."""
@@ -169,12 +171,24 @@ def _peers(
         "birnn": _stage(cell, hidden, batch, split, device),
     }
     if device.type == "cpu":
-        peers["birnn"] = _with_kernel(peers["birnn"])
-        peers["torch"] = _without_kernel(_stage(cell, hidden, batch, split, device))
-    if device.type == "cpu" and keras_peer.installed():
-        batches = batching.epoch(split, batch_size=batch, seed=0, number=1)
+        peers["birnn"] = with_kernel(peers["birnn"])
+        peers["torch"] = without_kernel(_stage(cell, hidden, batch, split, device))
+    return peers
+
+
+def _on_jax(
+    split: Sequences, cell: Cell, hidden: int, batch: int
+) -> dict[str, Callable[[], object]]:
+    """Those of Keras and Flax that are installed."""
+    peers: dict[str, Callable[[], object]] = {}
+    batches = padded.of(batching.epoch(split, batch_size=batch, seed=0, number=1))
+    if keras_peer.installed():
         sizes = {"features": FEATURES, "hidden": hidden, "classes": CLASSES}
         peers["keras"] = keras_peer.epoch(batches, cell=cell, **sizes)
+    if flax_peer.installed():
+        begun = Tagger(cell, hidden, packed=True)
+        layers = {"rnn": begun.rnn, "linear": begun.linear}
+        peers["flax"] = flax_peer.epoch(batches, cell=cell, hidden=hidden, **layers)
     return peers
 
 
@@ -221,30 +235,6 @@ def options(device: torch.device, batch: int, precision: str = "fp32") -> traini
         clip_norm=1.0,
         precision=precision,
     )
-
-
-def _with_kernel(call: Callable[[], object]) -> Callable[[], object]:
-    """Leave the threads to the kernel, as the stage does; see `birnn.model.devices`."""
-
-    def train() -> object:
-        threads = torch.get_num_threads()
-        library.set_threads(threads)
-        torch.set_num_threads(1)
-        try:
-            return call()
-        finally:
-            torch.set_num_threads(threads)
-            library.set_threads(0)
-
-    return train
-
-
-def _without_kernel(call: Callable[[], object]) -> Callable[[], object]:
-    def train() -> object:
-        with library.off():
-            return call()
-
-    return train
 
 
 def _loader(split: Sequences, batch: int) -> DataLoader[tuple[Tensor, Tensor, Tensor]]:

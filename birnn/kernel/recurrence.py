@@ -22,7 +22,7 @@ def packed(cell: str, weights: Sequence[Tensor]) -> Tensor:
         weights: of each direction weight_ih, weight_hh, bias_ih and bias_hh, as in `torch.nn`.
     """
     kernel = library.kernel()
-    weights = [weight.detach().contiguous() for weight in weights]
+    weights = [weight.contiguous() for weight in weights]
     call = Call(cell=CELLS[cell], directions=len(weights) // 4, hidden=weights[1].shape[1])
     call.features = weights[0].shape[1]
     _point(call.weights, weights)
