@@ -24,7 +24,7 @@ from birnn.data.splits import Splitting
 from birnn.errors import DataError
 from birnn.evaluation import metrics, verdict
 from birnn.evaluation.verdict import Basis
-from birnn.files import atomic, console, digests, paths, records
+from birnn.files import atomic, console, digests, installed, paths, records
 from birnn.files.paths import EVALUATION, MODELS, PREPARED, RAW, REPORT
 from birnn.files.reading import first_few
 from birnn.files.tables import Chunk, Precision
@@ -58,6 +58,7 @@ def register(attempt: Attempt, registry: Registry) -> Version:
     run = runs.in_checkout(chosen.problem, attempt.model, knobs, copy)
     _remember(attempt, registry, run.id)
     code = [*copy.glob("birnn/**/*.py"), *copy.glob("stages/*.py"), copy / "dvc.yaml"]
+    code += copy.glob(installed.PATH)  # in the place of the code, in a repository of one's own
     tags = {
         "attempt": attempt.name,
         "model": attempt.model,
