@@ -37,6 +37,7 @@ def main() -> None:
         summary,
         left_out=dict(skipped.counts),
         changed=dict(skipped.changed),
+        noted=dict(skipped.noted),
         first_missing=skipped.first.get(MISSING, ""),
         cut_after=ingestion.cut_after(data),
         reading=ingestion.reading(data),

@@ -203,4 +203,4 @@ def test_a_repository_of_ones_own_has_every_result(repository: Repository) -> No
     assert len(history) == 2
     repository.run("git", "checkout", "--quiet", ".")
     repository.run("dvc", "checkout", "--quiet")
-    assert "promoted" in repository.run("birnn", "retrain")
+    assert "kept: Version 1 does not serve" in repository.run("birnn", "retrain")

@@ -215,7 +215,7 @@ def trained_now(attempt: Attempt, challenger: Version) -> bool:
 
 
 def _fresh(attempt: Attempt, registry: Registry, said: Sequence[_Said], rows: list[Chunk]) -> Mask:
-    """Which of the test sequences (S,) none of some models was trained on."""
+    """Which of the test sequences (S,) none of some models was trained on, and all can read."""
     plain = _in_raw_units(attempt, "test")
     fresh = np.ones(len(plain), dtype=bool)
     for one in said:
@@ -227,7 +227,19 @@ def _fresh(attempt: Attempt, registry: Registry, said: Sequence[_Said], rows: li
             known = Known.read(registry.attached(run, KNOWN, place))
         contents = answering.contents(rows, one.asked.precision)
         fresh &= ~answering.seen(contents, plain, trained_on, known)
+        fresh &= _readable(one)
     return fresh
+
+
+def _readable(said: _Said) -> Mask:
+    """Which of the test sequences (S,) a model can read; those that it cannot are told."""
+    readable = said.asked.readable
+    if lacking := int((~readable).sum()):
+        console.say(
+            f"left out: {lacking} of {len(readable)} test sequences lack numbers, and version "
+            f"{said.version.number} was trained with prepare.missing: refuse"
+        )
+    return readable
 
 
 def _leakage(attempt: Attempt, registry: Registry, challenger: Version) -> Check:
@@ -283,8 +295,8 @@ def _judged(
 
 
 def _nothing_fresh(number: int) -> Check:
-    sentence = f"The models were trained on all {number} test sequences, exactly or"
-    sentence += " nearly: nothing to compare on; add new ones."
+    sentence = f"Of {number} test sequences there is none that all models can read, and that none"
+    sentence += " was trained on, exactly or nearly: nothing to compare on; add new ones."
     return Check("unseen", passed=False, figures={"sequences": number}, sentence=sentence)
 
 
