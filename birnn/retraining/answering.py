@@ -138,8 +138,9 @@ def centre(table: pa.Table, encoding: Encoding) -> Floats:
     Once it is taken off, float32 tells apart what is small beside its offset, such as an air
     pressure of 101325.002.
     """
-    medians = [np.nanmedian(table[name].to_numpy().astype(float)) for name in encoding.features]
-    return np.nan_to_num(np.array(medians, dtype=np.float64))
+    columns = (table[name].to_numpy().astype(float) for name in encoding.features)
+    known = (column[~np.isnan(column)] for column in columns)
+    return np.array([np.median(one) if len(one) else 0.0 for one in known], dtype=np.float64)
 
 
 def ask(

@@ -25,7 +25,7 @@ from birnn.files.reading import Skipped
 from birnn.sources import guesses, ingestion
 
 FUZZ = settings(
-    max_examples=examples(75, 3000),
+    max_examples=examples(50, 3000),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
