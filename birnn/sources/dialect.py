@@ -371,14 +371,13 @@ def _is_plain(lines: bytes, delimiter: str) -> bool:
     quotes = np.flatnonzero(letters == ord('"'))
     if len(quotes) % 2:
         return False
-    opening, closing = quotes[::2], quotes[1::2]
-    ends = np.flatnonzero(letters == ord("\n"))
-    before, after = [ord("\n"), ord(delimiter)], [ord("\n"), ord("\r"), ord(delimiter)]
-    return bool(
-        np.isin(letters[opening - 1], before).all()
-        and np.isin(letters[closing + 1], after).all()
-        and (np.searchsorted(ends, opening) == np.searchsorted(ends, closing)).all()
-    )
+    bounds = np.zeros(256, dtype=bool)
+    bounds[[ord("\n"), ord(delimiter)]] = True
+    begin = bounds[letters[quotes[::2] - 1]].all()
+    bounds[ord("\r")] = True
+    end = bounds[letters[quotes[1::2] + 1]].all()
+    within = np.searchsorted(quotes, np.flatnonzero(letters == ord("\n"))) % 2  # of a pair
+    return bool(begin and end and not within.any())
 
 
 OPEN = re.compile(f'"[^"]*{ONCE}(?:""[^"]*{ONCE})*{ONCE}'.encode())

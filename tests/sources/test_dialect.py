@@ -151,11 +151,12 @@ def test_what_is_plain_at_a_glance_is_well_written(lines: str, delimiter: str) -
     """Patterns, which take ten times as long, find no fault there."""
     if not dialect._is_plain(b"\n" + lines.encode(), delimiter):
         return
-    look = dialect._Look(Path("t.csv"), None, delimiter, 1)
-    matched = look.well.match(b"\n" + lines.encode())
+    look, content = dialect._Look(Path("t.csv"), None, delimiter, 1), b"\n" + lines.encode()
+    matched = look.well.match(content)
     assert matched is not None
-    assert matched.end() == len(lines) + 1
-    assert not look.broken.search(b"\n" + lines.encode())
+    assert matched.end() == len(content)
+    look._check_lines(content, 0, whole=True)
+    assert look.several == 0
 
 
 @pytest.mark.parametrize("lines", ['a,"b"\n"c",d\n', '"a"', "a,b\n", '"a","b"\r\n"",x\n'])
