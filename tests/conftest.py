@@ -42,7 +42,8 @@ settings.load_profile("short")  # `make test-long` asks for the other
 
 def examples(short: int, long: int) -> int:
     """How many examples of hypothesis a test draws, daily and with `make test-long`."""
-    return short if settings.default.max_examples <= 50 else long
+    chosen = settings.default
+    return long if chosen is not None and chosen.max_examples > 50 else short
 
 
 ROOT = Path(__file__).parents[1]

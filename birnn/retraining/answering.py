@@ -217,7 +217,8 @@ def _is_whole(table: pa.Table, offsets: npt.NDArray[np.int64], features: Collect
     lacking = np.zeros(table.num_rows, dtype=np.int64)
     for name in features:
         lacking |= np.isnan(table[name].to_numpy())
-    return np.add.reduceat(lacking, offsets[:-1]) == 0
+    whole: Mask = np.add.reduceat(lacking, offsets[:-1]) == 0
+    return whole
 
 
 def _actual(

@@ -148,7 +148,7 @@ def test_lists_are_read_as_they_were_written(
         row |= {"id": f"é{number}"} if named else {}
         row |= {"pos": [1] * len(sentence), "note": None} if more else {}
         rows.append(dict(data.draw(st.permutations([*row.items()]))))
-    form = {
+    form: dict[str, Any] = {
         "ensure_ascii": data.draw(st.booleans()),
         "separators": data.draw(st.sampled_from([(",", ":"), (", ", ": "), (" ,\t", " : ")])),
     }
