@@ -3,28 +3,49 @@
     BIRNN_SHIP=1 pip wheel --no-deps .
 
 Without it, the wheel is for every machine, and the kernel is compiled where it is first used.
+
+The stages are `birnn.stages` there, and `birnn init` finds a copy of the pipeline's files, which it
+lays into other repositories.
 """
 
 import importlib.util
 import os
+import shutil
 from pathlib import Path
 
-from setuptools import Distribution, setup
+from setuptools import Distribution, find_packages, setup
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_py import build_py
 
 SHIP = bool(os.environ.get("BIRNN_SHIP"))
+ROOT = Path(__file__).parent
+PIPELINE = (
+    ".dvcignore",
+    ".gitattributes",
+    ".gitignore",
+    "dvc.yaml",
+    *ROOT.glob(".dvc/plots/*.json"),
+)
 
 
-class WithKernel(build_py):
-    """Compile every level into the package."""
+class WithPipelineAndKernel(build_py):
+    """Bring the pipeline's files, and compile every level into the package."""
 
     def run(self) -> None:
-        """Copy the modules, and compile."""
+        """Copy the modules and files, and compile."""
         super().run()
-        if not SHIP:
-            return
-        source = Path(__file__).with_name("birnn") / "kernel" / "build.py"
+        if not self.editable_mode:  # where they are found in the checkout
+            shipped = Path(self.build_lib, "birnn/project/shipped")
+            for path in (ROOT / name for name in PIPELINE):
+                place = shipped / path.relative_to(ROOT)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, place)
+        if SHIP:
+            self.compile_kernel()
+
+    def compile_kernel(self) -> None:
+        """Compile the kernel for every level of CPU."""
+        source = ROOT / "birnn" / "kernel" / "build.py"
         spec = importlib.util.spec_from_file_location("build_kernel", source)
         build = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(build)
@@ -50,4 +71,9 @@ class Shipping(Distribution):
         return SHIP
 
 
-setup(distclass=Shipping, cmdclass={"build_py": WithKernel, "bdist_wheel": ForOneKindOfCPU})
+setup(
+    distclass=Shipping,
+    cmdclass={"build_py": WithPipelineAndKernel, "bdist_wheel": ForOneKindOfCPU},
+    packages=[*find_packages(include=["birnn*"]), "birnn.stages"],
+    package_dir={"birnn.stages": "stages"},
+)

@@ -3,7 +3,7 @@
     birnn summary                         # the models of the last `dvc repro`, in a table
     birnn verify                          # is this the result that the last commit recorded?
     birnn check data.csv                  # read and validate data, and say what is in them
-    birnn init data.csv                   # a params.yaml for them; `make repro` does the rest
+    birnn init data.csv                   # a params.yaml for them, and the pipeline that reads it
     birnn params prepare                  # the keys of params.yaml: values, defaults, meanings
     birnn predict new.csv --output out.parquet
     birnn serve                           # answer requests on localhost, by the model that serves
@@ -229,38 +229,66 @@ def _notes(found: Summary, missing: str = "") -> Iterator[str]:
 
 @app.command()
 def init(
-    file: Annotated[Path, typer.Argument(help="Data of any kind: a file, or a folder of them.")],
+    file: Annotated[
+        Path | None, typer.Argument(help="Data of any kind: a file, or a folder of them.")
+    ] = None,
     task: Annotated[str | None, typer.Option(help="tagging or classification.")] = None,
     problem: Annotated[str | None, typer.Option(help="Its name; by default the file's.")] = None,
-    force: Annotated[bool, typer.Option(help="Replace a params.yaml that git lacks.")] = False,
+    force: Annotated[bool, typer.Option(help="Replace files that were changed by hand.")] = False,
 ) -> None:
-    """Write a params.yaml that trains on somebody's data; `make repro` does the rest.
+    """Write a params.yaml that trains on somebody's data, and the pipeline that does.
 
-    The data go into data/external/, and DVC tracks them where it tracks others.
+    The data go into data/external/, and DVC tracks them. In a git repository of one's own, the
+    files of the pipeline are written too; without data, these are renewed for the birnn that is
+    installed.
     """
+    from birnn.project import laying
+
+    own, left = laying.is_wanted(), list[str]()
+    if own:
+        laying.check(force=force)
+    elif file is None:
+        raise typer.BadParameter("expected a FILE with data")
+    begin = _beginning(file, task, force=force) if file else None
+    if own:
+        laid = laying.lay(force=force)
+        console.say(*laid.sentences())
+        left += laid.files
+    if begin:
+        left += begin(problem, "dvc repro" if own else "make repro")
+    if left:
+        console.say(f"left to do: git add {shlex.join(left)} && git commit; dvc push")
+
+
+def _beginning(
+    file: Path, task: str | None, *, force: bool
+) -> Callable[[str | None, str], list[str]]:
+    """Look at data; what is returned then writes params.yaml, and names what is to be committed."""
     from birnn import params
-    from birnn.sources import beginning, guesses
+    from birnn.project import beginning
+    from birnn.sources import guesses
 
     target = Path(params.PATH)
     beginning.check_params(target, force=force)
     looked = guesses.of(file, task)
     found, skipped, again = _looked_at(params.data(looked.section))
-    place = beginning.placed(file)
-    guess = guesses.of(place, looked.section.get("task"))
-    text = beginning.params_text(
-        problem or beginning.problem_of(file),
-        guess,
-        found,
-        heavy=beginning.has_heavy_tails(again()),
-    )
-    atomic.write_text(target, text)
-    to_commit = beginning.tracked(place)
-    _show(found)
-    for line in (*skipped.sentences(), *_notes(found)):
-        console.say(line)
-    console.say(f"{target}: {found.task} of {place}; look at `data`, then run `make repro`")
-    if to_commit:
-        console.say(f"left to do: {to_commit} && git commit; dvc push")
+
+    def begin(problem: str | None, then: str) -> list[str]:
+        place = beginning.placed(file)
+        text = beginning.params_text(
+            problem or beginning.problem_of(file),
+            guesses.of(place, looked.section.get("task")),
+            found,
+            heavy=beginning.has_heavy_tails(again()),
+        )
+        atomic.write_text(target, text)
+        to_commit = beginning.tracked(place)  # by DVC, which reads params.yaml
+        _show(found)
+        console.say(*skipped.sentences(), *_notes(found))
+        console.say(f"{target}: {found.task} of {place}; look at `data`, then run `{then}`")
+        return [*to_commit, str(target)] if to_commit else []
+
+    return begin
 
 
 @app.command(name="params")

@@ -17,7 +17,7 @@ from birnn import errors, params
 from birnn.data import kept, sequences
 from birnn.data.encoding import Encoding
 from birnn.evaluation import outs
-from birnn.files import paths, records
+from birnn.files import installed, paths, records
 from birnn.files.summary import Summary
 from birnn.model import devices, history, operating_points, saved_model
 from birnn.tracking import runs, store
@@ -54,4 +54,5 @@ if __name__ == "__main__":
     if len(sys.argv) != 2:
         raise SystemExit("usage: python -m stages.evaluate MODEL")
     with errors.reported():
+        installed.check()
         main(sys.argv[1])

@@ -15,7 +15,7 @@ from pathlib import Path
 from birnn import errors
 from birnn.data import splits
 from birnn.data.splits import Splitting
-from birnn.files import atomic, console, paths, records, tables
+from birnn.files import atomic, console, installed, paths, records, tables
 from birnn.files.reading import Skipped
 from birnn.files.table_checks import MISSING
 from birnn.params import HMMData, Params, load
@@ -37,6 +37,7 @@ def main() -> None:
         summary,
         left_out=dict(skipped.counts),
         changed=dict(skipped.changed),
+        noted=dict(skipped.noted),
         first_missing=skipped.first.get(MISSING, ""),
         cut_after=ingestion.cut_after(data),
         reading=ingestion.reading(data),
@@ -56,4 +57,5 @@ def limits(params: Params, data: HMMData, path: Path) -> hmm.Limits:
 
 if __name__ == "__main__":
     with errors.reported():
+        installed.check()
         main()

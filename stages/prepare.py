@@ -14,7 +14,7 @@ from functools import partial
 from birnn import errors
 from birnn.data import buckets, encoding, filling, kept, sequences, splits, vectors
 from birnn.data.splits import Splitting
-from birnn.files import console, paths, records, tables
+from birnn.files import console, installed, paths, records, tables
 from birnn.files.paths import PREPARED, RAW
 from birnn.files.summary import Summary
 from birnn.params import load
@@ -58,4 +58,5 @@ def main() -> None:
 
 if __name__ == "__main__":
     with errors.reported():
+        installed.check()
         main()

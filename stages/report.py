@@ -14,7 +14,7 @@ from dataclasses import replace
 from birnn import errors, params
 from birnn.data.buckets import Packing
 from birnn.evaluation import verdict
-from birnn.files import atomic, console, paths, records
+from birnn.files import atomic, console, installed, paths, records
 from birnn.files.paths import REPORT
 from birnn.report import batches, conclusions, drawings, pages, side_by_side
 from birnn.tracking import runs, store
@@ -56,4 +56,5 @@ def main() -> None:
 
 if __name__ == "__main__":
     with errors.reported():
+        installed.check()
         main()

@@ -15,7 +15,7 @@ from contextlib import nullcontext
 
 from birnn import errors, params
 from birnn.data import vectors
-from birnn.files import console, paths
+from birnn.files import console, installed, paths
 from birnn.model import devices, distributed, history, operating_points, train, training
 from birnn.tracking import runs, store
 
@@ -57,4 +57,5 @@ if __name__ == "__main__":
     if len(sys.argv) != 2:
         raise SystemExit("usage: python -m stages.train MODEL")
     with errors.reported():
+        installed.check()
         main(sys.argv[1])

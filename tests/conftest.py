@@ -39,6 +39,13 @@ settings.register_profile("short", max_examples=50)
 settings.register_profile("long", max_examples=300, deadline=None)
 settings.load_profile("short")  # `make test-long` asks for the other
 
+
+def examples(short: int, long: int) -> int:
+    """How many examples of hypothesis a test draws, daily and with `make test-long`."""
+    chosen = settings.default
+    return long if chosen is not None and chosen.max_examples > 50 else short
+
+
 ROOT = Path(__file__).parents[1]
 CLASSES = 3
 Once = Callable[[str, Callable[[Path], object]], Path]

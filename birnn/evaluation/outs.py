@@ -227,6 +227,9 @@ def write(
             labelled=True,
             kept=test.kept,
         )
+        none = pa.array(np.zeros(table.num_rows, test.shares.dtype))
+        for label in test.encoding.unseen:  # which the model cannot answer with
+            table = table.append_column(f"probability_{label}", none)
         pq.write_table(table, partial)
     scored = test.scored()
     known, found = scored.known, _metrics(scored)

@@ -136,6 +136,7 @@ def read(path: str | Path, by: str | None = None) -> Scored:
 
     Other columns are ignored. Classes that are numbers are equal as numbers: `1.0` is `1`, as
     pandas writes it beside a missing value. Rounded probabilities are scaled to a sum of one.
+    Rows without a true label are left out, and a note says how many.
 
     Args:
         path: a CSV, TSV or Parquet file.
@@ -157,8 +158,10 @@ def read(path: str | Path, by: str | None = None) -> Scored:
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         message = " ".join(str(error).split())
         raise DataError(f"{path}: expected {path.suffix[1:]}, found: {message}") from None
-    scored = _scored(table.select(_wanted(table.schema.names, str(path))), str(path))
-    return scored if by is None else replace(scored, columns={by: _names(table[by])})
+    wanted = table.select(_wanted(table.schema.names, str(path)))
+    known = _known(wanted, str(path))
+    scored = _scored(wanted, known, str(path))
+    return scored if by is None else replace(scored, columns={by: _names(table[by])[known]})
 
 
 def _names(column: pa.ChunkedArray) -> npt.NDArray[Any]:
@@ -206,18 +209,42 @@ def _wanted(names: list[str], where: str) -> list[str]:
     return wanted
 
 
-def _scored(table: pa.Table, where: str) -> Scored:
+def _known(table: pa.Table, where: str) -> npt.NDArray[np.int64]:
+    """The rows that have a true label."""
     if not table.num_rows:
         raise DataError(f"{where}: expected rows, found none")
+    column = table["actual" if "actual" in table.schema.names else "label"]
+    absent = column.is_null(nan_is_null=True)
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        absent = pc.or_kleene(absent, pc.equal(column, ""))
+    known = np.flatnonzero(~np.asarray(absent.to_numpy(), dtype=bool))
+    if not len(known):
+        raise DataError(f"{where}: expected true labels, found none in {table.num_rows} rows")
+    return known
+
+
+def _unlabelled(known: npt.NDArray[np.int64], rows: int) -> str:
+    """What is said of rows without a label."""
+    if len(known) == rows:
+        return ""
+    first = int(np.setdiff1d(np.arange(rows), known, assume_unique=True)[0]) + 1
+    return f"rows without a label are left out: {rows - len(known)} of {rows}, first row {first}"
+
+
+def _scored(table: pa.Table, known: npt.NDArray[np.int64], where: str) -> Scored:
     columns = {name: table[name].combine_chunks() for name in table.schema.names}
     named = {name: column for name, column in columns.items() if not name.startswith(PREFIX)}
+    true = "actual" if "actual" in named else "label"
     texts = {
-        name: text_column(_whole(column), f"column `{name}`", where, 0)
+        name: text_column(_whole(column), f"column `{name}`", where, 0, may_miss=name == true)
         for name, column in named.items()
     }
-    ids, predicted = texts["sequence"], composed_text(texts["predicted"], "NFC")
-    actual = composed_text(texts["actual" if "actual" in texts else "label"], "NFC")
-    offsets = _offsets(ids, where)
+    offsets = _offsets(texts["sequence"], where)
+    groups = _groups(texts.get("group", texts["sequence"]), offsets, where)
+    kept = np.diff(np.searchsorted(known, offsets))  # rows that are left of each sequence
+    actual, predicted = (
+        composed_text(texts[name].take(pa.array(known)), "NFC") for name in (true, "predicted")
+    )
     given = {
         unicodedata.normalize("NFC", name.removeprefix(PREFIX)): columns[name]
         for name in columns.keys() - named.keys()
@@ -227,15 +254,16 @@ def _scored(table: pa.Table, where: str) -> Scored:
     given = {spelling.get(name, name): column for name, column in given.items()}
     labels = _classes(actual, predicted, given, where)
     shares, rounded = _probabilities(given, labels, where) if given else (None, None)
+    notes = [_unlabelled(known, table.num_rows), _respelled(spelling), rounded]
     return Scored(
         where=where,
         labels=labels,
         actual=_indices(actual, labels),
         predicted=_indices(predicted, labels),
-        probabilities=shares,
-        offsets=offsets,
-        groups=_groups(texts.get("group", ids), offsets, where),
-        notes=tuple(filter(None, [_respelled(spelling), rounded])),
+        probabilities=None if shares is None else shares[known],
+        offsets=np.append(0, np.cumsum(kept[kept > 0])),
+        groups=groups[kept > 0],
+        notes=tuple(filter(None, notes)),
     )
 
 

@@ -14,6 +14,8 @@ from typing import Any
 from birnn.files import atomic
 
 VALIDATION = "validation"
+AVERAGES = ("macro", "weighted")
+"""Names that no class may have: `f1_macro` is the mean of all classes."""
 
 
 @dataclass(frozen=True, slots=True)

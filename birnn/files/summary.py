@@ -63,6 +63,7 @@ class Summary:
         limits_by_length: the same for each length of a sequence, where lengths differ.
         left_out: what readers left out, by the reason.
         changed: what they changed, by what was done.
+        noted: what they read in one of several ways that there are, by the way.
         counters: features that seem to count time or rows, by what they seem to be.
         cut_after: how many steps of a sequence are kept; None for all.
         reading: how the files were read; see `birnn.sources.ingestion.reading`.
@@ -90,6 +91,7 @@ class Summary:
     limits_by_length: dict[str, dict[int, float]] = field(default_factory=dict)
     left_out: dict[str, int]
     changed: dict[str, int] = field(default_factory=dict)
+    noted: dict[str, int] = field(default_factory=dict)
     counters: dict[str, str] = field(default_factory=dict)
     cut_after: int | None = None
     reading: dict[str, object]
@@ -130,3 +132,14 @@ def gaps(found: Summary, reads: str = "") -> Iterator[str]:
             then = "`prepare` refuses them unless prepare.missing says what to read there: mean, "
             then += "zero, last or mask"
         yield f"missing numbers: in {named}, of {found.steps:,} steps; {then}"
+
+
+def treatment(found: Summary) -> Iterator[str]:
+    """Say what readers left out, changed, and read in one of several ways, a sentence a kind.
+
+    The places are left out: those of `birnn check` hold for the files as they lie there.
+    """
+    kinds = {"left out": found.left_out, "changed": found.changed, "read": found.noted}
+    for done, counts in kinds.items():
+        for what, count in counts.items():
+            yield f"{done}: {what}, {count:,} in all"

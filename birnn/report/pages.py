@@ -21,7 +21,7 @@ from birnn.errors import visible
 from birnn.evaluation import headlines
 from birnn.evaluation.headlines import MEASURES, Figure
 from birnn.files import console
-from birnn.files.summary import gaps
+from birnn.files.summary import gaps, treatment
 from birnn.report.drawings import MOST_CLASSES
 from birnn.report.figures import ACCENTS
 from birnn.report.tested import Compared, Row
@@ -106,7 +106,10 @@ def content(
         "average": headlines.averaged_over(results[0].metrics, average),
         "results": results,
         "summary": evidence.summary,
-        "gaps": [*gaps(evidence.summary, evidence.encoding.missing)],
+        "gaps": [
+            *gaps(evidence.summary, evidence.encoding.missing),
+            *treatment(evidence.summary),
+        ],
         "frame": evidence.encoding.frame,
         "packing": prepared.packing,
         "prepared": prepared,

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -55,6 +55,8 @@ class Asked:
         network: the model.
         precision: to which it rounds features before it scales them.
         labels: the classes that it knows.
+        readable: (S,) which sequences it answers for in service: those that lack no number, where
+            it has learned from none that do.
     """
 
     answers: Answers
@@ -62,6 +64,7 @@ class Asked:
     network: SequenceModel
     precision: Precision
     labels: Sequence[str]
+    readable: Mask
 
 
 def sha256(chunks: Iterable[Chunk]) -> str:
@@ -135,8 +138,9 @@ def centre(table: pa.Table, encoding: Encoding) -> Floats:
     Once it is taken off, float32 tells apart what is small beside its offset, such as an air
     pressure of 101325.002.
     """
-    medians = [np.nanmedian(table[name].to_numpy().astype(float)) for name in encoding.features]
-    return np.nan_to_num(np.array(medians, dtype=np.float64))
+    columns = (table[name].to_numpy().astype(float) for name in encoding.features)
+    known = (column[~np.isnan(column)] for column in columns)
+    return np.array([np.median(one) if len(one) else 0.0 for one in known], dtype=np.float64)
 
 
 def ask(
@@ -144,7 +148,8 @@ def ask(
 ) -> Asked:
     """Let a model answer for raw sequences.
 
-    A class that the model does not know it never gives; one that is none of `labels` it may not
+    What it says of sequences that it cannot read is of no use; see `Asked.readable`. A class that
+    the model does not know it never gives; one that is none of `labels` it may not
     give, and its probability is shared out among the others.
 
     Args:
@@ -158,7 +163,7 @@ def ask(
         DataError: the model reads columns that the table does not have.
     """
     network, encoding, thresholds = saved_model.load(folder)
-    encoded = _encoded(encoding, rows, where=where)
+    encoded, readable = _encoded(encoding, rows, where=where)
     shares = np.concatenate(
         [prediction.probabilities(network, part, device=device) for part in encoded]
     )
@@ -175,15 +180,15 @@ def ask(
         lengths=lengths,
         groups=_numbers(pa.concat_arrays([part.groups for part in encoded])),
     )
-    return Asked(answers, encoded, network, encoding.precision, encoding.labels)
+    return Asked(answers, encoded, network, encoding.precision, encoding.labels, readable)
 
 
 def _numbers(groups: pa.StringArray) -> npt.NDArray[np.int64]:
     return np.asarray(groups.dictionary_encode().indices.to_numpy(), dtype=np.int64)
 
 
-def _encoded(encoding: Encoding, rows: list[Chunk], *, where: str) -> list[Sequences]:
-    """Encode without the labels, of which a model may not know all."""
+def _encoded(encoding: Encoding, rows: list[Chunk], *, where: str) -> tuple[list[Sequences], Mask]:
+    """Encode without the labels, of which a model may not know all, and say what it can read."""
     for table, _ in rows:
         if missing := [name for name in encoding.columns if name not in table.schema.names]:
             raise DataError(
@@ -191,16 +196,29 @@ def _encoded(encoding: Encoding, rows: list[Chunk], *, where: str) -> list[Seque
                 f"{', '.join(table.schema.names)}; "
                 "give data with other columns another name under `problem`"
             )
+    strict = encoding.missing == "refuse"
+    if strict:  # so that the answers for all sequences stay in one order
+        encoding = replace(encoding, missing="mean", fills=encoding.mean)
     batches, skipped = (batch for table, _ in rows for batch in table.to_batches()), Skipped()
-    chunks = prediction.prepared(encoding, batches, where=where, skipped=skipped)
+    chunks = [*prediction.prepared(encoding, batches, where=where, skipped=skipped)]
     encoded = [encoding.encode(*chunk) for chunk in chunks]
+    whole = [_is_whole(*chunk, encoding.features if strict else ()) for chunk in chunks]
     if encoding.task == "tagging" and skipped.counts:
         raise DataError(
             f"{where}: expected up to {encoding.max_steps} steps in a sequence (data.longer: cut), "
             "found more, which it does not read; give data that are cut elsewhere another name "
             "under `problem`"
         )
-    return encoded
+    return encoded, np.concatenate(whole)
+
+
+def _is_whole(table: pa.Table, offsets: npt.NDArray[np.int64], features: Collection[str]) -> Mask:
+    """Which sequences (S,) lack no number."""
+    lacking = np.zeros(table.num_rows, dtype=np.int64)
+    for name in features:
+        lacking |= np.isnan(table[name].to_numpy())
+    whole: Mask = np.add.reduceat(lacking, offsets[:-1]) == 0
+    return whole
 
 
 def _actual(

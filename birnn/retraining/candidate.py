@@ -24,7 +24,7 @@ from birnn.data.splits import Splitting
 from birnn.errors import DataError
 from birnn.evaluation import metrics, verdict
 from birnn.evaluation.verdict import Basis
-from birnn.files import atomic, console, digests, paths, records
+from birnn.files import atomic, console, digests, installed, paths, records
 from birnn.files.paths import EVALUATION, MODELS, PREPARED, RAW, REPORT
 from birnn.files.reading import first_few
 from birnn.files.tables import Chunk, Precision
@@ -58,6 +58,7 @@ def register(attempt: Attempt, registry: Registry) -> Version:
     run = runs.in_checkout(chosen.problem, attempt.model, knobs, copy)
     _remember(attempt, registry, run.id)
     code = [*copy.glob("birnn/**/*.py"), *copy.glob("stages/*.py"), copy / "dvc.yaml"]
+    code += copy.glob(installed.PATH)  # in the place of the code, in a repository of one's own
     tags = {
         "attempt": attempt.name,
         "model": attempt.model,
@@ -214,7 +215,7 @@ def trained_now(attempt: Attempt, challenger: Version) -> bool:
 
 
 def _fresh(attempt: Attempt, registry: Registry, said: Sequence[_Said], rows: list[Chunk]) -> Mask:
-    """Which of the test sequences (S,) none of some models was trained on."""
+    """Which of the test sequences (S,) none of some models was trained on, and all can read."""
     plain = _in_raw_units(attempt, "test")
     fresh = np.ones(len(plain), dtype=bool)
     for one in said:
@@ -226,7 +227,19 @@ def _fresh(attempt: Attempt, registry: Registry, said: Sequence[_Said], rows: li
             known = Known.read(registry.attached(run, KNOWN, place))
         contents = answering.contents(rows, one.asked.precision)
         fresh &= ~answering.seen(contents, plain, trained_on, known)
+        fresh &= _readable(one)
     return fresh
+
+
+def _readable(said: _Said) -> Mask:
+    """Which of the test sequences (S,) a model can read; those that it cannot are told."""
+    readable = said.asked.readable
+    if lacking := int((~readable).sum()):
+        console.say(
+            f"left out: {lacking} of {len(readable)} test sequences lack numbers, and version "
+            f"{said.version.number} was trained with prepare.missing: refuse"
+        )
+    return readable
 
 
 def _leakage(attempt: Attempt, registry: Registry, challenger: Version) -> Check:
@@ -282,8 +295,8 @@ def _judged(
 
 
 def _nothing_fresh(number: int) -> Check:
-    sentence = f"The models were trained on all {number} test sequences, exactly or"
-    sentence += " nearly: nothing to compare on; add new ones."
+    sentence = f"Of {number} test sequences there is none that all models can read, and that none"
+    sentence += " was trained on, exactly or nearly: nothing to compare on; add new ones."
     return Check("unseen", passed=False, figures={"sequences": number}, sentence=sentence)
 
 

@@ -234,6 +234,8 @@ def _steps(sequences: Sequences, drawn: Ints, rng: np.random.Generator) -> Ints:
 
 def _rounded(values: Floats) -> list[float]:
     """Keep six digits, about what float32 has, of how far each is from the median."""
+    if not len(values):  # of a feature that is missing everywhere
+        return []
     away = np.abs(values - np.median(values))
     decimals = 5 - np.floor(np.log10(away, where=away > 0, out=np.zeros_like(away))).astype(int)
     return list(map(round, values.tolist(), decimals.tolist()))

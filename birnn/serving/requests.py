@@ -10,13 +10,15 @@ The forms: `dataframe_split` and `dataframe_records`, as MLflow has them, one ro
     {"sequences": [["the", "dog"]]}                                     where a step is one thing
     {"sequences": [{"sequence": "s1", "steps": [{"x": 0.1, "y": 2.0}]}]}
 
+Columns may have the names of the training data (`data.columns`) or those of the sequence table.
+
 Nothing of a request is trusted: its size, the number of rows, of steps and of letters have limits,
 and what is wrong with it is one line.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from typing import Any
@@ -117,11 +119,12 @@ def read(body: bytes, encoding: Encoding, limits: Limits) -> Asked:
     except ValueError as error:
         raise DataError(f"{WHERE}: expected JSON, found: {one_line(error)}") from None
     form, content = _form(tree)
+    needed = _needed(encoding)
     match form:
         case "dataframe_split":
-            columns = _split(content, encoding.columns, limits)
+            columns = _split(content, needed, limits)
         case "dataframe_records":
-            columns = _records(content, encoding.columns, limits)
+            columns = _records(content, needed, limits)
         case _:
             return _sequences(content, encoding, limits)
     ids = _texts(columns["sequence"], "sequence", limits, _row)
@@ -129,6 +132,21 @@ def read(body: bytes, encoding: Encoding, limits: Limits) -> Asked:
     lengths = np.diff(np.append(starts, len(ids))).tolist()
     _check_steps(lengths, limits)
     return Asked(_batches({**_typed(columns, encoding, limits, _row), "sequence": ids}, "row"))
+
+
+def _needed(encoding: Encoding) -> dict[str, str]:
+    """The columns that a model reads, and what each was called in the data of its training."""
+    named = encoding.reading.get("columns")
+    own = named if isinstance(named, dict) else {}
+    return {name: own.get(name) or name for name in encoding.columns}
+
+
+def _spelled(needed: Mapping[str, str], found: Container[str]) -> list[str]:
+    """What the columns are called here: as in the data of the training, or as in a sequence table.
+
+    One that is there under neither name has the first.
+    """
+    return [name if own not in found and name in found else own for name, own in needed.items()]
 
 
 def _check_size(body: bytes, limits: Limits) -> None:
@@ -150,7 +168,7 @@ def _form(tree: Any) -> tuple[str, Any]:
     return present[0], tree[present[0]]
 
 
-def _split(content: Any, needed: Sequence[str], limits: Limits) -> dict[str, list[Any]]:
+def _split(content: Any, needed: Mapping[str, str], limits: Limits) -> dict[str, list[Any]]:
     """Columns of `{"columns": [...], "data": [[...], ...]}`."""
     names, rows = (
         (content.get("columns"), content.get("data")) if isinstance(content, dict) else (None, None)
@@ -163,18 +181,19 @@ def _split(content: Any, needed: Sequence[str], limits: Limits) -> dict[str, lis
     texts = [name for name in names if isinstance(name, str)]
     if len(set(texts)) < len(names):
         raise DataError(f"{WHERE}: expected texts as names of columns, each once")
-    _check_columns(texts, needed)
+    wanted = _spelled(needed, texts)
+    _check_columns(texts, wanted)
     for number, row in enumerate(rows, start=1):
         if not isinstance(row, list) or len(row) != len(names):
             found = f"{len(row)}" if isinstance(row, list) else _shown(row)
             raise DataError(
                 f"{_row(number)}: expected a list of {len(names)} values, found {found}"
             )
-    places = [texts.index(name) for name in needed]
+    places = [names.index(name) for name in wanted]
     return {name: [row[place] for row in rows] for name, place in zip(needed, places, strict=True)}
 
 
-def _records(content: Any, needed: Sequence[str], limits: Limits) -> dict[str, list[Any]]:
+def _records(content: Any, needed: Mapping[str, str], limits: Limits) -> dict[str, list[Any]]:
     """Columns of `[{"sequence": "s1", "x": 0.1}, ...]`."""
     if not isinstance(content, list):
         expected = "expected dataframe_records to be a list of rows"
@@ -187,11 +206,12 @@ def _records(content: Any, needed: Sequence[str], limits: Limits) -> dict[str, l
     return {name: [row[at] for row in rows] for at, name in enumerate(needed)}
 
 
-def _values(tree: dict[str, Any], needed: Sequence[str], row: int, place: Place) -> list[Any]:
-    for name in needed:
+def _values(tree: dict[str, Any], needed: Mapping[str, str], row: int, place: Place) -> list[Any]:
+    wanted = _spelled(needed, tree)
+    for name in wanted:
         if name not in tree:
             raise DataError(f"{place(row)}: expected a value for `{name}`, found {_keys(tree)}")
-    return [tree[name] for name in needed]
+    return [tree[name] for name in wanted]
 
 
 def _sequences(content: Any, encoding: Encoding, limits: Limits) -> Asked:
@@ -208,7 +228,8 @@ def _sequences(content: Any, encoding: Encoding, limits: Limits) -> Asked:
         limits,
         _sequence_place,
     )
-    needed = encoding.columns[1:]
+    needed = _needed(encoding)
+    del needed["sequence"]
     numbers = np.repeat(np.arange(1, len(lengths) + 1), lengths)
     begins = np.repeat(np.cumsum(lengths) - lengths, lengths) if lengths else numbers
 
@@ -235,13 +256,13 @@ def _sequence(one: Any, number: int) -> tuple[Any, list[Any]]:
     return name, steps
 
 
-def _step(step: Any, needed: Sequence[str], row: int, place: Place) -> list[Any]:
+def _step(step: Any, needed: Mapping[str, str], row: int, place: Place) -> list[Any]:
     """The values of a step in the order of the columns."""
     if isinstance(step, dict):
         return _values(step, needed, row, place)
     values = step if isinstance(step, list) else [step]
     if len(values) != len(needed):
-        expected = f"{len(needed)} value{'s' * (len(needed) > 1)} ({first_few(needed)})"
+        expected = f"{len(needed)} value{'s' * (len(needed) > 1)} ({first_few(needed.values())})"
         raise DataError(f"{place(row)}: expected {expected}, found {len(values)}")
     return values
 

@@ -28,6 +28,8 @@ NAMED = re.compile(r"#\s*(sent_id|newdoc|newdoc id)\s*(?:=\s*(.*\S))?\s*$")
 KNOWN = re.compile(r"#\s*(?:(?:sent_id|text|newpar|newdoc id)\s*=|newdoc\s*$|newpar\s*$)")
 NODE = re.compile(r"(\d{1,9})(?:([-.])\d{1,9})?")
 DOCUMENT = "-DOCSTART-"
+BLANKS = " \t"
+"""What stands between columns; other blanks, such as that of 10\u00a0000, are parts of words."""
 
 
 class Format(NamedTuple):
@@ -162,7 +164,7 @@ class _Reader:
         """Give each sentence as its end is read."""
         for self.number, text in enumerate(source, 1):
             line = text.rstrip("\r\n")
-            if line.strip():
+            if line.strip(BLANKS):
                 self._line(line)
                 continue
             done, self.sentence = self.sentence, Sentence()
@@ -173,7 +175,7 @@ class _Reader:
             yield self.sentence
 
     def _line(self, line: str) -> None:
-        columns = line.split("\t") if self.form.tabs else line.split()
+        columns = line.split("\t") if self.form.tabs else words(line)
         if line.startswith("#") and self._is_comment(line, len(columns)):
             self._comment(line)
         elif columns[0] == DOCUMENT:
@@ -242,7 +244,7 @@ class _Reader:
             self.sentence.labels.append(self._field(columns, self.form.label, "label"))
 
     def _field(self, columns: list[str], column: int, name: str) -> str:
-        text = columns[column - 1 if column > 0 else column].strip()
+        text = columns[column - 1 if column > 0 else column].strip(BLANKS)
         if not text:
             number = column if column > 0 else len(columns)
             raise DataError(f"{self._place()}, column {number}: expected a {name}, found nothing")
@@ -250,6 +252,11 @@ class _Reader:
 
     def _place(self) -> str:
         return f"{self.path}, line {self.number}"
+
+
+def words(line: str) -> list[str]:
+    """Cut at blanks; `str.split` would cut at others too."""
+    return [word for word in line.replace("\t", " ").split(" ") if word]
 
 
 def distinct(names: list[str], numbers: list[str], seen: Seen) -> list[str]:

@@ -20,6 +20,8 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, cast
 
+import numpy as np
+
 from birnn.errors import DataError
 from birnn.files.reading import (
     DELIMITERS,
@@ -284,6 +286,8 @@ class _Look:
 
     def _check_quotes(self, lines: bytes) -> bytes:
         """Refuse quotes that enclose a part of a field; give what an open one holds so far."""
+        if _is_plain(lines, self.delimiter):
+            return b"\n"
         matched = self.well.match(lines)
         end = matched.end() if matched else 0
         rest = lines[end:]
@@ -352,6 +356,28 @@ class _Look:
             if place <= 0:
                 break
         return number
+
+
+def _is_plain(lines: bytes, delimiter: str) -> bool:
+    """Whether quotes enclose whole fields, and no quote or end of a line stands in one.
+
+    Most files are so, and to see it takes a tenth of the time that patterns take.
+
+    Args:
+        lines: the end of a line, and what follows.
+        delimiter: what stands between fields.
+    """
+    letters = np.frombuffer(lines + b"\n", np.uint8)
+    quotes = np.flatnonzero(letters == ord('"'))
+    if len(quotes) % 2:
+        return False
+    bounds = np.zeros(256, dtype=bool)
+    bounds[[ord("\n"), ord(delimiter)]] = True
+    begin = bounds[letters[quotes[::2] - 1]].all()
+    bounds[ord("\r")] = True
+    end = bounds[letters[quotes[1::2] + 1]].all()
+    within = np.searchsorted(quotes, np.flatnonzero(letters == ord("\n"))) % 2  # of a pair
+    return bool(begin and end and not within.any())
 
 
 OPEN = re.compile(f'"[^"]*{ONCE}(?:""[^"]*{ONCE})*{ONCE}'.encode())

@@ -70,7 +70,7 @@ def read(
 
 
 def read_labels(path: str | Path) -> dict[str, str]:
-    """Read a CSV or TSV table with the columns `sequence` and `label`.
+    """Read a CSV or TSV table with the columns `sequence` and `label`, which may be empty.
 
     Raises:
         DataError: a column is missing, or a sequence has two labels.
@@ -83,8 +83,6 @@ def read_labels(path: str | Path) -> dict[str, str]:
     labels: dict[str, str] = {}
     for line, row in rows:
         name, label = row[header.index("sequence")], row[header.index("label")]
-        if not label:
-            raise DataError(f"{path}, line {line}, column `label`: value missing")
         if labels.setdefault(name, label) != label:
             raise DataError(
                 f"{path}, line {line}, column `label`: expected {labels[name]!r} again for "
@@ -144,7 +142,10 @@ class _Reader:
             return words[0], None
         if self.labels is not None:
             if words[0] not in self.labels:
-                raise DataError(f"{place}: expected a label of {words[0]!r} in data.labels")
+                raise DataError(
+                    f"{place}: expected a label of {words[0]!r} in data.labels; an empty one will "
+                    "do where none is known"
+                )
             return words[0], self.labels[words[0]]
         found = self.pattern.search(header)
         if found is None or not found[1]:

@@ -172,7 +172,7 @@ def _encoded(path: Path) -> dict[str, str]:
 def _has_columns(path: Path) -> bool:
     """Whether a file has a token a line, columns beside it, and empty lines between sentences."""
     read = lines(path, _encoded(path).get("encoding"))
-    begin = [line.split() for line, _ in zip(read, range(2000), strict=False)]
+    begin = [conll.words(line.rstrip("\r\n")) for line, _ in zip(read, range(2000), strict=False)]
     words = [one for one in begin if one and one[0] != conll.DOCUMENT]
     ends = any(not one for one in begin[:-1])
     return ends and len({len(one) for one in words}) == 1 and len(words[0]) > 1

@@ -21,6 +21,7 @@ from birnn.errors import DataError
 from birnn.files import console, hashing
 from birnn.files.hashing import Hashes, Seen
 from birnn.files.reading import first_few
+from birnn.files.scores import AVERAGES
 from birnn.files.summary import ClassCount, Conflict, Groups, Summary, gaps
 from birnn.files.tables import (
     SPLITS,
@@ -309,6 +310,11 @@ def _check_labels(labels: Mapping[tuple[str, str], int], where: str) -> None:
         raise DataError(
             f"{where}, column `label`: expected two classes or more, found {only}; "
             "add sequences of another class"
+        )
+    if taken := names & {*AVERAGES}:
+        raise DataError(
+            f"{where}, column `label`: expected other names of classes than {min(taken)!r}, after "
+            f"which an average is called (f1_{min(taken)}); rename it"
         )
 
 

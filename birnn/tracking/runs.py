@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from birnn.errors import INTERRUPTS, RegistryError
-from birnn.files import atomic, digests, paths, scores
+from birnn.files import atomic, digests, installed, paths, scores
 from birnn.kernel import library
 from birnn.model import history
 from birnn.model.history import Epoch
@@ -346,11 +346,12 @@ def uncommitted() -> str:
 
     With such a commit alone a result cannot be repeated.
     """
-    inputs = [f":(top)*{name}" for name in (".py", "dvc.yaml", "params.yaml")]
+    names = (".py", "dvc.yaml", "params.yaml", installed.PATH)
+    inputs = [f":(top)*{name}" for name in names]
     command = ["git", "status", "--porcelain", "--untracked-files=all", "--", *inputs]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    names = ", ".join(line[3:] for line in done.stdout.splitlines())
-    return names if len(names) <= LISTED_LENGTH else f"{names[:LISTED_LENGTH]}..."
+    found = ", ".join(line[3:] for line in done.stdout.splitlines())
+    return found if len(found) <= LISTED_LENGTH else f"{found[:LISTED_LENGTH]}..."
 
 
 def _create(

@@ -19,7 +19,7 @@ from sklearn import metrics as sklearn_metrics
 from birnn import params
 from birnn.data.encoding import Encoding
 from birnn.data.sequences import UNLABELLED, Sequences
-from birnn.evaluation import metrics, outs, worst
+from birnn.evaluation import metrics, outs, scoring, worst
 from birnn.evaluation.expected_accuracy import Calibration
 from birnn.evaluation.outs import Predicted
 from birnn.evaluation.padding import Padding
@@ -593,4 +593,6 @@ def test_a_class_of_test_alone_is_always_wrong(ragged: Ragged, tmp_path: Path) -
     assert found["roc_auc_macro"] == pytest.approx(np.mean([*areas, 0.5]))
     table = pq.read_table(tmp_path / paths.PREDICTIONS)
     assert table["label"].to_pylist() == np.take(["a", "b", "c", "strange"], labels).tolist()
-    assert "probability_strange" not in table.schema.names
+    assert set(table["probability_strange"].to_pylist()) == {0.0}
+    scored = scoring.read(tmp_path / paths.PREDICTIONS).metrics()
+    assert scored == pytest.approx(found, rel=1e-6)

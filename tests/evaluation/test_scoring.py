@@ -13,7 +13,7 @@ from rich.console import Console
 from sklearn import metrics as sklearn_metrics
 
 from birnn.data.encoding import Encoding
-from birnn.data.sequences import Sequences
+from birnn.data.sequences import UNLABELLED, Sequences
 from birnn.errors import DataError
 from birnn.evaluation import outs, scoring
 from birnn.evaluation.outs import Predicted
@@ -75,6 +75,56 @@ def test_what_evaluate_wrote_scores_the_same(tmp_path: Path, ragged: Ragged, tag
     expected = outs.write(tmp_path, predicted, epochs)
     found = scoring.read(tmp_path / paths.PREDICTIONS).metrics()
     assert found == pytest.approx(expected, rel=1e-6)
+
+
+class TestWithoutALabel:
+    """A row counts in nothing, as in `evaluate`, and that is said."""
+
+    @pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.parquet"])
+    @pytest.mark.parametrize("column", ["actual", "label"])
+    def test_rows_are_left_out(self, tmp_path: Path, name: str, column: str) -> None:
+        frame = table().rename(columns={"actual": column})
+        absent = np.arange(60) % 5 == 2
+        absent[8:12] = True  # a whole sequence
+        frame["group"], frame["by"] = frame["sequence"].str[1:], np.arange(60) % 2
+        expected = scoring.read(write(frame[~absent], tmp_path / name), by="by")
+        frame.loc[absent, column] = None
+        found = scoring.read(write(frame, tmp_path / name), by="by")
+        assert found.metrics() == expected.metrics()
+        for one in ("actual", "predicted", "offsets", "groups", "probabilities"):
+            assert len(getattr(found, one)) == len(getattr(expected, one))
+        assert found.offsets.tolist() == expected.offsets.tolist()
+        assert found.columns["by"].tolist() == expected.columns["by"].tolist()
+        pairs = {*zip(found.groups.tolist(), expected.groups.tolist(), strict=True)}
+        assert len(pairs) == len({*found.groups.tolist()}) == len({*expected.groups.tolist()})
+        note = "rows without a label are left out: 16 of 60, first row 3"
+        assert (found.notes, expected.notes) == ((note,), ())
+
+    def test_whole_numbers_stay_classes(self, tmp_path: Path) -> None:
+        frame = table()[["sequence", "actual", "predicted"]]
+        frame["actual"] = frame["actual"].astype(float)
+        frame.loc[3, "actual"] = np.nan
+        found = scoring.read(write(frame, tmp_path / "t.parquet"))
+        assert (found.labels, len(found.actual)) == (NAMES, 59)
+
+    @pytest.mark.parametrize("tagging", [True, False])
+    def test_what_evaluate_wrote_scores_the_same(
+        self, tmp_path: Path, ragged: Ragged, tagging: bool
+    ) -> None:
+        test = ragged([5, 3, 8, 1, 9] * 5, tagging=tagging)
+        test.labels[::3] = UNLABELLED
+        shares = np.random.default_rng(1).dirichlet([1, 1, 1], len(test.labels))
+        encoding = Encoding("tagging" if tagging else "classification", NAMES, [*"wxyz"], [], [])
+        predicted = Predicted(test, encoding, {}, shares.astype(np.float32))
+        epochs = [Epoch(1, 1.0, 1.0, 0.5, 0.5, 0.01, kept=True)]
+        expected = outs.write(tmp_path, predicted, epochs)
+        found = scoring.read(tmp_path / paths.PREDICTIONS)
+        assert found.metrics() == pytest.approx(expected, rel=1e-6)
+
+    def test_none_is_left(self, tmp_path: Path) -> None:
+        write(table().assign(actual=""), tmp_path / "t.csv")
+        with pytest.raises(DataError, match="expected true labels, found none in 60 rows"):
+            scoring.read(tmp_path / "t.csv")
 
 
 def test_without_probabilities(tmp_path: Path) -> None:

@@ -19,8 +19,10 @@ ASKED = "from birnn.kernel import library; print(library.name(), library.kernel(
 @pytest.mark.skipif(not build.compiler(), reason="no compiler here")
 def test_brings_every_level(tmp_path: Path) -> None:
     source = tmp_path / "source"
-    shutil.copytree(ROOT / "birnn", source / "birnn")
-    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
+    for name in ("birnn", "stages", ".dvc/plots"):
+        shutil.copytree(ROOT / name, source / name)
+    pipeline = (".dvcignore", ".gitattributes", ".gitignore", "dvc.yaml")
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE", *pipeline):
         shutil.copy(ROOT / name, source / name)
     options = ("--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(tmp_path))
     command = [sys.executable, "-m", "pip", "wheel", *options, str(source)]

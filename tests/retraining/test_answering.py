@@ -1,6 +1,7 @@
 """Models that answer for raw sequences, compared with what the stages have made of them."""
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,13 @@ def saved(encoding: Encoding, folder: Path, labels: list[str], seed: int = 0) ->
     return folder
 
 
+def without_some(table: pa.Table, name: str) -> pa.Table:
+    """Take the number of each 17th row away."""
+    values = table[name].to_numpy().copy()
+    values[::17] = np.nan
+    return table.set_column(table.schema.get_field_index(name), name, pa.array(values))
+
+
 class TestAsk:
     def test_answers_as_for_the_prepared_split(
         self, prepared: Path, encoding: Encoding, rows: list[Chunk], tmp_path: Path
@@ -95,6 +103,34 @@ class TestAsk:
         lost = [(table.drop_columns([encoding.features[0]]), at) for table, at in rows]
         with pytest.raises(DataError, match=f"it: expected the column `{encoding.features[0]}`"):
             answering.ask(folder, lost, encoding.labels, CPU, where="it")
+
+    def test_what_lacks_numbers_is_read_by_models_that_know_such_data_alone(
+        self, encoding: Encoding, rows: list[Chunk], tmp_path: Path
+    ) -> None:
+        """In service, others refuse it; for the rest they answer as if it were not there."""
+        name = encoding.features[1]
+        gaps = [(without_some(table, name), offsets) for table, offsets in rows]
+        first = gaps[0][0][name].to_numpy()
+        lacking = [
+            np.isnan(table[name].to_numpy()[begin:end]).any()
+            for table, offsets in gaps
+            for begin, end in pairwise(offsets)
+        ]
+        assert np.isnan(first).any()
+        assert not all(lacking)
+        strict = saved(encoding, tmp_path / "strict", encoding.labels)
+        whole = answering.ask(strict, rows, encoding.labels, CPU, where="it")
+        asked = answering.ask(strict, gaps, encoding.labels, CPU, where="it")
+        assert whole.readable.all()
+        np.testing.assert_array_equal(asked.readable, np.logical_not(lacking))
+        kept = asked.readable
+        np.testing.assert_array_equal(
+            answering.take(asked.answers, kept).probabilities,
+            answering.take(whole.answers, kept).probabilities,
+        )
+        known = replace(encoding, missing="zero", fills=[0.0] * len(encoding.features))
+        lenient = saved(known, tmp_path / "lenient", encoding.labels)
+        assert answering.ask(lenient, gaps, encoding.labels, CPU, where="it").readable.all()
 
     def test_a_sequence_is_cut_as_the_model_has_learned(
         self, encoding: Encoding, rows: list[Chunk], tmp_path: Path

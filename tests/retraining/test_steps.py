@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import checkout
+import numpy as np
 import pandas as pd
 import psutil
 import pytest
@@ -199,6 +200,26 @@ class TestDecision:
         assert outcome.decision == "kept"
         assert "The data hold no 'c', which the champion knows" in outcome.sentence
         assert aliases()[0] == 1
+
+    @pytest.mark.long
+    def test_judges_on_what_a_champion_can_read_that_knows_no_gaps(
+        self, place: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        rows = checkout.table(range(SEQUENCES))
+        rows.loc[rows["sequence"].str[1:].astype(int) % 3 == 0, "x"] = np.nan
+        checkout.write_table(place, rows)
+        tree = checkout.params()
+        tree["prepare"]["missing"] = "mean"
+        atomic.write_json("params.yaml", tree)
+        outcome = retrain()
+        assert outcome.decision in ("kept", "promoted")
+        said = capsys.readouterr().out
+        assert "test sequences lack numbers, and version 1 was trained with prepare.missing" in said
+        headline = decisions.read("decisions.jsonl")[-1]["checks"][0]["figures"]
+        names = rows["sequence"].unique()
+        split = splits.assign(names, Splitting.of(params.load().prepare))
+        tested = [name for name, of in zip(names, split, strict=True) if of == "test"]
+        assert 0 < headline["sequences"] <= sum(int(one[1:]) % 3 > 0 for one in tested)
 
     def test_needs_the_alias_of_the_champion_where_one_has_served(self, place: Path) -> None:
         """Without it, a new model would be compared with none."""

@@ -1,6 +1,7 @@
 """What a client may send, and in which words the rest is refused."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -65,6 +66,40 @@ class TestForm:
     def test_large_ones_come_in_parts(self) -> None:
         asked = read({"sequences": [[[1, 2]] * 9000] * 5})
         assert [batch.num_rows for batch in asked.batches] == [16384, 16384, 12232]
+
+
+class TestOwnNames:
+    """Those of the data that the model was trained on."""
+
+    OWN = replace(
+        BOTH, reading={"source": "table", "columns": {"sequence": "Seriennr", "token": "Wort"}}
+    )
+
+    @pytest.mark.parametrize(
+        "names", [("Seriennr", "x", "Wort"), ("sequence", "x", "token"), ("Seriennr", "x", "token")]
+    )
+    def test_are_taken_and_those_of_a_sequence_table_too(self, names: tuple[str, ...]) -> None:
+        values = [["s", 1, "the"], ["t", 2, "dog"]]
+        split = {"dataframe_split": {"columns": names, "data": values}}
+        records = {"dataframe_records": [dict(zip(names, row, strict=True)) for row in values]}
+        steps = [dict(zip(names[1:], row[1:], strict=True)) for row in values]
+        expected = [tuple(row) for row in values]
+        assert rows(read(split, self.OWN)) == rows(read(records, self.OWN)) == expected
+        asked = read({"sequences": [steps, [[3, "the"]]]}, self.OWN)
+        assert rows(asked) == [(1, 1, "the"), (1, 2, "dog"), (2, 3, "the")]
+
+    def test_come_first(self) -> None:
+        """Where another column has a name of the sequence table."""
+        row = {"sequence": "no", "Seriennr": "s", "token": "no", "Wort": "the", "x": 1}
+        tree = {"columns": [*row], "data": [[*row.values()]]}
+        assert rows(read({"dataframe_records": [row]}, self.OWN)) == [("s", 1, "the")]
+        assert rows(read({"dataframe_split": tree}, self.OWN)) == [("s", 1, "the")]
+
+    def test_stand_in_messages(self) -> None:
+        with pytest.raises(DataError, match="expected a column `Seriennr` as in training, found"):
+            read({"dataframe_split": {"columns": ["x"], "data": []}}, self.OWN)
+        with pytest.raises(DataError, match="row 1: expected a value for `Seriennr`, found 'x'"):
+            read({"dataframe_records": [{"x": 1}]}, self.OWN)
 
 
 def sent(*values: object) -> dict[str, Any]:

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from birnn import params
 from birnn.errors import DataError
 from birnn.files.reading import Skipped
 from birnn.params import FastaData
-from birnn.sources import fasta
+from birnn.sources import fasta, ingestion
 
 FASTA = ">seq1|exon\nACgt\nN\n\n>seq2 homo sapiens|intron\r\nTTTTTT\r\n"
 
@@ -133,6 +134,14 @@ class TestMistakes:
         path.write_text("sequence,label\nseq1|exon,a\n")
         with pytest.raises(DataError, match="line 5: expected a label of 'seq2' in data"):
             read(tmp_path / "t.fa", FASTA, labels=str(path))
+
+    def test_a_label_may_be_empty(self, tmp_path: Path) -> None:
+        (tmp_path / "labels.csv").write_text("sequence,label\ns,a\nt,\nu,b\n")
+        (tmp_path / "t.fa").write_text(">s\nAC\n>t\nAC\n>u\nA\n")
+        section = {"source": "fasta", "path": str(tmp_path / "t.fa")}
+        data = params.data(section | {"labels": str(tmp_path / "labels.csv")})
+        (found,) = ingestion.rows(data, Skipped())
+        assert found["label"].to_pylist() == ["a", "a", None, None, "b"]
 
     @pytest.mark.parametrize(
         ("content", "message"),

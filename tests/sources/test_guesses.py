@@ -1,5 +1,7 @@
 """What files of many kinds are taken for, and that what is guessed can be read."""
 
+import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from birnn import params
+from birnn import cli, params
 from birnn.errors import DataError
 from birnn.files.reading import Skipped
 from birnn.sources import guesses, ingestion
@@ -251,3 +253,39 @@ def test_what_stands_for_a_missing_number_makes_no_text(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("sequence,x,y,label\na,0.1,1.0,NA\na,,1.5,b\nb,0.2,NA,NA\nb,0.7,0.3,b\n")
     assert guesses.of(path).section == {"source": "table", "task": "tagging", "path": str(path)}
+
+
+ODD = {
+    "one.csv": ("wer,wert,was\n" + "".join(f"k{n},{n / 7},{'pq'[n % 2]}\n" for n in range(12))),
+    "list.jsonl": '{"wort": ["a", "b"], "art": ["p", "q"]}\n' * 4,
+    "label.csv": "sequence,x,was\n" + "".join(f"k{n // 3},1,{n / 3}\n" for n in range(12)),
+}
+OWN: dict[str, dict[str, Any]] = {
+    "one.csv": {"source": "table", "columns": {"sequence": "wer", "label": "was"}},
+    "list.jsonl": {"source": "lists", "columns": {"token": "wort", "label": "art"}},
+    "label.csv": {"source": "table", "columns": {"label": "was"}},
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_names_of_which_nothing_can_be_guessed(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What `birnn check` advises then is what lets it read the file."""
+    path = tmp_path / name
+    path.write_text(ODD[name], encoding="utf-8")
+    assert "data.columns" in checked(path, monkeypatch, capsys)
+    data = {**OWN[name], "task": "tagging", "path": str(path)}
+    tree = {"problem": "p", "models": {"m": {}}, "data": data}
+    (tmp_path / "params.yaml").write_text(json.dumps(tree), encoding="utf-8")  # JSON is YAML
+    assert "error" not in checked(tmp_path / "params.yaml", monkeypatch, capsys)
+
+
+def checked(path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
+    """What the command prints for people: its error, or nothing but lines on standard output."""
+    monkeypatch.setattr(sys, "argv", ["birnn", "check", str(path)])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    found = capsys.readouterr()
+    assert bool(ended.value.code) == found.err.startswith("error: ")
+    return found.err

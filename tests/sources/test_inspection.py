@@ -92,6 +92,12 @@ class TestSummary:
         ):
             summary(GOOD | {"label": ["p"] * 4})
 
+    @pytest.mark.parametrize("name", ["macro", "weighted"])
+    def test_a_class_that_is_called_like_an_average(self, name: str) -> None:
+        """Its F1 would have the name of the mean of all."""
+        with pytest.raises(DataError, match=f"other names of classes than '{name}', after which"):
+            summary(GOOD | {"label": [name, "p", name, "p"]})
+
     @pytest.mark.parametrize("split", ["validation", "test"])
     def test_a_label_that_is_never_trained(self, split: str) -> None:
         columns = GOOD | {"split": ["train", "train", "train", split], "label": list("ppqr")}

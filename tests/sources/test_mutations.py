@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from conftest import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -25,6 +26,16 @@ from birnn.files import tables
 from birnn.files.reading import Skipped
 from birnn.files.summary import Summary
 from birnn.sources import ingestion, inspection
+
+
+def fuzz(short: int, long: int) -> settings:
+    """How many examples to draw, daily and with `make test-long`."""
+    return settings(
+        max_examples=examples(short, long),
+        deadline=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture],
+    )
+
 
 RNG = np.random.default_rng(0)
 JUNK = [
@@ -192,9 +203,7 @@ def test_a_whole_file_is_read(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FILES)
-@settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@fuzz(20, 500)
 @given(data=st.data())
 def test_a_damaged_file(tmp_path: Path, name: str, data: st.DataObject) -> None:
     path = tmp_path / name
@@ -206,9 +215,7 @@ def test_a_damaged_file(tmp_path: Path, name: str, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("name", FILES)
-@settings(
-    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@fuzz(7, 100)
 @given(content=st.binary(max_size=300) | st.text(max_size=100).map(str.encode))
 def test_a_file_of_anything(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)

@@ -13,7 +13,8 @@ import yaml
 from birnn import cli, params
 from birnn.files import tables
 from birnn.files.reading import Skipped
-from birnn.sources import beginning, ingestion
+from birnn.project import beginning
+from birnn.sources import ingestion
 
 Run = Callable[..., tuple[object, str, str]]
 EXPORT = "Seriennr;Zeit;Alter;Druck;Zustand\n" + "".join(
@@ -26,8 +27,10 @@ EXPORT = "Seriennr;Zeit;Alter;Druck;Zustand\n" + "".join(
 def birnn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Run:
-    """Runs a command in a folder of its own: its status, and what it prints."""
-    (tmp_path / "checkout").mkdir()
+    """Runs a command in what looks like a checkout of birnn: its status, and what it prints."""
+    for name in ("birnn/cli.py", "stages/generate.py"):
+        (tmp_path / "checkout" / name).parent.mkdir(parents=True)
+        (tmp_path / "checkout" / name).touch()
     (tmp_path / "export.csv").write_bytes(EXPORT.encode("latin-1"))
     monkeypatch.chdir(tmp_path / "checkout")
     monkeypatch.setenv("TERM", "dumb")
@@ -132,7 +135,7 @@ class TestPlace:
     def test_what_cannot_be_read_changes_nothing(self, birnn: Run, name: str) -> None:
         status, _, err = birnn("init", name)
         assert (status, err.count("\n")) == (1, 1)
-        assert [*Path().iterdir()] == []
+        assert {path.name for path in Path().iterdir()} == {"birnn", "stages"}
 
     @pytest.mark.slow
     def test_dvc_tracks_it(self, birnn: Run) -> None:
@@ -140,10 +143,17 @@ class TestPlace:
             subprocess.run(command, check=True)
         status, out, _ = birnn("init", "../export.csv")
         assert status == 0
-        assert "left to do: git add data/external/export.csv.dvc data/external/.gitignore" in out
+        left = "data/external/export.csv.dvc data/external/.gitignore params.yaml"
+        assert f"left to do: git add {left} && git commit" in out
         assert Path("data/external/export.csv.dvc").exists()
         assert "/export.csv" in Path("data/external/.gitignore").read_text(encoding="utf-8")
         assert birnn("init", "data/external/export.csv", "--force")[0] == 0
+
+
+def test_data_are_wanted_where_the_pipeline_is(birnn: Run) -> None:
+    status, _, err = birnn("init")
+    assert status == 2
+    assert "expected a FILE with data" in err
 
 
 @pytest.mark.parametrize(

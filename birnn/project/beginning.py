@@ -2,11 +2,13 @@
 
 place = beginning.placed(path)                  # in data/external/, where the pipeline looks
 text = beginning.params_text(problem, guess, summary, heavy=False)
+to_commit = beginning.tracked(place)
 """
 
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -76,8 +78,8 @@ def placed(path: Path) -> Path:
     return target
 
 
-def tracked(path: Path) -> str | None:
-    """Let DVC track data, where git and DVC are used; say what is to be committed.
+def tracked(path: Path) -> list[str]:
+    """Let DVC track data, where git and DVC are used; name the files that are to be committed.
 
     Files that neither knows do not travel into queued experiments and other clones.
 
@@ -85,16 +87,27 @@ def tracked(path: Path) -> str | None:
         DataError: DVC refuses.
     """
     if not (Path(".git").exists() and Path(".dvc").is_dir()):
-        return None
+        return []
     known = subprocess.run(["git", "ls-files", "--", str(path)], capture_output=True, check=False)
     if known.stdout.strip():
-        return None
-    command = [sys.executable, "-m", "dvc", "add", "--quiet", str(path)]
+        return []
+    dvc("add", str(path))
+    return [f"{path}.dvc", str(path.parent / ".gitignore")]
+
+
+def dvc(*arguments: str) -> None:
+    """Run a command of DVC.
+
+    Raises:
+        DataError: DVC refuses.
+    """
+    command = [sys.executable, "-m", "dvc", *arguments]
     done = subprocess.run(command, capture_output=True, check=False, text=True)
     if done.returncode:
-        found = " ".join(done.stderr.split()) or f"status {done.returncode}"
-        raise DataError(f"{path}: expected `dvc add` to take it, found: {found}")
-    return f"git add {path}.dvc {path.parent / '.gitignore'} params.yaml"
+        lines = [line for line in done.stderr.splitlines() if line.strip()]
+        said = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
+        found = (said or lines or [f"status {done.returncode}"])[0]
+        raise DataError(f"expected `dvc {shlex.join(arguments)}` to be done, found: {found}")
 
 
 def has_heavy_tails(chunks: Iterable[Chunk]) -> bool:

@@ -1,0 +1,1 @@
+"""ONE'S OWN REPOSITORY: `birnn init`, from somebody's file to a pipeline that trains on it."""
