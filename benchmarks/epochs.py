@@ -34,8 +34,10 @@ from birnn.model import batching, training
 from birnn.model.adam import Adam
 from birnn.model.distributed import ALONE
 from birnn.model.losses import IGNORED
-from birnn.model.networks import Architecture, SequenceModel
-from birnn.model.recurrent import GATES, Cell
+from birnn.model.architecture import Architecture
+from birnn.model.networks import SequenceModel
+from birnn.kernel.calls import GATES
+from birnn.model.architecture import Cell
 
 FEATURES, CLASSES = 32, 5
 PEERS = ["tutorial", "packed", "keras", "dense", "torch", "birnn"]

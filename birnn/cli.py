@@ -302,11 +302,11 @@ LedgerFolder = Annotated[
 ]
 
 
-def _load(model: str) -> Served:
+def _load(model: str, device: str = "cpu") -> Served:
     """Read a model from a folder, or from MLflow."""
     from birnn.serving import served
 
-    return served.load(_address(model))
+    return served.load(_address(model), device)
 
 
 def _address(model: str) -> str:
@@ -329,13 +329,13 @@ def predict(
     """Predict the labels of sequences, one row a label; as CSV on standard output."""
     from birnn.files import tables
     from birnn.files.reading import Skipped
-    from birnn.model import devices, prediction
+    from birnn.model import prediction, threads
     from birnn.sources import ingestion
 
     named.check_output(output, [file])
-    loaded = _load(model)
+    loaded = _load(model, device)
     network, encoding, thresholds = loaded.network, loaded.encoding, loaded.thresholds
-    devices.limit_threads(prediction.BATCH_SIZE * network.architecture.sums)
+    threads.limit(prediction.BATCH_SIZE * network.architecture.sums)
     skipped = Skipped()
     rows = ingestion.unlabelled(
         file, encoding.reading, encoding.features, skipped, form=encoding.form
@@ -346,7 +346,6 @@ def predict(
         thresholds,
         rows,
         where=str(file),
-        device=devices.choose(device),
         skipped=skipped,
     )
     if (folder := _ledger(record, ledger)) is not None:
@@ -361,11 +360,9 @@ def predict(
 
 def _ledger(asked: bool, folder: Path | None, option: str = "--record") -> Path | None:
     """The folder of the ledger; None where the option that asks for it was not given."""
-    from birnn.serving import ledger
-
     if folder is not None and not asked:
         raise typer.BadParameter(f"--ledger goes with {option}")
-    return (folder or ledger.FOLDER) if asked else None
+    return (folder or paths.LEDGER) if asked else None
 
 
 @app.command()
@@ -468,12 +465,14 @@ def trace(
 
     from birnn.evaluation import batch_trace, trace, trace_tables
     from birnn.files.reading import Skipped
+    from birnn.model import saved_model
     from birnn.sources import ingestion
 
     if batch is not None and sequence is not None:
         raise typer.BadParameter("expected --sequence or --batch, found both")
     loaded = _load(model)
-    network, encoding, thresholds = loaded.network, loaded.encoding, loaded.thresholds
+    network = saved_model.network(loaded.network)
+    encoding, thresholds = loaded.encoding, loaded.thresholds
     skipped = Skipped()
     rows = ingestion.unlabelled(
         file, encoding.reading, encoding.features, skipped, form=encoding.form

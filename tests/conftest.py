@@ -29,8 +29,8 @@ from birnn.data.encoding import Encoding
 from birnn.data.sequences import Sequences
 from birnn.kernel import library
 from birnn.model import history, networks, saved_model
+from birnn.model.architecture import Architecture
 from birnn.model.history import Epoch, marked
-from birnn.model.networks import Architecture
 from birnn.tracking import registry, store
 from birnn.tracking.registry import Registry
 

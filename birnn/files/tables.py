@@ -38,6 +38,8 @@ SPLITS = ("train", "validation", "test")
 TEXT_COLUMNS = ("sequence", "group", "split", "token", "label")
 KEPT = "keep:"
 """What the names of columns begin with that travel with the rows, and that no model reads."""
+PREFIX = "probability_"
+"""What the names of columns begin with that say how probable a class is."""
 CHUNK_ROWS = 1 << 17
 Form = Literal["NFC"]
 Precision = Literal["float32", "float64"]

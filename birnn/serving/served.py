@@ -1,6 +1,6 @@
 """A model that answers, with its name, and how it comes to be another one while a server runs.
 
-    served = load("models:/tagging@champion")        # or a folder
+    served = load("models:/tagging@champion")        # or a folder; loads no torch
     following = Following("models:/tagging@champion", every=60)
     with following:                                   # looks again every minute, in a thread
         following.served
@@ -22,7 +22,7 @@ from birnn.data.encoding import Encoding
 from birnn.errors import BirnnError
 from birnn.files import console
 from birnn.model import saved_model
-from birnn.model.networks import SequenceModel
+from birnn.model.prediction import Predicts
 from birnn.tracking import registry, runs
 
 ADDRESSES = ("models:/", "runs:/")
@@ -53,25 +53,26 @@ class Served:
     """A model that answers; never changed, so that whoever holds it has the whole of one model.
 
     Attributes:
-        network: the weights.
+        network: what computes its probabilities.
         encoding: how tables are read for it.
         thresholds: of its critical classes.
         name: which model it is.
         since: when it was loaded (UTC, ISO 8601).
     """
 
-    network: SequenceModel
+    network: Predicts
     encoding: Encoding
     thresholds: Mapping[str, float]
     name: Name
     since: str
 
 
-def load(address: str) -> Served:
+def load(address: str, device: str = "cpu") -> Served:
     """Read a model.
 
     Args:
         address: a folder, or an address of MLflow's such as `models:/NAME@champion`.
+        device: where it computes; see `birnn.model.saved_model.predicting`.
 
     Raises:
         DataError: it is no folder with a model.
@@ -79,30 +80,30 @@ def load(address: str) -> Served:
             registered.
     """
     if not address.startswith(ADDRESSES):
-        return _read(Path(address), address, "")
+        return _read(Path(address), address, "", device)
     version = registry.version_of(address)
     if version is None:
-        return _fetched(address, address, "")
-    return _fetched_version(address, version.number)
+        return _fetched(address, address, "", device)
+    return _fetched_version(address, version.number, device)
 
 
-def _fetched_version(address: str, number: int) -> Served:
+def _fetched_version(address: str, number: int, device: str = "cpu") -> Served:
     """Read the version that an address means, however the alias moves meanwhile."""
     model = address.removeprefix("models:/").partition("@")[0].partition("/")[0]
-    return _fetched(f"models:/{model}/{number}", model, str(number))
+    return _fetched(f"models:/{model}/{number}", model, str(number), device)
 
 
-def _fetched(address: str, model: str, version: str) -> Served:
+def _fetched(address: str, model: str, version: str, device: str) -> Served:
     with TemporaryDirectory() as place:
-        return _read(registry.fetch(address, place), model, version)
+        return _read(registry.fetch(address, place), model, version, device)
 
 
-def _read(folder: Path, model: str, version: str) -> Served:
-    network, encoding, thresholds = saved_model.load(folder)
+def _read(folder: Path, model: str, version: str, device: str) -> Served:
+    saved = saved_model.read(folder)
     return Served(
-        network=network,
-        encoding=encoding,
-        thresholds=thresholds,
+        network=saved_model.predicting(saved, device),
+        encoding=saved.encoding,
+        thresholds=saved.thresholds,
         name=Name(model, version, runs.model_sha256(folder)),
         since=_now(),
     )
