@@ -6,6 +6,7 @@
     birnn init data.csv                   # a params.yaml for them; `make repro` does the rest
     birnn params prepare                  # the keys of params.yaml: values, defaults, meanings
     birnn predict new.csv --output out.parquet
+    birnn export MODEL model.onnx         # for ONNX Runtime and others
     birnn serve                           # answer requests on localhost, by the model that serves
     birnn trace new.csv --sequence s1     # what the model makes of a sequence, step by step
     birnn trace new.csv --batch 4         # the shapes of a batch on its way through the model
@@ -306,15 +307,7 @@ def _load(model: str, device: str = "cpu") -> Served:
     """Read a model from a folder, or from MLflow."""
     from birnn.serving import served
 
-    return served.load(_address(model), device)
-
-
-def _address(model: str) -> str:
-    """What `champion` and `challenger` stand for; another address or a folder as it is."""
-    from birnn import params
-
-    aliases = ("champion", "challenger")
-    return f"models:/{params.load().problem}@{model}" if model in aliases else model
+    return served.load(served.address(model), device)
 
 
 @app.command()
@@ -358,6 +351,20 @@ def predict(
         console.say(line, error=True)
 
 
+@app.command()
+def export(
+    model: Annotated[str, typer.Argument(help="A folder, `champion`, or models:/NAME/3 etc.")],
+    file: Annotated[Path, typer.Argument(help="Where to, .onnx; a .json is written beside it.")],
+) -> None:
+    """Write a model as an ONNX graph, which `birnn predict --model` and other programs can run."""
+    from birnn.model import onnx_graph
+    from birnn.serving import served
+
+    saved = served.saved(served.address(model))
+    onnx_graph.write(saved, file, [model] if Path(model).exists() else [])
+    console.say(f"{file}: written, and {onnx_graph.description_path(file)}, which says its input")
+
+
 def _ledger(asked: bool, folder: Path | None, option: str = "--record") -> Path | None:
     """The folder of the ledger; None where the option that asks for it was not given."""
     if folder is not None and not asked:
@@ -395,7 +402,7 @@ def serve(
 
     BIRNN_SERVE_TOKEN names a token that clients must bring.
     """
-    from birnn.serving import server
+    from birnn.serving import served, server
     from birnn.serving.requests import Limits
 
     options = server.Options(
@@ -406,12 +413,13 @@ def serve(
         limits=Limits.of(limit or ()),
         ledger=_ledger(record, ledger),
     )
-    server.serve(_address(model) if model else _to_serve(), options)
+    server.serve(served.address(model) if model else _to_serve(), options)
 
 
 def _to_serve() -> str:
     """The champion; where there is none yet, the candidate of the last `dvc repro`."""
     from birnn import params
+    from birnn.serving import served
     from birnn.tracking import registry, store
 
     chosen = params.load()
@@ -419,7 +427,7 @@ def _to_serve() -> str:
         with store.reached():
             champion = registry.connect(chosen.problem).aliases()[registry.CHAMPION]
         if champion is not None:
-            return _address("champion")
+            return served.address("champion")
     return str(MODELS / chosen.candidate)
 
 
@@ -438,9 +446,9 @@ def shadow(
 
     from rich.console import Console
 
-    from birnn.serving import shadow
+    from birnn.serving import served, shadow
 
-    addresses = _address(champion), _address(challenger)
+    addresses = served.address(champion), served.address(challenger)
     found = shadow.of(*addresses, file)
     if as_json:
         console.say(console.json_text(asdict(found)))

@@ -81,10 +81,10 @@ def check(a: Architecture, weights: Weights) -> None:
 
 
 class State(NamedTuple):
-    """What a recurrent layer carries from one step to the next.
+    """What the forward direction of a layer carries from one step to the next.
 
     Attributes:
-        states: (1, batch, hidden).
+        states: (1, 1, hidden).
         cells: likewise, of the LSTM; None for other cells.
     """
 
@@ -111,8 +111,7 @@ class Network:
         self._letters: Layer | None = None
         if a.characters:
             (self._letters,) = _layers("letters.rnn", "GRU", 1, True, weights)
-        points = np.frombuffer(a.characters.encode("utf-32-le"), np.uint32)
-        self._alphabet = points.astype(np.int64)
+        self._alphabet = alphabet(a)
 
     def probabilities(self, batch: Padded) -> Floats:
         """Compute the probability of each class.
@@ -127,7 +126,7 @@ class Network:
         """What the recurrent layers read, (batch, steps, width)."""
         parts = [batch.values] if self.architecture.features else []
         if self.architecture.tokens and batch.tokens is not None:
-            known = np.where(batch.tokens < self.architecture.tokens, batch.tokens, UNKNOWN)
+            known = known_tokens(self.architecture, batch.tokens)
             parts.append(self.weights["embedding.weight"].take(known, axis=0))
         if self._letters is not None and batch.spelling is not None:
             parts.append(self._spelled(self._letters, batch.spelling))
@@ -135,10 +134,8 @@ class Network:
 
     def _spelled(self, layer: Layer, spelling: Spelling[Ints]) -> Floats:
         """A vector for each token by its letters; see `birnn.model.networks.Letters`."""
-        place = np.searchsorted(self._alphabet, spelling.letters)
-        place = np.minimum(place, len(self._alphabet) - 1)
-        known = self._alphabet[place] == spelling.letters
-        rows = self.weights["letters.embedding.weight"].take((place + 1) * known, axis=0)
+        known = known_letters(self._alphabet, spelling.letters)
+        rows = self.weights["letters.embedding.weight"].take(known, axis=0)
         output = layer(rows, spelling.lengths).output
         return _last_states(output, spelling.lengths, layer.hidden).take(spelling.places, axis=0)
 
@@ -171,24 +168,57 @@ class Network:
         return arrays.linear(read, self.weights["linear.weight"], self.weights["linear.bias"])
 
     def go_on(
-        self, steps: Floats, lengths: Ints, states: list[State] | None
+        self, steps: Floats, count: int, states: list[State] | None
     ) -> tuple[Floats, list[State]]:
-        """Read further steps of sequences that have begun, in the forward direction alone.
+        """Read further steps of one sequence that has begun.
 
         Args:
-            steps: (batch, steps, width), see `steps`.
-            lengths: (batch,) how many of them each sequence has.
+            steps: (1, steps, width), see `steps`. The backward direction begins at the last one.
+            count: after how many of them the states are to be taken.
             states: what this function gave for the steps before; None at the beginning.
 
         Returns:
-            The output of the top layer, (batch, steps, hidden), and the states of each layer.
+            The output of the top layer, (1, steps, directions x hidden), and the forward states of
+            each layer after `count` steps.
         """
-        found = []
+        carried = []
         for number, layer in enumerate(self._layers):
-            start: Start = (None, None) if states is None else states[number]
-            steps, cells = layer(steps, lengths, start)
-            found.append(State(_last_states(steps, lengths, layer.hidden)[None], cells))
-        return steps, found
+            start = _start(None if states is None else states[number], layer)
+            output, cells = layer(steps, np.array([steps.shape[1]]), start)
+            if cells is not None and count < steps.shape[1]:
+                part = np.ascontiguousarray(steps[:, :count])
+                cells = layer(part, np.array([count]), start).cells
+            forward = output[:, count - 1, : layer.hidden]
+            carried.append(State(forward[None], None if cells is None else cells[:1]))
+            steps = output
+        return steps, carried
+
+
+def _start(state: State | None, layer: Layer) -> Start:
+    """A layer begins from a forward state; the other direction begins from zeros."""
+    if state is None:
+        return None, None
+    rest = np.zeros((layer.directions - 1, 1, layer.hidden), np.float32)
+    states = np.concatenate([state.states, rest])
+    return states, None if state.cells is None else np.concatenate([state.cells, rest])
+
+
+def known_tokens(a: Architecture, tokens: Ints) -> Ints:
+    """The row of the embedding that each token has; that of unknown tokens for the others."""
+    found: Ints = np.where(tokens < a.tokens, tokens, UNKNOWN)
+    return found
+
+
+def alphabet(a: Architecture) -> Ints:
+    """The letters that a model tells apart, as Unicode code points in their order."""
+    return np.frombuffer(a.characters.encode("utf-32-le"), np.uint32).astype(np.int64)
+
+
+def known_letters(points: Ints, letters: Ints) -> Ints:
+    """The place of each letter in the alphabet, from 1; 0 for the others."""
+    place = np.minimum(np.searchsorted(points, letters), len(points) - 1)
+    found: Ints = (place + 1) * (points[place] == letters)
+    return found
 
 
 def _layers(

@@ -19,10 +19,11 @@ from tempfile import TemporaryDirectory
 from types import TracebackType
 
 from birnn.data.encoding import Encoding
-from birnn.errors import BirnnError
-from birnn.files import console
-from birnn.model import saved_model
+from birnn.errors import BirnnError, DataError
+from birnn.files import console, digests
+from birnn.model import onnx_graph, onnx_network, saved_model
 from birnn.model.prediction import Predicts
+from birnn.model.saved_model import Saved
 from birnn.tracking import registry, runs
 
 ADDRESSES = ("models:/", "runs:/")
@@ -67,11 +68,25 @@ class Served:
     since: str
 
 
+def address(model: str) -> str:
+    """What `champion` and `challenger` stand for; another address or a path as it is.
+
+    Raises:
+        ParamsError: params.yaml, which names the problem, is missing or wrong.
+    """
+    if model not in ("champion", "challenger"):
+        return model
+    from birnn import params
+
+    return f"models:/{params.load().problem}@{model}"
+
+
 def load(address: str, device: str = "cpu") -> Served:
     """Read a model.
 
     Args:
-        address: a folder, or an address of MLflow's such as `models:/NAME@champion`.
+        address: a folder, a `.onnx` file, or an address of MLflow's such as
+            `models:/NAME@champion`.
         device: where it computes; see `birnn.model.saved_model.predicting`.
 
     Raises:
@@ -87,6 +102,21 @@ def load(address: str, device: str = "cpu") -> Served:
     return _fetched_version(address, version.number, device)
 
 
+def saved(address: str) -> Saved:
+    """Read a model's weights and description; see `load`.
+
+    Raises:
+        DataError: see `load`; or it is an ONNX graph.
+        RegistryError: see `load`.
+    """
+    if not address.startswith(ADDRESSES):
+        if Path(address).suffix == onnx_graph.SUFFIX:
+            raise DataError(f"{address}: expected a model's folder or address, found a graph")
+        return saved_model.read(address)
+    with TemporaryDirectory() as place:
+        return saved_model.read(registry.fetch(address, place))
+
+
 def _fetched_version(address: str, number: int, device: str = "cpu") -> Served:
     """Read the version that an address means, however the alias moves meanwhile."""
     model = address.removeprefix("models:/").partition("@")[0].partition("/")[0]
@@ -99,6 +129,8 @@ def _fetched(address: str, model: str, version: str, device: str) -> Served:
 
 
 def _read(folder: Path, model: str, version: str, device: str) -> Served:
+    if folder.suffix == onnx_graph.SUFFIX:
+        return _exported(folder, model)
     saved = saved_model.read(folder)
     return Served(
         network=saved_model.predicting(saved, device),
@@ -107,6 +139,13 @@ def _read(folder: Path, model: str, version: str, device: str) -> Served:
         name=Name(model, version, runs.model_sha256(folder)),
         since=_now(),
     )
+
+
+def _exported(path: Path, model: str) -> Served:
+    found = onnx_network.read(path)
+    sha256 = digests.sha256(path, onnx_graph.description_path(path))
+    name = Name(model, "", sha256)
+    return Served(found.network, found.encoding, found.thresholds, name, _now())
 
 
 class Following:

@@ -122,11 +122,11 @@ def test_words_that_training_lacks_are_unknown() -> None:
 def test_goes_on_where_it_stopped(cell: str) -> None:
     network = without_torch(build(cell=cell, num_layers=2, bidirectional=False))
     steps = np.random.default_rng(0).normal(size=(1, 9, 4)).astype(np.float32)
-    whole, _ = network.go_on(steps, np.array([9]), None)
+    whole, _ = network.go_on(steps, 9, None)
     parts, states = [], None
     for start, end in [(0, 1), (1, 5), (5, 9)]:
         part = np.ascontiguousarray(steps[:, start:end])
-        found, states = network.go_on(part, np.array([end - start]), states)
+        found, states = network.go_on(part, end - start, states)
         parts.append(found)
     assert np.concatenate(parts, axis=1).tobytes() == whole.tobytes()
 
