@@ -6,6 +6,7 @@
     birnn init data.csv                   # a params.yaml for them; `make repro` does the rest
     birnn params prepare                  # the keys of params.yaml: values, defaults, meanings
     birnn predict new.csv --output out.parquet
+    birnn predict - --model champion < new.csv
     birnn export MODEL model.onnx         # for ONNX Runtime and others
     birnn serve                           # answer requests on localhost, by the model that serves
     birnn trace new.csv --sequence s1     # what the model makes of a sequence, step by step
@@ -30,7 +31,7 @@ from __future__ import annotations
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -43,6 +44,8 @@ from birnn.files import atomic, console, named, paths, records
 from birnn.files.paths import EVALUATION, MODELS, REPORT
 
 if TYPE_CHECKING:  # they take a second to import
+    from pyarrow import Table
+
     from birnn.files.reading import Skipped
     from birnn.files.summary import Summary
     from birnn.files.tables import Chunk
@@ -294,6 +297,10 @@ def _origins(found: Summary, again: Callable[[], Iterator[Chunk]]) -> Iterator[s
 
 ToPredict = Annotated[Path, typer.Argument(help="A sequence table, or a file as in training.")]
 Chosen = Annotated[str, typer.Option(help="A folder, `champion`, or models:/NAME/3 and the like.")]
+Predicting = Annotated[
+    str,
+    typer.Option(help="A folder, a .onnx file, `champion`, or models:/NAME/3 and the like."),
+]
 PROMOTED = str(MODELS / "bidirectional")
 Record = Annotated[
     bool, typer.Option("--record", help="Keep what is answered, until its labels come.")
@@ -312,10 +319,25 @@ def _load(model: str, device: str = "cpu") -> Served:
 
 @app.command()
 def predict(
-    file: ToPredict,
-    output: Annotated[Path, typer.Option(help="Where to, .csv or .parquet.")] = Path("-"),
-    model: Chosen = PROMOTED,
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILES",
+            help="Sequence tables, or files as in training; folders, patterns, - for stdin.",
+        ),
+    ],
+    output: Annotated[Path, typer.Option(help="Where to: .csv, .jsonl or .parquet.")] = Path("-"),
+    model: Predicting = PROMOTED,
     device: Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")] = "auto",
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Add the steps that changed an answer the most.")
+    ] = False,
+    spans: Annotated[
+        bool, typer.Option("--spans", help="A row a span, of labels such as B-X and I-X.")
+    ] = False,
+    text: Annotated[
+        bool | None, typer.Option("--text/--columns", help="One sentence a line, or CoNLL columns.")
+    ] = None,
     record: Record = False,
     ledger: LedgerFolder = None,
 ) -> None:
@@ -323,32 +345,33 @@ def predict(
     from birnn.files import tables
     from birnn.files.reading import Skipped
     from birnn.model import prediction, threads
-    from birnn.sources import ingestion
+    from birnn.serving import of_files
+    from birnn.sources.asked import STDIN, asked
 
-    named.check_output(output, [file])
+    folder = _ledger(record, ledger)
+    if spans and (explain or folder is not None):
+        raise typer.BadParameter("--spans goes with neither --explain nor --record")
+    inputs = [Path(one) for one in files if one != STDIN]
+    named.check_output(output, inputs)
     loaded = _load(model, device)
-    network, encoding, thresholds = loaded.network, loaded.encoding, loaded.thresholds
-    threads.limit(prediction.BATCH_SIZE * network.architecture.sums)
-    skipped = Skipped()
-    rows = ingestion.unlabelled(
-        file, encoding.reading, encoding.features, skipped, form=encoding.form
-    )
-    predicted = prediction.of_table(
-        network,
-        encoding,
-        thresholds,
-        rows,
-        where=str(file),
-        skipped=skipped,
-    )
-    if (folder := _ledger(record, ledger)) is not None:
-        from birnn.serving.ledger import recorded
+    threads.limit(prediction.BATCH_SIZE * loaded.network.architecture.sums)
+    skipped, told = Skipped(), of_files.Told()
+    options = of_files.Options(explain=explain, spans=spans, sentences=text)
+    with asked(files, str(loaded.encoding.reading.get("source", "table"))) as found:
+        predicted = of_files.answers(loaded, found, options, skipped, told)
+        if folder is not None:
+            from birnn.serving.ledger import recorded
 
-        predicted = recorded(folder, loaded, predicted)
-    with skipped.told():
-        tables.export(predicted, output, [file])
-    for line in skipped.sentences():
+            predicted = recorded(folder, loaded, predicted)
+        with skipped.told():
+            tables.export(_tracked(predicted, output), output, inputs)
+    for line in (*skipped.sentences(), *told.sentences()):
         console.say(line, error=True)
+
+
+def _tracked(tables: Iterator[Table], output: Path) -> Iterable[Table]:
+    """Show that work goes on, where answers do not show it themselves."""
+    return tables if str(output) == "-" else console.track(tables, "Predicting")
 
 
 @app.command()

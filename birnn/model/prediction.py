@@ -154,8 +154,13 @@ def of_table(
     for chunk in prepared(encoding, batches, where=where, skipped=skipped):
         sequences = encoding.encode(*chunk)
         shares = probabilities(model, sequences, device=device)
-        kept = tables.kept(chunk[0], None if sequences.tagging else chunk[1])
+        kept = kept_beside(chunk, encoding)
         yield table(sequences, encoding, thresholds, shares, labelled=False, kept=kept)
+
+
+def kept_beside(chunk: Chunk, encoding: Encoding) -> dict[str, pa.ChunkedArray]:
+    """What travels with the rows of whole sequences, a value a label, by the column's name."""
+    return tables.kept(chunk[0], None if encoding.task == "tagging" else chunk[1])
 
 
 def prepared(

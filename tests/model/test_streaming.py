@@ -140,8 +140,8 @@ def noisy(count: int, seed: int) -> Sequences:
 def fitted() -> SequenceModel:
     model = build(cell="GRU", hidden_size=16, dropout=0.0).train()
     optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
-    train = noisy(150, seed=1)
-    for epoch in range(5):
+    train = noisy(200, seed=1)
+    for epoch in range(6):
         for batch in batching.epoch(train, batch_size=20, seed=0, number=epoch):
             loss = nn.functional.cross_entropy(
                 model(*batch.inputs).flatten(0, 1), batch.labels.flatten()
@@ -154,13 +154,13 @@ def fitted() -> SequenceModel:
 
 def test_what_the_look_ahead_costs() -> None:
     """Most of what the second direction is worth is in the next few steps."""
-    network, test = without_torch(fitted()), noisy(25, seed=2)
+    network, test = without_torch(fitted()), noisy(50, seed=2)
     encoding = replace(FEATURES, mean=[0.0] * 4, scale=[1.0] * 4)
     accuracy = {}
     for look_ahead in (0, 2, 5, 60):
         said = [
             answer.label
-            for rows in np.split(test.values, 25)
+            for rows in np.split(test.values, 50)
             for answer in streamed(network, encoding, rows, [60], look_ahead=look_ahead)
         ]
         accuracy[look_ahead] = np.mean(np.array(encoding.labels)[test.labels] == said)
