@@ -30,14 +30,13 @@ from benchmarks.peers import dense, packed
 from benchmarks.timing import in_turn
 from birnn.data.sequences import Sequences
 from birnn.kernel import library
+from birnn.kernel.calls import GATES
 from birnn.model import batching, training
 from birnn.model.adam import Adam
+from birnn.model.architecture import Architecture, Cell
 from birnn.model.distributed import ALONE
 from birnn.model.losses import IGNORED
-from birnn.model.architecture import Architecture
 from birnn.model.networks import SequenceModel
-from birnn.kernel.calls import GATES
-from birnn.model.architecture import Cell
 
 FEATURES, CLASSES = 32, 5
 PEERS = ["tutorial", "packed", "keras", "dense", "torch", "birnn"]

@@ -58,8 +58,8 @@ def _spans(tags: Ints, offsets: Ints, notation: Notation) -> tuple[Ints, Ints]:
 class Found(NamedTuple):
     """Spans, an entry each: first and last row, and kind, which is "" where labels have none."""
 
-    first: NDArray[np.int64]
-    last: NDArray[np.int64]
+    first: Ints
+    last: Ints
     kind: list[str]
 
 

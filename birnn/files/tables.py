@@ -17,7 +17,7 @@ import json
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -217,7 +217,7 @@ def _write_csv(batches: Iterable[pa.Table], file: IO[bytes]) -> None:
 def _write_jsonl(batches: Iterable[pa.Table], file: IO[bytes]) -> None:
     """One JSON object a line: text, whole numbers, and floats with the digits that they need."""
     for table in batches:
-        parts = []
+        parts: list[Any] = []
         for name in table.schema.names:
             key = json.dumps(name, ensure_ascii=False)
             parts += [f"{', ' if parts else '{'}{key}: ", _json(table[name].combine_chunks())]

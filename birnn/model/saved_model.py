@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -138,10 +139,9 @@ def predicting(saved: Saved, device: str = "cpu") -> Predicts:
     Raises:
         DeviceError: the device is not there; or there is neither a kernel nor torch.
     """
-    if device == "cpu" or (device == "auto" and not has_gpu()):
-        if library.found():
-            return Network(saved.architecture, saved.weights)
-        device = "cpu"
+    on_cpu = device == "cpu" or (device == "auto" and not has_gpu())
+    if on_cpu and library.found():
+        return Network(saved.architecture, saved.weights)
     try:
         from birnn.model import devices
     except ModuleNotFoundError:
@@ -153,8 +153,9 @@ def predicting(saved: Saved, device: str = "cpu") -> Predicts:
 
 
 def has_gpu() -> bool:
-    """Whether there may be a GPU that torch computes on; a look at the machine, without torch."""
-    return sys.platform != "linux" or any(Path(place).exists() for place in GPU_DEVICES)
+    """Whether there may be a GPU that torch computes on; found out without importing it."""
+    there = sys.platform != "linux" or any(Path(place).exists() for place in GPU_DEVICES)
+    return there and find_spec("torch") is not None
 
 
 GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")

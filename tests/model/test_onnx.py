@@ -112,6 +112,8 @@ class TestMistakes:
             onnx_network.read(tmp_path / "m.onnx")
 
 
+SLOW_TO_IMPORT = ("mlflow", "scipy", "sklearn", "torch")
+
 WITHOUT = """
 import sys
 
@@ -147,7 +149,7 @@ def test_predicts_where_neither_torch_nor_a_compiler_is(tmp_path: Path, trained:
 
     run("export", str(trained), "m.onnx", missing=("torch",))
     predict = ("predict", "new.csv", "--model")
-    expected = run(*predict, str(trained), missing=("torch", "onnx", "onnxruntime"))
+    expected = run(*predict, str(trained), missing=(*SLOW_TO_IMPORT, "onnx", "onnxruntime"))
     found = run(*predict, "m.onnx", missing=("torch", "onnx"), BIRNN_KERNEL="none")
     numbers = [
         np.array([line.split(",")[2:] for line in text.splitlines()[1:]], float)
