@@ -335,9 +335,6 @@ def predict(
     spans: Annotated[
         bool, typer.Option("--spans", help="A row a span, of labels such as B-X and I-X.")
     ] = False,
-    text: Annotated[
-        bool | None, typer.Option("--text/--columns", help="One sentence a line, or CoNLL columns.")
-    ] = None,
     record: Record = False,
     ledger: LedgerFolder = None,
 ) -> None:
@@ -356,7 +353,7 @@ def predict(
     loaded = _load(model, device)
     threads.limit(prediction.BATCH_SIZE * loaded.network.architecture.sums)
     skipped, told = Skipped(), of_files.Told()
-    options = of_files.Options(explain=explain, spans=spans, sentences=text)
+    options = of_files.Options(explain=explain, spans=spans)
     with asked(files, str(loaded.encoding.reading.get("source", "table"))) as found:
         predicted = of_files.answers(loaded, found, options, skipped, told)
         if folder is not None:

@@ -42,14 +42,11 @@ class Options:
     Attributes:
         explain: whether to say which steps have changed an answer the most.
         spans: whether to give a row a span, of labels that tell of spans, not a row a step.
-        sentences: whether files have one sentence a line; None to find it out. See
-            `birnn.sources.asked.are_sentences`.
         prepared: the folder of prepared data, to tell which sequences were in training.
     """
 
     explain: bool = False
     spans: bool = False
-    sentences: bool | None = None
     prepared: Path = PREPARED
 
 
@@ -105,7 +102,7 @@ def answers(
     trained_on = TrainedOn.of(options.prepared, encoding)
     schema: pa.Schema | None = None
     for file in files:
-        for chunk in _chunks(file, encoding, options, skipped, told):
+        for chunk in _chunks(file, encoding, skipped, told):
             sequences = encoding.encode(*chunk)
             _note(told, sequences, trained_on)
             table = _answered(model, chunk, sequences, options)
@@ -131,11 +128,9 @@ def check_spans(encoding: Encoding) -> None:
         raise DataError(f"--spans: expected labels such as B-X, I-X and O, found {shown}")
 
 
-def _chunks(
-    file: File, encoding: Encoding, options: Options, skipped: Skipped, told: Told
-) -> Iterator[Chunk]:
+def _chunks(file: File, encoding: Encoding, skipped: Skipped, told: Told) -> Iterator[Chunk]:
     known = encoding.reading
-    if asked.are_sentences(file.path, known, options.sentences):
+    if asked.are_sentences(file.path, known):
         told.as_text.append(file.name)
         rows = asked.sentences(file, known, skipped, encoding.form)
     else:

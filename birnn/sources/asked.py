@@ -95,8 +95,8 @@ def _spooled(source: str, folder: Path) -> Path:
     return (folder / "raw").rename(folder / f"{STDIN_NAME}{suffix}")
 
 
-def are_sentences(path: Path, known: Mapping[str, object], wanted: bool | None) -> bool:
-    """Say whether a file has one sentence a line, and a model of tagged sentences shall read it.
+def are_sentences(path: Path, known: Mapping[str, object]) -> bool:
+    """Say whether a file for a model of tagged sentences has one sentence a line.
 
     A `.txt` file may as well have one token a line, in columns, with an empty line after each
     sentence. It is taken for sentences where the number of words differs from line to line, or
@@ -105,21 +105,8 @@ def are_sentences(path: Path, known: Mapping[str, object], wanted: bool | None) 
     Args:
         path: the file.
         known: how the files of training were read; see `birnn.sources.ingestion.reading`.
-        wanted: what the user says; None if nothing.
-
-    Raises:
-        DataError: sentences are wanted of a model that has learned from something else.
     """
-    if known.get("source") != "conll":
-        if wanted:
-            raise DataError(
-                "--text: expected a model of tagged sentences (source conll), found one of source "
-                f"{known.get('source', 'table')}"
-            )
-        return False
-    if wanted is not None:
-        return wanted
-    if path.is_dir() or kind(path) != ".txt":
+    if known.get("source") != "conll" or path.is_dir() or kind(path) != ".txt":
         return False
     widths = [len(line.split()) for line in islice(lines(path), LOOKED_AT)]
     while widths and not widths[-1]:

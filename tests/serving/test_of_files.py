@@ -149,13 +149,6 @@ class TestSentences:
         found = answers(model, tmp_path / "new.txt", told=told)
         assert found["token"].tolist() == text.split()
         assert told.sentences() == []
-        as_text = answers(model, tmp_path / "new.txt", sentences=True)
-        assert as_text["step"].tolist() == [0] * len(text.split())
-
-    def test_of_another_model_are_refused(self, tmp_path: Path) -> None:
-        (tmp_path / "new.txt").write_text("Anna lives\n")
-        with pytest.raises(DataError, match="--text: expected a model of tagged sentences"):
-            answers(saved(tmp_path / "m", NUMBERS), tmp_path / "new.txt", sentences=True)
 
 
 class TestSpans:
