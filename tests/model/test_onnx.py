@@ -152,7 +152,7 @@ def test_predicts_where_neither_torch_nor_a_compiler_is(tmp_path: Path, trained:
     expected = run(*predict, str(trained), missing=(*SLOW_TO_IMPORT, "onnx", "onnxruntime"))
     found = run(*predict, "m.onnx", missing=("torch", "onnx"), BIRNN_KERNEL="none")
     numbers = [
-        np.array([line.split(",")[2:] for line in text.splitlines()[1:]], float)
+        np.array([line.split(",")[3:] for line in text.splitlines()[1:]], float)
         for text in (expected, found)
     ]
     assert numbers[0].shape == (7, 3)
