@@ -161,7 +161,7 @@ def _onnx(cell: str, layer: VariableLengthRNN) -> bytes:
         "b": np.stack([np.concatenate(pair) for pair in biases]),
     }
     names = ["values", "w", "r", "b", "lengths"]
-    reset = {"linear_before_reset": 1} if cell == "GRU" else {}
+    reset: dict[str, Any] = {"linear_before_reset": 1} if cell == "GRU" else {}
     node = helper.make_node(
         cell, names, ["output"], direction="bidirectional", hidden_size=layer.hidden_size, **reset
     )

@@ -92,7 +92,7 @@ class Stream:
         self._read = self._answered = 0
         self._finished = False
 
-    def push(self, steps: Sequence[Any]) -> list[Answer]:
+    def push(self, steps: Sequence[Any] | npt.NDArray[Any]) -> list[Answer]:
         """Read further steps; give the answers for which enough has come.
 
         Args:
@@ -120,7 +120,7 @@ class Stream:
         self._finished = True
         return self._due(end=True)
 
-    def _encoded(self, steps: Sequence[Any]) -> Floats:
+    def _encoded(self, steps: Sequence[Any] | npt.NDArray[Any]) -> Floats:
         """What the recurrent layers read, (1, steps, width)."""
         carries = self._encoding.missing == "last" and bool(self._encoding.features)
         rows: Any = steps
@@ -185,7 +185,7 @@ class _SoFar:
         found = []
         for row in states:
             self.count += 1
-            self.total, self.most = self.total + row, np.maximum(self.most, row)  # type: ignore[assignment]
+            self.total, self.most = self.total + row, np.maximum(self.most, row)
             mean = self.total / np.float32(self.count)
             parts = {"mean": [mean], "max": [self.most], "all": [row, mean, self.most]}[head]
             found.append(np.concatenate(parts))

@@ -207,4 +207,5 @@ def _index(read: Sequences) -> pd.MultiIndex | pd.Index[Any]:
         return pd.Index(ids, name="sequence")
     names = np.repeat(ids, read.lengths)
     steps = np.arange(len(names)) - np.repeat(read.offsets[:-1], read.lengths)
-    return pd.MultiIndex.from_arrays([names, steps], names=["sequence", "step"])
+    found: pd.MultiIndex = pd.MultiIndex.from_arrays([names, steps], names=["sequence", "step"])
+    return found

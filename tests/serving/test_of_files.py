@@ -61,7 +61,7 @@ def saved(folder: Path, encoding: Encoding, *, knows: bool = False) -> Served:
                 parameter.zero_()
             assert network.embedding is not None
             network.embedding.weight.copy_(torch.eye(tokens))
-            network.rnn.weight_ih_l0.copy_(3 * torch.eye(tokens))
+            network.rnn.get_parameter("weight_ih_l0").copy_(3 * torch.eye(tokens))
             for place, tag in enumerate([1, 3, 3, 0, 2, 3], start=1):
                 network.linear.weight[tag, place] = 5
             network.linear.weight[3, 0] = 5
@@ -80,7 +80,7 @@ def answers(
 
 class TestColumns:
     def test_step_token_and_what_travels_stand_beside(self, tmp_path: Path) -> None:
-        reading = {"source": "table", "keep": ["note"]}
+        reading: dict[str, object] = {"source": "table", "keep": ["note"]}
         model = saved(tmp_path / "m", replace(ENTITIES, reading=reading))
         rows = {"sequence": [7, 7, 8], "token": ["Anna", "é", "in"], "note": ["p", "q", "r"]}
         pd.DataFrame(rows).to_csv(tmp_path / "new.csv", index=False)
@@ -103,7 +103,7 @@ class TestColumns:
         pd.testing.assert_frame_equal(found.iloc[:2].drop(columns="file"), alone)
 
     def test_other_columns_than_in_the_first_file(self, tmp_path: Path) -> None:
-        reading = {"source": "table", "keep": ["note"]}
+        reading: dict[str, object] = {"source": "table", "keep": ["note"]}
         model = saved(tmp_path / "m", replace(ENTITIES, reading=reading))
         (tmp_path / "a.csv").write_text("sequence,token,note\n1,Anna,p\n")
         (tmp_path / "b.csv").write_text("sequence,token\n1,Anna\n")
