@@ -204,7 +204,8 @@ def _index(read: Sequences) -> pd.MultiIndex | pd.Index[Any]:
 
     ids = read.ids.to_numpy(zero_copy_only=False)
     if not read.tagging:
-        return pd.Index(ids, name="sequence")
+        plain: pd.Index[Any] = pd.Index(ids, name="sequence")
+        return plain
     names = np.repeat(ids, read.lengths)
     steps = np.arange(len(names)) - np.repeat(read.offsets[:-1], read.lengths)
     found: pd.MultiIndex = pd.MultiIndex.from_arrays([names, steps], names=["sequence", "step"])
