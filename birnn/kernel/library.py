@@ -200,9 +200,14 @@ def serves(tensor: Tensor) -> Library | None:
 
     if tensor.dtype != torch.float32 or tensor.device.type != "cpu":
         return None
-    if _off or torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling():
+    if torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling():
         return None
-    return found()
+    return wanted()
+
+
+def wanted() -> Library | None:
+    """The kernel, unless somebody wants torch to compute; see `off`."""
+    return None if _off else found()
 
 
 _off = False

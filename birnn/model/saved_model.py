@@ -140,7 +140,7 @@ def predicting(saved: Saved, device: str = "cpu") -> Predicts:
         DeviceError: the device is not there; or there is neither a kernel nor torch.
     """
     on_cpu = device == "cpu" or (device == "auto" and not has_gpu())
-    if on_cpu and library.found():
+    if on_cpu and library.wanted():
         return Network(saved.architecture, saved.weights)
     try:
         from birnn.model import devices
