@@ -11,7 +11,7 @@ NUMERIC := tests/model tests/data/test_scaling.py tests/evaluation/test_comparis
 	tests/evaluation/test_metrics.py tests/evaluation/test_trace.py tests/tracking/test_serving.py
 export PATH := $(CURDIR)/$(VENV):$(PATH)
 
-.PHONY: repro test test-everywhere test-long check ui serve bench picture experiments clean
+.PHONY: repro test test-everywhere test-long check ui serve bench gpu-check picture experiments clean
 
 repro: .venv/installed  ## run the pipeline, or what has changed of it, and show the result
 	@dvc repro
@@ -41,6 +41,9 @@ serve: .venv/installed  ## answer requests on localhost, by the champion or else
 
 bench: .venv/installed  ## print the benchmarks
 	@python -m benchmarks
+
+gpu-check: .venv/installed  ## on a machine with a GPU: whether it computes right, and how fast
+	@python -m benchmarks.gpu --json benchmarks/results/gpu.json
 
 picture: .venv/installed  ## take the README's pictures of the last `make repro`; needs chromium
 	@python docs/pictures.py

@@ -8,13 +8,16 @@ the recurrence:
     packed    our batches by length, then as the tutorial
     dense     our batches by length, torch.nn over the padding too: wrong, and what speed could be
     keras     our batches by length, Keras 3 on JAX with masks; where they are installed
+    flax      our batches by length, Flax on JAX with lengths; where they are installed
     torch     our batches and the recurrence that birnn has where it has no kernel
     birnn     our batches and our recurrence, as the training stage has them
 
 Adam is torch's for all, but for birnn's own. `torch` and `birnn` train with the stage's own loop.
+On a GPU all compute in one precision, TF32 or not, in torch's deterministic mode, as the stage
+does, and on batches that are there already; `torch` and `keras` are for a CPU alone.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypedDict
 
 import numpy as np
@@ -25,13 +28,12 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader
 
-from benchmarks import keras_peer
-from benchmarks.peers import dense, packed
+from benchmarks import flax_peer, keras_peer, padded
+from benchmarks.peers import dense, packed, with_kernel, without_kernel
 from benchmarks.timing import in_turn
 from birnn.data.sequences import Sequences
-from birnn.kernel import library
 from birnn.kernel.calls import GATES
-from birnn.model import batching, training
+from birnn.model import batching, devices, training
 from birnn.model.adam import Adam
 from birnn.model.architecture import Architecture, Cell
 from birnn.model.distributed import ALONE
@@ -39,8 +41,9 @@ from birnn.model.losses import IGNORED
 from birnn.model.networks import SequenceModel
 
 FEATURES, CLASSES = 32, 5
-PEERS = ["tutorial", "packed", "keras", "dense", "torch", "birnn"]
-RATIOS = ["tutorial", "packed", "dense", "torch"]
+CELLS: list[Cell] = ["LSTM", "GRU", "RNN"]
+PEERS = ["tutorial", "packed", "keras", "flax", "dense", "torch", "birnn"]
+RATIOS = ["tutorial", "packed", "flax", "dense", "torch"]
 Pairs = Iterable[tuple[Tensor, Tensor, Tensor]]  # values, lengths, labels
 
 
@@ -72,17 +75,36 @@ class Tagger(nn.Module):
 def measure(device: torch.device, *, quick: bool) -> list[Row]:
     """Time an epoch of every peer, for every cell and size."""
     split = draw(100 if quick else 2000)
-    cells: list[Cell] = ["LSTM", "GRU", "RNN"]
-    on_cpu = [(64, 128), (64, 32), (64, 10)]
-    sizes = on_cpu if device.type == "cpu" else [(64, 128), (64, 512), (256, 512)]
-    rows = []
-    for cell in cells:
-        for batch, hidden in sizes[-1:] if quick else sizes:
-            peers = _peers(split, cell, hidden, batch, device)
-            seconds = in_turn(peers, 1 if quick else 5, device)
-            speeds = {name: len(split.values) / time for name, time in seconds.items()}
-            rows.append(Row(cell=cell, hidden=hidden, batch=batch, speeds=speeds))
-    return rows
+    on_cpu = [(64, 256), (64, 128), (64, 32), (64, 10)]
+    on_gpu = [(batch, hidden) for hidden in (32, 128, 512) for batch in (64, 256)]
+    sizes = on_cpu if device.type == "cpu" else on_gpu
+    return [
+        measure_one(split, cell, size, device, repetitions=1 if quick else 5)
+        for cell in CELLS
+        for size in (sizes[-1:] if quick else sizes)
+    ]
+
+
+def measure_one(
+    split: Sequences,
+    cell: Cell,
+    size: tuple[int, int],
+    device: torch.device,
+    *,
+    repetitions: int,
+    names: Sequence[str] = PEERS,
+) -> Row:
+    """Time an epoch of each peer; the size is that of a batch, and the hidden units."""
+    batch, hidden = size
+    if device.type != "cpu":
+        devices.make_deterministic(0, device)
+    calls = peers(split, cell, hidden, batch, device)
+    if device.type == "cpu":
+        calls |= _on_jax(split, cell, hidden, batch)
+    chosen = {name: call for name, call in calls.items() if name in names}
+    seconds = in_turn(chosen, repetitions, device)
+    speeds = {name: len(split.values) / time for name, time in seconds.items()}
+    return Row(cell=cell, hidden=hidden, batch=batch, speeds=speeds)
 
 
 def draw(count: int) -> Sequences:
@@ -107,10 +129,14 @@ def table(rows: list[Row], matmul: float) -> Table:
         result.add_row(
             f"{row['cell']} {row['hidden']} {row['batch']}",
             *(f"{speeds[name] / 1e3:,.0f}" if name in speeds else "-" for name in PEERS),
-            *(f"{speeds['birnn'] / speeds[name]:.2f}" for name in RATIOS),
+            *(_ratio(speeds, name) for name in RATIOS),
             f"{flops(row['cell'], row['hidden']) * speeds['birnn'] / matmul:.0%}",
         )
     return result
+
+
+def _ratio(speeds: dict[str, float], name: str) -> str:
+    return f"{speeds['birnn'] / speeds[name]:.2f}" if name in speeds else "-"
 
 
 def flops(cell: Cell, hidden: int) -> int:
@@ -123,11 +149,11 @@ def flops(cell: Cell, hidden: int) -> int:
     return 3 * 2 * (recurrent + 2 * hidden * CLASSES)
 
 
-def _peers(
+def peers(
     split: Sequences, cell: Cell, hidden: int, batch: int, device: torch.device
 ) -> dict[str, Callable[[], object]]:
     """A call of each trains it for an epoch."""
-    placed = batching.placed(split, device)
+    (placed,) = batching.placed([split], device)
 
     def by_length() -> Pairs:
         for made in batching.epoch(placed, batch_size=batch, seed=0, number=1):
@@ -146,12 +172,24 @@ def _peers(
         "birnn": _stage(cell, hidden, batch, split, device),
     }
     if device.type == "cpu":
-        peers["birnn"] = _with_kernel(peers["birnn"])
-        peers["torch"] = _without_kernel(_stage(cell, hidden, batch, split, device))
-    if device.type == "cpu" and keras_peer.installed():
-        batches = batching.epoch(split, batch_size=batch, seed=0, number=1)
+        peers["birnn"] = with_kernel(peers["birnn"])
+        peers["torch"] = without_kernel(_stage(cell, hidden, batch, split, device))
+    return peers
+
+
+def _on_jax(
+    split: Sequences, cell: Cell, hidden: int, batch: int
+) -> dict[str, Callable[[], object]]:
+    """Those of Keras and Flax that are installed."""
+    peers: dict[str, Callable[[], object]] = {}
+    batches = padded.of(batching.epoch(split, batch_size=batch, seed=0, number=1))
+    if keras_peer.installed():
         sizes = {"features": FEATURES, "hidden": hidden, "classes": CLASSES}
         peers["keras"] = keras_peer.epoch(batches, cell=cell, **sizes)
+    if flax_peer.installed():
+        begun = Tagger(cell, hidden, packed=True)
+        layers = {"rnn": begun.rnn, "linear": begun.linear}
+        peers["flax"] = flax_peer.epoch(batches, cell=cell, hidden=hidden, **layers)
     return peers
 
 
@@ -173,19 +211,10 @@ def _stage(
     cell: Cell, hidden: int, batch: int, split: Sequences, device: torch.device
 ) -> Callable[[], object]:
     """An epoch of the training stage."""
-    model = SequenceModel(_architecture(cell, hidden)).to(device)
-    options = training.Options(
-        device=device,
-        seed=0,
-        batch_size=batch,
-        max_epochs=1,
-        patience=1,
-        learning_rate=0.001,
-        weight_decay=0.0,
-        clip_norm=1.0,
-    )
+    model = SequenceModel(architecture(cell, hidden)).to(device)
     optimizer = Adam(model.parameters(), learning_rate=0.001, weight_decay=0.0, clip_norm=1.0)
-    score, placed = training.scorer(model, split, options), batching.placed(split, device)
+    score = training.scorer(model, split, options(device, batch))
+    (placed,) = batching.placed([split], device)
 
     def train() -> object:
         batches = batching.epoch(placed, batch_size=batch, seed=0, number=1)
@@ -194,28 +223,19 @@ def _stage(
     return train
 
 
-def _with_kernel(call: Callable[[], object]) -> Callable[[], object]:
-    """Leave the threads to the kernel, as the stage does; see `birnn.model.devices`."""
-
-    def train() -> object:
-        threads = torch.get_num_threads()
-        library.set_threads(threads)
-        torch.set_num_threads(1)
-        try:
-            return call()
-        finally:
-            torch.set_num_threads(threads)
-            library.set_threads(0)
-
-    return train
-
-
-def _without_kernel(call: Callable[[], object]) -> Callable[[], object]:
-    def train() -> object:
-        with library.off():
-            return call()
-
-    return train
+def options(device: torch.device, batch: int, precision: str = "fp32") -> training.Options:
+    """Those of the training stage, for one epoch."""
+    return training.Options(
+        device=device,
+        seed=0,
+        batch_size=batch,
+        max_epochs=1,
+        patience=1,
+        learning_rate=0.001,
+        weight_decay=0.0,
+        clip_norm=1.0,
+        precision=precision,
+    )
 
 
 def _loader(split: Sequences, batch: int) -> DataLoader[tuple[Tensor, Tensor, Tensor]]:
@@ -234,7 +254,8 @@ def _loader(split: Sequences, batch: int) -> DataLoader[tuple[Tensor, Tensor, Te
     return DataLoader(pairs, batch, shuffle=True, collate_fn=collate)  # type: ignore[arg-type]
 
 
-def _architecture(cell: Cell, hidden: int) -> Architecture:
+def architecture(cell: Cell, hidden: int) -> Architecture:
+    """Of the tagger that all peers are."""
     return Architecture(
         task="tagging",
         cell=cell,

@@ -5,12 +5,7 @@ from collections.abc import Callable, Iterable
 from importlib import import_module
 from importlib.util import find_spec
 
-import numpy as np
-import numpy.typing as npt
-
-from birnn.model.batching import Batch
-
-COMPILED_STEPS = 32  # JAX compiles for each number of steps, so it is rounded up to these
+from benchmarks.padded import Padded
 
 
 def installed() -> bool:
@@ -19,7 +14,7 @@ def installed() -> bool:
 
 
 def epoch(
-    batches: Iterable[Batch], *, cell: str, features: int, hidden: int, classes: int
+    batches: Iterable[Padded], *, cell: str, features: int, hidden: int, classes: int
 ) -> Callable[[], object]:
     """Prepare the batches; what comes back trains on them once."""
     os.environ.setdefault("KERAS_BACKEND", "jax")
@@ -35,20 +30,10 @@ def epoch(
     )
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(optimizer="adam", loss=loss)
-    ready = [_arrays(batch) for batch in batches]
+    ready = list(batches)
 
     def train() -> None:
-        for values, labels, real in ready:
-            model.train_on_batch(values, labels, sample_weight=real)
+        for one in ready:
+            model.train_on_batch(one.values, one.labels, sample_weight=one.real)
 
     return train
-
-
-def _arrays(batch: Batch) -> list[npt.NDArray[np.float32]]:
-    """Values, labels and weights, with the sequences and steps that a compiled call expects."""
-    steps = batch.values.shape[1]
-    extra = -steps % COMPILED_STEPS
-    values = np.pad(batch.values.numpy(), ((0, 0), (0, extra), (0, 0)))
-    labels = np.pad(batch.labels.clamp(min=0).numpy(), ((0, 0), (0, extra)))
-    real = np.arange(steps + extra) < batch.lengths.numpy()[:, None]
-    return [values, labels, real.astype(np.float32)]

@@ -161,10 +161,10 @@ def _onnx(cell: str, layer: VariableLengthRNN) -> bytes:
         "b": np.stack([np.concatenate(pair) for pair in biases]),
     }
     names = ["values", "w", "r", "b", "lengths"]
-    reset: dict[str, Any] = {"linear_before_reset": 1} if cell == "GRU" else {}
-    node = helper.make_node(
-        cell, names, ["output"], direction="bidirectional", hidden_size=layer.hidden_size, **reset
-    )
+    options: dict[str, Any] = {"direction": "bidirectional", "hidden_size": layer.hidden_size}
+    if cell == "GRU":
+        options["linear_before_reset"] = 1
+    node = helper.make_node(cell, names, ["output"], **options)
     inputs = [
         helper.make_tensor_value_info("values", TensorProto.FLOAT, ["T", "B", FEATURES]),
         helper.make_tensor_value_info("lengths", TensorProto.INT32, ["B"]),

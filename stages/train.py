@@ -43,7 +43,7 @@ def main(name: str) -> None:
     )
     states = store.root() / store.STATE / "resume"
     with (
-        distributed.joined() as group,
+        distributed.joined(options.device) as group,
         opened if group.leads else nullcontext(runs.TrainingRun()) as run,
     ):
         epochs = train.train(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +32,9 @@ from birnn.files.tables import (
     natural_order,
     value_counts,
 )
-from birnn.params import Prepare
+
+if TYPE_CHECKING:  # who trains and predicts needs no schema
+    from birnn.params import Prepare
 
 UNKNOWN = 0  # the place of a token of which nothing is known
 MOST_SHOWN = 60  # letters of what differs between two encodings

@@ -140,6 +140,7 @@ class Library:
         self.softmax = take("softmax", c_int32, POINTER(Loss))
         self.cross_entropy = take("cross_entropy", c_int32, POINTER(Loss), c_void_p)
         self.adam = take("adam", c_int32, POINTER(Adam))
+        self.borrow = take("borrow", None, c_void_p)
 
     def _function(self, name: str, result: Any, *arguments: Any) -> Any:
         function = self._shared[f"birnn_{name}_{self.level}"]
@@ -178,7 +179,17 @@ def _tried() -> tuple[Library | None, str]:
         return None, str(error)
     if path is None:
         return None, "no C compiler; install one, or `pip install ziglang`"
-    return Library(path, level), ""
+    library = Library(path, level)
+    library.borrow(None if _threads else _team())
+    return library, ""
+
+
+def _team() -> int | None:
+    """Where the function is that runs work in the threads of torch; None where it is another's."""
+    try:
+        return ctypes.cast(ctypes.CDLL(None).GOMP_parallel, c_void_p).value
+    except (AttributeError, OSError, TypeError):  # TypeError: Windows has no library of all
+        return None
 
 
 def _level(processor: Path, cap: str) -> str:
@@ -228,12 +239,14 @@ _threads = 0
 
 
 def set_threads(count: int) -> None:
-    """Compute in so many threads; 0 for as many as torch uses. No bit depends on it.
+    """Compute in so many threads of our own; 0 for those of torch. No bit depends on it.
 
-    Where torch is not loaded, as many as it would use by default: one a CPU of this process.
+    Where torch is not loaded, 0 means one thread of our own for each CPU of this process.
     """
     global _threads
     _threads = count
+    if library := found():
+        library.borrow(None if count else _team())
 
 
 def threads() -> int:

@@ -22,7 +22,7 @@ def packed(cell: str, weights: Sequence[Tensor]) -> Tensor:
         weights: of each direction weight_ih, weight_hh, bias_ih and bias_hh, as in `torch.nn`.
     """
     kernel = library.kernel()
-    weights = [weight.detach().contiguous() for weight in weights]
+    weights = [weight.contiguous() for weight in weights]
     call = calls.weights(cell, weights)
     floats = kernel.packed_floats(call.cell, call.features, call.hidden)
     made = torch.empty(call.directions * floats)

@@ -60,8 +60,8 @@ class Adam:
     @torch.no_grad()
     def step(self, gradient: Tensor) -> None:
         """Move the parameters against a gradient that is laid end to end; it is overwritten."""
-        self.num_steps += 1
         if library.serves(gradient):
+            self.num_steps += 1
             self._step_on_cpu(gradient)
             return
         # As clip_grad_norm_ does, without asking the device how long the gradient is.
@@ -72,7 +72,7 @@ class Adam:
             self._parts(self.mean),
             self._parts(self.square),
             [],
-            list((self.num_steps - 1).unbind()),  # `adam` raises each
+            list(self.num_steps.unbind()),  # `adam` raises each
             fused=True,  # one pass, where single operations take ten
             lr=self.learning_rate,
             beta1=DECAY,

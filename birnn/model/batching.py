@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,7 @@ from birnn.model.distributed import ALONE, Group
 from birnn.model.losses import IGNORED
 from birnn.model.padded import Padded
 from birnn.model.spelling import Spelling
+from birnn.model.transfers import sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class Batch:
 
     Attributes:
         values: (batch, steps, features) float32, zero in the padding.
-        lengths: (batch,) int64.
+        lengths: (batch,) int64, in memory wherever the rest is, so that nobody has to ask a GPU.
         labels: (batch, steps) int64 for tagging, `IGNORED` in the padding; else (batch,) int64.
         indices: (batch,) int64 numpy array; which sequences these are.
         tokens: (batch, steps) int64, zero in the padding; None where steps have no tokens.
@@ -55,14 +56,13 @@ class Batch:
         return self.values, self.lengths, self.tokens, self.spelling
 
     def to(self, device: torch.device) -> Batch:
-        """Copy to a device without waiting for the copy to end."""
+        """Copy all but the lengths to a device without waiting for the copy to end."""
         return replace(
             self,
-            values=_moved(self.values, device),
-            lengths=_moved(self.lengths, device),
-            labels=_moved(self.labels, device),
-            tokens=None if self.tokens is None else _moved(self.tokens, device),
-            spelling=self.spelling and Spelling(*(_moved(part, device) for part in self.spelling)),
+            values=sent(self.values, device),
+            labels=sent(self.labels, device),
+            tokens=None if self.tokens is None else sent(self.tokens, device),
+            spelling=self.spelling and _spelling_sent(self.spelling, device),
         )
 
 
@@ -70,37 +70,38 @@ class Batch:
 class Resident:
     """A split that lies on a device, so that its batches are made there and none is copied.
 
+    Its last row, one more than the split has, is what padding reads.
+
     Attributes:
         host: the same split in memory; it tells lengths without asking the device.
-        values: as in `Sequences`, on the device.
-        labels: likewise.
-        offsets: likewise.
-        tokens: likewise.
+        values: (steps + 1, features) float32, on the device.
+        labels: (steps + 1,) int64 for tagging, else (sequences,), likewise.
+        tokens: (steps + 1,) int64, likewise; None where steps have no tokens.
     """
 
     host: Sequences
     values: Tensor
     labels: Tensor
-    offsets: Tensor
     tokens: Tensor | None
 
     def gather(self, indices: npt.NDArray[np.int64], *, spell: bool) -> Batch:
         """Put some sequences side by side, as `gather` does, without waiting for the device."""
-        longest = int((self.host.offsets[indices + 1] - self.host.offsets[indices]).max())
-        chosen = _sent(torch.from_numpy(indices), self.values.device)
-        starts = self.offsets[chosen]
-        lengths = self.offsets[chosen + 1] - starts
-        steps = torch.arange(longest, device=chosen.device)
-        real = steps < lengths[:, None]
-        rows = torch.where(real, starts[:, None] + steps, 0)
-        tagging = self.host.tagging
-        labels = self.labels[rows].masked_fill(~real, IGNORED) if tagging else self.labels[chosen]
+        starts = self.host.offsets[indices]
+        lengths = self.host.offsets[indices + 1] - starts
+        steps, padding = np.arange(lengths.max()), len(self.values) - 1
+        rows = np.where(steps < lengths[:, None], starts[:, None] + steps, padding)
+        there = torch.from_numpy(rows if self.host.tagging else np.append(rows, indices))
+        there = sent(there.flatten(), self.values.device)
+        chosen = there[: rows.size]
+        labels = self.labels.index_select(0, chosen if self.host.tagging else there[rows.size :])
         return Batch(
-            values=self.values[rows].masked_fill(~real[:, :, None], 0),
-            lengths=lengths,
-            labels=labels,
+            values=self.values.index_select(0, chosen).view(*rows.shape, self.values.shape[1]),
+            lengths=torch.from_numpy(lengths),
+            labels=labels.view(rows.shape) if self.host.tagging else labels,
             indices=indices,
-            tokens=None if self.tokens is None else self.tokens[rows].masked_fill(~real, 0),
+            tokens=None
+            if self.tokens is None
+            else self.tokens.index_select(0, chosen).view(rows.shape),
             spelling=self._spell(indices) if spell and self.tokens is not None else None,
         )
 
@@ -109,37 +110,54 @@ class Resident:
         assert self.host.tokens is not None
         tokens = padded.padded(self.host.tokens, *padded.places(self.host, indices))
         found = spelled(spelling.of(tokens, self.host.dictionary))
-        return Spelling(*(_sent(part, self.values.device) for part in found))
+        return _spelling_sent(found, self.values.device)
 
 
-def placed(sequences: Sequences, device: torch.device) -> Sequences | Resident:
-    """Put a split onto a GPU if it takes no more than half of its free memory."""
-    size = sequences.values.nbytes + 2 * sequences.labels.nbytes
-    size += 0 if sequences.tokens is None else 2 * sequences.tokens.nbytes
-    if device.type != "cuda" or size > torch.cuda.mem_get_info(device)[0] // 2:
-        return sequences
-    return resident(sequences, device)
+def _spelling_sent(spelled: Spelling[Tensor], device: torch.device) -> Spelling[Tensor]:
+    return spelled._replace(
+        letters=sent(spelled.letters, device), places=sent(spelled.places, device)
+    )
+
+
+def placed(splits: list[Sequences], device: torch.device) -> list[Sequences | Resident]:
+    """Put splits onto a GPU, in this order, as long as all take no more than half of what is free.
+
+    The other half is for the training itself.
+    """
+    if device.type != "cuda":
+        return [*splits]
+    left, found = torch.cuda.mem_get_info(device)[0] // 2, list[Sequences | Resident]()
+    for split in splits:
+        size = _bytes_on_device(split)
+        found.append(resident(split, device) if size <= left else split)
+        left -= size if size <= left else 0
+    return found
+
+
+def _bytes_on_device(split: Sequences) -> int:
+    """What `resident` takes; whole numbers become twice as wide there."""
+    tokens = 0 if split.tokens is None else split.tokens.nbytes
+    return split.values.nbytes + 2 * (split.labels.nbytes + tokens)
 
 
 def resident(sequences: Sequences, device: torch.device) -> Resident:
     """Copy a split to a device."""
-    places = partial(torch.tensor, dtype=torch.int64, device=device)
     return Resident(
         host=sequences,
-        values=torch.tensor(sequences.values, device=device),
-        labels=places(sequences.labels),
-        offsets=places(sequences.offsets),
-        tokens=None if sequences.tokens is None else places(sequences.tokens),
+        values=_with_one_more(sequences.values, 0, device),
+        labels=_with_one_more(sequences.labels, IGNORED, device)
+        if sequences.tagging
+        else torch.tensor(sequences.labels, dtype=torch.int64, device=device),
+        tokens=None if sequences.tokens is None else _with_one_more(sequences.tokens, 0, device),
     )
 
 
-def _moved(tensor: Tensor, device: torch.device) -> Tensor:
-    return tensor.to(device, non_blocking=True)
-
-
-def _sent(tensor: Tensor, device: torch.device) -> Tensor:
-    """Copy to a device; only from pinned memory can a GPU fetch it while the host goes on."""
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+def _with_one_more(flat: npt.NDArray[Any], last: int, device: torch.device) -> Tensor:
+    """Copy rows to a device, with one more at the end; whole numbers become int64."""
+    kind = torch.int64 if flat.dtype.kind == "i" else torch.float32
+    made = torch.full((len(flat) + 1, *flat.shape[1:]), last, dtype=kind, device=device)
+    made[:-1] = torch.from_numpy(np.array(flat))
+    return made
 
 
 def epoch(

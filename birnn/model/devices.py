@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -12,12 +13,19 @@ from birnn.errors import DeviceError
 from birnn.kernel import library
 from birnn.model import recurrent, threads
 
+BF16_CUDNN = 91300
+"""The first version of cuDNN whose RNNs compute in bfloat16. With an older one torch 2.13 unrolls
+the recurrence into many small operations (pytorch/pytorch#164411)."""
+
 
 def choose(name: str) -> torch.device:
     """Turn `auto`, `cuda`, `mps` or `cpu` into a device; `auto` takes a GPU where there is one.
 
+    Of several processes that `torchrun` has started, each takes a GPU of its own. On CUDA, float32
+    then means float32; see `use_tf32`.
+
     Raises:
-        DeviceError: the device that was asked for is not there.
+        DeviceError: the device that was asked for is not there, or fewer GPUs than processes.
     """
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
@@ -26,7 +34,20 @@ def choose(name: str) -> torch.device:
         raise DeviceError(
             f"train.device: expected a machine with {name}, found none here; use auto or cpu"
         )
-    return torch.device(name)
+    device = _own_gpu() if name == "cuda" and "WORLD_SIZE" in os.environ else torch.device(name)
+    use_tf32(device, wanted=False)
+    return device
+
+
+def _own_gpu() -> torch.device:
+    """The GPU of this one of the processes that `torchrun` has started on this machine."""
+    gpus, processes = torch.cuda.device_count(), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if processes > gpus:
+        raise DeviceError(
+            f"torchrun: expected at most {gpus} processes, one for each GPU, found {processes}; "
+            f"use --nproc-per-node {gpus}, or train.device: cpu"
+        )
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
 def name(device: torch.device) -> str:
@@ -44,41 +65,70 @@ def processor() -> str:
 
 
 def precision(wanted: str, device: torch.device) -> str:
-    """Turn `auto`, `fp32` or `bf16` into one of the last two; `auto` takes bf16 where it is there.
+    """Turn `auto`, `fp32`, `tf32` or `bf16` into one of the last three.
 
-    On a CPU it takes fp32 where the kernel is, which is faster than torch's bf16, and exact.
+    `auto` takes bf16 where it is there. On a CPU it takes fp32 where the kernel is, which is faster
+    than torch's bf16, and exact.
 
     Raises:
-        DeviceError: bf16 was asked for, and the device has none.
+        DeviceError: tf32 or bf16 was asked for, and the device has none.
     """
     if wanted == "fp32" or (wanted == "auto" and device.type == "cpu" and library.found()):
         return "fp32"
-    if _has_bf16(device):
-        return "bf16"
-    if wanted == "bf16":
-        raise DeviceError(
-            f"train.precision: expected a device with bf16, found {device.type} without; "
-            "use auto or fp32"
-        )
-    return "fp32"
+    missing = lacking("bf16" if wanted == "auto" else wanted, device)
+    if not missing:
+        return "bf16" if wanted == "auto" else wanted
+    if wanted == "auto":
+        return "fp32"
+    raise DeviceError(f"train.precision: expected {missing}; use auto or fp32")
 
 
-def _has_bf16(device: torch.device) -> bool:
-    if device.type == "cpu":
-        return recurrent.cpu_has_bf16()
-    return device.type == "cuda" and torch.cuda.is_bf16_supported()
+def lacking(wanted: str, device: torch.device) -> str:
+    """What a device must have for bf16 or tf32, and what it has; empty where it is there."""
+    none = f"a device with {wanted}, found {device.type} without"
+    if device.type == "cpu" and wanted == "bf16":
+        return "" if recurrent.cpu_has_bf16() else none
+    # Ampere and later; torch can emulate bfloat16 on older ones, at a fraction of float32's speed.
+    if (
+        device.type != "cuda"
+        or torch.version.hip
+        or torch.cuda.get_device_capability(device)[0] < 8
+    ):
+        return none
+    cudnn: int = torch.backends.cudnn.version() or 0  # type: ignore[no-untyped-call]
+    if wanted == "bf16" and cudnn < BF16_CUDNN:
+        return f"cuDNN 9.13 or later for bf16, found {cudnn // 10000}.{cudnn // 100 % 100}"
+    return ""
+
+
+def use_tf32(device: torch.device, *, wanted: bool) -> None:
+    """Say whether float32 products on CUDA may drop 13 of the 23 bits of the mantissa.
+
+    torch has this on for cuDNN, RNNs among it, and off for other products (torch 2.9 to 2.13). Here
+    it is on or off for all. The older switches, `allow_tf32`, go with the newer ones, and cuDNN's
+    convolutions with its RNNs, because torch fails where it finds that they differ.
+    """
+    if device.type == "cuda":
+        chosen = "tf32" if wanted else "ieee"
+        backends: Any = torch.backends  # torch builds these when it is imported
+        backends.cudnn.allow_tf32 = backends.cuda.matmul.allow_tf32 = wanted
+        for part in (backends.cudnn.rnn, backends.cudnn.conv, backends.cuda.matmul):
+            part.fp32_precision = chosen
 
 
 def make_deterministic(seed: int, device: torch.device) -> None:
     """Seed torch, and on a GPU forbid operations whose result depends on the order of threads.
 
     On a CPU the operations in use are deterministic, and asking for it would import torch's
-    compiler, which takes longer than a small training.
+    compiler, which takes longer than a small training. Nor does torch fill the memory that it takes
+    on a GPU: nothing here reads what it has not written, and each fill is a launch.
     """
     torch.manual_seed(seed)
     if device.type != "cpu":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
         torch.use_deterministic_algorithms(mode=True)
+        memory: Any = torch.utils.deterministic
+        memory.fill_uninitialized_memory = False
 
 
 def limit_threads(sums: int) -> None:

@@ -53,14 +53,18 @@ ALONE = Group()
 
 
 @contextmanager
-def joined() -> Iterator[Group]:
-    """Join the processes that `torchrun` has started with this one; alone without it."""
+def joined(device: torch.device) -> Iterator[Group]:
+    """Join the processes that `torchrun` has started with this one; alone without it.
+
+    Args:
+        device: that this process computes on; see `birnn.model.devices.choose`.
+    """
     if "WORLD_SIZE" not in os.environ:
         yield ALONE
         return
-    if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield Group(distributed.get_rank(), distributed.get_world_size())
     finally:

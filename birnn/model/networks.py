@@ -20,6 +20,7 @@ from birnn.model.architecture import Architecture
 from birnn.model.padded import Padded
 from birnn.model.recurrent import VariableLengthRNN
 from birnn.model.spelling import Spelling
+from birnn.model.transfers import sent
 
 
 def embedding(rows: int, width: int) -> Embedding:
@@ -117,7 +118,7 @@ class SequenceModel(nn.Module):
 
         Args:
             values: (batch, steps, features) float32.
-            lengths: (batch,) int64; what lies past them changes nothing.
+            lengths: (batch,) int64, best in memory; what lies past them changes nothing.
             tokens: (batch, steps) int64, for a model that embeds them.
             spelling: what they look like, for a model that reads letters.
 
@@ -125,9 +126,12 @@ class SequenceModel(nn.Module):
             (batch, steps, classes) for tagging, (batch, classes) for classification.
         """
         steps = self.input_dropout(self._inputs(values, tokens, spelling))
-        output, last = self.rnn(steps, lengths)
-        if self.architecture.task == "classification":
-            output = self._summary(output, last, lengths.to(output.device))
+        classifying = self.architecture.task == "classification"
+        # On a CPU the last states cost nothing, and a trace shows them.
+        with_last = classifying or steps.device.type == "cpu"
+        output, last = self.rnn(steps, lengths, with_last=with_last)
+        if classifying:
+            output = self._summary(output, last, lengths)
         logits: Tensor = self.linear(self.dropout(output))
         return logits
 
@@ -172,7 +176,7 @@ class SequenceModel(nn.Module):
         states = torch.cat(list(last[-directions:]), dim=1)
         if head == "last":
             return states
-        mean, most = layers.mean_and_most(output, lengths)
+        mean, most = layers.mean_and_most(output, sent(lengths, output.device))
         if head == "all":
             return torch.cat([states, mean, most], dim=1)
         return mean if head == "mean" else most

@@ -4,8 +4,9 @@ The backward direction reads each sequence reversed within its own length, so th
 last in both directions and never reaches a real step. So neither needs `PackedSequence`, whose
 training time grows with the square of the length (pytorch/pytorch#149194).
 
-Float32 on a CPU is computed by `birnn.kernel`. What stands below the module is for everything else:
-GPUs, other dtypes, a machine on which no kernel can be compiled; and tests compare with it.
+Float32 on a CPU is computed by `birnn.kernel`, and GPUs have `birnn.model.gpu`. What stands below
+the module is for everything else: other dtypes on a CPU, a machine on which no kernel can be
+compiled; and tests compare with it.
 
 Shapes: B sequences, T steps of the padded batch, N steps that a direction computes, D directions,
 F features, H hidden units of one direction, G gates x H.
@@ -22,21 +23,14 @@ from torch.amp import custom_bwd, custom_fwd
 
 from birnn.kernel import draws, layers, library, recurrence
 from birnn.kernel.calls import GATES
+from birnn.model import gpu
 from birnn.model.architecture import Cell
+from birnn.model.gpu import Weights
 
 # Hidden units x sequences x steps of one dense call on a CPU. What a longer one needs is above the
 # 32 MB that glibc keeps for reuse: it goes back to the system, and to fault it in again, page by
 # page, takes up to half the time of training (measured with oneDNN's LSTM on 1000 steps).
 STATES_AT_ONCE: Final = 400_000
-
-
-class Weights(NamedTuple):
-    """One direction of one layer, named as in `torch.nn`; or all directions, stacked."""
-
-    weight_ih: Tensor
-    weight_hh: Tensor
-    bias_ih: Tensor
-    bias_hh: Tensor
 
 
 class VariableLengthRNN(nn.Module):
@@ -92,34 +86,63 @@ class VariableLengthRNN(nn.Module):
         for parameter in self.parameters():
             draws.uniform_(parameter, bound)
 
-    def forward(self, values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, values: Tensor, lengths: Tensor, *, with_last: bool = True
+    ) -> tuple[Tensor, Tensor]:
         """Run every layer over every sequence's own steps.
 
         Args:
             values: (batch, steps, features); anything, NaN too, past each length.
-            lengths: (batch,), integers from 1 to steps, in any order.
+            lengths: (batch,), integers from 1 to steps, in any order. In memory, also where the
+                values are on a GPU: that is faster, and what is wrong with them is said at once.
+            with_last: whether somebody looks at the last states; on a GPU they cost launches.
 
         Returns:
             output: (batch, steps, directions x hidden), zero past each length.
-            last: (layers x directions, batch, hidden), each direction's state after its last step.
+            last: (layers x directions, batch, hidden), each direction's state after its last step;
+                without `with_last`, (0, batch, hidden).
 
         Raises:
-            ValueError: lengths that are no integers, or one below 1 or above steps. The latter is
-                not checked where the lengths are on a GPU, because that would wait for it.
+            ValueError: lengths that are no integers, or one below 1 or above steps. If the lengths
+                are on a GPU, the latter is found there, later, and ends the program.
         """
+        if not _on_gpu(values.device):
+            lengths = lengths.to(values.device)
         _check(lengths, values.shape[1])
-        lengths = lengths.to(values.device, torch.int64, non_blocking=True)
+        outputs = self._outputs(values, lengths.to(torch.int64))
+        if not with_last:
+            return outputs[-1], values.new_empty(0, len(lengths), self.hidden_size)
+        last_states = gpu.last_states if _on_gpu(values.device) else _last_states
+        states = [last_states(output, lengths, self.hidden_size) for output in outputs]
+        return outputs[-1], torch.cat(states)
+
+    def _outputs(self, values: Tensor, lengths: Tensor) -> list[Tensor]:
+        """The output of each layer."""
+        if _on_gpu(values.device) and len(lengths) > (most := gpu.at_once(self._width())):
+            parts = zip(torch.split(values, most), torch.split(lengths, most), strict=True)
+            found = [self._outputs(*part) for part in parts]
+            return [torch.cat(outputs) for outputs in zip(*found, strict=True)]
         layer = self._layers(values, lengths)
-        output, states = values, []
+        inputs, outputs = values, []
         for number in range(self.num_layers):
             if number > 0:
-                output = layers.dropout(output, self.dropout, self.training)
-            output = layer(output, self._weights(number))
-            states.append(_last_states(output, lengths, self.hidden_size))
-        return output, torch.cat(states)
+                inputs = layers.dropout(inputs, self.dropout, self.training)
+            inputs = layer(inputs, self._weights(number))
+            outputs.append(inputs)
+        return outputs
+
+    def _width(self) -> int:
+        """The most numbers of a step that one tensor holds."""
+        return max(self.input_size, GATES[self.cell] * self.hidden_size * (1 + self.bidirectional))
 
     def _layers(self, values: Tensor, lengths: Tensor) -> Callable[[Tensor, list[Weights]], Tensor]:
         """What computes a layer from (B, T, F) to (B, T, D x H)."""
+        steps, directions, device = values.shape[1], 1 + self.bidirectional, values.device
+        if _on_gpu(device):
+            packs = gpu.packs(self.cell, self.hidden_size)
+            sizes = gpu.Sizes(len(lengths), steps, directions, self._width())
+            plan = gpu.planned(lengths, sizes, device, packs=packs)
+            return lambda inputs, weights: gpu.layer(self.cell, inputs, plan, weights)
         if library.serves(values) and library.serves(next(self.parameters())):
 
             def compute(inputs: Tensor, weights: list[Weights]) -> Tensor:
@@ -127,15 +150,20 @@ class VariableLengthRNN(nn.Module):
                 return recurrence.layer(self.cell, inputs, lengths, flat)[0]
 
             return compute
-        order, recur = self._plan(values.shape[1], lengths)
+        order, recur = self._plan(steps, lengths)
         return lambda inputs, weights: _run_layer(recur, inputs, order, weights)
 
     def _plan(self, steps: int, lengths: Tensor) -> "tuple[Order, Recurrence]":
-        if loops(self.cell, lengths.device):
-            order = packed_order(lengths, steps, 1 + self.bidirectional)
-            return order, partial(_looped, self.cell)
-        dense = _dense_on_cpu if lengths.device.type == "cpu" else _dense
-        return padded_order(lengths, steps, 1 + self.bidirectional), partial(dense, self.cell)
+        """How torch computes it on a CPU.
+
+        Measured in training on 2 CPU cores, 32 and 128 hidden units: the loop takes 0.4 to 0.8 of
+        the time of a dense call for RNN and GRU, but twice for LSTM, the one cell that torch gives
+        to oneDNN.
+        """
+        directions = 1 + self.bidirectional
+        if self.cell == "LSTM":
+            return padded_order(lengths, steps, directions), _dense_lstm
+        return packed_order(lengths, steps, directions), partial(_looped, self.cell)
 
     def _suffixes(self, layer: int) -> list[str]:
         return [f"_l{layer}", f"_l{layer}_reverse"][: 1 + self.bidirectional]
@@ -147,14 +175,8 @@ class VariableLengthRNN(nn.Module):
         ]
 
 
-def loops(cell: Cell, device: torch.device) -> bool:
-    """Whether, without the kernel, to loop over the steps rather than to make dense calls.
-
-    Measured in training on 2 CPU cores, 32 and 128 hidden units: the loop takes 0.4 to 0.8 of the
-    time of a dense call for RNN and GRU, but twice for LSTM, the one cell that torch gives to
-    oneDNN. On a GPU a loop's many small kernels would cost more than what they compute.
-    """
-    return device.type == "cpu" and cell != "LSTM"
+def _on_gpu(device: torch.device) -> bool:
+    return device.type != "cpu"
 
 
 @cache
@@ -179,6 +201,8 @@ def _check(lengths: Tensor, steps: int) -> None:
     if lengths.dtype.is_floating_point or lengths.dtype == torch.bool:
         raise ValueError(f"lengths should be integers, but found {lengths.dtype}; round them first")
     if lengths.device.type != "cpu":
+        if lengths.device.type == "cuda":
+            gpu.check_lengths(lengths, steps)
         return
     shortest, longest = (int(length) for length in lengths.aminmax())
     if shortest < 1 or longest > steps:
@@ -270,32 +294,13 @@ class _Rearranged(torch.autograd.Function):
 def _last_states(output: Tensor, lengths: Tensor, hidden: int) -> Tensor:
     """(D, B, H): the forward output at each sequence's last step, the backward one at its first."""
     batch, steps, directions = *output.shape[:2], output.shape[2] // hidden
-    first = torch.arange(batch, device=lengths.device) * (steps * directions)
+    first = torch.arange(batch) * (steps * directions)
     rows = torch.stack([first + (lengths - 1) * directions, first + 1][:directions])
     return output.view(-1, hidden).index_select(0, rows.flatten()).view(directions, batch, hidden)
 
 
-def _dense(cell: str, rows: Tensor, sizes: list[int], weights: list[Weights]) -> list[Tensor]:
-    """Dense calls in one direction each, which oneDNN's or cuDNN's kernels can take."""
-    call: Any = {"RNN": torch.rnn_tanh, "GRU": torch.gru, "LSTM": torch.lstm}[cell]
-    steps, batch, hidden = len(sizes), sizes[0], weights[0].weight_hh.shape[1]
-    at_once = steps if rows.is_cuda else max(1, STATES_AT_ONCE // (batch * hidden))
-    train = torch.is_grad_enabled()  # without it cuDNN keeps nothing for the gradients
-    parts = []
-    for inputs, parameters in zip(rows, weights, strict=True):
-        flat = _in_one_chunk(parameters) if rows.is_cuda else list(parameters)
-        carried = [rows.new_zeros(1, batch, hidden)] * (2 if cell == "LSTM" else 1)
-        for piece in torch.split(inputs.view(steps, batch, -1), at_once):
-            start = carried if cell == "LSTM" else carried[0]
-            states, *carried = call(piece, start, flat, True, 1, 0.0, train, False, False)
-            parts.append(states.flatten(0, 1))
-    return parts
-
-
-def _dense_on_cpu(
-    cell: str, rows: Tensor, sizes: list[int], weights: list[Weights]
-) -> list[Tensor]:
-    """The same dense calls in every mode and on every CPU.
+def _dense_lstm(rows: Tensor, sizes: list[int], weights: list[Weights]) -> list[Tensor]:
+    """Dense calls in one direction each, the same ones in every mode and on every CPU.
 
     Where gradients are off, oneDNN takes other kernels, whose last digits differ by CPU and by
     size; where they are on, it takes those of training, whether or not anything needs a gradient.
@@ -304,13 +309,24 @@ def _dense_on_cpu(
     if _in_bf16(rows) and not cpu_has_bf16():
         wider = [Weights(*(parameter.float() for parameter in one)) for one in weights]
         with torch.autocast("cpu", enabled=False):
-            parts = _dense_on_cpu(cell, rows.float(), sizes, wider)
+            parts = _dense_lstm(rows.float(), sizes, wider)
         return [states.bfloat16() for states in parts]
     if torch.is_grad_enabled():
-        return _dense(cell, rows, sizes, weights)
+        return _lstm_in_pieces(rows, sizes, weights)
     with torch.inference_mode(mode=False), torch.enable_grad():
         plain = [Weights(*(_without_history(parameter) for parameter in one)) for one in weights]
-        return _dense(cell, _without_history(rows), sizes, plain)
+        return _lstm_in_pieces(_without_history(rows), sizes, plain)
+
+
+def _lstm_in_pieces(rows: Tensor, sizes: list[int], weights: list[Weights]) -> list[Tensor]:
+    steps, batch, hidden = len(sizes), sizes[0], weights[0].weight_hh.shape[1]
+    at_once, parts = max(1, STATES_AT_ONCE // (batch * hidden)), []
+    for inputs, parameters in zip(rows, weights, strict=True):
+        start, flat = [rows.new_zeros(1, batch, hidden)] * 2, list(parameters)
+        for piece in inputs.view(steps, batch, -1).split(at_once):
+            states, *start = torch.lstm(piece, start, flat, True, 1, 0.0, True, False, False)
+            parts.append(states.flatten(0, 1))
+    return parts
 
 
 def _without_history(tensor: Tensor) -> Tensor:
@@ -322,13 +338,6 @@ def _in_bf16(rows: Tensor) -> bool:
     """Whether a dense call on a CPU would compute in bfloat16."""
     autocast = torch.is_autocast_enabled("cpu")
     return (torch.get_autocast_dtype("cpu") if autocast else rows.dtype) == torch.bfloat16
-
-
-def _in_one_chunk(parameters: Weights) -> list[Tensor]:
-    """Put them where cuDNN wants them; otherwise it copies them itself, with a warning."""
-    chunk = torch.cat([parameter.flatten() for parameter in parameters])
-    parts = chunk.split_with_sizes([parameter.numel() for parameter in parameters])
-    return [part.view_as(parameter) for part, parameter in zip(parts, parameters, strict=True)]
 
 
 def _looped(cell: str, rows: Tensor, sizes: list[int], weights: list[Weights]) -> list[Tensor]:

@@ -15,12 +15,11 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
 
-from birnn import params
 from birnn.data import sequences, vectors
 from birnn.data.encoding import Encoding
 from birnn.data.sequences import UNLABELLED, Sequences
@@ -35,7 +34,10 @@ from birnn.model.history import Epoch
 from birnn.model.networks import SequenceModel
 from birnn.model.operating_points import Wanted
 from birnn.model.training import Options, complaint, fit
-from birnn.params import Knobs
+
+if TYPE_CHECKING:  # a machine that is lent for its GPU may have no pydantic
+    from birnn import params
+    from birnn.params import Knobs
 
 
 class Log(Protocol):
@@ -106,6 +108,7 @@ def network(chosen: params.Model, data: Prepared, options: Options) -> SequenceM
         ParamsError: see `birnn.model.architecture.of_params`.
     """
     devices.make_deterministic(options.seed, options.device)
+    devices.use_tf32(options.device, wanted=options.precision == "tf32")
     architecture = of_params(chosen, data.encoding, data.pretrained)
     devices.limit_threads(options.batch_size * architecture.sums)
     if options.device.type == "cpu" and library.why_none():

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from birnn import params
 from birnn.data.sequences import Sequences
 from birnn.errors import TrainingError
 from birnn.model import batching, checkpoint, devices, history, losses
@@ -24,6 +24,9 @@ from birnn.model.distributed import ALONE, Group
 from birnn.model.history import Epoch, Keep
 from birnn.model.losses import IGNORED
 from birnn.model.networks import SequenceModel
+
+if TYPE_CHECKING:  # a machine that is lent for its GPU may have no pydantic
+    from birnn import params
 
 Track = Callable[[Iterable[Batch], str], Iterable[Batch]]
 Score = Callable[..., tuple[Tensor, Tensor]]
@@ -59,7 +62,8 @@ class Options:
         keep: which epoch is the best: that of the lowest validation `loss`, or of the highest
             `accuracy`, which may rise when a model is already too sure of itself, or the `last`,
             where a schedule ends by itself and validation is too small to choose by.
-        precision: `fp32`, or `bf16` for products in bfloat16 (weights and sums stay float32).
+        precision: `fp32`; `tf32`, on a GPU, for products of float32 with ten bits of mantissa; or
+            `bf16` for products in bfloat16 (weights and sums stay float32).
         loss_average: over what the loss is a mean, in an epoch: `steps`, each of which counts the
             same, or `sequences`, of which long ones count no more than short ones. For
             classification both are the same.
@@ -150,7 +154,7 @@ def fit(
     spell = bool(model.architecture.characters)
     bounds = Bounds(batch_size=options.batch_size, batch_steps=options.batch_steps, spell=spell)
     score = scorer(model, train, options)
-    splits = [batching.placed(split, options.device) for split in (train, validation)]
+    splits = batching.placed([train, validation], options.device)
     progress = checkpoint.load(resume, model, optimizer, group)
     for epoch in progress.history:
         on_epoch(epoch)
@@ -247,16 +251,16 @@ def _score(
     """
     model.train(train)
     batch = batch.to(options.device)
+    device = options.device.type
     halved = options.precision == "bf16"
-    with torch.autocast(options.device.type, torch.bfloat16, enabled=halved):
+    with torch.autocast(device, torch.bfloat16) if halved else nullcontext():
         logits = model(*batch.inputs).float()
-    counts = batch.lengths.new_full(
-        batch.lengths.shape, 1 / (batch.count * labelled), dtype=torch.float32
-    )
+    label = 1 / (batch.count * labelled)  # what one counts
+    scales = torch.full_like(batch.labels, label, dtype=torch.float32)
     if mean_labels is not None:
         known = (batch.labels != IGNORED).view(len(batch.lengths), -1).sum(dim=1)
-        counts = counts * (mean_labels / known.clamp(min=1))
-    scales = counts[:, None].expand(batch.labels.shape) if batch.labels.ndim == 2 else counts
+        shares = mean_labels / known.clamp(min=1)
+        scales *= shares[:, None] if batch.labels.ndim == 2 else shares
     return objective(logits.flatten(0, -2), batch.labels.flatten(), scales.flatten())
 
 

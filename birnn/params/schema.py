@@ -507,7 +507,8 @@ class Train(Section):
     Attributes:
         device: where to compute; `auto` takes what is there.
         seed: of weights, batches and dropout.
-        precision: of products; `auto` takes bf16 where the device has it.
+        precision: of products. `fp32` is exact float32; on a GPU, `tf32` is faster, with three
+            digits instead of seven; `bf16` is bfloat16; `auto` takes bf16 where the device has it.
         batch_size: sequences of a batch, at most.
         batch_steps: steps of a batch, at most, padding included; any number where null.
         max_epochs: passes over the training sequences, at most.
@@ -525,7 +526,7 @@ class Train(Section):
 
     device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
     seed: Seed = 1
-    precision: Literal["auto", "fp32", "bf16"] = "fp32"
+    precision: Literal["auto", "fp32", "tf32", "bf16"] = "fp32"
     batch_size: Count = 32
     batch_steps: Count | None = None
     max_epochs: Count = 50

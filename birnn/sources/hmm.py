@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,9 @@ import pyarrow as pa
 
 from birnn.errors import DataError, ParamsError
 from birnn.files.tables import sequence_starts
-from birnn.params import HMMData
+
+if TYPE_CHECKING:  # who draws from a chain needs no schema
+    from birnn.params import HMMData
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]

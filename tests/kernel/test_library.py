@@ -14,21 +14,43 @@ from birnn.kernel import build, library
 pytestmark = pytest.mark.skipif(library.found() is None, reason="no kernel on this machine")
 
 
+NEWEST = [*build.levels()][-1]
+RUNS = [*((level, 2) for level in build.levels()), (NEWEST, 1), (NEWEST, 3), (NEWEST, 0)]
+
+
 @pytest.mark.slow
 def test_every_level_and_number_of_threads_gives_the_same_bits() -> None:
+    """With 0 threads of its own, the kernel works in those of torch."""
     found = {}
-    for level in build.levels():
-        for threads in (1, 2, 3):
-            made = subprocess.run(
-                [sys.executable, "-m", "tests.kernel.hashes", str(threads)],
-                env=os.environ | {library.ENVIRONMENT: level},
-                stdout=subprocess.PIPE,
-                text=True,
-                check=True,
-            )
-            *_, name, digest = made.stdout.split()
-            found[name, threads] = digest
+    for level, threads in RUNS:
+        made = subprocess.run(
+            [sys.executable, "-m", "tests.kernel.hashes", str(threads)],
+            env=os.environ | {library.ENVIRONMENT: level, "OMP_NUM_THREADS": "3"},
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        *_, name, digest = made.stdout.split()
+        found[name, threads] = digest
     assert len(set(found.values())) == 1, found
+
+
+FORKS = """
+import os, torch
+from birnn import VariableLengthRNN
+torch.set_num_threads(3)
+layer, values, lengths = VariableLengthRNN(4, 8), torch.ones(96, 5, 4), torch.full((96,), 5)
+expected = layer(values, lengths)[0].sum().item()
+child = os.fork()
+if not child:
+    os._exit(0 if layer(values, lengths)[0].sum().item() == expected else 1)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+
+
+def test_a_forked_child_waits_for_no_thread_of_its_parent() -> None:
+    """As the workers of a DataLoader are: GNU's OpenMP would wait for ever."""
+    subprocess.run([sys.executable, "-c", FORKS], check=True, timeout=120)
 
 
 def test_serves_float32_on_a_cpu() -> None:

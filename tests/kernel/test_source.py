@@ -21,6 +21,7 @@ BUILDS = {
     "threads": ("cc", *SANITIZED, "-fsanitize=thread", "-DLEVEL=any"),
     "aarch64": ("aarch64-linux-gnu-gcc", "-O3", "-static", "-DLEVEL=neon"),
 }
+SANITIZERS = ("address and undefined", "threads")  # take half a minute
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(
@@ -57,7 +58,10 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> str:
     return printed("any CPU", tmp_path_factory.mktemp("driver"), 1)
 
 
-@pytest.mark.parametrize("name", BUILDS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.long] * (name in SANITIZERS)) for name in BUILDS],
+)
 def test_prints_the_same(name: str, tmp_path: Path, expected: str) -> None:
     assert "failed" not in expected
     assert len(expected.splitlines()) == 22

@@ -63,7 +63,11 @@ class TestGather:
     def test_copy_to_a_device(self, ragged: Ragged) -> None:
         batch = batching.gather(ragged([3, 1], tokens=True), np.array([1, 0]), spell=True)
         moved = batch.to(torch.device("meta"))
-        assert {part.device.type for part in tensors(moved)} == {"meta"}
+        assert moved.spelling is not None
+        lengths = [moved.lengths, moved.spelling.lengths]  # nobody has to ask a GPU for them
+        assert {part.device.type for part in lengths} == {"cpu"}
+        others = [part for part in tensors(moved) if all(part is not one for one in lengths)]
+        assert {part.device.type for part in others} == {"meta"}
         assert [part.shape for part in tensors(moved)] == [part.shape for part in tensors(batch)]
 
     @pytest.mark.parametrize("resident", [False, True])
@@ -142,8 +146,38 @@ class TestResident:
             assert batch.indices.tolist() == expected.indices.tolist()
             assert batch.count == expected.count
 
-    def test_the_processor_needs_no_copy(
-        self, ragged: Ragged, features: int, tagging: bool
+
+class TestPlaced:
+    @pytest.fixture
+    def placed(self, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[bool]]:
+        """Which splits go onto a GPU that has so many bytes free, of which it says nothing else."""
+
+        def call(splits: list[Sequences], free: int) -> list[bool]:
+            monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (free, 1 << 40))
+            monkeypatch.setattr(batching, "resident", lambda split, _: split.values)
+            found = batching.placed(splits, torch.device("cuda"))
+            return [one is not split for one, split in zip(found, splits, strict=True)]
+
+        return call
+
+    @pytest.mark.parametrize("kind", ["cpu", "mps"])
+    def test_elsewhere_nothing_is_copied(self, ragged: Ragged, kind: str) -> None:
+        splits = [ragged([3, 1]), ragged([2])]
+        found = batching.placed(splits, torch.device(kind))
+        assert all(one is split for one, split in zip(found, splits, strict=True))
+
+    def test_all_together_take_half_of_the_free_memory(
+        self, ragged: Ragged, placed: Callable[..., list[bool]]
     ) -> None:
-        drawn = ragged([3, 1], features=features, tagging=tagging)
-        assert batching.placed(drawn, torch.device("cpu")) is drawn
+        split = ragged([10, 6], features=2, tagging=True)
+        size = 16 * 2 * 4 + 16 * 8  # values, and labels that become twice as wide
+        assert placed([split, split], 4 * size) == [True, True]
+        assert placed([split, split], 4 * size - 1) == [True, False]
+        assert placed([split, split], 2 * size) == [True, False]
+        assert placed([split, split], 2 * size - 1) == [False, False]
+
+    def test_a_small_one_where_a_large_one_has_no_room(
+        self, ragged: Ragged, placed: Callable[..., list[bool]]
+    ) -> None:
+        large, small = ragged([100], features=2), ragged([1], features=2)
+        assert placed([large, small], 200) == [False, True]

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import distributed
 
 from birnn.model import history
-from birnn.model.distributed import ALONE, joined
+from birnn.model.distributed import ALONE, Group, joined
 from birnn.tracking import store
 
 ROOT = Path(__file__).parents[2]
@@ -21,13 +22,34 @@ TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--np
 
 def test_alone_nothing_is_exchanged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    with joined() as group:
+    with joined(torch.device("cpu")) as group:
         assert group == ALONE
         assert group.leads
         gradient = torch.tensor([1.0, 2.0])
         group.add(gradient)
         assert gradient.tolist() == [1.0, 2.0]
         assert group.share(b"state") == b"state"
+
+
+@pytest.mark.parametrize(
+    ("kind", "backend", "cards"), [("cpu", "gloo", []), ("cuda:1", "nccl", ["cuda:1"])]
+)
+def test_the_backend_is_that_of_the_device(
+    monkeypatch: pytest.MonkeyPatch, kind: str, backend: str, cards: list[str]
+) -> None:
+    """A machine with GPUs may train on its CPU."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    taken: list[str] = []
+    begun: list[str] = []
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: taken.append(str(device)))
+    monkeypatch.setattr(distributed, "init_process_group", begun.append)
+    monkeypatch.setattr(distributed, "destroy_process_group", lambda: begun.append("end"))
+    monkeypatch.setattr(distributed, "get_rank", lambda: 1)
+    monkeypatch.setattr(distributed, "get_world_size", lambda: 2)
+    with joined(torch.device(kind)) as group:
+        assert group == Group(rank=1, size=2)
+    assert (begun, taken) == ([backend, "end"], cards)
 
 
 @pytest.mark.slow

@@ -34,13 +34,6 @@ LENGTHS = {
 SIZES = [(3, 5, 3, 4), (1, 7, 3, 5), (16, 50, 32, 32), (64, 10, 8, 10)]
 
 
-@pytest.fixture(params=["as chosen for a CPU", "as chosen for a GPU"])
-def _both_recurrences(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Test what a GPU would run as well: dense calls for every cell."""
-    if request.param == "as chosen for a GPU":
-        monkeypatch.setattr(recurrent, "loops", lambda *_: False)
-
-
 def pair(
     cell: Cell, features: int = 3, hidden: int = 4, layers: int = 1, bidirectional: bool = True
 ) -> tuple[VariableLengthRNN, nn.RNNBase]:
@@ -92,7 +85,6 @@ def check_equal(
     assert bool((actual[0][past] == 0).all())
 
 
-@pytest.mark.usefixtures("_both_recurrences")
 @pytest.mark.parametrize("cell", CELLS)
 class TestEqualsPacked:
     def test_any_lengths(self, cell: Cell) -> None:
@@ -172,7 +164,6 @@ class TestDropIn:
         torch.testing.assert_close(ours(values, lengths), packed(theirs, values, lengths))
 
 
-@pytest.mark.usefixtures("_both_recurrences")
 class TestModes:
     @pytest.mark.parametrize("cell", CELLS)
     @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
@@ -280,26 +271,6 @@ class TestGradients:
         assert values.grad is not None
         assert bool((values.grad[1, 3:] == 0).all())
         assert bool((values.grad[0] != 0).all())
-
-
-class TestOnAGPU:
-    """No GPU is needed: a tensor on `meta` has no values, so that to wait for one is an error."""
-
-    @pytest.mark.parametrize("cell", CELLS)
-    def test_nothing_waits_for_a_value(self, cell: Cell) -> None:
-        ours = VariableLengthRNN(3, 4, cell, num_layers=2).to("meta")
-        values, lengths = torch.randn(2, 5, 3), torch.tensor([5, 3])
-        output, last = ours(values.to("meta"), lengths.to("meta"))
-        (output.sum() + last.sum()).backward()
-        assert (output.shape, last.shape) == ((2, 5, 8), (4, 2, 4))
-
-    def test_parameters_in_one_chunk_as_cudnn_lays_them_out(self) -> None:
-        weights = VariableLengthRNN(3, 4)._weights(0)[0]
-        parts = recurrent._in_one_chunk(weights)
-        assert all(torch.equal(a, b) for a, b in zip(parts, weights, strict=True))
-        starts = [part.storage_offset() for part in parts]
-        assert starts == [0, 16 * 3, 16 * 7, 16 * 8]
-        assert len({part.untyped_storage().data_ptr() for part in parts}) == 1
 
 
 class TestMistakes:

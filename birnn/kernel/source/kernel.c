@@ -49,3 +49,5 @@ int32_t EXPORT(softmax)(struct loss *l) {
 }
 int32_t EXPORT(cross_entropy)(struct loss *l, double *totals) { return cross_entropy(l, totals); }
 int32_t EXPORT(adam)(struct adam *a) { return adam(a); }
+
+void EXPORT(borrow)(birnn_team *team) { birnn_borrowed = team; }
