@@ -32,12 +32,13 @@ from benchmarks import flax_peer, keras_peer, padded
 from benchmarks.peers import dense, packed, with_kernel, without_kernel
 from benchmarks.timing import in_turn
 from birnn.data.sequences import Sequences
+from birnn.kernel.calls import GATES
 from birnn.model import batching, devices, training
 from birnn.model.adam import Adam
+from birnn.model.architecture import Architecture, Cell
 from birnn.model.distributed import ALONE
 from birnn.model.losses import IGNORED
-from birnn.model.networks import Architecture, SequenceModel
-from birnn.model.recurrent import GATES, Cell
+from birnn.model.networks import SequenceModel
 
 FEATURES, CLASSES = 32, 5
 CELLS: list[Cell] = ["LSTM", "GRU", "RNN"]

@@ -28,10 +28,11 @@ from benchmarks import epochs, launches, peers
 from birnn.data.sequences import Sequences
 from birnn.model import batching, devices, gpu, prediction, recurrent, training
 from birnn.model.adam import Adam
+from birnn.model.architecture import Cell
 from birnn.model.distributed import ALONE, joined
 from birnn.model.history import Epoch
 from birnn.model.networks import SequenceModel
-from birnn.model.recurrent import Cell, VariableLengthRNN
+from birnn.model.recurrent import VariableLengthRNN
 from birnn.sources import hmm
 
 Figures = dict[str, Any]

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from benchmarks.peers import dense, packed
 from benchmarks.timing import in_turn, once
-from birnn.model.recurrent import Cell, VariableLengthRNN
+from birnn.model.architecture import Cell
+from birnn.model.recurrent import VariableLengthRNN
 
 BATCH, FEATURES = 32, 32
 PEERS = ["packed", "dense", "birnn"]

@@ -14,7 +14,7 @@ from typing import TypedDict
 import torch
 from rich.table import Table
 
-from birnn.model.recurrent import Cell
+from birnn.model.architecture import Cell
 
 PEERS = ("packed", "torch", "birnn")
 CELLS: tuple[Cell, ...] = ("LSTM", "GRU", "RNN")

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from benchmarks.peers import dense, packed, with_kernel, without_kernel
 from benchmarks.timing import in_turn
-from birnn.model.recurrent import Cell, VariableLengthRNN
+from birnn.model.architecture import Cell
+from birnn.model.recurrent import VariableLengthRNN
 
 BATCH, STEPS, FEATURES = 64, 100, 32
 CELLS: tuple[Cell, ...] = ("LSTM", "GRU", "RNN")

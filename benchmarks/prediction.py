@@ -19,7 +19,9 @@ from torch import Tensor
 from benchmarks.peers import packed
 from benchmarks.timing import in_turn
 from birnn.kernel import library
-from birnn.model.recurrent import GATES, Cell, VariableLengthRNN
+from birnn.kernel.calls import GATES
+from birnn.model.architecture import Cell
+from birnn.model.recurrent import VariableLengthRNN
 
 BATCH, FEATURES = 64, 32
 PEERS = ["packed", "torch", "onnxruntime", "openvino", "birnn"]

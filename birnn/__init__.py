@@ -3,7 +3,7 @@
 What the library offers to other code; everything else is private to its room:
 
 - `VariableLengthRNN`: a drop-in for `torch.nn.{RNN,GRU,LSTM}` on padded values and their lengths.
-- `load`: read a trained model back from its folder.
+- `load`: read a trained model, from its folder or from MLflow, to ask it.
 - `score`: give the metrics of a table that has predictions beside the true labels.
 
 Each name is imported when it is first used, so that `import birnn` is fast and imports no torch.
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from birnn.evaluation.scoring import score
     from birnn.model.recurrent import VariableLengthRNN
-    from birnn.model.saved_model import load
+    from birnn.serving.trained import load
 else:  # hidden from type checkers, which would take every other name for one that exists
 
     def __getattr__(name: str) -> object:
@@ -26,7 +26,7 @@ else:  # hidden from type checkers, which would take every other name for one th
 
             return VariableLengthRNN
         if name == "load":
-            from birnn.model.saved_model import load
+            from birnn.serving.trained import load
 
             return load
         if name == "score":

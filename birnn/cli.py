@@ -6,6 +6,8 @@
     birnn init data.csv                   # a params.yaml for them, and the pipeline that reads it
     birnn params prepare                  # the keys of params.yaml: values, defaults, meanings
     birnn predict new.csv --output out.parquet
+    birnn predict - --model champion < new.csv
+    birnn export MODEL model.onnx         # for ONNX Runtime and others
     birnn serve                           # answer requests on localhost, by the model that serves
     birnn trace new.csv --sequence s1     # what the model makes of a sequence, step by step
     birnn trace new.csv --batch 4         # the shapes of a batch on its way through the model
@@ -29,7 +31,7 @@ from __future__ import annotations
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -42,6 +44,8 @@ from birnn.files import atomic, console, named, paths, records
 from birnn.files.paths import EVALUATION, MODELS, REPORT
 
 if TYPE_CHECKING:  # they take a second to import
+    from pyarrow import Table
+
     from birnn.files.reading import Skipped
     from birnn.files.summary import Summary
     from birnn.files.tables import Chunk
@@ -321,6 +325,10 @@ def _origins(found: Summary, again: Callable[[], Iterator[Chunk]]) -> Iterator[s
 
 ToPredict = Annotated[Path, typer.Argument(help="A sequence table, or a file as in training.")]
 Chosen = Annotated[str, typer.Option(help="A folder, `champion`, or models:/NAME/3 and the like.")]
+Predicting = Annotated[
+    str,
+    typer.Option(help="A folder, a .onnx file, `champion`, or models:/NAME/3 and the like."),
+]
 PROMOTED = str(MODELS / "bidirectional")
 Record = Annotated[
     bool, typer.Option("--record", help="Keep what is answered, until its labels come.")
@@ -330,70 +338,86 @@ LedgerFolder = Annotated[
 ]
 
 
-def _load(model: str) -> Served:
+def _load(model: str, device: str = "cpu") -> Served:
     """Read a model from a folder, or from MLflow."""
     from birnn.serving import served
 
-    return served.load(_address(model))
-
-
-def _address(model: str) -> str:
-    """What `champion` and `challenger` stand for; another address or a folder as it is."""
-    from birnn import params
-
-    aliases = ("champion", "challenger")
-    return f"models:/{params.load().problem}@{model}" if model in aliases else model
+    return served.load(served.address(model), device)
 
 
 @app.command()
 def predict(
-    file: ToPredict,
-    output: Annotated[Path, typer.Option(help="Where to, .csv or .parquet.")] = Path("-"),
-    model: Chosen = PROMOTED,
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILES",
+            help="Sequence tables, or files as in training; folders, patterns, - for stdin.",
+        ),
+    ],
+    output: Annotated[Path, typer.Option(help="Where to: .csv, .jsonl or .parquet.")] = Path("-"),
+    model: Predicting = PROMOTED,
     device: Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")] = "auto",
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Add the steps that changed an answer the most.")
+    ] = False,
+    spans: Annotated[
+        bool, typer.Option("--spans", help="A row a span, of labels such as B-X and I-X.")
+    ] = False,
     record: Record = False,
     ledger: LedgerFolder = None,
 ) -> None:
     """Predict the labels of sequences, one row a label; as CSV on standard output."""
     from birnn.files import tables
     from birnn.files.reading import Skipped
-    from birnn.model import devices, prediction
-    from birnn.sources import ingestion
+    from birnn.model import prediction, threads
+    from birnn.serving import of_files
+    from birnn.sources.asked import STDIN, asked
 
-    named.check_output(output, [file])
-    loaded = _load(model)
-    network, encoding, thresholds = loaded.network, loaded.encoding, loaded.thresholds
-    devices.limit_threads(prediction.BATCH_SIZE * network.architecture.sums)
-    skipped = Skipped()
-    rows = ingestion.unlabelled(
-        file, encoding.reading, encoding.features, skipped, form=encoding.form
-    )
-    predicted = prediction.of_table(
-        network,
-        encoding,
-        thresholds,
-        rows,
-        where=str(file),
-        device=devices.choose(device),
-        skipped=skipped,
-    )
-    if (folder := _ledger(record, ledger)) is not None:
-        from birnn.serving.ledger import recorded
+    folder = _ledger(record, ledger)
+    if spans and (explain or folder is not None):
+        raise typer.BadParameter("--spans goes with neither --explain nor --record")
+    inputs = [Path(one) for one in files if one != STDIN]
+    named.check_output(output, inputs)
+    loaded = _load(model, device)
+    threads.limit(prediction.BATCH_SIZE * loaded.network.architecture.sums)
+    skipped, told = Skipped(), of_files.Told()
+    options = of_files.Options(explain=explain, spans=spans)
+    with asked(files, str(loaded.encoding.reading.get("source", "table"))) as found:
+        predicted = of_files.answers(loaded, found, options, skipped, told)
+        if folder is not None:
+            from birnn.serving.ledger import recorded
 
-        predicted = recorded(folder, loaded, predicted)
-    with skipped.told():
-        tables.export(predicted, output, [file])
-    for line in skipped.sentences():
+            predicted = recorded(folder, loaded, predicted)
+        with skipped.told():
+            tables.export(_tracked(predicted, output), output, inputs)
+    for line in (*skipped.sentences(), *told.sentences()):
         console.say(line, error=True)
+
+
+def _tracked(tables: Iterator[Table], output: Path) -> Iterable[Table]:
+    """Show that work goes on, where answers do not show it themselves."""
+    return tables if str(output) == "-" else console.track(tables, "Predicting")
+
+
+@app.command()
+def export(
+    model: Annotated[str, typer.Argument(help="A folder, `champion`, or models:/NAME/3 etc.")],
+    file: Annotated[Path, typer.Argument(help="Where to, .onnx; a .json is written beside it.")],
+) -> None:
+    """Write a model as an ONNX graph, which `birnn predict --model` and other programs can run."""
+    from birnn.model import onnx_graph
+    from birnn.serving import served
+
+    saved = served.saved(served.address(model))
+    onnx_graph.write(saved, file, [model] if Path(model).exists() else [])
+    console.say(f"{file}: written, and {onnx_graph.description_path(file)}, which says its input")
 
 
 def _ledger(asked: bool, folder: Path | None, option: str = "--record") -> Path | None:
     """The folder of the ledger; None where the option that asks for it was not given."""
-    from birnn.serving import ledger
-
     if folder is not None and not asked:
         raise typer.BadParameter(f"--ledger goes with {option}")
-    return (folder or ledger.FOLDER) if asked else None
+    return (folder or paths.LEDGER) if asked else None
 
 
 @app.command()
@@ -426,7 +450,7 @@ def serve(
 
     BIRNN_SERVE_TOKEN names a token that clients must bring.
     """
-    from birnn.serving import server
+    from birnn.serving import served, server
     from birnn.serving.requests import Limits
 
     options = server.Options(
@@ -437,12 +461,13 @@ def serve(
         limits=Limits.of(limit or ()),
         ledger=_ledger(record, ledger),
     )
-    server.serve(_address(model) if model else _to_serve(), options)
+    server.serve(served.address(model) if model else _to_serve(), options)
 
 
 def _to_serve() -> str:
     """The champion; where there is none yet, the candidate of the last `dvc repro`."""
     from birnn import params
+    from birnn.serving import served
     from birnn.tracking import registry, store
 
     chosen = params.load()
@@ -450,7 +475,7 @@ def _to_serve() -> str:
         with store.reached():
             champion = registry.connect(chosen.problem).aliases()[registry.CHAMPION]
         if champion is not None:
-            return _address("champion")
+            return served.address("champion")
     return str(MODELS / chosen.candidate)
 
 
@@ -469,9 +494,9 @@ def shadow(
 
     from rich.console import Console
 
-    from birnn.serving import shadow
+    from birnn.serving import served, shadow
 
-    addresses = _address(champion), _address(challenger)
+    addresses = served.address(champion), served.address(challenger)
     found = shadow.of(*addresses, file)
     if as_json:
         console.say(console.json_text(asdict(found)))
@@ -496,12 +521,14 @@ def trace(
 
     from birnn.evaluation import batch_trace, trace, trace_tables
     from birnn.files.reading import Skipped
+    from birnn.model import saved_model
     from birnn.sources import ingestion
 
     if batch is not None and sequence is not None:
         raise typer.BadParameter("expected --sequence or --batch, found both")
     loaded = _load(model)
-    network, encoding, thresholds = loaded.network, loaded.encoding, loaded.thresholds
+    network = saved_model.network(loaded.network)
+    encoding, thresholds = loaded.encoding, loaded.thresholds
     skipped = Skipped()
     rows = ingestion.unlabelled(
         file, encoding.reading, encoding.features, skipped, form=encoding.form

@@ -29,8 +29,8 @@ from birnn.data.encoding import Encoding
 from birnn.data.sequences import Sequences
 from birnn.kernel import library
 from birnn.model import history, networks, saved_model
+from birnn.model.architecture import Architecture
 from birnn.model.history import Epoch, marked
-from birnn.model.networks import Architecture
 from birnn.tracking import registry, store
 from birnn.tracking.registry import Registry
 
@@ -64,6 +64,7 @@ def pytest_configure(config: pytest.Config) -> None:
             signal.signal(number, signal.SIG_DFL)
     if hasattr(config, "workerinput"):
         return
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # of ONNX Runtime, which leaves a file too
     os.environ["DVC_NO_ANALYTICS"] = "1"  # a report is a file, and a process that sends it
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())  # for `tmp_path`
     tempfile.tempdir = os.environ["TMPDIR"] = tempfile.mkdtemp(prefix="birnn-tests-")

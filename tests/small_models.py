@@ -4,7 +4,8 @@ from typing import Any
 
 import torch
 
-from birnn.model.networks import Architecture, SequenceModel
+from birnn.model.architecture import Architecture
+from birnn.model.networks import SequenceModel
 
 
 def network(task: str = "tagging", **changes: Any) -> SequenceModel:

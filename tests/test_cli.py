@@ -94,6 +94,7 @@ def directly(folder: Path) -> pd.DataFrame:
     cpu = torch.device("cpu")
     predicted = prediction.of_table(*saved_model.load(folder), batches, where="here", device=cpu)
     frame: pd.DataFrame = pa.concat_tables(predicted).to_pandas()
+    frame.insert(1, "step", frame.groupby("sequence").cumcount())
     return frame
 
 
@@ -155,6 +156,32 @@ class TestPredict:
         for name in ("pipe.csv", "pipe.fa", "pipe.yaml", "pipe.parquet", "folder/pipe.csv"):
             os.mkfifo(place / name)
         check_one_line(birnn(*arguments), "expected a file, found a pipe or a device")
+
+    @pytest.mark.parametrize("kind", ["csv", "parquet"])
+    def test_reads_standard_input(
+        self, place: Path, birnn: Birnn, kind: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        drawn().to_parquet(place / "new.parquet", index=False)
+        with (place / f"new.{kind}").open("rb") as given:
+            monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(given))
+            ended = birnn("predict", "-")
+        assert (ended.status, ended.err) == (0, "")
+        expected = directly(place / "models/bidirectional")
+        pd.testing.assert_frame_equal(read_csv(io.StringIO(ended.out)), expected, check_dtype=False)
+
+    def test_says_where_standard_input_is_wrong(
+        self, place: Path, birnn: Birnn, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        given = io.BytesIO(b"sequence,x,y\na,1,2\na,1,\n")
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(given))
+        check_one_line(birnn("predict", "-"), "error: standard input.csv, row 2, column `y`: exp")
+
+    def test_writes_json_lines(self, place: Path, birnn: Birnn) -> None:
+        assert birnn("predict", "new.csv", "--output", "out.jsonl") == (0, "", "")
+        lines = (place / "out.jsonl").read_text(encoding="utf-8").splitlines()
+        found = pd.DataFrame([json.loads(line) for line in lines])
+        expected = directly(place / "models/bidirectional")
+        pd.testing.assert_frame_equal(found, expected, check_dtype=False)
 
     def test_takes_the_model_that_is_named(self, place: Path, birnn: Birnn) -> None:
         shutil.move(place / "models/bidirectional", place / "other")
@@ -619,7 +646,14 @@ def check_one_line(ended: Ended, message: str) -> None:
 class TestUsage:
     @pytest.mark.parametrize(
         "arguments",
-        [[], ["absent"], ["predict"], ["predict", "new.csv", "--absent"], ["summary", "more"]],
+        [
+            [],
+            ["absent"],
+            ["predict"],
+            ["predict", "new.csv", "--spans", "--explain"],
+            ["predict", "new.csv", "--absent"],
+            ["summary", "more"],
+        ],
     )
     def test_that_is_wrong_ends_with_status_2(self, birnn: Birnn, arguments: list[str]) -> None:
         ended = birnn(*arguments)

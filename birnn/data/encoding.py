@@ -163,30 +163,59 @@ class Encoding:
     def _values(
         self, table: pa.Table, offsets: npt.NDArray[np.int64]
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-        """Scaled features, (steps, features) float32, and where each sequence begins in them."""
+        def place(row: int) -> str:
+            return f"sequence {table['sequence'][row].as_py()!r}"
+
         if not self.features:
             return np.zeros((table.num_rows, 0), np.float32), offsets
+        return self.scaled(_raw(table, self.features), offsets, place)
+
+    def scaled(
+        self,
+        numbers: npt.NDArray[np.floating[Any]],
+        offsets: npt.NDArray[np.int64],
+        place: Callable[[int], str],
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+        """Turn features into what a network reads.
+
+        Args:
+            numbers: (steps, features), NaN where one is missing.
+            offsets: where each sequence begins, (sequences + 1,).
+            place: what to call a step in messages, by its row.
+
+        Returns:
+            Scaled features, (steps, inputs) float32, and where each sequence begins in them.
+
+        Raises:
+            DataError: a feature is out of all proportion to those of train.
+        """
         mean, scale = np.array(self.mean), np.array(self.scale)
-        raw: filling.Floats = _raw(table, self.features).astype(self.precision).astype(np.float64)
+        raw: filling.Floats = numbers.astype(self.precision).astype(np.float64)
         absent = np.isnan(raw[:, [self.features.index(name) for name in self.masked]])
         raw = filling.filled(self.missing, raw, offsets, np.array(self.fills))
         values, scales = scaling.scaled(self.scaling, raw, offsets, mean=mean, scale=scale)
-        self._check_size(table, values)
+        self._check_size(numbers, values, place)
         values = np.column_stack([values, absent]) if self.masked else values
         if self.frame > 1:
             values, offsets = scaling.framed(values, offsets, self.frame)
+        if not scales.shape[1]:
+            return values.astype(np.float32), offsets
         constant = np.repeat(scales, np.diff(offsets), axis=0)
         return np.column_stack([values, constant]).astype(np.float32), offsets
 
-    def _check_size(self, table: pa.Table, values: npt.NDArray[np.floating[Any]]) -> None:
+    def _check_size(
+        self,
+        numbers: npt.NDArray[np.floating[Any]],
+        values: npt.NDArray[np.floating[Any]],
+        place: Callable[[int], str],
+    ) -> None:
         """Refuse what becomes infinite in float32, of which a network would make NaN."""
         large = np.abs(values) > np.finfo(np.float32).max
         if large.any():
-            row, column = (int(place[0]) for place in large.nonzero())
-            name, found = self.features[column], table[self.features[column]][row].as_py()
+            row, column = (int(found[0]) for found in large.nonzero())
             raise DataError(
-                f"sequence {table['sequence'][row].as_py()!r}, column `{name}`: expected a number "
-                f"like those of the training split, found {found:g}; correct it, or leave the "
+                f"{place(row)}, column `{self.features[column]}`: expected a number like those of "
+                f"the training split, found {numbers[row, column]:g}; correct it, or leave the "
                 "sequence out"
             )
 

@@ -190,11 +190,11 @@ def predict(folder: Path, split: Sequences, prepared: Encoding, device: torch.de
         DataError: the model has learned from data that were encoded in another way: its classes
             would be taken for others of the same number.
     """
-    network, encoding, thresholds = saved_model.load(folder)
-    prepared.check_same(encoding, str(folder))
-    devices.limit_threads(prediction.BATCH_SIZE * network.architecture.sums)
-    shares = prediction.probabilities(network, split, device=device)
-    return Predicted(split, encoding, thresholds, shares)
+    saved = saved_model.read(folder)
+    prepared.check_same(saved.encoding, str(folder))
+    devices.limit_threads(prediction.BATCH_SIZE * saved.architecture.sums)
+    shares = prediction.probabilities(saved_model.predicting(saved, device.type), split)
+    return Predicted(split, saved.encoding, saved.thresholds, shares)
 
 
 def write(

@@ -234,7 +234,7 @@ def _probabilities(model: SequenceModel, batches: Sequence[_Batch]) -> npt.NDArr
     for some, own in batches:
         batch = batching.gather(some, np.arange(len(some)), spell=spell)
         shares = model(*batch.inputs).softmax(dim=-1)[:own]
-        real = shares[prediction.real_steps(batch)[:own]] if some.tagging else shares
+        real = shares[batching.real_steps(batch)[:own]] if some.tagging else shares
         found.append(real.numpy())
     return np.concatenate(found)
 

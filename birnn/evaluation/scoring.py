@@ -31,10 +31,9 @@ from birnn.evaluation.verdict import Aims, Basis, Verdict
 from birnn.files import console, named
 from birnn.files.reading import first_few
 from birnn.files.table_checks import composed_text, text_column
-from birnn.files.tables import natural_order, sequence_starts
+from birnn.files.tables import PREFIX, natural_order, sequence_starts
 
 SUFFIXES = {".csv": ",", ".tsv": "\t", ".parquet": ""}
-PREFIX = "probability_"
 MOST_COLUMNS, MOST_PAIRS = 12, 20  # of a confusion matrix on a terminal; of its pairs otherwise
 NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?")
 MOST_DIGITS = 6  # to which probabilities are taken to be rounded; float32 has no more

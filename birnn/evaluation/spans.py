@@ -55,6 +55,31 @@ def _spans(tags: Ints, offsets: Ints, notation: Notation) -> tuple[Ints, Ints]:
     return first, (first * len(tags) + last) * num_kinds + kind[first]
 
 
+class Found(NamedTuple):
+    """Spans, an entry each: first and last row, and kind, which is "" where labels have none."""
+
+    first: Ints
+    last: Ints
+    kind: list[str]
+
+
+def found(tags: Ints, labels: Sequence[str], offsets: Ints) -> Found | None:
+    """Find the spans that tags tell of; None where the labels are not those of spans.
+
+    Args:
+        tags: (N,) class indices.
+        labels: the names of the classes.
+        offsets: (S + 1,) where each sequence begins.
+    """
+    notation = span_notation(labels)
+    if notation is None:
+        return None
+    names = sorted({label.partition("-")[2] for label in labels})
+    first, code = _spans(tags, offsets, notation)
+    last = code // len(notation.kind) - first * len(tags)
+    return Found(first, last, [names[kind] for kind in notation.kind[tags[first]]])
+
+
 def span_tallies(
     actual: Ints, predicted: Ints, labels: Sequence[str], offsets: Ints
 ) -> tuple[Counts, Counts, Counts] | None:

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -32,6 +32,7 @@ from torch import Tensor, nn
 from birnn.data.encoding import Encoding, class_names
 from birnn.data.sequences import Sequences
 from birnn.errors import DataError
+from birnn.evaluation import cuts as cut_off
 from birnn.files import tables
 from birnn.files.reading import Skipped
 from birnn.model import prediction
@@ -166,7 +167,7 @@ def explain(
     length = int(one.lengths[0])
     shown = min(length, most_steps)
     cuts = list(dict.fromkeys([*range(1, shown + 1), length]))
-    begun = prefixes(one, cuts)
+    begun = cut_off.prefixes(one, cuts)
     after = prediction.probabilities(model, begun, device=CPU)
     halves: tuple[Half, ...] = ("forward", "backward")
     shares: dict[str, Shares] = {
@@ -176,7 +177,7 @@ def explain(
     shares["both"] = after[-length:] if one.tagging else after
     shares["cut_off"] = after[begun.offsets[1:] - 1] if one.tagging else after
     said = {name: _named(rows[:shown], encoding, thresholds) for name, rows in shares.items()}
-    after_cut = _of_final_answers(after, begun, cuts, shown, encoding, thresholds)
+    after_cut = cut_off.of_final_answers(after, begun, cuts, shown, encoding, thresholds)
     return Trace(
         sequence=one.ids[0].as_py(),
         steps=length,
@@ -206,33 +207,6 @@ def half_of(model: SequenceModel, half: Half) -> Iterator[None]:
         yield
     finally:
         handle.remove()
-
-
-def prefixes(one: Sequences, cuts: Sequence[int]) -> Sequences:
-    """The first steps of a sequence, up to each cut, as sequences of their own."""
-    steps = int(one.lengths[0])
-
-    def repeated(text: pa.StringArray, times: int) -> pa.StringArray:
-        return pa.array([text[0].as_py()] * times, pa.string())
-
-    labels = one.labels if one.tagging else np.repeat(one.labels, steps)
-    alone = replace(  # each step a sequence, so that any steps can be picked
-        one,
-        offsets=np.arange(steps + 1),
-        labels=labels,
-        ids=repeated(one.ids, steps),
-        groups=repeated(one.groups, steps),
-        tagging=True,
-    )
-    picked = alone.select(np.concatenate([np.arange(cut) for cut in cuts]))
-    return replace(
-        picked,
-        offsets=np.concatenate([[0], np.cumsum(cuts)]),
-        labels=picked.labels if one.tagging else np.repeat(one.labels, len(cuts)),
-        ids=repeated(one.ids, len(cuts)),
-        groups=repeated(one.groups, len(cuts)),
-        tagging=one.tagging,
-    )
 
 
 def flow(model: SequenceModel, one: Sequences) -> list[Layer]:
@@ -308,26 +282,6 @@ def _named(shares: Shares, encoding: Encoding, thresholds: Mapping[str, float]) 
         Said(encoding.labels[index], round(float(row[index]), DIGITS))
         for index, row in zip(classes, shares, strict=True)
     ]
-
-
-def _of_final_answers(
-    after: Shares,
-    begun: Sequences,
-    cuts: Sequence[int],
-    shown: int,
-    encoding: Encoding,
-    thresholds: Mapping[str, float],
-) -> npt.NDArray[np.float64]:
-    """(answers, cuts): the probability of what is said in the end; NaN before a step is read."""
-    if not begun.tagging:
-        (final,) = prediction.decide(after[-1:], encoding, thresholds)
-        return after[:, final].astype(np.float64)[None]
-    final = prediction.decide(after[-cuts[-1] :][:shown], encoding, thresholds)
-    found = np.full((shown, len(cuts)), np.nan)
-    for column, (start, cut) in enumerate(zip(begun.offsets, cuts, strict=False)):
-        read = min(cut, shown)
-        found[:read, column] = after[start + np.arange(read), final[:read]]
-    return found
 
 
 def _answers(

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 RAW, PREPARED = Path("data/raw"), Path("data/prepared")
+LEDGER = Path("ledger")  # of what was answered
 MODELS, EVALUATION, REPORT = Path("models"), Path("evaluation"), Path("report")
 
 SEQUENCES, SUMMARY = "sequences.parquet", "summary.json"  # in `RAW`

@@ -13,10 +13,11 @@ Everything streams: what is held is a chunk of rows and the ids that were seen.
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +39,9 @@ SPLITS = ("train", "validation", "test")
 TEXT_COLUMNS = ("sequence", "group", "split", "token", "label")
 KEPT = "keep:"
 """What the names of columns begin with that travel with the rows, and that no model reads."""
+PREFIX = "probability_"
+"""What the names of columns begin with that say how probable a class is."""
+WRITTEN = (".csv", ".jsonl", ".parquet")
 CHUNK_ROWS = 1 << 17
 Form = Literal["NFC"]
 Precision = Literal["float32", "float64"]
@@ -178,11 +182,11 @@ def _size(number: str) -> tuple[int, str]:
 
 
 def export(batches: Iterable[pa.Table], path: Path, inputs: Iterable[Path] = ()) -> None:
-    """Stream tables into a `.csv` or `.parquet` file, whole or not at all; `-` is standard output.
+    """Stream tables into a file, whole or not at all; `-` is standard output, which gets CSV.
 
     Args:
         batches: of one schema.
-        path: where to.
+        path: where to, `.csv`, `.jsonl` or `.parquet`.
         inputs: what is read meanwhile.
 
     Raises:
@@ -194,19 +198,40 @@ def export(batches: Iterable[pa.Table], path: Path, inputs: Iterable[Path] = ())
         else:
             _write_csv(batches, sys.stdout.buffer)
         return
-    if path.suffix not in (".csv", ".parquet"):
-        raise DataError(f"{path}: expected a name that ends in .csv or .parquet")
+    if path.suffix not in WRITTEN:
+        raise DataError(f"{path}: expected a name that ends in {', '.join(WRITTEN)}")
     with named.output(path, inputs) as partial:
         if path.suffix == ".parquet":
             write((batch for table in batches for batch in table.to_batches()), partial)
         else:
+            writer = _write_csv if path.suffix == ".csv" else _write_jsonl
             with partial.open("wb") as file:
-                _write_csv(batches, file)
+                writer(batches, file)
 
 
 def _write_csv(batches: Iterable[pa.Table], file: IO[bytes]) -> None:
     for number, table in enumerate(batches):
         csv.write_csv(table, file, csv.WriteOptions(include_header=number == 0))
+
+
+def _write_jsonl(batches: Iterable[pa.Table], file: IO[bytes]) -> None:
+    """One JSON object a line: text, whole numbers, and floats with the digits that they need."""
+    for table in batches:
+        parts: list[Any] = []
+        for name in table.schema.names:
+            key = json.dumps(name, ensure_ascii=False)
+            parts += [f"{', ' if parts else '{'}{key}: ", _json(table[name].combine_chunks())]
+        rows = pc.binary_join_element_wise(*parts, "}\n", "")
+        file.write("".join(rows.to_pylist()).encode())
+
+
+def _json(column: pa.Array) -> pa.Array:
+    """Each value as JSON."""
+    if pa.types.is_string(column.type):
+        encoded = column.dictionary_encode()
+        texts = [json.dumps(text, ensure_ascii=False) for text in encoded.dictionary.to_pylist()]
+        column = pa.array(texts, pa.string()).take(encoded.indices)
+    return pc.fill_null(column.cast(pa.string()), "null")
 
 
 def _show_csv(batches: Iterable[pa.Table]) -> None:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from birnn.kernel import library
-from birnn.kernel.library import Dropout, Linear, Pool, address
+from birnn.kernel import calls, library
+from birnn.kernel.library import Dropout, address
 
 
 def linear(values: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -24,7 +24,7 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         values, weight = values.contiguous(), weight.contiguous()
-        call = _linear_call(values, weight)
+        call = calls.linear(values, weight)
         output = values.new_empty(*values.shape[:-1], len(weight))
         call.bias, call.output = address(bias), address(output)
         library.check_memory(library.kernel().linear_forward(call))
@@ -34,27 +34,13 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grads: Tensor) -> tuple[Tensor | None, ...]:
         values, weight = ctx.saved_tensors
-        grads, call = grads.contiguous(), _linear_call(values, weight)
+        grads, call = grads.contiguous(), calls.linear(values, weight)
         at_values = torch.empty_like(values) if ctx.needs_input_grad[0] else None
         at_weight, at_bias = torch.empty_like(weight), weight.new_empty(len(weight))
         call.output_grads, call.value_grads = address(grads), address(at_values)
         call.weight_grads, call.bias_grads = address(at_weight), address(at_bias)
         library.check_memory(library.kernel().linear_backward(call))
         return at_values, at_weight, at_bias
-
-
-def _linear_call(values: Tensor, weight: Tensor) -> Linear:
-    outputs, inputs = weight.shape
-    if values.shape[-1] != inputs:
-        raise ValueError(f"expected values of width {inputs}, found {values.shape[-1]}")
-    return Linear(
-        rows=values.numel() // inputs,
-        inputs=inputs,
-        outputs=outputs,
-        values=address(values),
-        weights=address(weight),
-        threads=library.threads(),
-    )
 
 
 def embedding(rows: Tensor, weight: Tensor) -> Tensor:
@@ -145,7 +131,7 @@ class _Pool(torch.autograd.Function):
         batch, _, width = values.shape
         mean, most = values.new_empty(batch, width), values.new_empty(batch, width)
         at = torch.empty(batch, width, dtype=torch.int32)
-        call = _pool_call(values.shape, lengths, at)
+        call = calls.pool(values.shape, lengths, at)
         call.values, call.mean, call.most = address(values), address(mean), address(most)
         library.kernel().pool(call)
         ctx.save_for_backward(lengths, at)
@@ -157,20 +143,8 @@ class _Pool(torch.autograd.Function):
         lengths, at = ctx.saved_tensors
         mean_grads, most_grads = mean_grads.contiguous(), most_grads.contiguous()
         made = mean_grads.new_empty(ctx.shape)
-        call = _pool_call(ctx.shape, lengths, at)
+        call = calls.pool(ctx.shape, lengths, at)
         call.mean_grads, call.most_grads = address(mean_grads), address(most_grads)
         call.value_grads = address(made)
         library.kernel().pool_back(call)
         return made, None
-
-
-def _pool_call(shape: torch.Size, lengths: Tensor, at: Tensor) -> Pool:
-    batch, steps, width = shape
-    return Pool(
-        batch=batch,
-        steps=steps,
-        width=width,
-        lengths=address(lengths),
-        at=address(at),
-        threads=library.threads(),
-    )

@@ -2,23 +2,29 @@
 
 library = found()    # None where there is none
 library.forward(call)
+
+Nothing here needs torch: `birnn.kernel.arrays` predicts with NumPy's arrays alone.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ctypes import POINTER, Structure, c_double, c_float, c_int32, c_int64, c_ssize_t, c_void_p
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import torch
-from torch import Tensor
+import numpy as np
+import numpy.typing as npt
 
 from birnn.kernel import build
+
+if TYPE_CHECKING:  # it takes seconds to import
+    from torch import Tensor
 
 ENVIRONMENT: Final = "BIRNN_KERNEL"
 """Names the newest level to use, such as `v3`; `none` for torch's own operations."""
@@ -201,11 +207,18 @@ def name() -> str:
 
 def serves(tensor: Tensor) -> Library | None:
     """The kernel, if it computes with such a tensor: float32 on a CPU, and no bfloat16 wanted."""
+    import torch
+
     if tensor.dtype != torch.float32 or tensor.device.type != "cpu":
         return None
-    if _off or torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling():
+    if torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling():
         return None
-    return found()
+    return wanted()
+
+
+def wanted() -> Library | None:
+    """The kernel, unless somebody wants torch to compute; see `off`."""
+    return None if _off else found()
 
 
 _off = False
@@ -226,7 +239,10 @@ _threads = 0
 
 
 def set_threads(count: int) -> None:
-    """Compute in so many threads of our own; 0 for those of torch. No bit depends on it."""
+    """Compute in so many threads of our own; 0 for those of torch. No bit depends on it.
+
+    Where torch is not loaded, 0 means one thread of our own for each CPU of this process.
+    """
     global _threads
     _threads = count
     if library := found():
@@ -235,12 +251,26 @@ def set_threads(count: int) -> None:
 
 def threads() -> int:
     """How many threads the kernel computes in."""
-    return _threads or torch.get_num_threads()
+    if _threads:
+        return _threads
+    torch = sys.modules.get("torch")
+    return _cpus() if torch is None else int(torch.get_num_threads())
 
 
-def address(tensor: Tensor | None) -> int | None:
-    """Where a contiguous tensor's numbers begin."""
-    return None if tensor is None else tensor.data_ptr()
+@cache
+def _cpus() -> int:
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    if wanted.isdecimal() and int(wanted):
+        return int(wanted)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def address(array: Tensor | npt.NDArray[Any] | None) -> int | None:
+    """Where the numbers of a contiguous tensor or array begin."""
+    if array is None:
+        return None
+    found = array.ctypes.data if isinstance(array, np.ndarray) else array.data_ptr()
+    return int(found)
 
 
 def check_memory(failed: int) -> None:

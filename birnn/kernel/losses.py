@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from birnn.kernel import library
-from birnn.kernel.library import Loss, address
+from birnn.kernel import calls, library
+from birnn.kernel.library import address
 
 
 def softmax(logits: Tensor) -> Tensor:
@@ -19,7 +19,7 @@ def softmax(logits: Tensor) -> Tensor:
         return logits.softmax(dim=-1)
     logits = logits.contiguous()
     found = torch.empty_like(logits)
-    call = _call(logits)
+    call = calls.loss(logits)
     call.output = address(found)
     library.check_memory(library.kernel().softmax(call))
     return found
@@ -71,7 +71,7 @@ class _CrossEntropy(torch.autograd.Function):
         weights = None if weights is None else weights.contiguous()
         losses, totals = logits.new_empty(len(labels)), (ctypes.c_double * 4)()
         grads = torch.empty_like(logits) if ctx.needs_input_grad[0] else None
-        call = _call(logits)
+        call = calls.loss(logits)
         call.labels, call.scales, call.losses = address(labels), address(scales), address(losses)
         call.class_weights, call.gamma, call.output = address(weights), gamma, address(grads)
         library.check_memory(library.kernel().cross_entropy(call, totals))
@@ -84,16 +84,6 @@ class _CrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         (grads,) = ctx.saved_tensors
         return grads * grad, None, None, None, None, None
-
-
-def _call(logits: Tensor) -> Loss:
-    classes = logits.shape[-1]
-    return Loss(
-        rows=logits.numel() // classes,
-        classes=classes,
-        logits=address(logits),
-        threads=library.threads(),
-    )
 
 
 def adam_step(

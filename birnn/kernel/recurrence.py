@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from birnn.kernel import library
+from birnn.kernel import calls, library
 from birnn.kernel.library import CELLS, Call, address
 
 
@@ -23,9 +23,7 @@ def packed(cell: str, weights: Sequence[Tensor]) -> Tensor:
     """
     kernel = library.kernel()
     weights = [weight.contiguous() for weight in weights]
-    call = Call(cell=CELLS[cell], directions=len(weights) // 4, hidden=weights[1].shape[1])
-    call.features = weights[0].shape[1]
-    _point(call.weights, weights)
+    call = calls.weights(cell, weights)
     floats = kernel.packed_floats(call.cell, call.features, call.hidden)
     made = torch.empty(call.directions * floats)
     kernel.pack(call, made.data_ptr())
@@ -138,7 +136,7 @@ class _Layer(torch.autograd.Function):
         call.last_cell_grads = address(cell_grads) if call.cell == CELLS["LSTM"] else None
         call.value_grads = address(at_values)
         call.start_state_grads, call.start_cell_grads = map(address, at_start)
-        _point(call.weight_grads, at_weights)
+        calls.point(call.weight_grads, at_weights)
         library.check_memory(library.kernel().backward(call))
         return None, None if at_values is None else at_values[0], None, *at_start, *at_weights
 
@@ -153,8 +151,7 @@ def _checked(
     """What goes in, as the kernel may read it: of the right kinds and shapes, and contiguous."""
     batch, _, features = values.shape
     hidden, directions = weights[1].shape[1], len(weights) // 4
-    gates = {"RNN": 1, "GRU": 3, "LSTM": 4}[cell] * hidden
-    shapes = [(gates, features), (gates, hidden), (gates,), (gates,)] * directions
+    shapes = calls.shapes(cell, features, hidden, directions)
     _check(values, torch.float32, tuple(values.shape))
     _check(lengths, torch.int64, (batch,))
     for weight, shape in zip(weights, shapes, strict=True):
@@ -173,12 +170,10 @@ def _call(cell: str, arrays: list[Tensor | None]) -> Call:
     values, lengths, states, cells, *weights = arrays
     present = [weight for weight in weights if weight is not None]
     assert values is not None
-    call = Call(cell=CELLS[cell], directions=len(weights) // 4, threads=library.threads())
-    call.batch, call.steps, call.features = values.shape
-    call.hidden = present[1].shape[1]
+    call = calls.weights(cell, present)
+    call.batch, call.steps, _ = values.shape
     call.values, call.lengths = address(values), address(lengths)
     call.start_states, call.start_cells = address(states), address(cells)
-    _point(call.weights, present)
     return call
 
 
@@ -190,11 +185,6 @@ def _forward(call: Call, ready: Tensor, *, saved: Tensor | None) -> tuple[Tensor
     call.last_cells = address(last) if lstm else None
     library.check_memory(library.kernel().forward(call))
     return output, last
-
-
-def _point(table: Any, tensors: Sequence[Tensor]) -> None:
-    for number, tensor in enumerate(tensors):
-        table[number // 4][number % 4] = tensor.data_ptr()
 
 
 def _check(tensor: Tensor, dtype: torch.dtype, shape: tuple[int, ...]) -> None:

@@ -3,7 +3,7 @@
     for batch in epoch(train, batch_size=32, seed=1, number=3): ...    # shuffled, for training
     for batch in in_order(test, batch_size=32): ...                    # by length, for prediction
 
-A batch is gathered straight from the flat values, without a loop over its sequences.
+They are batches of `birnn.model.padded` as tensors, wherever these lie.
 """
 
 from __future__ import annotations
@@ -18,15 +18,13 @@ import torch
 from torch import Tensor
 
 from birnn.data import buckets
-from birnn.data.sequences import Sequences, steps_of
-from birnn.model import spelling
+from birnn.data.sequences import Sequences
+from birnn.model import padded, spelling
 from birnn.model.distributed import ALONE, Group
 from birnn.model.losses import IGNORED
+from birnn.model.padded import Padded
 from birnn.model.spelling import Spelling
 from birnn.model.transfers import sent
-
-RELEASE_BYTES = 1 << 28  # read from a mapped file, after which its pages are let go
-PAGE_BYTES = 1 << 12  # the least that reading a sequence costs
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +47,11 @@ class Batch:
     labels: Tensor
     indices: npt.NDArray[np.int64]
     tokens: Tensor | None = None
-    spelling: Spelling | None = None
+    spelling: Spelling[Tensor] | None = None
     count: float = 1.0
 
     @property
-    def inputs(self) -> tuple[Tensor, Tensor, Tensor | None, Spelling | None]:
+    def inputs(self) -> tuple[Tensor, Tensor, Tensor | None, Spelling[Tensor] | None]:
         """What a model reads, in the order in which it takes it."""
         return self.values, self.lengths, self.tokens, self.spelling
 
@@ -107,14 +105,15 @@ class Resident:
             spelling=self._spell(indices) if spell and self.tokens is not None else None,
         )
 
-    def _spell(self, indices: npt.NDArray[np.int64]) -> Spelling:
+    def _spell(self, indices: npt.NDArray[np.int64]) -> Spelling[Tensor]:
         """What the host finds out about tokens goes to the device while that computes."""
         assert self.host.tokens is not None
-        tokens = _padded(self.host.tokens, *_places(self.host, indices))
-        return _spelling_sent(spelling.of(tokens, self.host.dictionary), self.values.device)
+        tokens = padded.padded(self.host.tokens, *padded.places(self.host, indices))
+        found = spelled(spelling.of(tokens, self.host.dictionary))
+        return _spelling_sent(found, self.values.device)
 
 
-def _spelling_sent(spelled: Spelling, device: torch.device) -> Spelling:
+def _spelling_sent(spelled: Spelling[Tensor], device: torch.device) -> Spelling[Tensor]:
     return spelled._replace(
         letters=sent(spelled.letters, device), places=sent(spelled.places, device)
     )
@@ -198,9 +197,7 @@ def in_order(
     group: Group = ALONE,
 ) -> Iterator[Batch]:
     """Give every sequence once, from the shortest to the longest."""
-    lengths = _host(sequences).lengths
-    order = np.argsort(lengths, kind="stable")
-    batches = buckets.cut(order, lengths, batch_size, batch_steps)
+    batches = padded.by_length(_host(sequences).lengths, batch_size, batch_steps)
     yield from _gathered(sequences, batches, spell, group)
 
 
@@ -214,15 +211,10 @@ def _gathered(
     spell: bool,
     group: Group,
 ) -> Iterator[Batch]:
-    """Gather one batch after the other, in bounded memory however large the mapped file is."""
-    held = 0
-    for indices in batches:
-        batch = _share(sequences, indices, spell, group)
-        yield replace(batch, count=len(_host(sequences).labels) / len(batches))
-        held += batch.values.nbytes + batch.labels.nbytes + len(indices) * PAGE_BYTES
-        if held > RELEASE_BYTES:
-            _host(sequences).release()
-            held = 0
+    host = _host(sequences)
+    count = len(host.labels) / max(len(batches), 1)
+    shares = (_share(sequences, indices, spell, group) for indices in batches)
+    return padded.released(host, (replace(batch, count=count) for batch in shares))
 
 
 def _share(
@@ -242,39 +234,27 @@ def gather(
     """Put some sequences side by side, padded to the longest of them."""
     if isinstance(sequences, Resident):
         return sequences.gather(indices, spell=spell)
-    rows, real = _places(sequences, indices)
-    tokens = None if sequences.tokens is None else _padded(sequences.tokens, rows, real)
-    labels = sequences.labels
+    return of(padded.gather(sequences, indices, spell=spell))
+
+
+def of(batch: Padded) -> Batch:
+    """The same as tensors, which share the memory of the arrays."""
     return Batch(
-        values=torch.from_numpy(_padded(sequences.values, rows, real)),
-        lengths=torch.from_numpy(sequences.offsets[indices + 1] - sequences.offsets[indices]),
-        labels=torch.from_numpy(
-            _padded(labels, rows, real, IGNORED)
-            if sequences.tagging
-            else labels[indices].astype(np.int64)
-        ),
-        indices=indices,
-        tokens=None if tokens is None else torch.from_numpy(tokens),
-        spelling=None if tokens is None or not spell else spelling.of(tokens, sequences.dictionary),
+        values=torch.from_numpy(batch.values),
+        lengths=torch.from_numpy(batch.lengths),
+        labels=torch.from_numpy(batch.labels),
+        indices=batch.indices,
+        tokens=None if batch.tokens is None else torch.from_numpy(batch.tokens),
+        spelling=None if batch.spelling is None else spelled(batch.spelling),
     )
 
 
-def _places(
-    sequences: Sequences, indices: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """Which steps some sequences have, and where in a batch, (batch, steps), they are put."""
-    lengths = sequences.offsets[indices + 1] - sequences.offsets[indices]
-    return steps_of(sequences.offsets, indices), np.arange(lengths.max()) < lengths[:, None]
+def real_steps(batch: Batch) -> Tensor:
+    """Which steps of a batch are no padding, (batch, steps) bool; some may have no label."""
+    steps = torch.arange(batch.values.shape[1], device=batch.lengths.device)
+    return steps < batch.lengths[:, None]
 
 
-def _padded(
-    flat: npt.NDArray[Any],
-    rows: npt.NDArray[np.int64],
-    real: npt.NDArray[np.bool_],
-    padding: int = 0,
-) -> npt.NDArray[Any]:
-    """Put rows into their places; whole numbers become int64, as torch wants its indices."""
-    kind = np.int64 if flat.dtype.kind == "i" else flat.dtype
-    padded = np.full(real.shape + flat.shape[1:], padding, kind)
-    padded[real] = flat[rows]
-    return padded
+def spelled(found: Spelling[npt.NDArray[np.int64]]) -> Spelling[Tensor]:
+    """The same as tensors."""
+    return Spelling(*map(torch.from_numpy, found))

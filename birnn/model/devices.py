@@ -11,9 +11,8 @@ import torch
 
 from birnn.errors import DeviceError
 from birnn.kernel import library
-from birnn.model import recurrent
+from birnn.model import recurrent, threads
 
-SUMS_WORTH_SHARING = 4096
 BF16_CUDNN = 91300
 """The first version of cuDNN whose RNNs compute in bfloat16. With an older one torch 2.13 unrolls
 the recurrence into many small operations (pytorch/pytorch#164411)."""
@@ -135,15 +134,13 @@ def make_deterministic(seed: int, device: torch.device) -> None:
 def limit_threads(sums: int) -> None:
     """Leave the threads of a CPU to the kernel, and use one where a step is too small to share.
 
-    What torch still does beside the kernel is small. Two threads gain nothing below some thousand
-    sums a step, and those of torch, where another process wants their cores, wait for each other by
-    spinning: without the kernel the default training then takes ten times as long.
+    What torch still does beside the kernel is small. Its threads, where another process wants their
+    cores, wait for each other by spinning: without the kernel the default training then takes ten
+    times as long.
 
     Args:
-        sums: that one step of a batch takes, sequences x hidden units x gates.
+        sums: see `birnn.model.threads.limit`.
     """
-    share = sums >= SUMS_WORTH_SHARING
-    if library.found():
-        library.set_threads(library.threads() if share else 1)
+    share = threads.limit(sums)
     if library.found() or not share:
         torch.set_num_threads(1)

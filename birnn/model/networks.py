@@ -6,112 +6,21 @@ logits = model(*batch.inputs)    # (batch, steps, classes) or (batch, classes)
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
-
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from birnn.data.encoding import UNKNOWN, Encoding
+from birnn.data.encoding import UNKNOWN
 from birnn.data.vectors import Vectors
-from birnn.errors import ParamsError
-from birnn.kernel import layers
+from birnn.kernel import layers, losses
 from birnn.kernel.modules import Dropout, Embedding, Linear
-from birnn.model.recurrent import GATES, Cell, VariableLengthRNN
+from birnn.model import batching
+from birnn.model.architecture import Architecture
+from birnn.model.padded import Padded
+from birnn.model.recurrent import VariableLengthRNN
 from birnn.model.spelling import Spelling
 from birnn.model.transfers import sent
-
-if TYPE_CHECKING:  # who predicts needs no schema
-    from birnn import params
-
-Head = Literal["last", "mean", "max", "all"]
-
-
-@dataclass(frozen=True, slots=True)
-class Architecture:
-    """Everything that fixes the shapes of a model.
-
-    Attributes:
-        task: `tagging` (a label for every step) or `classification` (one for the sequence).
-        cell: `RNN`, `GRU` or `LSTM`.
-        features: numbers of a step; 0 where there are none.
-        embedding_size: width of a token's embedding; 0 without tokens.
-        hidden_size: hidden units of one direction.
-        num_layers: recurrent layers.
-        dropout: share of units zeroed between layers and before the linear layer, in training.
-        bidirectional: whether a second direction reads each sequence from its end.
-        classes: number of classes.
-        tokens: rows of the embedding, of which the first is that of unknown tokens.
-        word_dropout: a token that training has n times is taken for unknown there with a chance of
-            word_dropout / (word_dropout + n) (Kiperwasser and Goldberg 2016, who take 0.25).
-        input_dropout: share of what the recurrent layers read that is zeroed, in training.
-        characters: the letters that are told apart, in the order of Unicode; empty where tokens
-            are not read letter by letter.
-        character_size: width of a letter's embedding.
-        character_hidden_size: hidden units of one direction of the network that reads them.
-        head: what a classifier looks at: the last states, the mean or the maximum of the states
-            over the steps, or all three side by side.
-    """
-
-    task: str
-    cell: Cell
-    features: int
-    embedding_size: int
-    hidden_size: int
-    num_layers: int
-    dropout: float
-    bidirectional: bool
-    classes: int
-    tokens: int = 0
-    word_dropout: float = 0.0
-    input_dropout: float = 0.0
-    characters: str = ""
-    character_size: int = 0
-    character_hidden_size: int = 0
-    head: Head = "last"
-
-    @property
-    def width(self) -> int:
-        """Numbers that the recurrent layers read at each step."""
-        letters = 2 * self.character_hidden_size if self.characters else 0
-        return self.features + self.embedding_size + letters
-
-    @property
-    def sums(self) -> int:
-        """That one step of a sequence takes in one layer and direction."""
-        return self.hidden_size * GATES[self.cell]
-
-
-def architecture(chosen: params.Model, encoding: Encoding, pretrained: Vectors) -> Architecture:
-    """Join what params.yaml chooses with what the data fixes.
-
-    Raises:
-        ParamsError: letters of steps that have no tokens, or a head for tagging.
-    """
-    if chosen.characters and not encoding.tokens:
-        raise ParamsError("model.characters: expected false without tokens, found true")
-    if chosen.head != "last" and encoding.task == "tagging":
-        raise ParamsError(f"model.head: expected last for tagging, found {chosen.head}")
-    return Architecture(
-        task=encoding.task,
-        cell=chosen.cell,
-        features=len(encoding.inputs),
-        embedding_size=(pretrained.width or chosen.embedding_size) if encoding.tokens else 0,
-        hidden_size=chosen.hidden_size,
-        num_layers=chosen.num_layers,
-        dropout=chosen.dropout,
-        bidirectional=chosen.bidirectional,
-        classes=len(encoding.labels),
-        tokens=0 if encoding.vocabulary is None else len(encoding.vocabulary) + 1,
-        word_dropout=chosen.word_dropout,
-        input_dropout=chosen.input_dropout,
-        characters=encoding.characters if chosen.characters else "",
-        character_size=chosen.character_size,
-        character_hidden_size=chosen.character_hidden_size,
-        head=chosen.head,
-    )
 
 
 def embedding(rows: int, width: int) -> Embedding:
@@ -146,7 +55,7 @@ class Letters(nn.Module):
         self.embedding = embedding(len(alphabet) + 1, size)
         self.rnn = VariableLengthRNN(size, hidden_size, cell="GRU")
 
-    def forward(self, spelling: Spelling) -> Tensor:
+    def forward(self, spelling: Spelling[Tensor]) -> Tensor:
         """Give a vector for each distinct token, (distinct, 2 x hidden)."""
         place = torch.searchsorted(self.alphabet, spelling.letters)
         place = place.clamp(max=len(self.alphabet) - 1)
@@ -180,8 +89,7 @@ class SequenceModel(nn.Module):
             bidirectional=a.bidirectional,
         )
         self.dropout = Dropout(a.dropout)
-        states = a.hidden_size * (1 + a.bidirectional)
-        self.linear = Linear(states * (3 if a.head == "all" else 1), a.classes)
+        self.linear = Linear(a.summary, a.classes)
 
     def expect(self, counts: npt.NDArray[np.int64]) -> None:
         """Say how often training has each token: the rarer, the more often it is dropped.
@@ -204,7 +112,7 @@ class SequenceModel(nn.Module):
         values: Tensor,
         lengths: Tensor,
         tokens: Tensor | None = None,
-        spelling: Spelling | None = None,
+        spelling: Spelling[Tensor] | None = None,
     ) -> Tensor:
         """Compute logits; see `birnn.model.batching.Batch.inputs`.
 
@@ -227,7 +135,25 @@ class SequenceModel(nn.Module):
         logits: Tensor = self.linear(self.dropout(output))
         return logits
 
-    def _inputs(self, values: Tensor, tokens: Tensor | None, spelling: Spelling | None) -> Tensor:
+    @torch.inference_mode()
+    def probabilities(self, batch: Padded) -> npt.NDArray[np.float32]:
+        """Compute the probability of each class, where the module is.
+
+        Returns:
+            (labels, classes): for tagging a row for each real step, one sequence after the other;
+            for classification a row for each sequence.
+        """
+        self.eval()
+        moved = batching.of(batch).to(self.linear.weight.device)
+        shares = losses.softmax(self(*moved.inputs)).cpu().numpy()
+        found: npt.NDArray[np.float32] = (
+            shares[batch.real] if self.architecture.task == "tagging" else shares
+        )
+        return found
+
+    def _inputs(
+        self, values: Tensor, tokens: Tensor | None, spelling: Spelling[Tensor] | None
+    ) -> Tensor:
         """What is known of each step side by side, (batch, steps, width)."""
         parts = [values] if self.architecture.features else []
         if self.embedding is not None and tokens is not None:

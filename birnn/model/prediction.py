@@ -1,20 +1,19 @@
 """What a trained model says of sequences: probabilities, classes, and the table that people read.
 
-model, encoding, thresholds = load("models/bidirectional")
-for table in of_table(model, encoding, thresholds, batches, where="new.csv", device=cpu): ...
+saved = saved_model.read("models/bidirectional")
+model = saved_model.predicting(saved)
+for table in of_table(model, saved.encoding, saved.thresholds, batches, where="new.csv"): ...
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import torch
-from torch import Tensor
 
 from birnn.data.encoding import Encoding, class_names
 from birnn.data.sequences import Sequences, steps_of
@@ -23,42 +22,53 @@ from birnn.files import table_checks, tables
 from birnn.files.reading import Skipped
 from birnn.files.table_checks import Allowed
 from birnn.files.tables import Chunk
-from birnn.kernel import losses
-from birnn.model import batching, operating_points
-from birnn.model.batching import Batch
-from birnn.model.networks import SequenceModel
+from birnn.model import operating_points, padded
+from birnn.model.architecture import Architecture
+from birnn.model.padded import Padded
+
+if TYPE_CHECKING:  # it takes seconds to import, and prediction on a CPU needs none
+    import torch
+
+    from birnn.model.networks import SequenceModel
 
 BATCH_SIZE, BATCH_STEPS = 256, 1 << 16  # bounds on memory, whatever the lengths
 
 
-@torch.inference_mode()
+class Predicts(Protocol):
+    """What computes probabilities: the kernel, torch, or ONNX Runtime."""
+
+    @property
+    def architecture(self) -> Architecture:
+        """Its shapes."""
+
+    def probabilities(self, batch: Padded) -> npt.NDArray[np.float32]:
+        """Give a row a real step for tagging, a row a sequence for classification."""
+
+
 def probabilities(
-    model: SequenceModel, sequences: Sequences, *, device: torch.device
+    model: Predicts, sequences: Sequences, *, device: torch.device | None = None
 ) -> npt.NDArray[np.float32]:
     """Compute the probability of each class for each label of the sequences.
+
+    Args:
+        model: a trained model.
+        sequences: what to predict.
+        device: where a module of torch is to compute; where it is, if not given.
 
     Returns:
         (labels, classes) float32 in the order of `sequences.labels`: a row a step for tagging, a
         row a sequence for classification.
     """
-    model.to(device).eval()
+    if device is not None:
+        cast("SequenceModel", model).to(device)
     rows = sequences.label_offsets
     found = np.empty((rows[-1], model.architecture.classes), dtype=np.float32)
     spell = bool(model.architecture.characters)
-    for batch in batching.in_order(
+    for batch in padded.in_order(
         sequences, batch_size=BATCH_SIZE, batch_steps=BATCH_STEPS, spell=spell
     ):
-        moved = batch.to(device)
-        share = losses.softmax(model(*moved.inputs))
-        real = share[real_steps(moved)] if sequences.tagging else share
-        found[steps_of(rows, batch.indices)] = real.cpu().numpy()
+        found[steps_of(rows, batch.indices)] = model.probabilities(batch)
     return found
-
-
-def real_steps(batch: Batch) -> Tensor:
-    """Which steps of a batch are no padding, (batch, steps) bool; some may have no label."""
-    steps = torch.arange(batch.values.shape[1], device=batch.lengths.device)
-    return steps < batch.lengths[:, None]
 
 
 def decide(
@@ -115,13 +125,13 @@ def table(
 
 
 def of_table(
-    model: SequenceModel,
+    model: Predicts,
     encoding: Encoding,
     thresholds: Mapping[str, float],
     batches: Iterable[pa.RecordBatch],
     *,
     where: str,
-    device: torch.device,
+    device: torch.device | None = None,
     skipped: Skipped | None = None,
 ) -> Iterator[pa.Table]:
     """Predict a sequence table as it streams by; what travels with its rows goes into the answer.
@@ -132,7 +142,7 @@ def of_table(
         thresholds: of its critical classes; see `decide`.
         batches: consecutive rows of the table.
         where: what to call the table in messages, such as the file's name.
-        device: where to compute.
+        device: see `probabilities`.
         skipped: see `prepared`.
 
     Yields:
@@ -144,8 +154,13 @@ def of_table(
     for chunk in prepared(encoding, batches, where=where, skipped=skipped):
         sequences = encoding.encode(*chunk)
         shares = probabilities(model, sequences, device=device)
-        kept = tables.kept(chunk[0], None if sequences.tagging else chunk[1])
+        kept = kept_beside(chunk, encoding)
         yield table(sequences, encoding, thresholds, shares, labelled=False, kept=kept)
+
+
+def kept_beside(chunk: Chunk, encoding: Encoding) -> dict[str, pa.ChunkedArray]:
+    """What travels with the rows of whole sequences, a value a label, by the column's name."""
+    return tables.kept(chunk[0], None if encoding.task == "tagging" else chunk[1])
 
 
 def prepared(

@@ -15,19 +15,17 @@ F features, H hidden units of one direction, G gates x H.
 import math
 from collections.abc import Callable, Iterator
 from functools import cache, partial
-from typing import Any, Final, Literal, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.amp import custom_bwd, custom_fwd
 
 from birnn.kernel import draws, layers, library, recurrence
+from birnn.kernel.calls import GATES
 from birnn.model import gpu
+from birnn.model.architecture import Cell
 from birnn.model.gpu import Weights
-
-Cell = Literal["RNN", "GRU", "LSTM"]
-
-GATES: Final[dict[str, int]] = {"RNN": 1, "GRU": 3, "LSTM": 4}
 
 # Hidden units x sequences x steps of one dense call on a CPU. What a longer one needs is above the
 # 32 MB that glibc keeps for reuse: it goes back to the system, and to fault it in again, page by

@@ -1,29 +1,54 @@
 """The two files that keep a model: its weights, and its description.
 
 save(model, encoding, {"fraud": 0.2}, "models/bidirectional", params={"hidden_size": 32})
-model, encoding, thresholds = load("models/bidirectional")
+saved = read("models/bidirectional")                         # arrays; loads no torch
+predictor = predicting(saved)                                # what computes probabilities
+model, encoding, thresholds = load("models/bidirectional")   # a module of torch
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file
-from safetensors.torch import save as serialized
+from safetensors.numpy import load_file
 
 from birnn.data.encoding import Encoding
-from birnn.errors import DataError
+from birnn.errors import DataError, DeviceError
 from birnn.files import atomic
 from birnn.files.paths import DESCRIPTION, WEIGHTS
-from birnn.model.networks import Architecture, SequenceModel
+from birnn.kernel import library
+from birnn.model import inference
+from birnn.model.architecture import Architecture
+from birnn.model.inference import Network, Weights
 
-if TYPE_CHECKING:  # who predicts needs no schema
+if TYPE_CHECKING:  # who predicts needs no schema, and no torch
+    from birnn.model.networks import SequenceModel
+    from birnn.model.prediction import Predicts
     from birnn.params import Knob, Knobs
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A trained model as its files say it.
+
+    Attributes:
+        architecture: its shapes.
+        weights: float32, under the names of `torch.nn`.
+        encoding: how a table is encoded for it.
+        thresholds: from which probability on a critical class is called, by the class's name.
+    """
+
+    architecture: Architecture
+    weights: Weights
+    encoding: Encoding
+    thresholds: dict[str, float]
 
 
 def save(
@@ -44,59 +69,130 @@ def save(
         folder: where to.
         params: that it was trained with, by their flat names; for people, not for prediction.
     """
+    from safetensors.torch import save as serialized  # which imports torch
+
     folder = Path(folder)
     weights = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
     with atomic.replacing(folder / WEIGHTS) as partial:
         partial.write_bytes(serialized(weights))
-    description = {
-        "architecture": asdict(model.architecture),
-        "encoding": encoding.to_json(),
-        "thresholds": dict(thresholds),
-        "params": dict(params),
-    }
+    description = {**described(model.architecture, encoding, thresholds), "params": dict(params)}
     atomic.write_json(folder / DESCRIPTION, description)
 
 
-def load(folder: str | Path) -> tuple[SequenceModel, Encoding, dict[str, float]]:
-    """Read a model back, on the CPU and ready to predict.
+def described(
+    architecture: Architecture, encoding: Encoding, thresholds: Mapping[str, float]
+) -> dict[str, object]:
+    """Give the tree of all that prediction needs beside the weights."""
+    return {
+        "architecture": asdict(architecture),
+        "encoding": encoding.to_json(),
+        "thresholds": dict(thresholds),
+    }
+
+
+def read(folder: str | Path) -> Saved:
+    """Read a model back.
 
     Args:
         folder: with `weights.safetensors` and `model.json`, as `save` or the stage `train` writes
             them.
+
+    Raises:
+        DataError: a file is missing or broken, or the two do not belong together.
+    """
+    folder = Path(folder)
+    description = atomic.read_json(folder / DESCRIPTION)
+    try:
+        architecture, encoding, thresholds = understood(description)
+        weights = load_file(folder / WEIGHTS)
+        inference.check(architecture, weights)
+        return Saved(architecture, weights, encoding, thresholds)
+    except FileNotFoundError:
+        raise DataError(f"{folder / WEIGHTS}: no such file; run `dvc repro` first") from None
+    except BROKEN as error:
+        message = " ".join(str(error).split())
+        raise DataError(
+            f"{folder}: expected a model that `train` has saved, found: {message}"
+        ) from None
+
+
+BROKEN = (AttributeError, KeyError, SafetensorError, TypeError, ValueError)
+"""What files that are no model raise while they are read."""
+
+
+def understood(tree: Any) -> tuple[Architecture, Encoding, dict[str, float]]:
+    """Take a description apart; see `described`."""
+    encoding = Encoding(**tree["encoding"])
+    return Architecture(**tree["architecture"]), encoding, _thresholds(tree, encoding)
+
+
+def predicting(saved: Saved, device: str = "cpu") -> Predicts:
+    """Make what computes a model's probabilities.
+
+    Args:
+        saved: the model.
+        device: `cpu`, `auto`, `cuda` or `mps`; see `birnn.model.devices.choose`.
+
+    Returns:
+        On a CPU the kernel, which loads no torch; elsewhere, and where there is no kernel, torch.
+
+    Raises:
+        DeviceError: the device is not there; or there is neither a kernel nor torch.
+    """
+    on_cpu = device == "cpu" or (device == "auto" and not has_gpu())
+    if on_cpu and library.wanted():
+        return Network(saved.architecture, saved.weights)
+    try:
+        from birnn.model import devices
+    except ModuleNotFoundError:
+        raise DeviceError(
+            f"{device}: expected torch, or a kernel for the CPU, found neither "
+            f"({library.why_none() or 'torch is not installed'}); `pip install torch`"
+        ) from None
+    return network(saved).to(devices.choose(device))
+
+
+def has_gpu() -> bool:
+    """Whether there may be a GPU that torch computes on; found out without importing it."""
+    there = sys.platform != "linux" or any(Path(place).exists() for place in GPU_DEVICES)
+    return there and find_spec("torch") is not None
+
+
+GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+"""Of NVIDIA's driver, of AMD's, and of Windows' for Linux."""
+
+
+def network(saved: Saved | Predicts) -> SequenceModel:
+    """Make a model's module of torch, in evaluation mode; a module of torch is given as it is.
+
+    Raises:
+        DataError: it is an ONNX graph, of whose layers nothing is known.
+    """
+    import torch
+
+    from birnn.model.networks import SequenceModel
+
+    if isinstance(saved, SequenceModel):
+        return saved
+    if not isinstance(saved, (Saved, Network)):
+        raise DataError("expected a model's folder or address, found a graph; a trace needs layers")
+    made = SequenceModel(saved.architecture)
+    made.load_state_dict({name: torch.tensor(array) for name, array in saved.weights.items()})
+    return made.eval()
+
+
+def load(folder: str | Path) -> tuple[SequenceModel, Encoding, dict[str, float]]:
+    """Read a model back as a module of torch; see `read` and `network`.
 
     Returns:
         The network in evaluation mode; how a table is encoded for it; and from which probability on
         a critical class is called, by the name of the class.
 
     Raises:
-        DataError: a file is missing or broken, or the two do not belong together.
-
-    Example:
-        >>> model, encoding, thresholds = load("models/bidirectional")
-        >>> encoding.task, encoding.labels
-        ('tagging', ['c0', 'c1', 'c2'])
+        DataError: see `read`.
     """
-    folder = Path(folder)
-    description = atomic.read_json(folder / DESCRIPTION)
-    try:
-        model = SequenceModel(Architecture(**description["architecture"]))
-        model.load_state_dict(load_file(folder / WEIGHTS))
-        encoding = Encoding(**description["encoding"])
-        return model.eval(), encoding, _thresholds(description, encoding)
-    except FileNotFoundError:
-        raise DataError(f"{folder / WEIGHTS}: no such file; run `dvc repro` first") from None
-    except (
-        AttributeError,
-        KeyError,
-        RuntimeError,
-        SafetensorError,
-        TypeError,
-        ValueError,
-    ) as error:
-        message = " ".join(str(error).split())
-        raise DataError(
-            f"{folder}: expected a model that `train` has saved, found: {message}"
-        ) from None
+    saved = read(folder)
+    return network(saved), saved.encoding, saved.thresholds
 
 
 def params_of(folder: str | Path) -> Knobs:

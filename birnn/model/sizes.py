@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from birnn.model.networks import Architecture
-from birnn.model.recurrent import GATES
+from birnn.kernel.calls import GATES
+from birnn.model.architecture import Architecture
 
 FLOAT = 4  # bytes
 COPIES = 5  # of each parameter in training: itself, gradient, two moments of Adam, best epoch's

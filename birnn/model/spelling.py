@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import torch
-from torch import Tensor
+
+Array = TypeVar("Array")
 
 LONGEST = 64
 """Letters of a token that are read. Longer ones are mostly addresses."""
 
 
-class Spelling(NamedTuple):
-    """The distinct tokens of a batch.
+class Spelling(NamedTuple, Generic[Array]):
+    """The distinct tokens of a batch, as arrays or as tensors.
 
     Attributes:
         letters: (distinct, letters) int64, Unicode code points; 0 past each token's end.
@@ -24,12 +24,14 @@ class Spelling(NamedTuple):
         places: (batch, steps) int64, which of them each step has.
     """
 
-    letters: Tensor
-    lengths: Tensor
-    places: Tensor
+    letters: Array
+    lengths: Array
+    places: Array
 
 
-def of(tokens: npt.NDArray[np.integer], dictionary: pa.StringArray) -> Spelling:
+def of(
+    tokens: npt.NDArray[np.integer], dictionary: pa.StringArray
+) -> Spelling[npt.NDArray[np.int64]]:
     """Spell the tokens of a batch.
 
     Args:
@@ -43,7 +45,7 @@ def of(tokens: npt.NDArray[np.integer], dictionary: pa.StringArray) -> Spelling:
     letters = np.zeros(real.shape, np.int64)
     letters[real] = np.frombuffer("".join(names.to_pylist()).encode("utf-32-le"), np.uint32)
     return Spelling(
-        letters=torch.from_numpy(letters),
-        lengths=torch.from_numpy(np.maximum(lengths, 1)),
-        places=torch.from_numpy(places.reshape(tokens.shape)),
+        letters=letters,
+        lengths=np.maximum(lengths, 1),
+        places=places.reshape(tokens.shape),
     )

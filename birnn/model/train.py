@@ -26,11 +26,12 @@ from birnn.data.sequences import UNLABELLED, Sequences
 from birnn.data.vectors import Vectors
 from birnn.files import console, digests, paths, records
 from birnn.kernel import library
-from birnn.model import devices, history, networks, operating_points, prediction, saved_model
+from birnn.model import devices, history, operating_points, prediction, saved_model
+from birnn.model.architecture import Architecture, of_params
 from birnn.model.batching import Batch
 from birnn.model.distributed import ALONE, Group
 from birnn.model.history import Epoch
-from birnn.model.networks import Architecture, SequenceModel
+from birnn.model.networks import SequenceModel
 from birnn.model.operating_points import Wanted
 from birnn.model.training import Options, complaint, fit
 
@@ -104,11 +105,11 @@ def network(chosen: params.Model, data: Prepared, options: Options) -> SequenceM
     """Seed torch, and make the network with which a training begins.
 
     Raises:
-        ParamsError: see `birnn.model.networks.architecture`.
+        ParamsError: see `birnn.model.architecture.of_params`.
     """
     devices.make_deterministic(options.seed, options.device)
     devices.use_tf32(options.device, wanted=options.precision == "tf32")
-    architecture = networks.architecture(chosen, data.encoding, data.pretrained)
+    architecture = of_params(chosen, data.encoding, data.pretrained)
     devices.limit_threads(options.batch_size * architecture.sums)
     if options.device.type == "cpu" and library.why_none():
         console.say(

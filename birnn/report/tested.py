@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # `birnn summary` draws a table, and should not wait for thes
     from birnn.evaluation.slices import Sliced
     from birnn.evaluation.trace import Trace
     from birnn.evaluation.worst import Worst
-    from birnn.model.networks import Architecture
+    from birnn.model.architecture import Architecture
     from birnn.params import Knobs
 
 LIMITS = {
@@ -184,7 +184,7 @@ def read(name: str, models: str | Path, evaluation: str | Path) -> Result:
     from birnn.evaluation.trace import Trace
     from birnn.evaluation.worst import Worst
     from birnn.model import saved_model
-    from birnn.model.networks import Architecture
+    from birnn.model.architecture import Architecture
 
     model, tested = Path(models) / name, Path(evaluation) / name
     try:

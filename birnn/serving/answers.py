@@ -17,17 +17,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import torch
 
-from birnn.evaluation.scoring import PREFIX
 from birnn.files import tables
 from birnn.files.reading import Skipped
+from birnn.files.tables import PREFIX
 from birnn.model import prediction
 from birnn.serving import requests
 from birnn.serving.requests import Limits
 from birnn.serving.served import Served
 
-CPU = torch.device("cpu")
 ROWS_AT_ONCE = 1 << 12  # that become text before another thread may go on
 
 
@@ -74,7 +72,6 @@ def answer(
         served.thresholds,
         asked.batches,
         where=requests.WHERE,
-        device=CPU,
         skipped=skipped,
     ):
         parts.append(part)

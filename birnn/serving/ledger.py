@@ -25,11 +25,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from birnn.errors import DataError
-from birnn.evaluation.scoring import PREFIX
 from birnn.files import atomic, console, tables
+from birnn.files.tables import PREFIX
 from birnn.serving.served import Name, Served
 
-FOLDER = Path("ledger")
 SUFFIX = ".arrows"  # of an Arrow stream
 COLUMNS = {
     "time": pa.timestamp("us", tz="UTC"),

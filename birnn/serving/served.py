@@ -1,6 +1,6 @@
 """A model that answers, with its name, and how it comes to be another one while a server runs.
 
-    served = load("models:/tagging@champion")        # or a folder
+    served = load("models:/tagging@champion")        # or a folder; loads no torch
     following = Following("models:/tagging@champion", every=60)
     with following:                                   # looks again every minute, in a thread
         following.served
@@ -19,10 +19,11 @@ from tempfile import TemporaryDirectory
 from types import TracebackType
 
 from birnn.data.encoding import Encoding
-from birnn.errors import BirnnError
-from birnn.files import console
-from birnn.model import saved_model
-from birnn.model.networks import SequenceModel
+from birnn.errors import BirnnError, DataError
+from birnn.files import console, digests
+from birnn.model import onnx_graph, onnx_network, saved_model
+from birnn.model.prediction import Predicts
+from birnn.model.saved_model import Saved
 from birnn.tracking import registry, runs
 
 ADDRESSES = ("models:/", "runs:/")
@@ -53,25 +54,40 @@ class Served:
     """A model that answers; never changed, so that whoever holds it has the whole of one model.
 
     Attributes:
-        network: the weights.
+        network: what computes its probabilities.
         encoding: how tables are read for it.
         thresholds: of its critical classes.
         name: which model it is.
         since: when it was loaded (UTC, ISO 8601).
     """
 
-    network: SequenceModel
+    network: Predicts
     encoding: Encoding
     thresholds: Mapping[str, float]
     name: Name
     since: str
 
 
-def load(address: str) -> Served:
+def address(model: str) -> str:
+    """What `champion` and `challenger` stand for; another address or a path as it is.
+
+    Raises:
+        ParamsError: params.yaml, which names the problem, is missing or wrong.
+    """
+    if model not in ("champion", "challenger"):
+        return model
+    from birnn import params
+
+    return f"models:/{params.load().problem}@{model}"
+
+
+def load(address: str, device: str = "cpu") -> Served:
     """Read a model.
 
     Args:
-        address: a folder, or an address of MLflow's such as `models:/NAME@champion`.
+        address: a folder, a `.onnx` file, or an address of MLflow's such as
+            `models:/NAME@champion`.
+        device: where it computes; see `birnn.model.saved_model.predicting`.
 
     Raises:
         DataError: it is no folder with a model.
@@ -79,33 +95,57 @@ def load(address: str) -> Served:
             registered.
     """
     if not address.startswith(ADDRESSES):
-        return _read(Path(address), address, "")
+        return _read(Path(address), address, "", device)
     version = registry.version_of(address)
     if version is None:
-        return _fetched(address, address, "")
-    return _fetched_version(address, version.number)
+        return _fetched(address, address, "", device)
+    return _fetched_version(address, version.number, device)
 
 
-def _fetched_version(address: str, number: int) -> Served:
+def saved(address: str) -> Saved:
+    """Read a model's weights and description; see `load`.
+
+    Raises:
+        DataError: see `load`; or it is an ONNX graph.
+        RegistryError: see `load`.
+    """
+    if not address.startswith(ADDRESSES):
+        if Path(address).suffix == onnx_graph.SUFFIX:
+            raise DataError(f"{address}: expected a model's folder or address, found a graph")
+        return saved_model.read(address)
+    with TemporaryDirectory() as place:
+        return saved_model.read(registry.fetch(address, place))
+
+
+def _fetched_version(address: str, number: int, device: str = "cpu") -> Served:
     """Read the version that an address means, however the alias moves meanwhile."""
     model = address.removeprefix("models:/").partition("@")[0].partition("/")[0]
-    return _fetched(f"models:/{model}/{number}", model, str(number))
+    return _fetched(f"models:/{model}/{number}", model, str(number), device)
 
 
-def _fetched(address: str, model: str, version: str) -> Served:
+def _fetched(address: str, model: str, version: str, device: str) -> Served:
     with TemporaryDirectory() as place:
-        return _read(registry.fetch(address, place), model, version)
+        return _read(registry.fetch(address, place), model, version, device)
 
 
-def _read(folder: Path, model: str, version: str) -> Served:
-    network, encoding, thresholds = saved_model.load(folder)
+def _read(folder: Path, model: str, version: str, device: str) -> Served:
+    if folder.suffix == onnx_graph.SUFFIX:
+        return _exported(folder, model)
+    saved = saved_model.read(folder)
     return Served(
-        network=network,
-        encoding=encoding,
-        thresholds=thresholds,
+        network=saved_model.predicting(saved, device),
+        encoding=saved.encoding,
+        thresholds=saved.thresholds,
         name=Name(model, version, runs.model_sha256(folder)),
         since=_now(),
     )
+
+
+def _exported(path: Path, model: str) -> Served:
+    found = onnx_network.read(path)
+    sha256 = digests.sha256(path, onnx_graph.description_path(path))
+    name = Name(model, "", sha256)
+    return Served(found.network, found.encoding, found.thresholds, name, _now())
 
 
 class Following:

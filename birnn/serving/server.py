@@ -39,7 +39,7 @@ from starlette.types import Receive, Scope, Send
 from birnn.errors import DataError, ServingError
 from birnn.files import console
 from birnn.files.reading import one_line
-from birnn.model import devices, prediction
+from birnn.model import prediction, threads
 from birnn.serving import answers
 from birnn.serving.admission import Admission, Place, Refused, busy
 from birnn.serving.answers import Reply
@@ -94,7 +94,7 @@ def serve(address: str, options: Options) -> None:
     """
     following = Following(address, every=options.every)
     network = following.served.network
-    devices.limit_threads(prediction.BATCH_SIZE * network.architecture.sums)
+    threads.limit(prediction.BATCH_SIZE * network.architecture.sums)
     with _listening(options) as listener, ExitStack() as stack:
         ledger = None if options.ledger is None else stack.enter_context(Ledger(options.ledger))
         stack.enter_context(following)

@@ -29,7 +29,7 @@ from birnn.evaluation.intervals import in_brackets
 from birnn.files import paths, records
 from birnn.files.reading import Skipped
 from birnn.files.tables import natural_order
-from birnn.model import devices, prediction
+from birnn.model import prediction
 from birnn.serving import served
 from birnn.serving.served import Served
 from birnn.sources import ingestion
@@ -189,10 +189,10 @@ def _answers(model: Served, file: Path) -> _Answers:
         file, encoding.reading, encoding.features, Skipped(), form=encoding.form
     )
     predicted, confidence = list[pa.Array](), list[npt.NDArray[np.float64]]()
-    names, device = pa.array(encoding.labels), devices.choose("auto")
+    names = pa.array(encoding.labels)
     for chunk in prediction.prepared(encoding, rows, where=str(file), also="group"):
         sequences = encoding.encode(*chunk)
-        shares = prediction.probabilities(model.network, sequences, device=device)
+        shares = prediction.probabilities(model.network, sequences)
         classes = prediction.decide(shares, encoding, model.thresholds)
         ids.append(sequences.ids)
         groups.append(sequences.groups)
@@ -279,7 +279,7 @@ def of(champion: str, challenger: str, file: Path) -> Shadow:
         DataError: see `compare`.
         RegistryError: MLflow is out of reach, or a model is not the one that was registered.
     """
-    one, other = served.load(champion), served.load(challenger)
+    one, other = served.load(champion, "auto"), served.load(challenger, "auto")
     versions = {
         CHAMPION: registry.version_of(champion),
         CHALLENGER: registry.version_of(challenger),

@@ -19,7 +19,7 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 from birnn.errors import BirnnError
 from birnn.files import console
 from birnn.files.reading import Skipped
-from birnn.model import devices, prediction, saved_model
+from birnn.model import prediction, saved_model
 
 
 class Predictor(PythonModel):
@@ -27,8 +27,8 @@ class Predictor(PythonModel):
 
     def load_context(self, context: PythonModelContext) -> None:
         """Read the weights once, when the server starts."""
-        self.loaded = saved_model.load(context.artifacts["model"])
-        self.device = devices.choose("auto")
+        self.saved = saved_model.read(context.artifacts["model"])
+        self.network = saved_model.predicting(self.saved, "auto")
 
     def predict(
         self,
@@ -45,7 +45,12 @@ class Predictor(PythonModel):
         batches = pa.Table.from_pandas(model_input, preserve_index=False).to_batches()
         skipped = Skipped()
         predicted = prediction.of_table(
-            *self.loaded, batches, where="the request", device=self.device, skipped=skipped
+            self.network,
+            self.saved.encoding,
+            self.saved.thresholds,
+            batches,
+            where="the request",
+            skipped=skipped,
         )
         try:
             frame: pd.DataFrame = pa.concat_tables(predicted).to_pandas()

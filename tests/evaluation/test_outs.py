@@ -26,8 +26,8 @@ from birnn.evaluation.padding import Padding
 from birnn.evaluation.trace import Trace
 from birnn.files import atomic, paths, records
 from birnn.model import prediction
+from birnn.model.architecture import Architecture
 from birnn.model.history import Epoch, marked
-from birnn.model.networks import Architecture
 from birnn.model.operating_points import Wanted
 from birnn.report import tested
 

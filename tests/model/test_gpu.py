@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from benchmarks import epochs, launches
 from birnn.model import batching, gpu, recurrent, training
 from birnn.model.adam import Adam
+from birnn.model.architecture import Cell
 from birnn.model.distributed import ALONE
 from birnn.model.networks import SequenceModel
-from birnn.model.recurrent import Cell, VariableLengthRNN
+from birnn.model.recurrent import VariableLengthRNN
 
 CELLS: list[Cell] = ["RNN", "GRU", "LSTM"]
 META = torch.device("meta")

@@ -19,8 +19,9 @@ from birnn.data.encoding import Encoding
 from birnn.data.vectors import NONE, Vectors
 from birnn.errors import DataError
 from birnn.files import atomic, paths
-from birnn.model import saved_model, spelling
-from birnn.model.networks import Architecture, SequenceModel
+from birnn.model import batching, saved_model, spelling
+from birnn.model.architecture import Architecture
+from birnn.model.networks import SequenceModel
 from birnn.model.spelling import Spelling
 
 TASKS = ["tagging", "classification"]
@@ -53,7 +54,7 @@ def build(**changes: Any) -> SequenceModel:
     return SequenceModel(replace(TAGGER, **changes)).eval()
 
 
-Inputs = tuple[Tensor, Tensor, Tensor | None, Spelling | None]
+Inputs = tuple[Tensor, Tensor, Tensor | None, Spelling[Tensor] | None]
 
 
 def draw(network: SequenceModel, lengths: Tensor, extra: int = 0) -> Inputs:
@@ -64,7 +65,7 @@ def draw(network: SequenceModel, lengths: Tensor, extra: int = 0) -> Inputs:
         return values, lengths, None, None
     tokens = torch.randint(len(WORDS), shape)
     spelled = spelling.of(tokens.numpy(), pa.array(WORDS)) if a.characters else None
-    return values, lengths, tokens, spelled
+    return values, lengths, tokens, spelled and batching.spelled(spelled)
 
 
 def packed(rnn: nn.RNNBase, values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -257,7 +258,8 @@ class TestTokens:
     def test_letters_that_training_has_not_count_for_nothing(self) -> None:
         network = build(**READS["letters"])
         assert network.letters is not None
-        spelled = spelling.of(np.array([[0, 1, 2, 3]]), pa.array(["x", "\U0001f600", "\x00", "A"]))
+        words = pa.array(["x", "\U0001f600", "\x00", "A"])
+        spelled = batching.spelled(spelling.of(np.array([[0, 1, 2, 3]]), words))
         *unknown, known = network.letters(spelled)
         for row in unknown:
             assert torch.equal(row, unknown[0])

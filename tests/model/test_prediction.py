@@ -15,7 +15,8 @@ from birnn.data.sequences import Sequences
 from birnn.errors import DataError
 from birnn.files.reading import Skipped
 from birnn.model import prediction
-from birnn.model.networks import Architecture, SequenceModel
+from birnn.model.architecture import Architecture
+from birnn.model.networks import SequenceModel
 
 Ragged = Callable[..., Sequences]
 LENGTHS = [3, 1, 4, 1, 5, 9, 2, 6]

@@ -13,7 +13,8 @@ from torch.func import functional_call
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from birnn.model import recurrent
-from birnn.model.recurrent import Cell, VariableLengthRNN
+from birnn.model.architecture import Cell
+from birnn.model.recurrent import VariableLengthRNN
 
 pytestmark = pytest.mark.usefixtures("arithmetic")
 CELLS: list[Cell] = ["RNN", "GRU", "LSTM"]

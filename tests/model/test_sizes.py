@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from birnn.kernel import library, recurrence
-from birnn.model.networks import Architecture, SequenceModel
+from birnn.model.architecture import Architecture
+from birnn.model.networks import SequenceModel
 from birnn.model.sizes import size_of
 
 DEFAULT = Architecture("tagging", "RNN", 8, 0, 10, 1, 0.0, bidirectional=True, classes=5)

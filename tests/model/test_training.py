@@ -16,10 +16,11 @@ from birnn.data import buckets
 from birnn.data.sequences import UNLABELLED, Sequences
 from birnn.errors import TrainingError
 from birnn.model import training
+from birnn.model.architecture import Architecture
 from birnn.model.batching import Batch
 from birnn.model.checkpoint import Progress
 from birnn.model.history import Epoch, marked
-from birnn.model.networks import Architecture, SequenceModel
+from birnn.model.networks import SequenceModel
 
 Ragged = Callable[..., Sequences]
 LENGTHS = [3, 1, 4, 1, 5, 2, 6, 5, 3, 5, 2, 4]

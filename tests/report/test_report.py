@@ -34,10 +34,9 @@ from birnn.evaluation.verdict import Basis
 from birnn.evaluation.worst import Tag, Worst
 from birnn.files import atomic, digests, records
 from birnn.files.summary import ClassCount, Summary
+from birnn.model.architecture import Architecture, Cell
 from birnn.model.history import Epoch, marked
-from birnn.model.networks import Architecture
 from birnn.model.operating_points import Wanted
-from birnn.model.recurrent import Cell
 from birnn.params import Knobs
 from birnn.report import (
     batches,

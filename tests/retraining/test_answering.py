@@ -16,7 +16,8 @@ from birnn.errors import DataError
 from birnn.files import atomic
 from birnn.files.tables import Chunk
 from birnn.model import prediction, saved_model
-from birnn.model.networks import Architecture, SequenceModel
+from birnn.model.architecture import Architecture
+from birnn.model.networks import SequenceModel
 from birnn.retraining import answering
 from birnn.retraining.judged import Answers
 

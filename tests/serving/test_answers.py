@@ -12,7 +12,7 @@ import torch
 from birnn.data.encoding import Encoding
 from birnn.errors import DataError
 from birnn.model import networks, prediction
-from birnn.model.networks import Architecture
+from birnn.model.architecture import Architecture
 from birnn.serving import answers
 from birnn.serving.answers import Reply
 from birnn.serving.requests import Limits

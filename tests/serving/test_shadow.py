@@ -17,7 +17,7 @@ from birnn.evaluation import expected_accuracy
 from birnn.evaluation.expected_accuracy import Calibration
 from birnn.files import paths, records
 from birnn.model import networks, prediction
-from birnn.model.networks import Architecture
+from birnn.model.architecture import Architecture
 from birnn.serving import shadow
 from birnn.serving.served import Name, Served, load
 from birnn.serving.shadow import Shadow

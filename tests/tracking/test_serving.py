@@ -28,8 +28,9 @@ from mlflow.exceptions import MlflowException
 from birnn.data.encoding import Encoding
 from birnn.files import atomic
 from birnn.model import history, prediction, saved_model
+from birnn.model.architecture import Architecture
 from birnn.model.history import Epoch
-from birnn.model.networks import Architecture, SequenceModel
+from birnn.model.networks import SequenceModel
 from birnn.tracking import runs
 
 LABELS = ["no", "ja é", "10"]

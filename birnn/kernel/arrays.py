@@ -1,0 +1,166 @@
+"""The forward passes of the kernel on NumPy's arrays, for those who predict and load no torch.
+
+    layer = Layer("GRU", weights)               # packs the weights, once
+    output = layer(values, lengths).output
+    shares = softmax(linear(output, weight, bias))
+
+They make the same calls as the functions on tensors beside them, so they give the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from birnn.kernel import calls, library
+from birnn.kernel.library import CELLS, address
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+
+
+Start = tuple[Floats | None, Floats | None]
+
+
+class Computed(NamedTuple):
+    """What a recurrent layer gives.
+
+    Attributes:
+        output: (batch, steps, directions x hidden), zero past each length.
+        cells: (directions, batch, hidden), the LSTM's cells after each direction's last step; None
+            for other cells.
+    """
+
+    output: Floats
+    cells: Floats | None
+
+
+class Layer:
+    """A recurrent layer whose weights are laid out as the kernel multiplies with them.
+
+    Args:
+        cell: RNN (with tanh), GRU or LSTM.
+        weights: of each direction weight_ih, weight_hh, bias_ih and bias_hh, as in `torch.nn`.
+
+    Raises:
+        ValueError: a weight has another shape or dtype.
+    """
+
+    def __init__(self, cell: str, weights: Sequence[Floats]) -> None:
+        given = [_contiguous(weight, np.float32) for weight in weights]
+        features, hidden = given[0].shape[-1], given[1].shape[-1]
+        shapes = calls.shapes(cell, features, hidden, len(given) // 4)
+        for weight, shape in zip(given, shapes, strict=True):
+            _check(weight, np.float32, shape)
+        kernel, call = library.kernel(), calls.weights(cell, given)
+        self.cell, self.features, self.hidden = cell, features, hidden
+        self.directions = call.directions
+        floats = kernel.packed_floats(call.cell, features, hidden)
+        self._packed = np.empty(call.directions * floats, np.float32)
+        kernel.pack(call, address(self._packed))
+
+    def __call__(self, values: Floats, lengths: Ints, start: Start = (None, None)) -> Computed:
+        """Compute the layer.
+
+        Args:
+            values: (batch, steps, features) float32; what lies past a length is not read.
+            lengths: (batch,) int64 from 1 to steps.
+            start: the states, and for the LSTM the cells, to begin with, (directions, batch,
+                hidden); zeros for None.
+
+        Raises:
+            ValueError: a wrong shape or dtype, or a length out of bounds.
+            MemoryError: there is too little memory.
+        """
+        batch, steps, _ = values.shape
+        self._check_input(values, lengths, start)
+        arrays = [*map(np.ascontiguousarray, (values, lengths))]
+        states, cells = (None if one is None else np.ascontiguousarray(one) for one in start)
+        output = np.empty((batch, steps, self.directions * self.hidden), np.float32)
+        last = np.empty((self.directions, batch, self.hidden), np.float32) if self._lstm else None
+        call = library.Call(
+            cell=CELLS[self.cell],
+            directions=self.directions,
+            threads=library.threads(),
+            batch=batch,
+            steps=steps,
+            features=self.features,
+            hidden=self.hidden,
+            values=address(arrays[0]),
+            lengths=address(arrays[1]),
+            packed=address(self._packed),
+            start_states=address(states),
+            start_cells=address(cells),
+            output=address(output),
+            last_cells=address(last),
+        )
+        library.check_memory(library.kernel().forward(call))
+        return Computed(output, last)
+
+    @property
+    def _lstm(self) -> bool:
+        return self.cell == "LSTM"
+
+    def _check_input(self, values: Floats, lengths: Ints, start: Start) -> None:
+        batch, steps, _ = values.shape
+        _check(values, np.float32, (batch, steps, self.features))
+        _check(lengths, np.int64, (batch,))
+        if batch and not 1 <= lengths.min() <= lengths.max() <= steps:
+            found = f"{lengths.min()} to {lengths.max()}"
+            raise ValueError(f"expected lengths from 1 to {steps}, found {found}")
+        for given in start:
+            if given is not None:
+                _check(given, np.float32, (self.directions, batch, self.hidden))
+
+
+def linear(values: Floats, weight: Floats, bias: Floats) -> Floats:
+    """Compute a linear layer: (..., inputs) to (..., outputs)."""
+    values, weight = _contiguous(values, np.float32), _contiguous(weight, np.float32)
+    bias = _contiguous(bias, np.float32)
+    _check(bias, np.float32, weight.shape[:1])
+    call, output = calls.linear(values, weight), np.empty((*values.shape[:-1], len(weight)), "f4")
+    call.bias, call.output = address(bias), address(output)
+    library.check_memory(library.kernel().linear_forward(call))
+    return output
+
+
+def mean_and_most(values: Floats, lengths: Ints) -> tuple[Floats, Floats]:
+    """Compute the mean and the maximum over the steps of each sequence, both (batch, width).
+
+    Args:
+        values: (batch, steps, width).
+        lengths: (batch,) int64, from 1 to steps.
+    """
+    values, lengths = _contiguous(values, np.float32), _contiguous(lengths, np.int64)
+    batch, _, width = values.shape
+    mean, most = np.empty((batch, width), np.float32), np.empty((batch, width), np.float32)
+    at = np.empty((batch, width), np.int32)
+    call = calls.pool(values.shape, lengths, at)
+    call.values, call.mean, call.most = address(values), address(mean), address(most)
+    library.kernel().pool(call)
+    return mean, most
+
+
+def softmax(logits: Floats) -> Floats:
+    """Compute the softmax over the last dimension."""
+    logits = _contiguous(logits, np.float32)
+    call, found = calls.loss(logits), np.empty_like(logits)
+    call.output = address(found)
+    library.check_memory(library.kernel().softmax(call))
+    return found
+
+
+def _contiguous(array: npt.NDArray[Any], dtype: type) -> npt.NDArray[Any]:
+    _check(array, dtype, array.shape)
+    return np.ascontiguousarray(array)
+
+
+def _check(array: npt.NDArray[Any], dtype: type, shape: tuple[int, ...]) -> None:
+    if array.dtype != dtype or array.shape != shape:
+        expected = np.dtype(dtype)
+        raise ValueError(
+            f"expected {expected} of shape {shape}, found {array.dtype} of shape {array.shape}"
+        )
