@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -23,7 +24,7 @@ from birnn.data.filling import Filling, Means
 from birnn.data.scaling import Kind
 from birnn.data.sequences import Sequences
 from birnn.errors import DataError, ParamsError
-from birnn.files import atomic
+from birnn.files import atomic, threads
 from birnn.files.tables import (
     Chunk,
     Form,
@@ -165,7 +166,9 @@ class Encoding:
         if not self.features:
             return np.zeros((table.num_rows, 0), np.float32), offsets
         mean, scale = np.array(self.mean), np.array(self.scale)
-        raw: filling.Floats = _raw(table, self.features).astype(self.precision).astype(np.float64)
+        raw: filling.Floats = _raw(table, self.features)
+        if self.precision == "float32":
+            raw = raw.astype(np.float32).astype(np.float64)
         absent = np.isnan(raw[:, [self.features.index(name) for name in self.masked]])
         raw = filling.filled(self.missing, raw, offsets, np.array(self.fills))
         values, scales = scaling.scaled(self.scaling, raw, offsets, mean=mean, scale=scale)
@@ -280,17 +283,13 @@ def fit(
     labels: set[str] = set()
     counts: Counter[str] = Counter()
     features, tokens, found = list[str](), False, 0
-    for table, offsets in chunks():
-        found += len(offsets) - 1
-        labels.update(table["label"].drop_null().unique().to_pylist())
-        features, tokens = options.features(table.schema), "token" in table.schema.names
-        if features:
-            raw = _raw(table, features)
-            fitting.add(
-                filling.filled(options.missing, raw, offsets, np.array(fills.values)), offsets
-            )
-        if tokens:
-            counts.update(token_counts(table, lowercase=options.lowercase))
+    for seen in threads.mapped(partial(_seen, options, fills, fitting), chunks()):
+        found += seen.sequences
+        labels.update(seen.labels)
+        features, tokens = seen.features, seen.tokens is not None
+        if seen.numbers is not None:
+            fitting.add(seen.numbers)
+        counts.update(seen.tokens or {})
     _check_fit(options, task, found, labels, tokens=tokens)
     mean, spread = fitting.result(len(features)) if features else ([], [])
     if features and (lost := np.flatnonzero(fitting.lost())).size:
@@ -318,6 +317,29 @@ def fit(
         masked=fills.masked,
         unseen=natural_order(set(unseen) - labels),
     )
+
+
+class _Seen(NamedTuple):
+    """What a chunk of training sequences tells: of its tokens how often each occurs."""
+
+    sequences: int
+    labels: list[str]
+    features: list[str]
+    numbers: filling.Floats | None
+    tokens: dict[str, int] | None
+
+
+def _seen(options: Options, fills: Fills, fitting: scaling.Fitting, chunk: Chunk) -> _Seen:
+    table, offsets = chunk
+    features, numbers, tokens = options.features(table.schema), None, None
+    if features:
+        raw = _raw(table, features)
+        raw = filling.filled(options.missing, raw, offsets, np.array(fills.values))
+        numbers = fitting.seen(raw, offsets)
+    if "token" in table.schema.names:
+        tokens = token_counts(table, lowercase=options.lowercase)
+    labels = table["label"].drop_null().unique().to_pylist()
+    return _Seen(len(offsets) - 1, labels, features, numbers, tokens)
 
 
 class Fills(NamedTuple):
