@@ -56,12 +56,10 @@ def with_limits(
     how, best = Splitting.of(params.prepare), hmm.Best(hmm.chain_of(data), data.task)
 
     def add(chunk: Chunk) -> None:
-        for _, (rows, _) in splits.divide(lambda: [chunk], how, named=(), wanted=["test"]):
-            for batch in rows.to_batches():
-                best.add(batch)
+        for batch in splits.chosen(chunk, how, "test").to_batches():
+            best.add(batch)
 
-    passed = threads.aside(add, chunks)
-    where = ingestion.name(data)
+    passed, where = threads.aside(add, chunks), ingestion.name(data)
     summary = inspection.summary(passed, again, task=data.task, where=where)
     overall, by_length = best.limits()
     return replace(summary, limits=overall, limits_by_length=by_length)

@@ -176,12 +176,18 @@ class Encoding:
         values = np.column_stack([values, absent]) if self.masked else values
         if self.frame > 1:
             values, offsets = scaling.framed(values, offsets, self.frame)
-        constant = np.repeat(scales, np.diff(offsets), axis=0)
-        return np.column_stack([values, constant]).astype(np.float32), offsets
+        if scales.shape[1]:
+            values = np.column_stack([values, np.repeat(scales, np.diff(offsets), axis=0)])
+        return values.astype(np.float32), offsets
 
     def _check_size(self, table: pa.Table, values: npt.NDArray[np.floating[Any]]) -> None:
         """Refuse what becomes infinite in float32, of which a network would make NaN."""
-        large = np.abs(values) > np.finfo(np.float32).max
+        most = np.finfo(np.float32).max
+        if (
+            -most <= values.min(initial=0) and values.max(initial=0) <= most
+        ):  # faster than a look at each
+            return
+        large = np.abs(values) > most
         if large.any():
             row, column = (int(place[0]) for place in large.nonzero())
             name, found = self.features[column], table[self.features[column]][row].as_py()

@@ -168,8 +168,11 @@ def scaled(
     if kind == "per_sequence":
         values, logs = by_sequence(raw, offsets)
         return values, np.nan_to_num((logs - mean) / scale)
-    values = (raw - mean) / scale
-    return np.arcsinh(values) if kind == "asinh" else values, np.zeros((len(offsets) - 1, 0))
+    values = raw - mean
+    values /= scale
+    if kind == "asinh":
+        np.arcsinh(values, out=values)
+    return values, np.zeros((len(offsets) - 1, 0))
 
 
 def by_sequence(raw: Floats, offsets: Offsets) -> tuple[Floats, Floats]:

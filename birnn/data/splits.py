@@ -166,6 +166,13 @@ def _classes(table: pa.Table, offsets: Offsets) -> npt.NDArray[np.object_]:
     return found
 
 
+def chosen(chunk: Chunk, how: Splitting, split: str) -> pa.Table:
+    """What a chunk holds of one split, by name alone: its table names none, and has no order."""
+    table, offsets = chunk
+    kept = _Divider(how, (), lambda: ()).split_of_each(table, offsets) == split
+    return _kept(table, offsets, kept)[0]
+
+
 def divide(
     chunks: Callable[[], Iterable[Chunk]],
     how: Splitting,
