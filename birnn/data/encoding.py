@@ -339,7 +339,7 @@ def _seen(options: Options, fills: Fills, fitting: scaling.Fitting, chunk: Chunk
     table, offsets = chunk
     features, numbers, tokens = options.features(table.schema), None, None
     if features:
-        raw = _raw(table, features)
+        raw: filling.Floats = _raw(table, features)
         raw = filling.filled(options.missing, raw, offsets, np.array(fills.values))
         numbers = fitting.seen(raw, offsets)
     if "token" in table.schema.names:

@@ -18,7 +18,6 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import partial
 from typing import TypeVar
 
 import pyarrow as pa
@@ -32,7 +31,8 @@ AHEAD = 2  # items that lie between two threads
 
 def count() -> int:
     """How many threads to compute in, 1 or more."""
-    return min(pa.cpu_count(), MOST)
+    cpus: int = pa.cpu_count()
+    return min(cpus, MOST)
 
 
 def mapped(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
@@ -51,7 +51,7 @@ def mapped(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterato
         return
     waiting: deque[Future[Result]] = deque()
     with _pool(count()) as pool:
-        for future in _futures(partial(pool.submit, function), items):
+        for future in _futures(lambda item: pool.submit(function, item), items):
             waiting.append(future)
             if len(waiting) > count():
                 yield waiting.popleft().result()
