@@ -9,6 +9,7 @@ vectors.safetensors and packing.json.
 
 from __future__ import annotations
 
+from contextlib import closing
 from functools import partial
 
 from birnn import errors
@@ -40,7 +41,9 @@ def main() -> None:
     pretrained = vectors.look_up(prepare.vectors, encoded.vocabulary)
     arrow = {split: PREPARED / f"{split}.arrow" for split in tables.SPLITS}
     divided = kept.recorded(splits.read(RAW, how), PREPARED / paths.KEPT, task=summary.task)
-    sequences.write_each(threads.mapped(partial(encode, encoded), divided), arrow)
+    # Closed where there is no room for one of the files, so that no half of another is left over.
+    with closing(divided), closing(threads.mapped(partial(encode, encoded), divided)) as chunks:
+        sequences.write_each(chunks, arrow)
     for split, path in arrow.items():
         sequences.check_labelled(sequences.read(path), split)
     encoded.write(PREPARED / paths.ENCODING)

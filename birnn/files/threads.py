@@ -35,7 +35,9 @@ def count() -> int:
     return min(cpus, MOST)
 
 
-def mapped(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+def mapped(
+    function: Callable[[Item], Result], items: Iterable[Item]
+) -> Generator[Result, None, None]:
     """Call a function with each item, several at a time, and give the results in order.
 
     Args:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from birnn.files import threads
@@ -103,6 +103,7 @@ def test_aside_has_worked_on_every_item_at_the_end() -> None:
     assert seen == list(range(20))
 
 
+@settings(deadline=None)  # it starts threads, which other processes may hold up
 @given(items=st.lists(st.integers(0, 9), max_size=20))
 def test_ways_can_be_chained(items: list[int]) -> None:
     seen: list[int] = []
