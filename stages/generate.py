@@ -8,16 +8,18 @@ Writes data/raw/sequences.parquet and data/raw/summary.json.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 from birnn import errors
 from birnn.data import splits
 from birnn.data.splits import Splitting
-from birnn.files import atomic, console, installed, paths, records, tables
+from birnn.files import atomic, console, installed, paths, records, tables, threads
 from birnn.files.reading import Skipped
+from birnn.files.summary import Summary
 from birnn.files.table_checks import MISSING
+from birnn.files.tables import Chunk
 from birnn.params import HMMData, Params, load
 from birnn.sources import hmm, ingestion, inspection
 
@@ -27,12 +29,13 @@ def main() -> None:
     params, skipped = load(), Skipped()
     data, where = params.data, ingestion.name(params.data)
     with skipped.told(), atomic.replacing(paths.RAW / paths.SEQUENCES) as path:
-        tables.write(ingestion.rows(data, skipped), path)
-        written = partial(tables.chunks, path)
-        summary = inspection.summary(written(), written, task=data.task, where=where)
+        # One pass, each part of it in a thread: read and check, write, count.
+        rows = tables.written(threads.ahead(ingestion.rows(data, skipped)), path)
+        chunks, again = tables.whole_sequences(tables.of_rows(rows)), partial(tables.chunks, path)
         if isinstance(data, HMMData):
-            overall, by_length = limits(params, data, path)
-            summary = replace(summary, limits=overall, limits_by_length=by_length)
+            summary = with_limits(params, data, chunks, again)
+        else:
+            summary = inspection.summary(chunks, again, task=data.task, where=where)
     summary = replace(
         summary,
         left_out=dict(skipped.counts),
@@ -47,12 +50,20 @@ def main() -> None:
         console.say(line, error=True)
 
 
-def limits(params: Params, data: HMMData, path: Path) -> hmm.Limits:
-    """Compute the accuracy limits on the sequences that `prepare` will test on."""
-    how = Splitting.of(params.prepare)
-    test = splits.divide(partial(tables.chunks, path), how, named=(), wanted=["test"])
-    batches = (batch for _, (rows, _) in test for batch in rows.to_batches())
-    return hmm.limits(hmm.chain_of(data), batches, task=data.task)
+def with_limits(
+    params: Params, data: HMMData, chunks: Iterator[Chunk], again: Callable[[], Iterator[Chunk]]
+) -> Summary:
+    """Count, and compute the accuracy limits on the sequences that `prepare` will test on."""
+    how, best = Splitting.of(params.prepare), hmm.Best(hmm.chain_of(data), data.task)
+
+    def add(chunk: Chunk) -> None:
+        for batch in splits.chosen(chunk, how, "test").to_batches():
+            best.add(batch)
+
+    passed, where = threads.aside(add, chunks), ingestion.name(data)
+    summary = inspection.summary(passed, again, task=data.task, where=where)
+    overall, by_length = best.limits()
+    return replace(summary, limits=overall, limits_by_length=by_length)
 
 
 if __name__ == "__main__":

@@ -9,14 +9,18 @@ vectors.safetensors and packing.json.
 
 from __future__ import annotations
 
+from contextlib import closing
 from functools import partial
 
 from birnn import errors
 from birnn.data import buckets, encoding, filling, kept, sequences, splits, vectors
+from birnn.data.encoding import Encoding
+from birnn.data.sequences import Sequences
 from birnn.data.splits import Splitting
-from birnn.files import console, installed, paths, records, tables
+from birnn.files import console, installed, paths, records, tables, threads
 from birnn.files.paths import PREPARED, RAW
 from birnn.files.summary import Summary
+from birnn.files.tables import Chunk
 from birnn.params import load
 
 
@@ -37,7 +41,9 @@ def main() -> None:
     pretrained = vectors.look_up(prepare.vectors, encoded.vocabulary)
     arrow = {split: PREPARED / f"{split}.arrow" for split in tables.SPLITS}
     divided = kept.recorded(splits.read(RAW, how), PREPARED / paths.KEPT, task=summary.task)
-    sequences.write_each(((split, encoded.encode(*chunk)) for split, chunk in divided), arrow)
+    # Closed where there is no room for one of the files, so that no half of another is left over.
+    with closing(divided), closing(threads.mapped(partial(encode, encoded), divided)) as chunks:
+        sequences.write_each(chunks, arrow)
     for split, path in arrow.items():
         sequences.check_labelled(sequences.read(path), split)
     encoded.write(PREPARED / paths.ENCODING)
@@ -54,6 +60,12 @@ def main() -> None:
         conflicts=summary.conflicts,
     )
     records.write(PREPARED / paths.PACKING, packing)
+
+
+def encode(encoded: Encoding, divided: tuple[str, Chunk]) -> tuple[str, Sequences]:
+    """Encode what a chunk holds of a split."""
+    split, (table, offsets) = divided
+    return split, encoded.encode(table, offsets)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -23,7 +24,7 @@ from birnn.data.filling import Filling, Means
 from birnn.data.scaling import Kind
 from birnn.data.sequences import Sequences
 from birnn.errors import DataError, ParamsError
-from birnn.files import atomic
+from birnn.files import atomic, threads
 from birnn.files.tables import (
     Chunk,
     Form,
@@ -190,7 +191,9 @@ class Encoding:
             DataError: a feature is out of all proportion to those of train.
         """
         mean, scale = np.array(self.mean), np.array(self.scale)
-        raw: filling.Floats = numbers.astype(self.precision).astype(np.float64)
+        raw: filling.Floats = numbers.astype(np.float64, copy=False)
+        if self.precision == "float32":
+            raw = raw.astype(np.float32).astype(np.float64)
         absent = np.isnan(raw[:, [self.features.index(name) for name in self.masked]])
         raw = filling.filled(self.missing, raw, offsets, np.array(self.fills))
         values, scales = scaling.scaled(self.scaling, raw, offsets, mean=mean, scale=scale)
@@ -198,10 +201,9 @@ class Encoding:
         values = np.column_stack([values, absent]) if self.masked else values
         if self.frame > 1:
             values, offsets = scaling.framed(values, offsets, self.frame)
-        if not scales.shape[1]:
-            return values.astype(np.float32), offsets
-        constant = np.repeat(scales, np.diff(offsets), axis=0)
-        return np.column_stack([values, constant]).astype(np.float32), offsets
+        if scales.shape[1]:
+            values = np.column_stack([values, np.repeat(scales, np.diff(offsets), axis=0)])
+        return values.astype(np.float32), offsets
 
     def _check_size(
         self,
@@ -210,7 +212,12 @@ class Encoding:
         place: Callable[[int], str],
     ) -> None:
         """Refuse what becomes infinite in float32, of which a network would make NaN."""
-        large = np.abs(values) > np.finfo(np.float32).max
+        most = np.finfo(np.float32).max
+        if (
+            -most <= values.min(initial=0) and values.max(initial=0) <= most
+        ):  # faster than a look at each
+            return
+        large = np.abs(values) > most
         if large.any():
             row, column = (int(found[0]) for found in large.nonzero())
             raise DataError(
@@ -311,17 +318,13 @@ def fit(
     labels: set[str] = set()
     counts: Counter[str] = Counter()
     features, tokens, found = list[str](), False, 0
-    for table, offsets in chunks():
-        found += len(offsets) - 1
-        labels.update(table["label"].drop_null().unique().to_pylist())
-        features, tokens = options.features(table.schema), "token" in table.schema.names
-        if features:
-            raw = _raw(table, features)
-            fitting.add(
-                filling.filled(options.missing, raw, offsets, np.array(fills.values)), offsets
-            )
-        if tokens:
-            counts.update(token_counts(table, lowercase=options.lowercase))
+    for seen in threads.mapped(partial(_seen, options, fills, fitting), chunks()):
+        found += seen.sequences
+        labels.update(seen.labels)
+        features, tokens = seen.features, seen.tokens is not None
+        if seen.numbers is not None:
+            fitting.add(seen.numbers)
+        counts.update(seen.tokens or {})
     _check_fit(options, task, found, labels, tokens=tokens)
     mean, spread = fitting.result(len(features)) if features else ([], [])
     if features and (lost := np.flatnonzero(fitting.lost())).size:
@@ -349,6 +352,29 @@ def fit(
         masked=fills.masked,
         unseen=natural_order(set(unseen) - labels),
     )
+
+
+class _Seen(NamedTuple):
+    """What a chunk of training sequences tells: of its tokens how often each occurs."""
+
+    sequences: int
+    labels: list[str]
+    features: list[str]
+    numbers: filling.Floats | None
+    tokens: dict[str, int] | None
+
+
+def _seen(options: Options, fills: Fills, fitting: scaling.Fitting, chunk: Chunk) -> _Seen:
+    table, offsets = chunk
+    features, numbers, tokens = options.features(table.schema), None, None
+    if features:
+        raw: filling.Floats = _raw(table, features)
+        raw = filling.filled(options.missing, raw, offsets, np.array(fills.values))
+        numbers = fitting.seen(raw, offsets)
+    if "token" in table.schema.names:
+        tokens = token_counts(table, lowercase=options.lowercase)
+    labels = table["label"].drop_null().unique().to_pylist()
+    return _Seen(len(offsets) - 1, labels, features, numbers, tokens)
 
 
 class Fills(NamedTuple):

@@ -81,8 +81,7 @@ def filled(kind: Filling, raw: Floats, offsets: npt.NDArray[np.int64], fills: Fl
     Returns:
         (steps, features) without NaN; as they are where `kind` is `refuse`.
     """
-    missing = np.isnan(raw)
-    if kind == "refuse" or not missing.any():
+    if kind == "refuse" or not (missing := np.isnan(raw)).any():
         return raw
     if kind != "last":
         return np.where(missing, fills, raw)

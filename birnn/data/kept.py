@@ -6,7 +6,7 @@ columns = kept.read(path)                                                # in `e
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from birnn.files.tables import Chunk
 
 def recorded(
     divided: Iterable[tuple[str, Chunk]], path: Path, *, task: str
-) -> Iterator[tuple[str, Chunk]]:
+) -> Generator[tuple[str, Chunk], None, None]:
     """Pass chunks on, and write what travels with those of `test` into a Parquet file.
 
     It has a row for each label, in the order of the prepared split; of a sequence with one label,

@@ -28,6 +28,47 @@ of its values are ones that float32 holds, perhaps of float32."""
 COARSE = 0.01  # of its spread, by which a feature may change as it becomes float32 without scaling
 
 
+class Moments:
+    """Mean and variance of each feature, of parts that come one after the other.
+
+    The formulas are those of Chan, Golub and LeVeque (1983), "Algorithms for computing the sample
+    variance", with which scikit-learn's `StandardScaler` gives the same bits. The sums of a part
+    depend on nothing before it, so that many are computed at a time.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.mean: Floats = np.zeros(0)
+        self.variance: Floats = np.zeros(0)
+
+    @staticmethod
+    def sums(raw: Floats) -> Floats:
+        """How many steps, the sum, and the sum of squares about the mean, each (features,)."""
+        total = raw.sum(axis=0)
+        centred = raw - total / len(raw)
+        error = centred.sum(axis=0)  # of the mean that was taken off
+        centred **= 2
+        squares = centred.sum(axis=0) - error**2 / len(raw)
+        return np.stack([np.full_like(total, len(raw)), total, squares])
+
+    def add(self, sums: Floats) -> None:
+        """Take up one more part."""
+        count, total, squares = int(sums[0, 0]), sums[1], sums[2]
+        both = self.count + count
+        if self.count:
+            before, ratio = self.mean * self.count, self.count / count
+            between = ratio / both * (before / ratio - total) ** 2
+            squares = self.variance * self.count + squares + between
+            total = before + total
+        self.count, self.mean, self.variance = both, total / both, squares / both
+
+    def scale(self) -> Floats:
+        """The standard deviation; 1 of a feature that only rounding varies."""
+        steps, rounding = self.count, np.finfo(np.float64).eps
+        constant = steps * rounding * self.variance + (steps * self.mean * rounding) ** 2
+        return np.where(self.variance <= constant, 1, np.sqrt(self.variance))
+
+
 class Fitting:
     """Learns from chunks of training sequences what the scaling of their features needs.
 
@@ -37,23 +78,32 @@ class Fitting:
 
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
-        self._moments: Any = None
+        self._moments = Moments()
         self._logs: Floats | float = 0.0  # how many log scales, their sums, the sums of squares
         self._sample: Floats | None = None
         self._generator = np.random.default_rng(0)
 
-    def add(self, raw: Floats, offsets: Offsets) -> None:
-        """Look at some more sequences: (steps, features), and where each begins."""
-        if self.kind in ("asinh", "none"):
-            self._draw(raw)
-        elif self.kind == "per_sequence":
+    def seen(self, raw: Floats, offsets: Offsets) -> Floats:
+        """What `add` is to take of some sequences; it depends on nothing that was added.
+
+        Args:
+            raw: (steps, features).
+            offsets: where each sequence begins.
+        """
+        if self.kind == "per_sequence":
             logs = by_sequence(raw, offsets)[1]
             known = np.nan_to_num(logs)
-            self._logs += np.stack([(~np.isnan(logs)).sum(0), known.sum(0), (known**2).sum(0)])
-        elif self.kind == "global":
-            from sklearn.preprocessing import StandardScaler  # takes a second to import
+            return np.stack([(~np.isnan(logs)).sum(0), known.sum(0), (known**2).sum(0)])
+        return Moments.sums(raw) if self.kind == "global" else raw
 
-            self._moments = (self._moments or StandardScaler()).partial_fit(raw)
+    def add(self, seen: Floats) -> None:
+        """Take up what was seen of some more sequences, in their order."""
+        if self.kind in ("asinh", "none"):
+            self._draw(seen)
+        elif self.kind == "per_sequence":
+            self._logs += seen
+        else:
+            self._moments.add(seen)
 
     def result(self, features: int) -> tuple[list[float], list[float]]:
         """Give a mean and a scale for each feature; by `per_sequence`, of its log scale."""
@@ -68,7 +118,7 @@ class Fitting:
             variance = squares / np.maximum(count, 1) - mean**2
             varying = variance > FLAT_ROUNDED**2
             return mean.tolist(), np.sqrt(np.where(varying, variance, 1)).tolist()
-        return self._moments.mean_.tolist(), self._moments.scale_.tolist()
+        return self._moments.mean.tolist(), self._moments.scale().tolist()
 
     def lost(self) -> npt.NDArray[np.bool_]:
         """Say of which features (features,) float32 does not hold what differs, without scaling."""
@@ -118,8 +168,11 @@ def scaled(
     if kind == "per_sequence":
         values, logs = by_sequence(raw, offsets)
         return values, np.nan_to_num((logs - mean) / scale)
-    values = (raw - mean) / scale
-    return np.arcsinh(values) if kind == "asinh" else values, np.zeros((len(offsets) - 1, 0))
+    values = raw - mean
+    values /= scale
+    if kind == "asinh":
+        np.arcsinh(values, out=values)
+    return values, np.zeros((len(offsets) - 1, 0))
 
 
 def by_sequence(raw: Floats, offsets: Offsets) -> tuple[Floats, Floats]:

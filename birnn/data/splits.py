@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from birnn.data.stratification import Stratifier
 from birnn.data.times import Later
 from birnn.errors import DataError, ParamsError
-from birnn.files import paths, records, tables
+from birnn.files import paths, records, tables, threads
 from birnn.files.summary import Summary
 from birnn.files.tables import Chunk
 from birnn.params import Prepare
@@ -68,7 +68,7 @@ class Splitting:
 def assign(names: Iterable[str], how: Splitting) -> npt.NDArray[np.str_]:
     """Name the split of each sequence, `train`, `validation` or `test`, by its group or its id."""
     names = list(names)
-    position = np.array([_position(name) for name in names])
+    position = _positions(names)
     if how.folds is not None and how.fold is not None:
         tested, held_out = np.floor(position * how.folds) == how.fold - 1, _validated(names, how)
     else:
@@ -78,8 +78,7 @@ def assign(names: Iterable[str], how: Splitting) -> npt.NDArray[np.str_]:
 
 def _validated(names: Iterable[str], how: Splitting) -> npt.NDArray[np.bool_]:
     """By another hash than that of the fold, or each fold would be validated on its neighbour."""
-    position = np.array([_position(f"validation of {name}") for name in names])
-    return position < how.validation
+    return _positions(f"validation of {name}" for name in names) < how.validation
 
 
 class _Divider:
@@ -167,6 +166,13 @@ def _classes(table: pa.Table, offsets: Offsets) -> npt.NDArray[np.object_]:
     return found
 
 
+def chosen(chunk: Chunk, how: Splitting, split: str) -> pa.Table:
+    """What a chunk holds of one split, by name alone: its table names none, and has no order."""
+    table, offsets = chunk
+    kept = _Divider(how, (), lambda: ()).split_of_each(table, offsets) == split
+    return _kept(table, offsets, kept)[0]
+
+
 def divide(
     chunks: Callable[[], Iterable[Chunk]],
     how: Splitting,
@@ -192,12 +198,21 @@ def divide(
         DataError: a time that is none.
     """
     divider = _Divider(how, named, chunks)
-    for table, offsets in chunks():
-        names = divider.split_of_each(table, offsets)
-        for split in wanted:
-            kept = names == split
-            if kept.any():
-                yield split, _kept(table, offsets, kept)
+    # The names come in order, from a divider that may remember; what is kept of a chunk, from it.
+    divided = (
+        (table, offsets, divider.split_of_each(table, offsets)) for table, offsets in chunks()
+    )
+    for parts in threads.mapped(partial(_parts, wanted), divided):
+        yield from parts
+
+
+def _parts(
+    wanted: Collection[str], divided: tuple[pa.Table, Offsets, npt.NDArray[np.str_]]
+) -> list[tuple[str, Chunk]]:
+    """What a chunk holds of each split."""
+    table, offsets, names = divided
+    found = [(split, names == split) for split in wanted]
+    return [(split, _kept(table, offsets, kept)) for split, kept in found if kept.any()]
 
 
 def _kept(table: pa.Table, offsets: Offsets, kept: npt.NDArray[np.bool_]) -> Chunk:
@@ -234,7 +249,12 @@ def read_one(raw: Path, how: Splitting, split: str) -> Iterator[Chunk]:
     return (chunk for _, chunk in read(raw, how, [split]))
 
 
+def _positions(names: Iterable[str]) -> npt.NDArray[np.float64]:
+    """A point in [0, 1) for each name, which only the name decides."""
+    digest = partial(hashlib.blake2b, digest_size=8)
+    digests = b"".join([digest(name.encode()).digest() for name in names])
+    return np.frombuffer(digests, ">u8").astype(np.float64) / 2**64
+
+
 def _position(name: str) -> float:
-    """A point in [0, 1) that only the name decides."""
-    digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") / 2**64
+    return float(_positions([name])[0])

@@ -19,10 +19,14 @@ LONGEST_RUN = 1 << 22
 
 def mixed(numbers: npt.NDArray[Any]) -> Hashes:
     """Scatter 64 bits: the finaliser of SplitMix64 (Steele, Lea and Flood 2014)."""
-    bits = numbers.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
-    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return bits ^ (bits >> np.uint64(31))
+    bits = numbers.astype(np.uint64)  # a copy, which the rest changes in place: half the time
+    bits += np.uint64(0x9E3779B97F4A7C15)
+    shifted = np.empty_like(bits)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        bits ^= np.right_shift(bits, np.uint64(shift), out=shifted)
+        bits *= np.uint64(factor)
+    bits ^= np.right_shift(bits, np.uint64(31), out=shifted)
+    return bits
 
 
 def of_text(column: pa.StringArray) -> Hashes:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -27,7 +28,7 @@ import pyarrow.parquet as pq
 from pyarrow import csv
 
 from birnn.errors import DataError
-from birnn.files import console, named
+from birnn.files import console, named, threads
 from birnn.files.reading import Skipped
 
 Rows = npt.NDArray[np.int64]
@@ -70,27 +71,31 @@ def kept(table: pa.Table, offsets: Rows | None = None) -> dict[str, pa.ChunkedAr
     return {name.removeprefix(KEPT): rows[name] for name in rows.schema.names}
 
 
-def changes(column: pa.Array) -> Mask:
+def changes(column: pa.Array | pa.ChunkedArray) -> Mask:
     """Where a value differs from the one in the row above; the first row counts as a change."""
     changes = np.ones(len(column), dtype=bool)
     changes[1:] = pc.not_equal(column[1:], column[:-1]).to_numpy(zero_copy_only=False)
     return changes
 
 
-def sequence_starts(ids: pa.Array) -> Rows:
+def sequence_starts(ids: pa.Array | pa.ChunkedArray) -> Rows:
     """The rows at which a new sequence begins."""
     return np.flatnonzero(changes(ids))
 
 
 def write(batches: Iterable[pa.RecordBatch], path: Path) -> None:
     """Stream record batches into a Parquet file."""
+    for _ in written(batches, path):
+        pass
+
+
+def written(batches: Iterable[pa.RecordBatch], path: Path) -> Iterator[pa.RecordBatch]:
+    """Pass record batches on as they are written into a Parquet file, which is whole at the end."""
     stream = iter(batches)
-    first = next(stream)
-    text = [name for name in first.schema.names if name in TEXT_COLUMNS]
-    with pq.ParquetWriter(path, first.schema, compression="zstd", use_dictionary=text) as writer:
-        writer.write_batch(first)
-        for batch in stream:
-            writer.write_batch(batch)
+    for first in stream:
+        text = [name for name in first.schema.names if name in TEXT_COLUMNS]
+        with pq.ParquetWriter(path, first.schema, compression="zstd", use_dictionary=text) as file:
+            yield from threads.aside(file.write_batch, chain([first], stream))
 
 
 def chunks(path: str | Path, rows: int = CHUNK_ROWS) -> Iterator[Chunk]:
@@ -108,30 +113,45 @@ def chunks(path: str | Path, rows: int = CHUNK_ROWS) -> Iterator[Chunk]:
         raise DataError(f"{path}: expected Parquet, found {error}; run `dvc repro`") from None
 
 
-def whole_sequences(batches: Iterable[pa.RecordBatch]) -> Iterator[Chunk]:
-    """Cut a stream of rows between sequences, never within one; see `chunks`."""
-    held: list[pa.RecordBatch] = []
+def of_rows(batches: Iterable[pa.RecordBatch], rows: int = CHUNK_ROWS) -> Iterator[pa.Table]:
+    """Cut a stream of rows anew, into tables of so many, as a Parquet file is read back."""
+    held, count = list[pa.RecordBatch](), 0
     for batch in batches:
-        cut = _last_start(held, batch)
+        while count + batch.num_rows >= rows:
+            head, batch = batch.slice(0, rows - count), batch.slice(rows - count)
+            yield pa.Table.from_batches([*held, head])
+            held, count = [], 0
+        if batch.num_rows:
+            held, count = [*held, batch], count + batch.num_rows
+    if held:
+        yield pa.Table.from_batches(held)
+
+
+def whole_sequences(batches: Iterable[pa.RecordBatch | pa.Table]) -> Iterator[Chunk]:
+    """Cut a stream of rows between sequences, never within one; see `chunks`."""
+    held: list[pa.Table] = []
+    for batch in batches:
+        table = pa.Table.from_batches([batch]) if isinstance(batch, pa.RecordBatch) else batch
+        cut = _last_start(held, table)
         if cut is None:
-            held.append(batch)
+            held.append(table)
             continue
-        yield _chunk([*held, batch.slice(0, cut)])
-        held = [batch.slice(cut)]
+        yield _chunk([*held, table.slice(0, cut)])
+        held = [table.slice(cut)]
     if held:
         yield _chunk(held)
 
 
-def _last_start(held: list[pa.RecordBatch], batch: pa.RecordBatch) -> int | None:
-    """The row at which the batch's last sequence begins; None if all was begun before it."""
-    start = int(sequence_starts(batch["sequence"])[-1])
-    if start == 0 and (not held or held[-1]["sequence"][-1].equals(batch["sequence"][0])):
+def _last_start(held: list[pa.Table], table: pa.Table) -> int | None:
+    """The row at which the table's last sequence begins; None if all was begun before it."""
+    start = int(sequence_starts(table["sequence"])[-1])
+    if start == 0 and (not held or held[-1]["sequence"][-1].equals(table["sequence"][0])):
         return None
     return start
 
 
-def _chunk(batches: list[pa.RecordBatch]) -> Chunk:
-    table = pa.Table.from_batches([batch for batch in batches if batch.num_rows]).combine_chunks()
+def _chunk(tables: list[pa.Table]) -> Chunk:
+    table = pa.concat_tables([table for table in tables if table.num_rows]).combine_chunks()
     starts = sequence_starts(table["sequence"].chunk(0))
     return table, np.append(starts, table.num_rows)
 

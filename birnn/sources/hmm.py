@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -26,6 +26,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from birnn.errors import DataError, ParamsError
+from birnn.files import threads
 from birnn.files.tables import sequence_starts
 
 if TYPE_CHECKING:  # who draws from a chain needs no schema
@@ -188,7 +189,8 @@ def draw(
     """
     names = _label_names(chain)
     location = np.log(mean_steps) - LENGTH_SIGMA**2 / 2
-    for first in range(0, sequences, CHUNK):
+
+    def chunk(first: int) -> pa.RecordBatch:
         rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1, first // CHUNK)))
         # Lengths and states are drawn for a whole chunk, or the noise would change as it fills.
         lengths = np.rint(rng.lognormal(location, LENGTH_SIGMA, CHUNK))
@@ -198,7 +200,9 @@ def draw(
         states = paths[: lengths.max(), : len(lengths)].T[_mask(lengths)]
         noise = rng.standard_normal((len(states), chain.means.shape[1]), dtype=np.float32)
         values = chain.means.astype(np.float32)[states] + noise
-        yield _batch(_ids(first, lengths), values, names.take(pa.array(chain.labels[states])))
+        return _batch(_ids(first, lengths), values, names.take(pa.array(chain.labels[states])))
+
+    return threads.mapped(chunk, range(0, sequences, CHUNK))
 
 
 def posteriors(
@@ -217,11 +221,16 @@ def posteriors(
     """
     mask = _mask(lengths)
     likelihood = _likelihood(chain, values, mask)
-    filtered = _forward(chain, likelihood)
+    longest_first = np.argsort(-lengths, kind="stable")
+    shown = likelihood[:, longest_first]
+    alive = np.count_nonzero(mask, axis=0)  # sequences that have a step at each time
+    filtered = _forward(chain, shown, alive)
+    smoothed = _normalised(filtered * _backward(chain, shown, alive))
+    back = np.argsort(longest_first)
     states = {
         "per_step": _normalised(_marginals(chain, len(likelihood))[:, None] * likelihood),
-        "filtering": filtered,
-        "smoothing": _normalised(filtered * _backward(chain, likelihood)),
+        "filtering": filtered[:, back],
+        "smoothing": smoothed[:, back],
     }
     of_class = np.eye(chain.labels.max() + 1)[chain.labels]
     return {view: p.swapaxes(0, 1)[mask] @ of_class for view, p in states.items()}
@@ -239,13 +248,8 @@ class Limits(NamedTuple):
     by_length: dict[str, dict[int, float]]
 
 
-def limits(
-    chain: Chain,
-    batches: Iterable[pa.RecordBatch],
-    *,
-    task: Literal["tagging", "classification"],
-) -> Limits:
-    """Compute the accuracy that no model is expected to beat on these sequences.
+class Best:
+    """Adds up the accuracy that no model is expected to beat, over sequences as they come.
 
     The most probable label is right with its own probability; the mean of that over steps (tagging)
     or sequences (classification) is the limit. `per_step` holds without context, `filtering` with
@@ -257,32 +261,45 @@ def limits(
     observations, and nothing of their order.
 
     Args:
-        chain: what the batches were drawn from.
-        batches: whole sequences with the columns of `draw`; any of them may be left out.
+        chain: what the sequences are drawn from.
         task: whether every step has a label, or every sequence.
-
-    Raises:
-        DataError: the batches hold no sequence.
     """
-    rows, right = Counter[int](), dict[str, Counter[int]]()
-    for batch in filter(len, batches):
-        values, starts = _observations(chain, batch), sequence_starts(batch["sequence"])
+
+    def __init__(self, chain: Chain, task: Literal["tagging", "classification"]) -> None:
+        self.chain, self.task = chain, task
+        self.rows, self.right = Counter[int](), dict[str, Counter[int]]()
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Look at whole sequences with the columns of `draw`; any of those may be left out."""
+        if not len(batch):
+            return
+        values, starts = _observations(self.chain, batch), sequence_starts(batch["sequence"])
         lengths = np.diff(np.append(starts, len(values)))
-        for view, expected in _expected_right(chain, values, lengths, task).items():
-            sums = right.setdefault(view, Counter())
+        for view, expected in _expected_right(self.chain, values, lengths, self.task).items():
+            sums = self.right.setdefault(view, Counter())
             for length, total in zip(*_summed(expected, lengths), strict=True):
                 sums[length] += total
-        asked = lengths if task == "tagging" else np.ones_like(lengths)
-        rows.update(dict(zip(*_summed(asked, lengths), strict=True)))
-    if not rows:
-        raise DataError("accuracy limits: expected a test sequence, found 0; raise data.sequences")
-    overall = {view: float(sums.total() / rows.total()) for view, sums in right.items()}
-    by_length = {
-        view: {length: float(sums[length] / rows[length]) for length in sorted(rows)}
-        for view, sums in right.items()
-        if len(rows) > 1
-    }
-    return Limits(overall, by_length)
+        asked = lengths if self.task == "tagging" else np.ones_like(lengths)
+        self.rows.update(dict(zip(*_summed(asked, lengths), strict=True)))
+
+    def limits(self) -> Limits:
+        """Give the limits on what has come by.
+
+        Raises:
+            DataError: that was no sequence.
+        """
+        rows = self.rows
+        if not rows:
+            raise DataError(
+                "accuracy limits: expected a test sequence, found 0; raise data.sequences"
+            )
+        overall = {view: float(sums.total() / rows.total()) for view, sums in self.right.items()}
+        by_length = {
+            view: {length: float(sums[length] / rows[length]) for length in sorted(rows)}
+            for view, sums in self.right.items()
+            if len(rows) > 1
+        }
+        return Limits(overall, by_length)
 
 
 def _summed(values: npt.NDArray[Any], lengths: IntArray) -> tuple[list[int], list[Any]]:
@@ -367,12 +384,13 @@ def _means(count: int, features: int, separation: float, seed: int) -> FloatArra
 
 def _paths(chain: Chain, steps: int, rng: np.random.Generator) -> IntArray:
     """Draw (T, CHUNK) states by inverting their distribution functions."""
-    start = chain.initial.cumsum()[:-1]
-    move = chain.transition.cumsum(axis=1)[:, :-1]
+    start = chain.initial.cumsum()[:-1, None]
+    move = np.ascontiguousarray(chain.transition.cumsum(axis=1)[:, :-1].T)  # from each state
+    drawn = rng.random((steps, CHUNK))
     paths = np.empty((steps, CHUNK), dtype=np.int64)
-    paths[0] = (rng.random(CHUNK)[:, None] >= start).sum(axis=1)
+    (drawn[0] >= start).sum(axis=0, out=paths[0])
     for t in range(1, steps):
-        paths[t] = (rng.random(CHUNK)[:, None] >= move[paths[t - 1]]).sum(axis=1)
+        (drawn[t] >= move.take(paths[t - 1], axis=1)).sum(axis=0, out=paths[t])
     return paths
 
 
@@ -428,26 +446,31 @@ def _marginals(chain: Chain, steps: int) -> FloatArray:
     return marginals
 
 
-def _forward(chain: Chain, likelihood: FloatArray) -> FloatArray:
-    """Compute P(state at t | observations up to t) as (T, N, K)."""
-    filtered = np.empty_like(likelihood)
-    predicted = chain.initial
-    for t in range(len(likelihood)):
-        filtered[t] = _normalised(predicted * likelihood[t])
-        predicted = filtered[t] @ chain.transition
+def _forward(chain: Chain, likelihood: FloatArray, alive: IntArray) -> FloatArray:
+    """Compute P(state at t | observations up to t) as (T, N, K), the longest sequences first.
+
+    What lies behind the end of a sequence is 0.
+    """
+    filtered = np.zeros_like(likelihood)
+    predicted = chain.initial[None]
+    for t, count in enumerate(alive):
+        filtered[t, :count] = _normalised(predicted[:count] * likelihood[t, :count])
+        predicted = filtered[t, :count] @ chain.transition
     return filtered
 
 
-def _backward(chain: Chain, likelihood: FloatArray) -> FloatArray:
+def _backward(chain: Chain, likelihood: FloatArray, alive: IntArray) -> FloatArray:
     """Compute P(observations after t | state at t) as (T, N, K), each step up to a factor."""
     future = np.ones_like(likelihood)
     for t in reversed(range(len(likelihood) - 1)):
-        future[t] = _normalised((likelihood[t + 1] * future[t + 1]) @ chain.transition.T)
+        after = slice(alive[t + 1])
+        seen = likelihood[t + 1, after] * future[t + 1, after]
+        future[t, after] = _normalised(seen @ chain.transition.T)
     return future
 
 
 def _normalised(weights: FloatArray) -> FloatArray:
     """Scale the last axis to a sum of one."""
     weights = weights + TINY
-    normalised: FloatArray = weights / weights.sum(axis=-1, keepdims=True)
-    return normalised
+    weights /= weights @ np.ones((weights.shape[-1], 1))  # faster than a sum over few numbers
+    return weights

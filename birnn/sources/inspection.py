@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from birnn.errors import DataError
-from birnn.files import console, hashing
+from birnn.files import console, hashing, threads
 from birnn.files.hashing import Hashes, Seen
 from birnn.files.reading import first_few
 from birnn.files.scores import AVERAGES
@@ -72,8 +72,8 @@ def summary(
         DataError: there are no two classes.
     """
     counts = _Counts(task)
-    for table, offsets in chunks:
-        counts.add(table, offsets)
+    for chunk, hashes in threads.mapped(counts.hashed, chunks):
+        counts.add(*chunk, hashes)
     _check_labels(counts.labels, where)
     labels = Counter[str]()
     for (_, name), count in counts.labels.items():
@@ -122,7 +122,11 @@ class _Counts:
         self.duplicates = self.conflicts = 0
         self.first_conflicts: list[tuple[int, Head]] = []
 
-    def add(self, table: pa.Table, offsets: npt.NDArray[np.int64]) -> None:
+    def hashed(self, chunk: Chunk) -> tuple[Chunk, _Hashed | None]:
+        """Hash some sequences, unless enough of them have come by, which stays so."""
+        return chunk, _hashed(*chunk, self.task) if len(self.contents) < MOST_COMPARED else None
+
+    def add(self, table: pa.Table, offsets: npt.NDArray[np.int64], hashes: _Hashed | None) -> None:
         """Count some sequences."""
         heads = table.select(_kept(table)).take(offsets[:-1])
         lengths, numbers = np.unique(np.diff(offsets), return_counts=True)
@@ -141,8 +145,8 @@ class _Counts:
                 self.missing[name] += count
         self._add_labels(table if self.task == "tagging" else heads)
         self._add_units(table, offsets, heads)
-        if len(self.contents) < MOST_COMPARED:
-            self._add_contents(table, offsets, heads)
+        if hashes is not None and len(self.contents) < MOST_COMPARED:
+            self._add_contents(hashes, heads)
 
     def _add_labels(self, rows: pa.Table) -> None:
         for split in rows["split"].unique().to_pylist() if "split" in rows.schema.names else [""]:
@@ -175,22 +179,32 @@ class _Counts:
         """Name the classes that cannot be in each split, with the units that hold them."""
         return ((name, held) for name, held in self.units.items() if len(held) < len(SPLITS))
 
-    def _add_contents(
-        self, table: pa.Table, offsets: npt.NDArray[np.int64], heads: pa.Table
-    ) -> None:
-        keys = contents(table, offsets)
-        labels = table if self.task == "tagging" else heads
-        bounds = offsets if self.task == "tagging" else np.arange(len(offsets))
-        answers = np.maximum(_ordered(_of_column(labels["label"]), bounds).astype(np.uint32), 1)
-        if labels["label"].null_count:  # what is not known contradicts nothing
-            none = labels["label"].is_null().to_numpy()
-            answers[np.add.reduceat(none, bounds[:-1]) > 0] = 0
+    def _add_contents(self, hashes: _Hashed, heads: pa.Table) -> None:
+        keys, answers = hashes
         again, first = self.contents.add(keys, answers)
         conflicting = np.flatnonzero((first != answers) & (first > 0) & (answers > 0))
         self.duplicates += int(again.sum())
         self.conflicts += len(conflicting)
         for number in conflicting[: SHOWN - len(self.first_conflicts)].tolist():
             self.first_conflicts.append((int(keys[number]), _head(heads, number)))
+
+
+class _Hashed(NamedTuple):
+    """What tells sequences apart: what they hold, and their labels; 0 where one is not known."""
+
+    keys: Hashes
+    answers: npt.NDArray[np.uint32]
+
+
+def _hashed(table: pa.Table, offsets: npt.NDArray[np.int64], task: str) -> _Hashed:
+    tagging = task == "tagging"
+    labels = table["label"] if tagging else table["label"].take(pa.array(offsets[:-1]))
+    bounds = offsets if tagging else np.arange(len(offsets))
+    answers = np.maximum(_ordered(_of_column(labels), bounds).astype(np.uint32), 1)
+    if labels.null_count:  # what is not known contradicts nothing
+        none = labels.is_null().to_numpy()
+        answers[np.add.reduceat(none, bounds[:-1]) > 0] = 0
+    return _Hashed(contents(table, offsets), answers)
 
 
 def contents(
@@ -208,8 +222,8 @@ def contents(
     if "token" in table.schema.names:
         total += _of_column(table["token"])
     for number, name in enumerate(feature_names(table.schema), 1):
-        plain = table[name].to_numpy().astype(precision) + 0  # -0.0 and 0.0 are one
-        bits = plain.view(f"u{plain.itemsize}").astype(np.uint64)
+        plain = table[name].to_numpy().astype(precision, copy=False) + 0  # -0.0 and 0.0 are one
+        bits = plain.view(f"u{plain.itemsize}").astype(np.uint64, copy=False)
         salt = np.uint64(number << 32) if rounded else hashing.mixed(np.array([number]))
         total += hashing.mixed(bits + salt)
     return _ordered(total, offsets)

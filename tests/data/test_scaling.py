@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.preprocessing import RobustScaler, StandardScaler
 
 from birnn.data import scaling
-from birnn.data.scaling import Fitting, Kind
+from birnn.data.scaling import Fitting, Kind, Moments
 
 Array = npt.NDArray[Any]
 OFFSETS = np.array([0, 5, 6, 20, 40])
@@ -28,7 +28,7 @@ def scale(kind: Kind, raw: Array, offsets: Array, *others: tuple[Array, Array]) 
     """Fit on some chunks and scale the first of them; what is constant comes behind."""
     fitting = Fitting(kind)
     for chunk in ((raw, offsets), *others):
-        fitting.add(*chunk)
+        fitting.add(fitting.seen(*chunk))
     mean, spread = (np.array(found) for found in fitting.result(raw.shape[1]))
     values, constant = scaling.scaled(kind, raw, offsets, mean=mean, scale=spread)
     return np.column_stack([values, np.repeat(constant, np.diff(offsets), axis=0)])
@@ -84,10 +84,10 @@ class TestAny:
     @given(cuts=st.sets(st.sampled_from([1, 2, 3])))
     def test_chunks_are_as_good_as_the_whole(self, kind: Kind, cuts: set[int]) -> None:
         raw, whole, parts = draw(), Fitting(kind), Fitting(kind)
-        whole.add(raw, OFFSETS)
+        whole.add(whole.seen(raw, OFFSETS))
         for start, end in pairwise([0, *sorted(cuts), 4]):
             bounds = OFFSETS[start : end + 1]
-            parts.add(raw[bounds[0] : bounds[-1]], bounds - bounds[0])
+            parts.add(parts.seen(raw[bounds[0] : bounds[-1]], bounds - bounds[0]))
         np.testing.assert_allclose(parts.result(3), whole.result(3), rtol=1e-9, atol=1e-12)
 
     def test_nothing_varies(self, kind: Kind) -> None:
@@ -102,11 +102,25 @@ def test_medians_of_much_data_come_from_a_sample(monkeypatch: pytest.MonkeyPatch
     exact = RobustScaler().fit(raw)
     monkeypatch.setattr(scaling, "SAMPLE", 15_000)
     whole, parts = Fitting("asinh"), Fitting("asinh")
-    whole.add(raw, np.array([0, 20_000]))
+    whole.add(whole.seen(raw, np.array([0, 20_000])))
     for part in np.split(raw, 20):
-        parts.add(part, np.array([0, 1000]))
+        parts.add(parts.seen(part, np.array([0, 1000])))
     assert parts.result(3) == whole.result(3)
     np.testing.assert_allclose(whole.result(3)[1][:2], exact.scale_[:2], rtol=0.1)
+
+
+class TestMoments:
+    @given(sizes=st.lists(st.integers(1, 400), min_size=1, max_size=6), seed=st.integers(0, 99))
+    def test_have_the_bits_of_scikit_learn(self, sizes: list[int], seed: int) -> None:
+        """So that models and data that were prepared with it stay the same."""
+        rng, scaler, moments = np.random.default_rng(seed), StandardScaler(), Moments()
+        for size in sizes:
+            raw = rng.standard_normal((size, 4)) * [1, 1e-9, 1e4, 0] + [0, 1, 1e9, 0.1]
+            scaler.partial_fit(raw)
+            moments.add(Moments.sums(raw))
+        assert moments.mean.tolist() == scaler.mean_.tolist()
+        assert moments.variance.tolist() == scaler.var_.tolist()
+        assert moments.scale().tolist() == scaler.scale_.tolist()
 
 
 class TestFramed:

@@ -1,6 +1,7 @@
 """Drawn sequences against their chain, and the posteriors against the sum over all state paths."""
 
 import itertools
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,13 @@ TAGGING = hmm.tagging_chain(classes=5, features=8, stay=0.5, separation=3.0, loo
 CLASSIFICATION = hmm.classification_chain(
     classes=3, states=2, features=5, stay=0.5, separation=1.75, seed=1
 )
+
+
+def limits_of(chain: Chain, batches: Iterable[pa.RecordBatch], *, task: Any) -> hmm.Limits:
+    best = hmm.Best(chain, task)
+    for batch in batches:
+        best.add(batch)
+    return best.limits()
 
 
 def drawn(chain: Chain, sequences: int = 20, seed: int = 1, **lengths: float) -> pa.Table:
@@ -126,7 +134,7 @@ class TestLimits:
     )
     def test_are_what_the_best_decision_reaches(self, chain: Chain, task: Any) -> None:
         table = drawn(chain, 4000)
-        limits = hmm.limits(chain, table.to_batches(), task=task).overall
+        limits = limits_of(chain, table.to_batches(), task=task).overall
         asked = slice(None) if task == "tagging" else slice(9, None, 10)
         for view, p in hmm.posteriors(chain, features(table), lengths(table)).items():
             right = (p.argmax(axis=1) == labels(table))[asked].mean()
@@ -143,19 +151,19 @@ class TestLimits:
     @settings(deadline=None, max_examples=20)
     def test_grow_with_what_is_seen(self, **knobs: Any) -> None:
         chain = hmm.tagging_chain(**knobs, seed=1)
-        limits = hmm.limits(chain, drawn(chain, 500).to_batches(), task="tagging").overall
+        limits = limits_of(chain, drawn(chain, 500).to_batches(), task="tagging").overall
         # Each holds on average over all sequences; on 500 one may be ahead by chance.
         assert limits["per_step"] < limits["filtering"] + 0.002
         assert limits["filtering"] < limits["smoothing"] + 0.002
 
     def test_of_lookalikes_need_the_future(self) -> None:
-        limits = hmm.limits(TAGGING, drawn(TAGGING, 500).to_batches(), task="tagging").overall
+        limits = limits_of(TAGGING, drawn(TAGGING, 500).to_batches(), task="tagging").overall
         assert limits["filtering"] < 0.8  # two classes in five, told apart by chance
         assert limits["smoothing"] > limits["filtering"] + 0.1
 
     def test_of_a_class_are_the_same_with_the_future(self) -> None:
         batches = drawn(CLASSIFICATION, 50, min_steps=2, max_steps=40, mean_steps=12).to_batches()
-        limits = hmm.limits(CLASSIFICATION, batches, task="classification").overall
+        limits = limits_of(CLASSIFICATION, batches, task="classification").overall
         assert limits["filtering"] == pytest.approx(limits["smoothing"], abs=1e-12)
         assert limits["per_step"] < limits["filtering"] - 0.1
 
@@ -168,8 +176,8 @@ class TestLimits:
             for part in (table.slice(0, cut), table.slice(0, 0), table.slice(cut))
             for batch in part.to_batches()
         ]
-        whole = hmm.limits(CLASSIFICATION, table.to_batches(), task=task)
-        parts = hmm.limits(CLASSIFICATION, batches, task=task)
+        whole = limits_of(CLASSIFICATION, table.to_batches(), task=task)
+        parts = limits_of(CLASSIFICATION, batches, task=task)
         assert parts.overall == pytest.approx(whole.overall, abs=1e-12)
         for view, by_length in whole.by_length.items():
             assert parts.by_length[view] == pytest.approx(by_length, abs=1e-12)
@@ -178,19 +186,19 @@ class TestLimits:
     def test_by_length_are_those_of_the_sequences_of_that_length(self, task: Any) -> None:
         chain = TAGGING if task == "tagging" else CLASSIFICATION
         table = drawn(chain, 300, min_steps=2, max_steps=5, mean_steps=3)
-        found = hmm.limits(chain, table.to_batches(), task=task)
+        found = limits_of(chain, table.to_batches(), task=task)
         _, of_row, steps = np.unique(table["sequence"], return_inverse=True, return_counts=True)
         own = steps[of_row]
         for length in np.unique(own).tolist():
             part = table.filter(pa.array(own == length)).combine_chunks()
-            alone = hmm.limits(chain, part.to_batches(), task=task)
+            alone = limits_of(chain, part.to_batches(), task=task)
             assert alone.by_length == {}
             for view, limit in alone.overall.items():
                 assert found.by_length[view][length] == pytest.approx(limit, abs=1e-12)
 
     def test_of_a_bag_of_steps_is_what_the_vote_reaches(self) -> None:
         table = drawn(CLASSIFICATION, 4000, min_steps=12, max_steps=12, mean_steps=12)
-        limits = hmm.limits(CLASSIFICATION, table.to_batches(), task="classification").overall
+        limits = limits_of(CLASSIFICATION, table.to_batches(), task="classification").overall
         assert limits["per_step"] < limits["bag"] - 0.05
         assert limits["bag"] <= limits["smoothing"]
         # The vote by hand, of one sequence after the other: P(observation | class) from densities.
@@ -208,7 +216,7 @@ class TestLimits:
 
     def test_need_a_sequence(self) -> None:
         with pytest.raises(DataError, match=r"expected a test sequence, found 0; raise data\.sequ"):
-            hmm.limits(TAGGING, [drawn(TAGGING).to_batches()[0].slice(0, 0)], task="tagging")
+            limits_of(TAGGING, [drawn(TAGGING).to_batches()[0].slice(0, 0)], task="tagging")
 
 
 class TestTaggingChain:
