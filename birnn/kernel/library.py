@@ -188,13 +188,29 @@ def name() -> str:
     return f"kernel {library.level}" if library else "torch"
 
 
-def serves(tensor: Tensor) -> Library | None:
-    """The kernel, if it computes with such a tensor: float32 on a CPU, and no bfloat16 wanted."""
+def serves(tensor: Tensor, *, compiled: bool = False) -> bool:
+    """Whether the kernel computes with such a tensor: float32 on a CPU, and no bfloat16 wanted.
+
+    Args:
+        tensor: what to compute with.
+        compiled: whether the kernel may be asked while torch compiles or exports; see
+            `birnn.kernel.operators`.
+    """
     if tensor.dtype != torch.float32 or tensor.device.type != "cpu":
-        return None
-    if _off or torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling():
-        return None
-    return found()
+        return False
+    if _off or torch.is_autocast_enabled("cpu"):
+        return False
+    return is_there() if compiled or not torch.compiler.is_compiling() else False
+
+
+def is_there() -> bool:
+    """Whether there is a kernel."""
+    return found() is not None
+
+
+is_there._dynamo_marked_constant = True  # type: ignore[attr-defined]
+# What `torch.compiler.assume_constant_result` does, which would import the compiler for it: tracing
+# must not look into how the kernel is built.
 
 
 _off = False

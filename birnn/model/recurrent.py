@@ -12,7 +12,7 @@ F features, H hidden units of one direction, G gates x H.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from typing import Any, Final, Literal, NamedTuple, cast
 
@@ -20,7 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.amp import custom_bwd, custom_fwd
 
-from birnn.kernel import draws, layers, library, recurrence
+from birnn.kernel import draws, layers, library, operators, recurrence
+from birnn.kernel.recurrence import Start
 
 Cell = Literal["RNN", "GRU", "LSTM"]
 
@@ -30,6 +31,10 @@ GATES: Final[dict[str, int]] = {"RNN": 1, "GRU": 3, "LSTM": 4}
 # 32 MB that glibc keeps for reuse: it goes back to the system, and to fault it in again, page by
 # page, takes up to half the time of training (measured with oneDNN's LSTM on 1000 steps).
 STATES_AT_ONCE: Final = 400_000
+
+# What a step of padding adds to the sums of an LSTM's gates, so that its sigmoids are exactly 0 or
+# 1 in every dtype and the cells stay as they are. float16 holds it.
+HOLD: Final = 1e4
 
 
 class Weights(NamedTuple):
@@ -109,35 +114,17 @@ class VariableLengthRNN(nn.Module):
             ValueError: lengths that are no integers, or one below 1 or above steps. The latter is
                 not checked where the lengths are on a GPU, because that would wait for it.
         """
-        _check(lengths, values.shape[1])
-        lengths = lengths.to(values.device, torch.int64, non_blocking=True)
-        layer = self._layers(values, lengths)
-        output, states = values, []
-        for number in range(self.num_layers):
-            if number > 0:
-                output = layers.dropout(output, self.dropout, self.training)
-            output = layer(output, self._weights(number))
-            states.append(_last_states(output, lengths, self.hidden_size))
-        return output, torch.cat(states)
+        weights = [self._weights(layer) for layer in range(self.num_layers)]
+        dropout = self.dropout if self.training else 0.0
+        found = run(self.cell, values, lengths, weights, dropout=dropout)
+        return found.output, found.states
 
-    def _layers(self, values: Tensor, lengths: Tensor) -> Callable[[Tensor, list[Weights]], Tensor]:
-        """What computes a layer from (B, T, F) to (B, T, D x H)."""
-        if library.serves(values) and library.serves(next(self.parameters())):
-
-            def compute(inputs: Tensor, weights: list[Weights]) -> Tensor:
-                flat = [part for direction in weights for part in direction]
-                return recurrence.layer(self.cell, inputs, lengths, flat)[0]
-
-            return compute
-        order, recur = self._plan(values.shape[1], lengths)
-        return lambda inputs, weights: _run_layer(recur, inputs, order, weights)
-
-    def _plan(self, steps: int, lengths: Tensor) -> "tuple[Order, Recurrence]":
-        if loops(self.cell, lengths.device):
-            order = packed_order(lengths, steps, 1 + self.bidirectional)
-            return order, partial(_looped, self.cell)
-        dense = _dense_on_cpu if lengths.device.type == "cpu" else _dense
-        return padded_order(lengths, steps, 1 + self.bidirectional), partial(dense, self.cell)
+    def extra_repr(self) -> str:
+        """Say what it is made of, as `torch.nn` does."""
+        made = f"{self.input_size}, {self.hidden_size}, cell={self.cell!r}"
+        made += f", num_layers={self.num_layers}" if self.num_layers != 1 else ""
+        made += f", dropout={self.dropout}" if self.dropout else ""
+        return f"{made}, bidirectional={self.bidirectional}"
 
     def _suffixes(self, layer: int) -> list[str]:
         return [f"_l{layer}", f"_l{layer}_reverse"][: 1 + self.bidirectional]
@@ -147,6 +134,84 @@ class VariableLengthRNN(nn.Module):
             Weights(*(getattr(self, name + suffix) for name in Weights._fields))
             for suffix in self._suffixes(layer)
         ]
+
+
+class Ran(NamedTuple):
+    """What all layers give.
+
+    Attributes:
+        output: (B, T, D x H) of the last layer, zero past each length.
+        states: (layers x D, B, H), each direction's state after its last step.
+        cells: likewise, of an LSTM; None where nobody asked.
+    """
+
+    output: Tensor
+    states: Tensor
+    cells: Tensor | None
+
+
+def run(
+    cell: Cell,
+    values: Tensor,
+    lengths: Tensor,
+    weights: Sequence[list[Weights]],
+    *,
+    starts: Sequence[Start] | None = None,
+    dropout: float = 0.0,
+    cells: bool = False,
+) -> Ran:
+    """Run every layer over every sequence's own steps.
+
+    Args:
+        cell: the kind of the recurrence.
+        values: (B, T, F); anything, NaN too, past each length.
+        lengths: (B,), integers from 1 to T, in any order.
+        weights: of each layer, one or two directions.
+        starts: what each layer begins with; zeros for None.
+        dropout: share of each layer's output, but the last's, that is zeroed.
+        cells: whether the cells of an LSTM are wanted.
+
+    Raises:
+        ValueError: see `birnn.kernel.recurrence.check_lengths`.
+    """
+    if not torch.compiler.is_compiling():  # what is compiled looks when it runs
+        recurrence.check_lengths(lengths, values.shape[1])
+    lengths = lengths.to(values.device, torch.int64, non_blocking=True)
+    plain = starts is None and not cells
+    layer = _layer(cell, values, lengths, weights[0], plain=plain)
+    output, states, ended = values, [], []
+    for number, own in enumerate(weights):
+        if number > 0:
+            output = layers.dropout(output, dropout, training=dropout > 0)
+        output, last = layer(output, own, Start() if starts is None else starts[number])
+        states.append(_last_states(output, lengths, own[0].weight_hh.shape[1]))
+        ended.append(last)
+    return Ran(output, torch.cat(states), torch.cat(ended) if cells else None)
+
+
+Layer = Callable[[Tensor, list[Weights], Start], tuple[Tensor, Tensor]]
+"""From (B, T, F) to (B, T, D x H), and to an LSTM's last cells, (D, B, H), where they are asked."""
+
+
+def _layer(
+    cell: Cell, values: Tensor, lengths: Tensor, weights: list[Weights], *, plain: bool
+) -> Layer:
+    """What computes a layer; `plain` ones begin with zeros, and give no cells."""
+    if library.serves(values, compiled=True) and library.serves(weights[0][0], compiled=True):
+
+        def compute(inputs: Tensor, own: list[Weights], start: Start) -> tuple[Tensor, Tensor]:
+            flat = [part for direction in own for part in direction]
+            layer = operators.layer if torch.compiler.is_compiling() else recurrence.layer
+            return layer(cell, inputs, lengths, flat, start)
+
+        return compute
+    steps, directions = values.shape[1], len(weights)
+    if plain and loops(cell, lengths.device) and not torch.compiler.is_compiling():
+        return partial(_run_layer, _looped, cell, packed_order(lengths, steps, directions))
+    on_cpu = lengths.device.type == "cpu" and not torch.compiler.is_compiling()
+    order = padded_order(lengths, steps, directions)
+    hold = cell == "LSTM" and not plain
+    return partial(_run_layer, _dense_on_cpu if on_cpu else _dense, cell, order, hold=hold)
 
 
 def loops(cell: Cell, device: torch.device) -> bool:
@@ -175,19 +240,6 @@ def cpu_has_bf16() -> bool:
     except RuntimeError:
         return False
     return True
-
-
-def _check(lengths: Tensor, steps: int) -> None:
-    if lengths.dtype.is_floating_point or lengths.dtype == torch.bool:
-        raise ValueError(f"lengths should be integers, but found {lengths.dtype}; round them first")
-    if lengths.device.type != "cpu":
-        return
-    shortest, longest = (int(length) for length in lengths.aminmax())
-    if shortest < 1 or longest > steps:
-        raise ValueError(
-            f"lengths should be from 1 to the {steps} steps of the values, but found {shortest} to "
-            f"{longest}; leave empty sequences out of the batch"
-        )
 
 
 class Order(NamedTuple):
@@ -240,17 +292,53 @@ def packed_order(lengths: Tensor, steps: int, directions: int) -> Order:
     )
 
 
-# From the rows that a layer reads, (D, N, F), to the states that it writes, (D x N, H) in parts.
-Recurrence = Callable[[Tensor, list[int], list[Weights]], list[Tensor]]
+Recurrence = Callable[
+    [Cell, Tensor, list[int], list[Weights], Start], tuple[list[Tensor], list[Tensor]]
+]
+"""From the rows that a layer reads, (D, N, F), to the states that it writes, (D x N, H) in parts,
+and to an LSTM's cells after the last time, (1, B, H) of each direction."""
 
 
-def _run_layer(recur: Recurrence, inputs: Tensor, order: Order, weights: list[Weights]) -> Tensor:
-    """One layer, from (B, T, F) to (B, T, D x H)."""
+def _run_layer(
+    recur: Recurrence,
+    cell: Cell,
+    order: Order,
+    inputs: Tensor,
+    weights: list[Weights],
+    start: Start,
+    hold: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """One layer; see `Layer`. `hold` keeps cells as they are in the padding."""
     batch, steps, features = inputs.shape
     rows = inputs.flatten(0, 1).index_select(0, order.sources).view(len(weights), -1, features)
-    parts = recur(rows, order.sizes, weights)
-    output = _Rearranged.apply(order.origins, order.targets, *parts)  # type: ignore[no-untyped-call]
-    return cast(Tensor, output).view(batch, steps, -1)
+    if hold:
+        rows, weights = _holding(rows, order, weights)
+    parts, cells = recur(cell, rows, order.sizes, weights, start)
+    output = _rearranged(order, parts).view(batch, steps, -1)
+    return output, torch.cat(cells) if cells else output.new_empty(0)
+
+
+def _holding(rows: Tensor, order: Order, weights: list[Weights]) -> tuple[Tensor, list[Weights]]:
+    """Give padding a feature that shuts an LSTM's input gate and opens its forget gate.
+
+    So a sequence's cells after the last time are those after its own last step. Both gates are
+    saturated, so no gradient comes through them.
+    """
+    padding = (order.targets == order.origins.numel()).view(len(weights), -1, 1)
+    hidden = weights[0].weight_hh.shape[1]
+    column = weights[0].weight_ih.new_zeros(4 * hidden, 1)
+    column[:hidden], column[hidden : 2 * hidden] = -HOLD, HOLD
+    wider = [one._replace(weight_ih=torch.cat([one.weight_ih, column], 1)) for one in weights]
+    return torch.cat([rows, padding.to(rows.dtype)], 2), wider
+
+
+def _rearranged(order: Order, parts: list[Tensor]) -> Tensor:
+    """The rows of all parts in the places of the output, with zeros in the padding."""
+    if torch.compiler.is_compiling():
+        zeros = parts[0].new_zeros(1, parts[0].shape[1])
+        return torch.cat([*parts, zeros]).index_select(0, order.origins)
+    found = _Rearranged.apply(order.origins, order.targets, *parts)  # type: ignore[no-untyped-call]
+    return cast(Tensor, found)
 
 
 class _Rearranged(torch.autograd.Function):
@@ -277,26 +365,32 @@ def _last_states(output: Tensor, lengths: Tensor, hidden: int) -> Tensor:
     return output.view(-1, hidden).index_select(0, rows.flatten()).view(directions, batch, hidden)
 
 
-def _dense(cell: str, rows: Tensor, sizes: list[int], weights: list[Weights]) -> list[Tensor]:
+def _dense(
+    cell: Cell, rows: Tensor, sizes: list[int], weights: list[Weights], start: Start
+) -> tuple[list[Tensor], list[Tensor]]:
     """Dense calls in one direction each, which oneDNN's or cuDNN's kernels can take."""
     call: Any = {"RNN": torch.rnn_tanh, "GRU": torch.gru, "LSTM": torch.lstm}[cell]
     steps, batch, hidden = len(sizes), sizes[0], weights[0].weight_hh.shape[1]
-    at_once = steps if rows.is_cuda else max(1, STATES_AT_ONCE // (batch * hidden))
+    whole = rows.is_cuda or torch.compiler.is_compiling()
+    at_once = steps if whole else max(1, STATES_AT_ONCE // (batch * hidden))
     train = torch.is_grad_enabled()  # without it cuDNN keeps nothing for the gradients
-    parts = []
-    for inputs, parameters in zip(rows, weights, strict=True):
+    parts, cells = [], []
+    for number, (inputs, parameters) in enumerate(zip(rows, weights, strict=True)):
         flat = _in_one_chunk(parameters) if rows.is_cuda else list(parameters)
-        carried = [rows.new_zeros(1, batch, hidden)] * (2 if cell == "LSTM" else 1)
+        zeros = rows.new_zeros(1, batch, hidden)
+        carried = [zeros if one is None else one[number : number + 1] for one in start]
+        carried = carried if cell == "LSTM" else carried[:1]
         for piece in torch.split(inputs.view(steps, batch, -1), at_once):
-            start = carried if cell == "LSTM" else carried[0]
-            states, *carried = call(piece, start, flat, True, 1, 0.0, train, False, False)
+            before = carried if cell == "LSTM" else carried[0]
+            states, *carried = call(piece, before, flat, True, 1, 0.0, train, False, False)
             parts.append(states.flatten(0, 1))
-    return parts
+        cells += carried[1:]
+    return parts, cells
 
 
 def _dense_on_cpu(
-    cell: str, rows: Tensor, sizes: list[int], weights: list[Weights]
-) -> list[Tensor]:
+    cell: Cell, rows: Tensor, sizes: list[int], weights: list[Weights], start: Start
+) -> tuple[list[Tensor], list[Tensor]]:
     """The same dense calls in every mode and on every CPU.
 
     Where gradients are off, oneDNN takes other kernels, whose last digits differ by CPU and by
@@ -305,14 +399,16 @@ def _dense_on_cpu(
     """
     if _in_bf16(rows) and not cpu_has_bf16():
         wider = [Weights(*(parameter.float() for parameter in one)) for one in weights]
+        begun = Start(*(None if one is None else one.float() for one in start))
         with torch.autocast("cpu", enabled=False):
-            parts = _dense_on_cpu(cell, rows.float(), sizes, wider)
-        return [states.bfloat16() for states in parts]
+            parts, cells = _dense_on_cpu(cell, rows.float(), sizes, wider, begun)
+        return [states.bfloat16() for states in parts], [last.bfloat16() for last in cells]
     if torch.is_grad_enabled():
-        return _dense(cell, rows, sizes, weights)
+        return _dense(cell, rows, sizes, weights, start)
     with torch.inference_mode(mode=False), torch.enable_grad():
         plain = [Weights(*(_without_history(parameter) for parameter in one)) for one in weights]
-        return _dense(cell, _without_history(rows), sizes, plain)
+        begun = Start(*(None if one is None else _without_history(one) for one in start))
+        return _dense(cell, _without_history(rows), sizes, plain, begun)
 
 
 def _without_history(tensor: Tensor) -> Tensor:
@@ -333,12 +429,14 @@ def _in_one_chunk(parameters: Weights) -> list[Tensor]:
     return [part.view_as(parameter) for part, parameter in zip(parts, parameters, strict=True)]
 
 
-def _looped(cell: str, rows: Tensor, sizes: list[int], weights: list[Weights]) -> list[Tensor]:
-    """A loop over time, both directions together as a batch of two matrix products."""
+def _looped(
+    cell: Cell, rows: Tensor, sizes: list[int], weights: list[Weights], _: Start
+) -> tuple[list[Tensor], list[Tensor]]:
+    """A loop over time, both directions together as a batch of two matrix products, from zeros."""
     dtype = torch.promote_types(rows.dtype, torch.float32)
     parameters = [parameter.to(dtype) for direction in weights for parameter in direction]
     states = _Loop.apply(cell, sizes, rows.to(dtype), *parameters)  # type: ignore[no-untyped-call]
-    return [states.to(rows.dtype).flatten(0, 1)]
+    return [states.to(rows.dtype).flatten(0, 1)], []
 
 
 class _Loop(torch.autograd.Function):
