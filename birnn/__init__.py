@@ -4,6 +4,7 @@ What the library offers to other code; everything else is private to its room:
 
 - `LSTM`, `GRU`, `RNN`: drop-ins for torch.nn's, which also take lengths.
 - `VariableLengthRNN`: the three as one, in the form in which the models of the pipeline use them.
+- `SequenceClassifier`, `SequenceTagger`: estimators for scikit-learn.
 - `load`: read a trained model back from its folder.
 - `score`: give the metrics of a table that has predictions beside the true labels.
 
@@ -15,6 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from birnn.estimators.classes import SequenceClassifier, SequenceTagger
     from birnn.evaluation.scoring import score
     from birnn.model.dropins import GRU, LSTM, RNN
     from birnn.model.recurrent import VariableLengthRNN
@@ -27,6 +29,10 @@ else:  # hidden from type checkers, which would take every other name for one th
             from birnn.model import dropins
 
             return getattr(dropins, name)
+        if name in ("SequenceClassifier", "SequenceTagger"):
+            from birnn.estimators import classes
+
+            return getattr(classes, name)
         if name == "VariableLengthRNN":
             from birnn.model.recurrent import VariableLengthRNN
 
@@ -46,4 +52,13 @@ else:  # hidden from type checkers, which would take every other name for one th
         return sorted({*globals(), *__all__})
 
 
-__all__ = ["GRU", "LSTM", "RNN", "VariableLengthRNN", "load", "score"]
+__all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
+    "SequenceClassifier",
+    "SequenceTagger",
+    "VariableLengthRNN",
+    "load",
+    "score",
+]

@@ -197,13 +197,41 @@ def divide(
         for split in wanted:
             kept = names == split
             if kept.any():
-                yield split, _kept(table, offsets, kept)
+                yield split, part(table, offsets, kept)
 
 
-def _kept(table: pa.Table, offsets: Offsets, kept: npt.NDArray[np.bool_]) -> Chunk:
+def part(table: pa.Table, offsets: Offsets, kept: npt.NDArray[np.bool_]) -> Chunk:
+    """Some sequences of a table, (sequences,) bool, and where each begins."""
     lengths = np.diff(offsets)
     rows = table.filter(pa.array(np.repeat(kept, lengths))).combine_chunks()
     return rows, np.concatenate([[0], np.cumsum(lengths[kept])])
+
+
+def held_out(table: pa.Table, offsets: Offsets, share: float, seed: int) -> npt.NDArray[np.bool_]:
+    """Choose by chance what to validate on: each class in its share, and whole groups.
+
+    The first that holds a class is for training, so none is held out as a whole.
+
+    Args:
+        table: whole sequences, with `label`, and perhaps `group`.
+        offsets: where each begins.
+        share: of the sequences or groups; 0 for none.
+        seed: decides which.
+
+    Returns:
+        (sequences,) whether each is held out.
+    """
+    held = np.zeros(len(offsets) - 1, dtype=bool)
+    if share == 0:
+        return held
+    grouped, shares = "group" in table.schema.names, {"train": 1 - share, "validation": share}
+    names = table["group" if grouped else "sequence"].take(offsets[:-1]).to_pylist()
+    classes = _classes(table, offsets)
+    stratifier = Stratifier(shares, ("train",), lambda name: _position(f"{seed} {name}"))
+    for number in np.random.default_rng(seed).permutation(len(held)).tolist():
+        split = stratifier.split_of(names[number], classes[number], group=grouped)
+        held[number] = split == "validation"
+    return held
 
 
 def read(

@@ -236,6 +236,11 @@ def set_threads(count: int) -> None:
     _threads = count
 
 
+def chosen_threads() -> int:
+    """How many `set_threads` has chosen; 0 for as many as torch uses."""
+    return _threads
+
+
 def threads() -> int:
     """How many threads the kernel computes in."""
     return _threads or torch.get_num_threads()
