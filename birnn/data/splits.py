@@ -210,7 +210,8 @@ def part(table: pa.Table, offsets: Offsets, kept: npt.NDArray[np.bool_]) -> Chun
 def held_out(table: pa.Table, offsets: Offsets, share: float, seed: int) -> npt.NDArray[np.bool_]:
     """Choose by chance what to validate on: each class in its share, and whole groups.
 
-    The first that holds a class is for training, so none is held out as a whole.
+    The first that holds a class is for training, so none is held out as a whole. Where there are so
+    few groups that chance gives all to training, the last one that it can spare is held out.
 
     Args:
         table: whole sequences, with `label`, and perhaps `group`.
@@ -228,10 +229,22 @@ def held_out(table: pa.Table, offsets: Offsets, share: float, seed: int) -> npt.
     names = table["group" if grouped else "sequence"].take(offsets[:-1]).to_pylist()
     classes = _classes(table, offsets)
     stratifier = Stratifier(shares, ("train",), lambda name: _position(f"{seed} {name}"))
-    for number in np.random.default_rng(seed).permutation(len(held)).tolist():
+    drawn = np.random.default_rng(seed).permutation(len(held)).tolist()
+    for number in drawn:
         split = stratifier.split_of(names[number], classes[number], group=grouped)
         held[number] = split == "validation"
-    return held
+    return held if held.any() else _last_spare([names[n] for n in drawn], np.array(names), classes)
+
+
+def _last_spare(
+    drawn: list[str], names: npt.NDArray[np.str_], classes: npt.NDArray[np.object_]
+) -> npt.NDArray[np.bool_]:
+    """The last group of which all classes are in others too, (sequences,) bool; or none."""
+    for name in reversed(dict.fromkeys(drawn)):
+        own = names == name
+        if not own.all() and set().union(*classes[own]) <= set().union(*classes[~own]):
+            return own
+    return np.zeros(len(names), dtype=bool)
 
 
 def read(

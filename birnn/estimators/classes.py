@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import Tags, check_random_state
+from sklearn.utils import Tags, assert_all_finite, check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
@@ -119,7 +119,8 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]  # it has no types
                 self.task, missing=self.missing != "refuse"
             )
             learned, epochs = learning.learn(rows, given.offsets, chosen)
-        self._warn(epochs, len(known))
+        if chosen.class_weights is None:  # which are factors of the loss
+            self._warn(epochs, len(known))
         self._learned = learned
         self.classes_ = known
         self.n_features_in_ = given.features
@@ -275,6 +276,9 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
         values = given.columns["label"].to_pylist() if y is None else y
         values = column_or_1d(np.asarray(values), warn=True)
         labels = inputs.one_each(values, given, "y")
+        assert_all_finite(labels, input_name="y")
+        if inputs.absent(labels).any():
+            raise InputError("y: expected a label for each sequence, found none for some")
         check_classification_targets(labels)
         return labels
 

@@ -97,14 +97,23 @@ def read(given: Any, *, missing: bool = True) -> Given:
         return _long(given) if "sequence" in given.columns else _nested(given)
     if hasattr(given, "toarray"):
         raise TypeError("X: expected dense arrays, found a sparse matrix; use X.toarray()")
-    if isinstance(given, str | bytes | dict) or not hasattr(given, "__len__"):
-        raise InputError(f"X: expected {ONE_A_SEQUENCE}, one a sequence, found {_shown(given)}")
-    if hasattr(given, "__array__") and np.ndim(given) == 0:
+    if hasattr(given, "__array__") and not isinstance(given, np.ndarray | pd.Series):
+        given = np.asarray(given)
+    if (
+        isinstance(given, str | bytes | dict)
+        or not hasattr(given, "__len__")
+        or not _dimensions(given)
+    ):
         raise InputError(f"X: expected {ONE_A_SEQUENCE}, one a sequence, found {_shown(given)}")
     items = [*given]
     if not items:
         raise InputError("X: expected sequences, found none (0 sample(s))")
     return _items(items, missing)
+
+
+def _dimensions(given: Any) -> int:
+    """Of an array; what is none has one at least."""
+    return given.ndim if isinstance(given, np.ndarray) else 1
 
 
 def _items(items: list[Any], missing: bool) -> Given:
@@ -114,8 +123,7 @@ def _items(items: list[Any], missing: bool) -> Given:
     if (lengths == 0).any():
         empty = int((lengths == 0).argmax())
         raise InputError(
-            f"X[{empty}]: expected one step or more, found 0 feature(s) (shape=({len(items)}, 0)) "
-            "while a minimum of 1 is required.; leave the sequence out"
+            f"X[{empty}]: expected a step, found none: {_too_few((len(items), 0))} Leave it out"
         )
     widths = {_width(array) for array in arrays}
     if len(widths) > 1:
@@ -145,28 +153,39 @@ def _array(item: Any, place: str) -> Array:
             f"{place}: expected {ONE_A_SEQUENCE}, found {_shown(item)}{hint}. Reshape your data"
         )
     if len(item) and isinstance(next(iter(item)), str):
-        found = np.empty(len(item), object)
-        found[:] = [*item]
-        if not all(isinstance(token, str) and token for token in found):
-            wrong = next(token for token in found if not isinstance(token, str) or not token)
-            raise InputError(f"{place}: expected tokens that are text, found {_shown(wrong)}")
-        return found
+        return _tokens(item, place)
+    return _numbers(item, place)
+
+
+def _tokens(item: Any, place: str) -> Array:
+    found = np.empty(len(item), object)
+    found[:] = [*item]
+    for token in found:
+        if not isinstance(token, str) or not token:
+            raise InputError(f"{place}: expected tokens that are text, found {_shown(token)}")
+    return found
+
+
+def _numbers(item: Any, place: str) -> Array:
     try:
-        array = np.asarray(item)
-        if array.dtype.kind == "c":
-            raise InputError(
-                f"{place}: expected real numbers, found {array.dtype}. Complex data not supported"
-            )
-        array = array.astype(np.float64)
+        given = np.asarray(item)
+        array = given if given.dtype.kind == "c" else given.astype(np.float64)
     except (TypeError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
         raise InputError(
             f"{place}: expected {ONE_A_SEQUENCE}, found {_shown(item)}: {error}"
         ) from None
-    if array.ndim not in (1, 2) or 0 in array.shape[1:]:
+    if array.dtype.kind == "c":
+        raise InputError(f"{place}: expected real numbers. Complex data not supported")
+    if 0 in array.shape[1:]:
+        raise InputError(f"{place}: {_too_few(array.shape)}")
+    if array.ndim not in (1, 2):
         raise InputError(f"{place}: expected {ONE_A_SEQUENCE}, found the shape {array.shape}")
     return array
+
+
+def _too_few(shape: tuple[int, ...]) -> str:
+    """In scikit-learn's words."""
+    return f"0 feature(s) (shape={shape}) while a minimum of 1 is required."
 
 
 def _width(array: Array) -> int | None:
@@ -288,12 +307,14 @@ def classes(labels: Array) -> Array:
         InputError: fewer than two, of types that cannot be ordered, or that look the same as text.
     """
     known = labels[~absent(labels)]
+    if len({isinstance(label, str) for label in known.tolist()}) > 1:
+        raise InputError("y: expected labels of one type, found text and others")
     try:
-        found = np.unique(np.array(known.tolist())) if known.dtype == object else np.unique(known)
+        found = np.unique(np.array(known.tolist()) if known.dtype == object else known)
     except (TypeError, ValueError):
         raise InputError("y: expected labels of one type, found several") from None
     if len(found) < 2:
-        only = f"only one class, {found[0]!r}" if len(found) else "no label"
+        only = f"only one class, {found.tolist()[0]!r}" if len(found) else "no label"
         raise InputError(f"y: expected two classes or more, found {only}")
     names = texts(found)
     if "" in names or len({*names}) < len(found):

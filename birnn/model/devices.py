@@ -116,4 +116,5 @@ def undisturbed() -> Iterator[None]:
     finally:
         library.set_threads(own)
         torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(mode=deterministic)
+        if torch.are_deterministic_algorithms_enabled() != deterministic:
+            torch.use_deterministic_algorithms(mode=deterministic)
