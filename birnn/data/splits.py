@@ -241,7 +241,7 @@ def _last_spare(
 ) -> npt.NDArray[np.bool_]:
     """The last group of which all classes are in others too, (sequences,) bool; or none."""
     for name in reversed(dict.fromkeys(drawn)):
-        own = names == name
+        own: npt.NDArray[np.bool_] = names == name
         if not own.all() and set().union(*classes[own]) <= set().union(*classes[~own]):
             return own
     return np.zeros(len(names), dtype=bool)

@@ -29,7 +29,7 @@ def steps(table: Any) -> Any:
     return found[:, None, :] if isinstance(found, np.ndarray) and found.ndim == 2 else table
 
 
-class OneStep(SequenceClassifier):  # type: ignore[misc]
+class OneStep(SequenceClassifier):
     """A classifier of rows."""
 
     def fit(self, X: Any, y: Any = None) -> Any:  # type: ignore[override]  # noqa: N803
@@ -62,12 +62,12 @@ def expected(estimator: Any) -> dict[str, str]:
     return AS_THEY_ARE if type(estimator) is SequenceClassifier else {}
 
 
-SMALL = {"hidden_size": 4, "cell": "RNN", "bidirectional": False, "batch_size": 64}
+SMALL: dict[str, Any] = {"hidden_size": 4, "cell": "RNN", "bidirectional": False, "batch_size": 64}
 QUICK = SMALL | {"max_epochs": 10, "learning_rate": 0.1}
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
-@parametrize_with_checks(
+@parametrize_with_checks(  # type: ignore[untyped-decorator]
     [
         SequenceClassifier(**QUICK),
         OneStep(**QUICK),

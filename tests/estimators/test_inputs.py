@@ -92,7 +92,10 @@ def test_numbers_of_one_feature_and_of_equal_lengths() -> None:
             "X: expected a column `sequence`, for a row a step, or",
         ),
         (LONG[:0], "X: expected rows, found none"),
-        (LONG.assign(sequence=["a", None, "a", "b"]), "column `sequence`: expected an id on every"),
+        (
+            LONG.assign(sequence=series("a", None, "a", "b").to_numpy()),
+            "column `sequence`: expected an id on every",
+        ),
         (
             pd.DataFrame({"x": [[1, 2], [3]], "y": [[1, 2], [3, 4]]}),
             "X, row 1, column `y`: expected as many steps as before it",

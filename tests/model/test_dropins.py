@@ -2,7 +2,7 @@
 
 import copy
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -47,7 +47,7 @@ def packed(module: nn.Module, values: Tensor, hx: Any, lengths: Tensor, batch_fi
     return pad_packed_sequence(output, batch_first, total_length=total)[0], last
 
 
-def gradients(results: Any, wanted: list[Tensor]) -> list[Tensor]:
+def gradients(results: Any, wanted: Sequence[Tensor]) -> list[Tensor]:
     """Of a loss that weighs every output and every last state differently."""
     drawn = torch.Generator().manual_seed(1)
     parts = flat(results)
@@ -281,7 +281,7 @@ class TestModule:
     def test_tracing_with_frozen_steps_is_refused(self, cell: str) -> None:
         ours, _ = pair(cell, batch_first=True)
         with pytest.raises(RuntimeError, match=r"torch\.jit\.trace, which would freeze"):
-            torch.jit.trace(ours, torch.randn(SHAPE))
+            torch.jit.trace(ours, torch.randn(SHAPE))  # type: ignore[no-untyped-call]
 
 
 @pytest.mark.skipif(not library.is_there(), reason="without the kernel torch freezes the steps")
