@@ -188,19 +188,20 @@ def name() -> str:
     return f"kernel {library.level}" if library else "torch"
 
 
-def serves(tensor: Tensor, *, compiled: bool = False) -> bool:
-    """Whether the kernel computes with such a tensor: float32 on a CPU, and no bfloat16 wanted.
+def serves(tensor: Tensor) -> Library | None:
+    """The kernel, if it computes with such a tensor: float32 on a CPU, and no bfloat16 wanted."""
+    return found() if _fits(tensor) and not torch.compiler.is_compiling() else None
 
-    Args:
-        tensor: what to compute with.
-        compiled: whether the kernel may be asked while torch compiles or exports; see
-            `birnn.kernel.operators`.
-    """
+
+def serves_compiled(tensor: Tensor) -> bool:
+    """The same, also while torch compiles or exports; see `birnn.kernel.operators`."""
+    return _fits(tensor) and is_there()
+
+
+def _fits(tensor: Tensor) -> bool:
     if tensor.dtype != torch.float32 or tensor.device.type != "cpu":
         return False
-    if _off or torch.is_autocast_enabled("cpu"):
-        return False
-    return is_there() if compiled or not torch.compiler.is_compiling() else False
+    return not (_off or torch.is_autocast_enabled("cpu"))
 
 
 def is_there() -> bool:

@@ -165,9 +165,7 @@ class _Ragged(nn.RNNBase):
             values.dim() in dimensions
             and values.numel() > 0
             and all(part.dim() == wanted for part in parts)
-            and all(
-                library.serves(one, compiled=True) for one in (values, *parts, *self.parameters())
-            )
+            and all(library.serves_compiled(one) for one in (values, *parts, *self.parameters()))
         )
 
     def _check(self, values: Tensor, hx: Any) -> None:

@@ -197,7 +197,7 @@ def _layer(
     cell: Cell, values: Tensor, lengths: Tensor, weights: list[Weights], *, plain: bool
 ) -> Layer:
     """What computes a layer; `plain` ones begin with zeros, and give no cells."""
-    if library.serves(values, compiled=True) and library.serves(weights[0][0], compiled=True):
+    if library.serves_compiled(values) and library.serves_compiled(weights[0][0]):
 
         def compute(inputs: Tensor, own: list[Weights], start: Start) -> tuple[Tensor, Tensor]:
             flat = [part for direction in own for part in direction]
