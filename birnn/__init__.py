@@ -2,7 +2,9 @@
 
 What the library offers to other code; everything else is private to its room:
 
-- `VariableLengthRNN`: a drop-in for `torch.nn.{RNN,GRU,LSTM}` on padded values and their lengths.
+- `LSTM`, `GRU`, `RNN`: drop-ins for torch.nn's, which also take lengths.
+- `VariableLengthRNN`: the three as one, in the form in which the models of the pipeline use them.
+- `SequenceClassifier`, `SequenceTagger`: estimators for scikit-learn.
 - `load`: read a trained model, from its folder or from MLflow, to ask it.
 - `score`: give the metrics of a table that has predictions beside the true labels.
 
@@ -14,13 +16,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from birnn.estimators.classes import SequenceClassifier, SequenceTagger
     from birnn.evaluation.scoring import score
+    from birnn.model.dropins import GRU, LSTM, RNN
     from birnn.model.recurrent import VariableLengthRNN
     from birnn.serving.trained import load
 else:  # hidden from type checkers, which would take every other name for one that exists
 
     def __getattr__(name: str) -> object:
         """Import a public name when it is asked for (PEP 562)."""
+        if name in ("GRU", "LSTM", "RNN"):
+            from birnn.model import dropins
+
+            return getattr(dropins, name)
+        if name in ("SequenceClassifier", "SequenceTagger"):
+            from birnn.estimators import classes
+
+            return getattr(classes, name)
         if name == "VariableLengthRNN":
             from birnn.model.recurrent import VariableLengthRNN
 
@@ -40,4 +52,13 @@ else:  # hidden from type checkers, which would take every other name for one th
         return sorted({*globals(), *__all__})
 
 
-__all__ = ["VariableLengthRNN", "load", "score"]
+__all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
+    "SequenceClassifier",
+    "SequenceTagger",
+    "VariableLengthRNN",
+    "load",
+    "score",
+]

@@ -3,6 +3,7 @@
 BirnnError
 ├── ParamsError     params.yaml: an unknown key, a wrong type, a value out of range
 ├── DataError       a table or file: a missing column, an empty sequence, a NaN
+├── InputError      what a Python call was given, such as an estimator's `fit`; a ValueError too
 ├── DeviceError     the device asked for is not on this machine
 ├── TrainingError   training cannot go on: the loss is no longer a number
 ├── RegistryError   MLflow is out of reach, or its registry does not hold what was asked for
@@ -59,6 +60,10 @@ class ParamsError(BirnnError):
 
 class DataError(BirnnError):
     """An input file is missing, broken, or holds something that cannot be trained on."""
+
+
+class InputError(BirnnError, ValueError):
+    """What a Python call was given cannot be read or trained on."""
 
 
 class DeviceError(BirnnError):

@@ -53,6 +53,7 @@ Once = Callable[[str, Callable[[Path], object]], Path]
 LEFT_BY_LIBRARIES = (
     "db_init_lock-",  # MLflow locks a store with it, and never removes it
     "torchinductor_",  # torch keeps what it compiled
+    "sklearn_testing_",  # memory maps of its checks, which it removes when Python ends
 )
 LEFT = pytest.StashKey[list[str]]()
 

@@ -1,5 +1,6 @@
 """The documentation: links lead somewhere, the README stays short, the rooms are all described."""
 
+import doctest
 import re
 from pathlib import Path
 
@@ -36,3 +37,11 @@ def test_every_room_is_described() -> None:
     text = (ROOT / "docs/architecture.md").read_text()
     folders = [path.parent.name for path in (ROOT / "birnn").glob("*/__init__.py")]
     assert not [name for name in folders if f"\n  {name}/ " not in text]
+
+
+@pytest.mark.parametrize("name", ["dropin.md", "python.md"])
+def test_examples_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = doctest.testfile(str(ROOT / "docs" / name), module_relative=False)
+    assert found.attempted
+    assert found.failed == 0

@@ -20,6 +20,7 @@ ROOMS = (  # in the order in which data flow; a room imports from those before i
     "kernel",
     "model",
     "evaluation",
+    "estimators",
     "tracking",
     "serving",
     "report",
@@ -159,9 +160,12 @@ class TestImports:
 
 
 def test_functions_take_eight_parameters_at_most() -> None:
-    """More of them belong together, as options that have a name."""
+    """More of them belong together, as options that have a name.
+
+    But scikit-learn reads the parameters of an estimator from the signature of its `__init__`.
+    """
     found = [name for module in MODULES for name, many in parameters(module).items() if many > 8]
-    assert found == []
+    assert found == ["birnn.estimators.classes.__init__"]
 
 
 def name(entry: str | dict[str, Any]) -> str:

@@ -170,7 +170,7 @@ def chosen(chunk: Chunk, how: Splitting, split: str) -> pa.Table:
     """What a chunk holds of one split, by name alone: its table names none, and has no order."""
     table, offsets = chunk
     kept = _Divider(how, (), lambda: ()).split_of_each(table, offsets) == split
-    return _kept(table, offsets, kept)[0]
+    return part(table, offsets, kept)[0]
 
 
 def divide(
@@ -212,13 +212,54 @@ def _parts(
     """What a chunk holds of each split."""
     table, offsets, names = divided
     found = [(split, names == split) for split in wanted]
-    return [(split, _kept(table, offsets, kept)) for split, kept in found if kept.any()]
+    return [(split, part(table, offsets, kept)) for split, kept in found if kept.any()]
 
 
-def _kept(table: pa.Table, offsets: Offsets, kept: npt.NDArray[np.bool_]) -> Chunk:
+def part(table: pa.Table, offsets: Offsets, kept: npt.NDArray[np.bool_]) -> Chunk:
+    """Some sequences of a table, (sequences,) bool, and where each begins."""
     lengths = np.diff(offsets)
     rows = table.filter(pa.array(np.repeat(kept, lengths))).combine_chunks()
     return rows, np.concatenate([[0], np.cumsum(lengths[kept])])
+
+
+def held_out(table: pa.Table, offsets: Offsets, share: float, seed: int) -> npt.NDArray[np.bool_]:
+    """Choose by chance what to validate on: each class in its share, and whole groups.
+
+    The first that holds a class is for training, so none is held out as a whole. Where there are so
+    few groups that chance gives all to training, the last one that it can spare is held out.
+
+    Args:
+        table: whole sequences, with `label`, and perhaps `group`.
+        offsets: where each begins.
+        share: of the sequences or groups; 0 for none.
+        seed: decides which.
+
+    Returns:
+        (sequences,) whether each is held out.
+    """
+    held = np.zeros(len(offsets) - 1, dtype=bool)
+    if share == 0:
+        return held
+    grouped, shares = "group" in table.schema.names, {"train": 1 - share, "validation": share}
+    names = table["group" if grouped else "sequence"].take(offsets[:-1]).to_pylist()
+    classes = _classes(table, offsets)
+    stratifier = Stratifier(shares, ("train",), lambda name: _position(f"{seed} {name}"))
+    drawn = np.random.default_rng(seed).permutation(len(held)).tolist()
+    for number in drawn:
+        split = stratifier.split_of(names[number], classes[number], group=grouped)
+        held[number] = split == "validation"
+    return held if held.any() else _last_spare([names[n] for n in drawn], np.array(names), classes)
+
+
+def _last_spare(
+    drawn: list[str], names: npt.NDArray[np.str_], classes: npt.NDArray[np.object_]
+) -> npt.NDArray[np.bool_]:
+    """The last group of which all classes are in others too, (sequences,) bool; or none."""
+    for name in reversed(dict.fromkeys(drawn)):
+        own: npt.NDArray[np.bool_] = names == name
+        if not own.all() and set().union(*classes[own]) <= set().union(*classes[~own]):
+            return own
+    return np.zeros(len(names), dtype=bool)
 
 
 def read(

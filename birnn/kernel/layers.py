@@ -15,7 +15,7 @@ from birnn.kernel.library import Dropout, address
 
 def linear(values: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Compute `torch.nn.functional.linear`: (..., inputs) to (..., outputs)."""
-    if library.serves(values) is None:
+    if not library.serves(values):
         return functional.linear(values, weight, bias)
     return _Linear.apply(values, weight, bias)  # type: ignore[no-untyped-call, no-any-return]
 
@@ -45,7 +45,7 @@ class _Linear(torch.autograd.Function):
 
 def embedding(rows: Tensor, weight: Tensor) -> Tensor:
     """Compute `torch.nn.functional.embedding`; gradients of equal rows are added in order."""
-    if library.serves(weight) is None or rows.device.type != "cpu":
+    if not library.serves(weight) or rows.device.type != "cpu":
         return functional.embedding(rows, weight)
     return _Embedding.apply(rows, weight)  # type: ignore[no-untyped-call, no-any-return]
 
@@ -73,7 +73,7 @@ def dropout(values: Tensor, share: float, training: bool) -> Tensor:
     Where the kernel draws, it draws by the place of an element and one number from torch's
     generator.
     """
-    if not training or share == 0 or library.serves(values) is None:
+    if not training or share == 0 or not library.serves(values):
         return functional.dropout(values, share, training)
     low, high = torch.randint(1 << 32, (2,)).tolist()
     return _Dropout.apply(values, share, high << 32 | low)  # type: ignore[no-untyped-call, no-any-return]
@@ -117,7 +117,7 @@ def mean_and_most(values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         Two of (batch, width). The kernel gives the gradient of a maximum to the first step that has
         it, torch to all of them in equal parts.
     """
-    if library.serves(values) is None:
+    if not library.serves(values):
         padding = torch.arange(values.shape[1], device=values.device) >= lengths[:, None]
         most = values.masked_fill(padding[:, :, None], -math.inf).amax(dim=1)
         return values.sum(dim=1) / lengths[:, None], most

@@ -207,18 +207,41 @@ def name() -> str:
 
 def serves(tensor: Tensor) -> Library | None:
     """The kernel, if it computes with such a tensor: float32 on a CPU, and no bfloat16 wanted."""
+    return wanted() if _fits(tensor) and not _compiles() else None
+
+
+def serves_compiled(tensor: Tensor) -> bool:
+    """The same, also while torch compiles or exports; see `birnn.kernel.operators`."""
+    return _fits(tensor) and not _off and is_there()
+
+
+def _fits(tensor: Tensor) -> bool:
     import torch
 
     if tensor.dtype != torch.float32 or tensor.device.type != "cpu":
-        return None
-    if torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling():
-        return None
-    return wanted()
+        return False
+    return not torch.is_autocast_enabled("cpu")
+
+
+def _compiles() -> bool:
+    import torch
+
+    return torch.compiler.is_compiling()
 
 
 def wanted() -> Library | None:
     """The kernel, unless somebody wants torch to compute; see `off`."""
     return None if _off else found()
+
+
+def is_there() -> bool:
+    """Whether there is a kernel."""
+    return found() is not None
+
+
+is_there._dynamo_marked_constant = True  # type: ignore[attr-defined]
+# What `torch.compiler.assume_constant_result` does, which would import the compiler for it: tracing
+# must not look into how the kernel is built.
 
 
 _off = False
@@ -247,6 +270,11 @@ def set_threads(count: int) -> None:
     _threads = count
     if library := found():
         library.borrow(None if count else _team())
+
+
+def chosen_threads() -> int:
+    """How many `set_threads` has chosen; 0 for as many as torch uses."""
+    return _threads
 
 
 def threads() -> int:

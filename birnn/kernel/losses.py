@@ -15,7 +15,7 @@ from birnn.kernel.library import address
 
 def softmax(logits: Tensor) -> Tensor:
     """Compute the softmax over the last dimension, without gradient."""
-    if library.serves(logits) is None:
+    if not library.serves(logits):
         return logits.softmax(dim=-1)
     logits = logits.contiguous()
     found = torch.empty_like(logits)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,39 @@ from torch import Tensor
 
 from birnn.kernel import calls, library
 from birnn.kernel.library import CELLS, Call, address
+
+
+class Start(NamedTuple):
+    """What a layer begins with, (directions, batch, hidden) each; zeros for None."""
+
+    states: Tensor | None = None
+    cells: Tensor | None = None
+
+
+NOTHING: Final = Start()
+
+
+def check_lengths(lengths: Tensor, steps: int) -> None:
+    """Refuse what is no length, or is out of the padded batch.
+
+    Args:
+        lengths: (batch,).
+        steps: of the padded batch.
+
+    Raises:
+        ValueError: lengths that are no integers, or one below 1 or above steps. The latter is not
+            checked where the lengths are on a GPU, because that would wait for it.
+    """
+    if lengths.dtype.is_floating_point or lengths.dtype == torch.bool:
+        raise ValueError(f"lengths should be integers, but found {lengths.dtype}; round them first")
+    if lengths.device.type != "cpu":
+        return
+    shortest, longest = (int(length) for length in lengths.aminmax())
+    if shortest < 1 or longest > steps:
+        raise ValueError(
+            f"lengths should be from 1 to the {steps} steps of the values, but found {shortest} to "
+            f"{longest}; leave empty sequences out of the batch"
+        )
 
 
 def packed(cell: str, weights: Sequence[Tensor]) -> Tensor:
@@ -35,7 +68,7 @@ def layer(
     values: Tensor,
     lengths: Tensor,
     weights: Sequence[Tensor],
-    start: tuple[Tensor | None, Tensor | None] = (None, None),
+    start: Start = NOTHING,
     ready: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Compute a layer; the gradients of all that goes in are defined, once.
@@ -45,8 +78,7 @@ def layer(
         values: (batch, steps, features) float32 on a CPU; what lies past a length is not read.
         lengths: (batch,) int64 from 1 to steps.
         weights: see `packed`.
-        start: the states, and for the LSTM the cells, to begin with, (directions, batch, hidden);
-            zeros for None.
+        start: the states, and for the LSTM the cells, to begin with.
         ready: what `packed` gives for these weights, if somebody has it.
 
     Returns:
@@ -64,8 +96,13 @@ def layer(
         found = _Layer.apply(cell, values, lengths, *start, *weights)  # type: ignore[no-untyped-call]
         return found[0], found[1]
     ready = packed(cell, weights) if ready is None else ready
-    arrays = _checked(cell, values, lengths, weights, start)
-    return _forward(_call(cell, arrays), ready, saved=None)
+    arrays = checked(cell, values, lengths, weights, start)
+    return forward(described(cell, arrays), ready, saved=None)
+
+
+def floats_kept(cell: str, hidden: int) -> int:
+    """How many numbers the backward pass needs of one step in one direction."""
+    return int(library.kernel().saved_floats(CELLS[cell], hidden))
 
 
 class _Loan(np.ndarray[tuple[int], np.dtype[np.float32]]):
@@ -105,12 +142,10 @@ class _Layer(torch.autograd.Function):
         cells: Tensor | None,
         *weights: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        kernel = library.kernel()
-        arrays = _checked(cell, values, lengths, weights, (states, cells))
-        call, rows = _call(cell, arrays), int(lengths.sum())
-        floats = kernel.saved_floats(call.cell, call.hidden)
-        saved = lent(call.directions * rows * floats)
-        output, last = _forward(call, packed(cell, weights), saved=saved)
+        arrays = checked(cell, values, lengths, weights, Start(states, cells))
+        call, rows = described(cell, arrays), int(lengths.sum())
+        saved = lent(call.directions * rows * floats_kept(cell, call.hidden))
+        output, last = forward(call, packed(cell, weights), saved=saved)
         ctx.call, ctx.present = call, [array is not None for array in arrays]
         ctx.save_for_backward(saved, *(array for array in arrays if array is not None))
         if cell != "LSTM":
@@ -122,31 +157,53 @@ class _Layer(torch.autograd.Function):
         if torch.is_grad_enabled():  # once_differentiable is silent where `grads` is a constant
             raise RuntimeError("expected create_graph=False: a recurrence has no second gradient")
         saved, *tensors = ctx.saved_tensors
-        given, call, needed = iter(tensors), ctx.call, ctx.needs_input_grad
-        arrays: list[Any] = [next(given) if present else None for present in ctx.present]
-        values, states, cells, weights = arrays[0], arrays[2], arrays[3], arrays[4:]
-        grads, cell_grads = grads.contiguous(), cell_grads.contiguous()
-        at_values = values.new_empty(call.directions, *values.shape) if needed[1] else None
-        at_start = [
-            torch.empty_like(array) if array is not None and need else None
-            for array, need in zip((states, cells), needed[3:5], strict=True)
-        ]
-        at_weights = [torch.empty_like(weight) for weight in weights]
-        call.saved, call.output_grads = address(saved), address(grads)
-        call.last_cell_grads = address(cell_grads) if call.cell == CELLS["LSTM"] else None
-        call.value_grads = address(at_values)
-        call.start_state_grads, call.start_cell_grads = map(address, at_start)
-        calls.point(call.weight_grads, at_weights)
-        library.check_memory(library.kernel().backward(call))
-        return None, None if at_values is None else at_values[0], None, *at_start, *at_weights
+        given = iter(tensors)
+        arrays = [next(given) if present else None for present in ctx.present]
+        needed = [ctx.needs_input_grad[place] for place in (1, 3, 4)]
+        at_values, *others = gradients(ctx.call, arrays, saved, (grads, cell_grads), needed)
+        return None, at_values, None, *others
 
 
-def _checked(
+def gradients(
+    call: Call,
+    arrays: list[Tensor | None],
+    saved: Tensor,
+    grads: tuple[Tensor, Tensor],
+    needed: Sequence[bool],
+) -> list[Tensor | None]:
+    """The gradients of values, start states, start cells and weights.
+
+    Args:
+        call: of the layer.
+        arrays: what went in, from `checked`.
+        saved: what the forward pass has kept.
+        grads: of output and cells.
+        needed: whether those of values, start states and start cells are wanted.
+    """
+    values, states, cells, weights = arrays[0], arrays[2], arrays[3], arrays[4:]
+    assert values is not None
+    output_grads, cell_grads = grads[0].contiguous(), grads[1].contiguous()
+    at_values = values.new_empty(call.directions, *values.shape) if needed[0] else None
+    at_start = [
+        torch.empty_like(array) if array is not None and need else None
+        for array, need in zip((states, cells), needed[1:], strict=True)
+    ]
+    at_weights = [torch.empty_like(weight) for weight in weights if weight is not None]
+    call.saved, call.output_grads = address(saved), address(output_grads)
+    call.last_cell_grads = address(cell_grads) if call.cell == CELLS["LSTM"] else None
+    call.value_grads = address(at_values)
+    call.start_state_grads, call.start_cell_grads = map(address, at_start)
+    calls.point(call.weight_grads, at_weights)
+    library.check_memory(library.kernel().backward(call))
+    return [None if at_values is None else at_values[0], *at_start, *at_weights]
+
+
+def checked(
     cell: str,
     values: Tensor,
     lengths: Tensor,
     weights: Sequence[Tensor],
-    start: tuple[Tensor | None, Tensor | None],
+    start: Start,
 ) -> list[Tensor | None]:
     """What goes in, as the kernel may read it: of the right kinds and shapes, and contiguous."""
     batch, _, features = values.shape
@@ -165,7 +222,7 @@ def _checked(
     ]
 
 
-def _call(cell: str, arrays: list[Tensor | None]) -> Call:
+def described(cell: str, arrays: list[Tensor | None]) -> Call:
     """The description of a layer's call, without what it writes."""
     values, lengths, states, cells, *weights = arrays
     present = [weight for weight in weights if weight is not None]
@@ -177,7 +234,8 @@ def _call(cell: str, arrays: list[Tensor | None]) -> Call:
     return call
 
 
-def _forward(call: Call, ready: Tensor, *, saved: Tensor | None) -> tuple[Tensor, Tensor]:
+def forward(call: Call, ready: Tensor, *, saved: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Compute a layer that is described, and keep in `saved` what the backward pass needs."""
     output = torch.empty(call.batch, call.steps, call.directions * call.hidden)
     lstm = call.cell == CELLS["LSTM"]
     last = torch.empty(call.directions if lstm else 0, call.batch, call.hidden)

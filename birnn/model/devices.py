@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -144,3 +146,21 @@ def limit_threads(sums: int) -> None:
     share = threads.limit(sums)
     if library.found() or not share:
         torch.set_num_threads(1)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Leave threads, random numbers and determinism of the process as they are.
+
+    For whoever trains within somebody else's program.
+    """
+    threads, own = torch.get_num_threads(), library.chosen_threads()
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    try:
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+            yield
+    finally:
+        library.set_threads(own)
+        torch.set_num_threads(threads)
+        if torch.are_deterministic_algorithms_enabled() != deterministic:
+            torch.use_deterministic_algorithms(mode=deterministic)

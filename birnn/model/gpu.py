@@ -151,8 +151,8 @@ def layer(cell: str, inputs: Tensor, plan: Plan, weights: list[Weights]) -> Tens
     Under autocast torch casts what goes into cuDNN to float16, whatever was asked for (torch 2.11
     and 2.13, aten/src/ATen/cudnn/AutocastRNN.cpp); so here autocast is off, and the cast our own.
     """
-    kind, dtype = inputs.device.type, _wanted(inputs)
-    with _plain(kind):
+    kind, dtype = inputs.device.type, wanted(inputs)
+    with without_autocast(kind):
         rows = cast(Tensor, _Read.apply(inputs.to(dtype), plan))  # type: ignore[no-untyped-call]
         call = _dense if plan.packed is None else _packed
         parts = call(cell, rows, plan, weights)
@@ -163,14 +163,15 @@ def _autocasts(kind: str) -> bool:
     return torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
 
 
-def _wanted(inputs: Tensor) -> torch.dtype:
+def wanted(inputs: Tensor) -> torch.dtype:
     """What cuDNN is to compute in; autocast leaves float64 alone, as it does elsewhere."""
     if inputs.dtype == torch.float64 or not _autocasts(inputs.device.type):
         return inputs.dtype
     return torch.get_autocast_dtype(inputs.device.type)
 
 
-def _plain(kind: str) -> AbstractContextManager[object]:
+def without_autocast(kind: str) -> AbstractContextManager[object]:
+    """Switch autocast off where it is on; see `layer`."""
     return torch.autocast(kind, enabled=False) if _autocasts(kind) else nullcontext()
 
 

@@ -13,7 +13,7 @@ F features, H hidden units of one direction, G gates x H.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from typing import Any, Final, NamedTuple, cast
 
@@ -21,16 +21,22 @@ import torch
 from torch import Tensor, nn
 from torch.amp import custom_bwd, custom_fwd
 
-from birnn.kernel import draws, layers, library, recurrence
+from birnn.kernel import draws, layers, library, operators, recurrence
 from birnn.kernel.calls import GATES
+from birnn.kernel.recurrence import Start
 from birnn.model import gpu
 from birnn.model.architecture import Cell
 from birnn.model.gpu import Weights
+from birnn.model.transfers import sent
 
 # Hidden units x sequences x steps of one dense call on a CPU. What a longer one needs is above the
 # 32 MB that glibc keeps for reuse: it goes back to the system, and to fault it in again, page by
 # page, takes up to half the time of training (measured with oneDNN's LSTM on 1000 steps).
 STATES_AT_ONCE: Final = 400_000
+
+# What a step of padding adds to the sums of an LSTM's gates, so that its sigmoids are exactly 0 or
+# 1 in every dtype and the cells stay as they are. float16 holds it.
+HOLD: Final = 1e4
 
 
 class VariableLengthRNN(nn.Module):
@@ -106,64 +112,17 @@ class VariableLengthRNN(nn.Module):
             ValueError: lengths that are no integers, or one below 1 or above steps. If the lengths
                 are on a GPU, the latter is found there, later, and ends the program.
         """
-        if not _on_gpu(values.device):
-            lengths = lengths.to(values.device)
-        _check(lengths, values.shape[1])
-        outputs = self._outputs(values, lengths.to(torch.int64))
-        if not with_last:
-            return outputs[-1], values.new_empty(0, len(lengths), self.hidden_size)
-        last_states = gpu.last_states if _on_gpu(values.device) else _last_states
-        states = [last_states(output, lengths, self.hidden_size) for output in outputs]
-        return outputs[-1], torch.cat(states)
+        weights = [self._weights(layer) for layer in range(self.num_layers)]
+        dropout = self.dropout if self.training else 0.0
+        found = run(self.cell, values, lengths, weights, dropout=dropout, states=with_last)
+        return found.output, found.states
 
-    def _outputs(self, values: Tensor, lengths: Tensor) -> list[Tensor]:
-        """The output of each layer."""
-        if _on_gpu(values.device) and len(lengths) > (most := gpu.at_once(self._width())):
-            parts = zip(torch.split(values, most), torch.split(lengths, most), strict=True)
-            found = [self._outputs(*part) for part in parts]
-            return [torch.cat(outputs) for outputs in zip(*found, strict=True)]
-        layer = self._layers(values, lengths)
-        inputs, outputs = values, []
-        for number in range(self.num_layers):
-            if number > 0:
-                inputs = layers.dropout(inputs, self.dropout, self.training)
-            inputs = layer(inputs, self._weights(number))
-            outputs.append(inputs)
-        return outputs
-
-    def _width(self) -> int:
-        """The most numbers of a step that one tensor holds."""
-        return max(self.input_size, GATES[self.cell] * self.hidden_size * (1 + self.bidirectional))
-
-    def _layers(self, values: Tensor, lengths: Tensor) -> Callable[[Tensor, list[Weights]], Tensor]:
-        """What computes a layer from (B, T, F) to (B, T, D x H)."""
-        steps, directions, device = values.shape[1], 1 + self.bidirectional, values.device
-        if _on_gpu(device):
-            packs = gpu.packs(self.cell, self.hidden_size)
-            sizes = gpu.Sizes(len(lengths), steps, directions, self._width())
-            plan = gpu.planned(lengths, sizes, device, packs=packs)
-            return lambda inputs, weights: gpu.layer(self.cell, inputs, plan, weights)
-        if library.serves(values) and library.serves(next(self.parameters())):
-
-            def compute(inputs: Tensor, weights: list[Weights]) -> Tensor:
-                flat = [part for direction in weights for part in direction]
-                return recurrence.layer(self.cell, inputs, lengths, flat)[0]
-
-            return compute
-        order, recur = self._plan(steps, lengths)
-        return lambda inputs, weights: _run_layer(recur, inputs, order, weights)
-
-    def _plan(self, steps: int, lengths: Tensor) -> "tuple[Order, Recurrence]":
-        """How torch computes it on a CPU.
-
-        Measured in training on 2 CPU cores, 32 and 128 hidden units: the loop takes 0.4 to 0.8 of
-        the time of a dense call for RNN and GRU, but twice for LSTM, the one cell that torch gives
-        to oneDNN.
-        """
-        directions = 1 + self.bidirectional
-        if self.cell == "LSTM":
-            return padded_order(lengths, steps, directions), _dense_lstm
-        return packed_order(lengths, steps, directions), partial(_looped, self.cell)
+    def extra_repr(self) -> str:
+        """Say what it is made of, as `torch.nn` does."""
+        made = f"{self.input_size}, {self.hidden_size}, cell={self.cell!r}"
+        made += f", num_layers={self.num_layers}" if self.num_layers != 1 else ""
+        made += f", dropout={self.dropout}" if self.dropout else ""
+        return f"{made}, bidirectional={self.bidirectional}"
 
     def _suffixes(self, layer: int) -> list[str]:
         return [f"_l{layer}", f"_l{layer}_reverse"][: 1 + self.bidirectional]
@@ -175,8 +134,141 @@ class VariableLengthRNN(nn.Module):
         ]
 
 
+class Ran(NamedTuple):
+    """What all layers give.
+
+    Attributes:
+        output: (B, T, D x H) of the last layer, zero past each length.
+        states: (layers x D, B, H), each direction's state after its last step; (0, B, H) where
+            nobody asked.
+        cells: likewise, of an LSTM; None where nobody asked.
+    """
+
+    output: Tensor
+    states: Tensor
+    cells: Tensor | None
+
+
+def run(
+    cell: Cell,
+    values: Tensor,
+    lengths: Tensor,
+    weights: Sequence[list[Weights]],
+    *,
+    starts: Sequence[Start] | None = None,
+    dropout: float = 0.0,
+    states: bool = True,
+    cells: bool = False,
+) -> Ran:
+    """Run every layer over every sequence's own steps.
+
+    Args:
+        cell: the kind of the recurrence.
+        values: (B, T, F); anything, NaN too, past each length.
+        lengths: (B,), integers from 1 to T, in any order.
+        weights: of each layer, one or two directions.
+        starts: what each layer begins with; zeros for None.
+        dropout: share of each layer's output, but the last's, that is zeroed.
+        states: whether the last states are wanted.
+        cells: whether the cells of an LSTM are wanted.
+
+    Raises:
+        ValueError: see `VariableLengthRNN.forward`.
+    """
+    if not torch.compiler.is_compiling():  # what is compiled looks when it runs
+        _check(lengths, values.shape[1])
+    lengths, plain = lengths.to(torch.int64), starts is None and not cells
+    starts = [Start()] * len(weights) if starts is None else starts
+    if _planned(values.device, plain=plain):
+        last_states, most = gpu.last_states, gpu.at_once(_width(values, weights[0]))
+        if len(lengths) > most:
+            parts = zip(torch.split(values, most), torch.split(lengths, most), strict=True)
+            return _beside(
+                [run(cell, *one, weights, dropout=dropout, states=states) for one in parts]
+            )
+    else:
+        last_states, lengths = _last_states, sent(lengths, values.device)
+    layer = _layer(cell, values, lengths, weights[0], plain=plain)
+    output, found, ended = values, [], []
+    for number, own in enumerate(weights):
+        if number > 0:
+            output = layers.dropout(output, dropout, training=dropout > 0)
+        output, last = layer(output, own, starts[number])
+        ended.append(last)
+        if states:
+            found.append(last_states(output, lengths, own[0].weight_hh.shape[1]))
+    hidden = weights[0][0].weight_hh.shape[1]
+    last = torch.cat(found) if states else output.new_empty(0, output.shape[0], hidden)
+    return Ran(output, last, torch.cat(ended) if cells else None)
+
+
+def _check(lengths: Tensor, steps: int) -> None:
+    recurrence.check_lengths(lengths, steps)
+    if lengths.device.type == "cuda":
+        gpu.check_lengths(lengths, steps)
+
+
+def _planned(device: torch.device, *, plain: bool) -> bool:
+    """Whether `birnn.model.gpu` computes: from zeros, without cells, and what is not compiled."""
+    return _on_gpu(device) and plain and not torch.compiler.is_compiling()
+
+
 def _on_gpu(device: torch.device) -> bool:
     return device.type != "cpu"
+
+
+def _width(values: Tensor, weights: list[Weights]) -> int:
+    """The most numbers of a step that one tensor holds, in any layer."""
+    return max(values.shape[2], weights[0].weight_hh.shape[0] * len(weights))
+
+
+def _beside(parts: list[Ran]) -> Ran:
+    """One batch of those that were computed in turn."""
+    output = torch.cat([part.output for part in parts])
+    return Ran(output, torch.cat([part.states for part in parts], 1), None)
+
+
+Layer = Callable[[Tensor, list[Weights], Start], tuple[Tensor, Tensor]]
+"""From (B, T, F) to (B, T, D x H), and to an LSTM's last cells, (D, B, H), where they are asked."""
+
+
+def _layer(
+    cell: Cell, values: Tensor, lengths: Tensor, weights: list[Weights], *, plain: bool
+) -> Layer:
+    """What computes a layer; `plain` ones begin with zeros, and give no cells.
+
+    Without the kernel, measured in training on 2 CPU cores, 32 and 128 hidden units: a loop over
+    the steps takes 0.4 to 0.8 of the time of a dense call for RNN and GRU, but twice for LSTM, the
+    one cell that torch gives to oneDNN.
+    """
+    if _planned(values.device, plain=plain):
+        return _layer_on_gpu(cell, values, lengths, weights)
+    if library.serves_compiled(values) and library.serves_compiled(weights[0][0]):
+
+        def compute(inputs: Tensor, own: list[Weights], start: Start) -> tuple[Tensor, Tensor]:
+            flat = [part for direction in own for part in direction]
+            layer = operators.layer if torch.compiler.is_compiling() else recurrence.layer
+            return layer(cell, inputs, lengths, flat, start)
+
+        return compute
+    (_, steps, _), directions, compiles = values.shape, len(weights), torch.compiler.is_compiling()
+    on_cpu = not _on_gpu(values.device) and not compiles
+    if plain and on_cpu and cell != "LSTM":
+        return partial(_run_layer, _looped, cell, packed_order(lengths, steps, directions))
+    recur = _dense_on_cpu if on_cpu else _dense if compiles else _dense_on_gpu
+    order = padded_order(lengths, steps, directions)
+    return partial(_run_layer, recur, cell, order, hold=cell == "LSTM" and not plain)
+
+
+def _layer_on_gpu(cell: Cell, values: Tensor, lengths: Tensor, weights: list[Weights]) -> Layer:
+    hidden, directions = weights[0].weight_hh.shape[1], len(weights)
+    sizes = gpu.Sizes(len(lengths), values.shape[1], directions, _width(values, weights))
+    plan = gpu.planned(lengths, sizes, values.device, packs=gpu.packs(cell, hidden))
+
+    def compute(inputs: Tensor, own: list[Weights], _: Start) -> tuple[Tensor, Tensor]:
+        return gpu.layer(cell, inputs, plan, own), inputs.new_empty(0)
+
+    return compute
 
 
 @cache
@@ -195,21 +287,6 @@ def cpu_has_bf16() -> bool:
     except RuntimeError:
         return False
     return True
-
-
-def _check(lengths: Tensor, steps: int) -> None:
-    if lengths.dtype.is_floating_point or lengths.dtype == torch.bool:
-        raise ValueError(f"lengths should be integers, but found {lengths.dtype}; round them first")
-    if lengths.device.type != "cpu":
-        if lengths.device.type == "cuda":
-            gpu.check_lengths(lengths, steps)
-        return
-    shortest, longest = (int(length) for length in lengths.aminmax())
-    if shortest < 1 or longest > steps:
-        raise ValueError(
-            f"lengths should be from 1 to the {steps} steps of the values, but found {shortest} to "
-            f"{longest}; leave empty sequences out of the batch"
-        )
 
 
 class Order(NamedTuple):
@@ -262,17 +339,53 @@ def packed_order(lengths: Tensor, steps: int, directions: int) -> Order:
     )
 
 
-# From the rows that a layer reads, (D, N, F), to the states that it writes, (D x N, H) in parts.
-Recurrence = Callable[[Tensor, list[int], list[Weights]], list[Tensor]]
+Recurrence = Callable[
+    [Cell, Tensor, list[int], list[Weights], Start], tuple[list[Tensor], list[Tensor]]
+]
+"""From the rows that a layer reads, (D, N, F), to the states that it writes, (D x N, H) in parts,
+and to an LSTM's cells after the last time, (1, B, H) of each direction."""
 
 
-def _run_layer(recur: Recurrence, inputs: Tensor, order: Order, weights: list[Weights]) -> Tensor:
-    """One layer, from (B, T, F) to (B, T, D x H)."""
+def _run_layer(
+    recur: Recurrence,
+    cell: Cell,
+    order: Order,
+    inputs: Tensor,
+    weights: list[Weights],
+    start: Start,
+    hold: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """One layer; see `Layer`. `hold` keeps cells as they are in the padding."""
     batch, steps, features = inputs.shape
     rows = inputs.flatten(0, 1).index_select(0, order.sources).view(len(weights), -1, features)
-    parts = recur(rows, order.sizes, weights)
-    output = _Rearranged.apply(order.origins, order.targets, *parts)  # type: ignore[no-untyped-call]
-    return cast(Tensor, output).view(batch, steps, -1)
+    if hold:
+        rows, weights = _holding(rows, order, weights)
+    parts, cells = recur(cell, rows, order.sizes, weights, start)
+    output = _rearranged(order, parts).view(batch, steps, -1)
+    return output, torch.cat(cells) if cells else output.new_empty(0)
+
+
+def _holding(rows: Tensor, order: Order, weights: list[Weights]) -> tuple[Tensor, list[Weights]]:
+    """Give padding a feature that shuts an LSTM's input gate and opens its forget gate.
+
+    So a sequence's cells after the last time are those after its own last step. Both gates are
+    saturated, so no gradient comes through them.
+    """
+    padding = (order.targets == order.origins.numel()).view(len(weights), -1, 1)
+    hidden = weights[0].weight_hh.shape[1]
+    column = weights[0].weight_ih.new_zeros(4 * hidden, 1)
+    column[:hidden], column[hidden : 2 * hidden] = -HOLD, HOLD
+    wider = [one._replace(weight_ih=torch.cat([one.weight_ih, column], 1)) for one in weights]
+    return torch.cat([rows, padding.to(rows.dtype)], 2), wider
+
+
+def _rearranged(order: Order, parts: list[Tensor]) -> Tensor:
+    """The rows of all parts in the places of the output, with zeros in the padding."""
+    if torch.compiler.is_compiling():
+        zeros = parts[0].new_zeros(1, parts[0].shape[1])
+        return torch.cat([*parts, zeros]).index_select(0, order.origins)
+    found = _Rearranged.apply(order.origins, order.targets, *parts)  # type: ignore[no-untyped-call]
+    return cast(Tensor, found)
 
 
 class _Rearranged(torch.autograd.Function):
@@ -294,13 +407,50 @@ class _Rearranged(torch.autograd.Function):
 def _last_states(output: Tensor, lengths: Tensor, hidden: int) -> Tensor:
     """(D, B, H): the forward output at each sequence's last step, the backward one at its first."""
     batch, steps, directions = *output.shape[:2], output.shape[2] // hidden
-    first = torch.arange(batch) * (steps * directions)
+    first = torch.arange(batch, device=lengths.device) * (steps * directions)
     rows = torch.stack([first + (lengths - 1) * directions, first + 1][:directions])
     return output.view(-1, hidden).index_select(0, rows.flatten()).view(directions, batch, hidden)
 
 
-def _dense_lstm(rows: Tensor, sizes: list[int], weights: list[Weights]) -> list[Tensor]:
-    """Dense calls in one direction each, the same ones in every mode and on every CPU.
+def _dense(
+    cell: Cell, rows: Tensor, sizes: list[int], weights: list[Weights], start: Start
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Dense calls in one direction each, which oneDNN's or cuDNN's kernels can take."""
+    call: Any = {"RNN": torch.rnn_tanh, "GRU": torch.gru, "LSTM": torch.lstm}[cell]
+    steps, batch, hidden = len(sizes), sizes[0], weights[0].weight_hh.shape[1]
+    at_once = steps
+    if rows.device.type == "cpu" and not torch.compiler.is_compiling():
+        at_once = max(1, STATES_AT_ONCE // (batch * hidden))
+    train = torch.is_grad_enabled()  # without it cuDNN keeps nothing for the gradients
+    parts, cells = [], []
+    for number, (inputs, parameters) in enumerate(zip(rows, weights, strict=True)):
+        flat = gpu.in_one_chunk([parameters], rows.dtype) if rows.is_cuda else list(parameters)
+        zeros = rows.new_zeros(1, batch, hidden)
+        carried = [zeros if one is None else one[number : number + 1] for one in start]
+        carried = carried if cell == "LSTM" else carried[:1]
+        for piece in torch.split(inputs.view(steps, batch, -1), at_once):
+            before = carried if cell == "LSTM" else carried[0]
+            states, *carried = call(piece, before, flat, True, 1, 0.0, train, False, False)
+            parts.append(states.flatten(0, 1))
+        cells += carried[1:]
+    return parts, cells
+
+
+def _dense_on_gpu(
+    cell: Cell, rows: Tensor, sizes: list[int], weights: list[Weights], start: Start
+) -> tuple[list[Tensor], list[Tensor]]:
+    """The same in the dtype that is wanted; see `birnn.model.gpu.layer`."""
+    dtype = gpu.wanted(rows)
+    with gpu.without_autocast(rows.device.type):
+        begun = Start(*(None if one is None else one.to(dtype) for one in start))
+        same = [Weights(*(parameter.to(dtype) for parameter in one)) for one in weights]
+        return _dense(cell, rows.to(dtype), sizes, same, begun)
+
+
+def _dense_on_cpu(
+    cell: Cell, rows: Tensor, sizes: list[int], weights: list[Weights], start: Start
+) -> tuple[list[Tensor], list[Tensor]]:
+    """The same dense calls in every mode and on every CPU.
 
     Where gradients are off, oneDNN takes other kernels, whose last digits differ by CPU and by
     size; where they are on, it takes those of training, whether or not anything needs a gradient.
@@ -308,25 +458,16 @@ def _dense_lstm(rows: Tensor, sizes: list[int], weights: list[Weights]) -> list[
     """
     if _in_bf16(rows) and not cpu_has_bf16():
         wider = [Weights(*(parameter.float() for parameter in one)) for one in weights]
+        begun = Start(*(None if one is None else one.float() for one in start))
         with torch.autocast("cpu", enabled=False):
-            parts = _dense_lstm(rows.float(), sizes, wider)
-        return [states.bfloat16() for states in parts]
+            parts, cells = _dense_on_cpu(cell, rows.float(), sizes, wider, begun)
+        return [states.bfloat16() for states in parts], [last.bfloat16() for last in cells]
     if torch.is_grad_enabled():
-        return _lstm_in_pieces(rows, sizes, weights)
+        return _dense(cell, rows, sizes, weights, start)
     with torch.inference_mode(mode=False), torch.enable_grad():
         plain = [Weights(*(_without_history(parameter) for parameter in one)) for one in weights]
-        return _lstm_in_pieces(_without_history(rows), sizes, plain)
-
-
-def _lstm_in_pieces(rows: Tensor, sizes: list[int], weights: list[Weights]) -> list[Tensor]:
-    steps, batch, hidden = len(sizes), sizes[0], weights[0].weight_hh.shape[1]
-    at_once, parts = max(1, STATES_AT_ONCE // (batch * hidden)), []
-    for inputs, parameters in zip(rows, weights, strict=True):
-        start, flat = [rows.new_zeros(1, batch, hidden)] * 2, list(parameters)
-        for piece in inputs.view(steps, batch, -1).split(at_once):
-            states, *start = torch.lstm(piece, start, flat, True, 1, 0.0, True, False, False)
-            parts.append(states.flatten(0, 1))
-    return parts
+        begun = Start(*(None if one is None else _without_history(one) for one in start))
+        return _dense(cell, _without_history(rows), sizes, plain, begun)
 
 
 def _without_history(tensor: Tensor) -> Tensor:
@@ -340,12 +481,14 @@ def _in_bf16(rows: Tensor) -> bool:
     return (torch.get_autocast_dtype("cpu") if autocast else rows.dtype) == torch.bfloat16
 
 
-def _looped(cell: str, rows: Tensor, sizes: list[int], weights: list[Weights]) -> list[Tensor]:
-    """A loop over time, both directions together as a batch of two matrix products."""
+def _looped(
+    cell: Cell, rows: Tensor, sizes: list[int], weights: list[Weights], _: Start
+) -> tuple[list[Tensor], list[Tensor]]:
+    """A loop over time, both directions together as a batch of two matrix products, from zeros."""
     dtype = torch.promote_types(rows.dtype, torch.float32)
     parameters = [parameter.to(dtype) for direction in weights for parameter in direction]
     states = _Loop.apply(cell, sizes, rows.to(dtype), *parameters)  # type: ignore[no-untyped-call]
-    return [states.to(rows.dtype).flatten(0, 1)]
+    return [states.to(rows.dtype).flatten(0, 1)], []
 
 
 class _Loop(torch.autograd.Function):

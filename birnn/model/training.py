@@ -67,7 +67,8 @@ class Options:
         loss_average: over what the loss is a mean, in an epoch: `steps`, each of which counts the
             same, or `sequences`, of which long ones count no more than short ones. For
             classification both are the same.
-        class_weights: `none`, or `balanced` for rare classes to count as much as frequent ones.
+        class_weights: `none`, or `balanced` for rare classes to count as much as frequent ones; or
+            what each class counts, in the order of their indices.
         focal_gamma: exponent of the focal loss; see `birnn.model.losses.cross_entropy`.
     """
 
@@ -84,7 +85,7 @@ class Options:
     keep: Keep = "loss"
     precision: str = "fp32"
     loss_average: str = "steps"
-    class_weights: str = "none"
+    class_weights: str | tuple[float, ...] = "none"
     focal_gamma: float = 0.0
 
 
@@ -120,7 +121,7 @@ def fit(
     validation: Sequences,
     options: Options,
     *,
-    resume: Path,
+    resume: Path | None,
     on_epoch: Callable[[Epoch], None],
     group: Group = ALONE,
     track: Track = lambda batches, _: batches,
@@ -133,7 +134,7 @@ def fit(
         validation: what decides when to stop.
         options: how.
         resume: where the state after each epoch is kept. If the file is there, training goes on
-            from it, and ends with the same weights as if it had never stopped.
+            from it, and ends with the same weights as if it had never stopped. None for nowhere.
         on_epoch: called after every epoch, and first of all for each one that is resumed from.
         group: the processes that train together; each calls `fit`, the first one keeps `resume`.
         track: wraps the batches of an epoch, to show progress.
@@ -155,7 +156,7 @@ def fit(
     bounds = Bounds(batch_size=options.batch_size, batch_steps=options.batch_steps, spell=spell)
     score = scorer(model, train, options)
     splits = batching.placed([train, validation], options.device)
-    progress = checkpoint.load(resume, model, optimizer, group)
+    progress = Progress() if resume is None else checkpoint.load(resume, model, optimizer, group)
     for epoch in progress.history:
         on_epoch(epoch)
     for number in range(len(progress.history) + 1, options.max_epochs + 1):
@@ -173,7 +174,7 @@ def fit(
         progress.history = history.marked([*progress.history, epoch], options.keep)
         if progress.best_epoch == number:
             progress.best = {name: value.clone() for name, value in model.state_dict().items()}
-        if group.leads:
+        if group.leads and resume is not None:
             checkpoint.save(resume, model, optimizer, progress)
         on_epoch(progress.history[-1])
     model.load_state_dict(progress.best)
@@ -219,6 +220,8 @@ def scorer(model: SequenceModel, train: Sequences, options: Options) -> Score:
     known = int(np.count_nonzero(train.labels != IGNORED))
     if options.class_weights == "balanced":
         weights = losses.balanced(train.labels, model.architecture.classes).to(options.device)
+    elif not isinstance(options.class_weights, str):
+        weights = torch.tensor(options.class_weights).to(options.device)
     if options.loss_average == "sequences" and train.tagging:
         mean_labels = known / len(train.labelled().chosen)
     objective = partial(losses.total, weights=weights, gamma=options.focal_gamma)

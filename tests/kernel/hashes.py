@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from birnn.kernel import layers, library, losses, recurrence
+from birnn.kernel.recurrence import Start
 
 SHAPES = [  # batch, steps, features, hidden, directions
     (1, 1, 1, 1, 1),
@@ -37,7 +38,7 @@ def recurrences() -> Iterator[Tensor]:
             values = (3 * drawn(batch, steps, features)).requires_grad_()
             lengths = torch.randint(1, steps + 1, (batch,))
             states, cells = (drawn(directions, batch, hidden).requires_grad_() for _ in "hc")
-            start = (states, cells if cell == "LSTM" else None)
+            start = Start(states, cells if cell == "LSTM" else None)
             output, last = recurrence.layer(cell, values, lengths, weights, start)
             output.backward(drawn(*output.shape))  # type: ignore[no-untyped-call]
             yield from (output, last, values.grad, states.grad)  # type: ignore[misc]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from birnn.kernel import library, recurrence
+from birnn.kernel.recurrence import Start
 
 pytestmark = pytest.mark.skipif(library.found() is None, reason="no kernel on this machine")
 CELLS = ["RNN", "GRU", "LSTM"]
@@ -66,7 +67,7 @@ class Case:
         inputs = [self.values, *self.start]
         states, cells = [*self.start, None][:2]
         output, last = recurrence.layer(
-            self.cell, self.values, self.lengths, [*self.rnn.parameters()], (states, cells)
+            self.cell, self.values, self.lengths, [*self.rnn.parameters()], Start(states, cells)
         )
         loss = (output * self.grads).sum()
         if self.cell == "LSTM":
@@ -151,7 +152,7 @@ def test_the_numeric_gradient(cell: str) -> None:
                 moved += step * direction
                 states, cells = [*case.start, None][:2]
                 output, last = recurrence.layer(
-                    cell, case.values, case.lengths, [*case.rnn.parameters()], (states, cells)
+                    cell, case.values, case.lengths, [*case.rnn.parameters()], Start(states, cells)
                 )
                 moved -= step * direction
             change.append(float((output.double() * case.grads).sum()))
@@ -212,7 +213,7 @@ def test_nan_and_infinity_travel_as_in_torch(cell: str, strange: float) -> None:
         case.values[1, 2] = strange
         states, cells = [*case.start, None][:2]
         output, _ = recurrence.layer(
-            cell, case.values, case.lengths, [*case.rnn.parameters()], (states, cells)
+            cell, case.values, case.lengths, [*case.rnn.parameters()], Start(states, cells)
         )
     start = tuple(case.start) if cell == "LSTM" else case.start[0]
     expected, _ = packed(case.rnn, case.values.detach(), case.lengths, start)

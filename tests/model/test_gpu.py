@@ -180,7 +180,7 @@ class TestPrecision:
 
     def test_float64_stays(self) -> None:
         with torch.autocast("cpu", torch.bfloat16):
-            assert gpu._wanted(torch.zeros(1, dtype=torch.float64)) == torch.float64
+            assert gpu.wanted(torch.zeros(1, dtype=torch.float64)) == torch.float64
 
 
 class TestChunk:
