@@ -84,5 +84,5 @@ def read_json(path: str | Path) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; run `dvc repro` first") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # the latter of what is very deep
         raise DataError(f"{path}: expected JSON, found {error}; run `dvc repro` again") from None

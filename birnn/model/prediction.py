@@ -24,7 +24,7 @@ from birnn.files.reading import Skipped
 from birnn.files.table_checks import Allowed
 from birnn.files.tables import Chunk
 from birnn.kernel import losses
-from birnn.model import batching, operating_points
+from birnn.model import batching, description, operating_points
 from birnn.model.batching import Batch
 from birnn.model.networks import SequenceModel
 
@@ -144,6 +144,7 @@ def of_table(
     for chunk in prepared(encoding, batches, where=where, skipped=skipped):
         sequences = encoding.encode(*chunk)
         shares = probabilities(model, sequences, device=device)
+        description.check_probabilities(shares, where)
         kept = tables.kept(chunk[0], None if sequences.tagging else chunk[1])
         yield table(sequences, encoding, thresholds, shares, labelled=False, kept=kept)
 

@@ -10,17 +10,16 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as serialized
 
 from birnn.data.encoding import Encoding
-from birnn.errors import DataError
 from birnn.files import atomic
 from birnn.files.paths import DESCRIPTION, WEIGHTS
-from birnn.model.networks import Architecture, SequenceModel
+from birnn.model import description
+from birnn.model.networks import SequenceModel
 
 if TYPE_CHECKING:  # who predicts needs no schema
     from birnn.params import Knob, Knobs
@@ -48,13 +47,13 @@ def save(
     weights = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
     with atomic.replacing(folder / WEIGHTS) as partial:
         partial.write_bytes(serialized(weights))
-    description = {
+    tree = {
         "architecture": asdict(model.architecture),
         "encoding": encoding.to_json(),
         "thresholds": dict(thresholds),
         "params": dict(params),
     }
-    atomic.write_json(folder / DESCRIPTION, description)
+    atomic.write_json(folder / DESCRIPTION, tree)
 
 
 def load(folder: str | Path) -> tuple[SequenceModel, Encoding, dict[str, float]]:
@@ -76,51 +75,28 @@ def load(folder: str | Path) -> tuple[SequenceModel, Encoding, dict[str, float]]
         >>> encoding.task, encoding.labels
         ('tagging', ['c0', 'c1', 'c2'])
     """
-    folder = Path(folder)
-    description = atomic.read_json(folder / DESCRIPTION)
-    try:
-        model = SequenceModel(Architecture(**description["architecture"]))
-        model.load_state_dict(load_file(folder / WEIGHTS))
-        encoding = Encoding(**description["encoding"])
-        return model.eval(), encoding, _thresholds(description, encoding)
-    except FileNotFoundError:
-        raise DataError(f"{folder / WEIGHTS}: no such file; run `dvc repro` first") from None
-    except (
-        AttributeError,
-        KeyError,
-        RuntimeError,
-        SafetensorError,
-        TypeError,
-        ValueError,
-    ) as error:
-        message = " ".join(str(error).split())
-        raise DataError(
-            f"{folder}: expected a model that `train` has saved, found: {message}"
-        ) from None
+    described, path = description.read(folder), Path(folder) / WEIGHTS
+    description.check_header(path, described.architecture)
+    weights = load_file(path)
+    description.check_finite(weights, path)
+    model = SequenceModel(described.architecture)
+    model.load_state_dict(weights)
+    return model.eval(), described.encoding, described.thresholds
 
 
 def params_of(folder: str | Path) -> Knobs:
     """Read what a model was trained with; of one of 0.2.0, what its architecture says of that.
 
     Raises:
-        DataError: the description is missing.
+        DataError: the description is missing or broken.
     """
-    description = atomic.read_json(Path(folder) / DESCRIPTION)
-    found: Knobs = description.get("params") or description["architecture"]
-    return found
+    return description.read(folder).params
 
 
 def encoding_of(folder: str | Path) -> Encoding:
     """Read how the data were prepared that a model has learned from.
 
     Raises:
-        DataError: the description is missing.
+        DataError: the description is missing or broken.
     """
-    return Encoding(**atomic.read_json(Path(folder) / DESCRIPTION)["encoding"])
-
-
-def _thresholds(description: Mapping[str, Any], encoding: Encoding) -> dict[str, float]:
-    thresholds = {label: float(value) for label, value in description["thresholds"].items()}
-    if unknown := thresholds.keys() - set(encoding.labels):
-        raise ValueError(f"a threshold for {min(unknown)!r}, which is none of the classes")
-    return thresholds
+    return description.read(folder).encoding
