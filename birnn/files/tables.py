@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from pyarrow import csv
 
 from birnn.errors import DataError
-from birnn.files import console, named
+from birnn.files import bounds, console, named
 from birnn.files.reading import Skipped
 
 Rows = npt.NDArray[np.int64]
@@ -105,17 +105,29 @@ def chunks(path: str | Path, rows: int = CHUNK_ROWS) -> Iterator[Chunk]:
 
 
 def whole_sequences(batches: Iterable[pa.RecordBatch]) -> Iterator[Chunk]:
-    """Cut a stream of rows between sequences, never within one; see `chunks`."""
+    """Cut a stream of rows between sequences, never within one; see `chunks`.
+
+    Raises:
+        DataError: a sequence takes too much memory.
+    """
     held: list[pa.RecordBatch] = []
     for batch in batches:
         cut = _last_start(held, batch)
         if cut is None:
             held.append(batch)
+            _check_size(held)
             continue
         yield _chunk([*held, batch.slice(0, cut)])
         held = [batch.slice(cut)]
     if held:
         yield _chunk(held)
+
+
+def _check_size(held: list[pa.RecordBatch]) -> None:
+    """Refuse a sequence that is too large to be held whole."""
+    steps, size = sum(one.num_rows for one in held), sum(one.nbytes for one in held)
+    place = f"sequence {held[-1]['sequence'][0].as_py()!r}"
+    bounds.check_size(steps, size, place, "divide it, or set data.max_steps and data.longer: cut")
 
 
 def _last_start(held: list[pa.RecordBatch], batch: pa.RecordBatch) -> int | None:

@@ -270,8 +270,7 @@ def fuzzed(folder: Path, place: Path, name: str, times: int) -> int:
         (place / name).write_bytes(mutations.of(name))
         try:
             table = predicted(place)
-        except DataError as error:
-            assert "\n" not in str(error)
+        except DataError:
             refused += 1
             continue
         labels = [one.removeprefix("probability_") for one in table.column_names[2:]]
