@@ -250,6 +250,6 @@ def check_size(steps: int, size: int, place: str, advice: str = "divide it") -> 
     """
     if steps > MOST_STEPS or size > MOST_BYTES:
         raise DataError(
-            f"{place}: expected up to {MOST_STEPS:,} steps and {MOST_BYTES >> 20} MB of a sequence, "
-            f"found more; {advice}"
+            f"{place}: expected a sequence of up to {MOST_STEPS:,} steps and "
+            f"{MOST_BYTES >> 20} MB, found more; {advice}"
         )

@@ -18,7 +18,7 @@ from birnn.data import vectors
 from birnn.errors import DataError
 from birnn.files import bounds, tables
 from birnn.files.reading import Skipped, lines
-from birnn.sources import ingestion
+from birnn.sources import dialect, ingestion
 
 MEASURED = """
 import resource, sys
@@ -41,6 +41,7 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"FREE": 1 << 16, "LONGEST_TEXT": 1 << 10, "MOST_BYTES": 1 << 20}.items():
         monkeypatch.setattr(bounds, name, value)
     monkeypatch.setattr(bounds, "MOST_STEPS", 1000)
+    monkeypatch.setattr(dialect, "BUFFER_BYTES", 1 << 10)
 
 
 def read(path: Path, source: str = "table", **section: Any) -> pa.Table:
@@ -132,7 +133,9 @@ class TestParquet:
         assert read(tmp_path / "a.parquet", "lists").num_rows == 1000
         columns |= {"x": [[0.0] * 1001, [1.0]]}
         pq.write_table(pa.table(columns), tmp_path / "b.parquet")
-        with pytest.raises(DataError, match="from row 1: expected up to 1,000 steps and 1 MB of a"):
+        with pytest.raises(
+            DataError, match="from row 1: expected a sequence of up to 1,000 s"
+        ):
             read(tmp_path / "b.parquet", "lists")
 
     def test_of_tokens_that_are_the_same(self, tmp_path: Path) -> None:
@@ -152,7 +155,7 @@ class TestSequence:
 
     def test_of_more_is_refused(self) -> None:
         with pytest.raises(
-            DataError, match="sequence 'long': expected up to 1,000 steps and 1 MB of"
+            DataError, match="sequence 'long': expected a sequence of up to 1,000 steps"
         ):
             [*tables.whole_sequences(self.batches(1000))]
 
@@ -176,7 +179,10 @@ class TestArchives:
         ("values", "said"),
         [
             (np.zeros((4000, 10, 10)), "expected a file that holds up to 200 times its own size"),
-            (np.random.default_rng(0).random((2, 2000, 2)), "expected up to 1,000 steps"),
+            (
+                np.random.default_rng(0).random((2, 2000, 2)),
+                "expected a sequence of up to 1,000",
+            ),
         ],
     )
     def test_that_expand(self, tmp_path: Path, values: Any, said: str) -> None:
