@@ -133,9 +133,7 @@ class TestParquet:
         assert read(tmp_path / "a.parquet", "lists").num_rows == 1000
         columns |= {"x": [[0.0] * 1001, [1.0]]}
         pq.write_table(pa.table(columns), tmp_path / "b.parquet")
-        with pytest.raises(
-            DataError, match="from row 1: expected a sequence of up to 1,000 s"
-        ):
+        with pytest.raises(DataError, match="from row 1: expected a sequence of up to 1,000 s"):
             read(tmp_path / "b.parquet", "lists")
 
     def test_of_tokens_that_are_the_same(self, tmp_path: Path) -> None:
