@@ -15,7 +15,7 @@ from pathlib import Path
 from birnn import errors
 from birnn.data import splits
 from birnn.data.splits import Splitting
-from birnn.files import atomic, console, paths, records, tables
+from birnn.files import atomic, console, paths, records, room, tables
 from birnn.files.reading import Skipped
 from birnn.files.table_checks import MISSING
 from birnn.params import HMMData, Params, load
@@ -26,6 +26,9 @@ def main() -> None:
     """Run the stage."""
     params, skipped = load(), Skipped()
     data, where = params.data, ingestion.name(params.data)
+    if isinstance(data, HMMData):
+        what = f"data with {data.sequences:,} sequences of {data.features:,} features"
+        room.check_disk(hmm.table_size(data), paths.RAW, what, "lower one of these")
     with skipped.told(), atomic.replacing(paths.RAW / paths.SEQUENCES) as path:
         tables.write(ingestion.rows(data, skipped), path)
         written = partial(tables.chunks, path)
