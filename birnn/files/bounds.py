@@ -24,6 +24,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from birnn.errors import DataError
+from birnn.files import named
 
 FREE = 1 << 28  # bytes that each file may become
 EXPANSION = 200  # bytes that one of a compressed file may become beyond that; of tables, 5 to 50
@@ -62,9 +63,10 @@ def opened(path: str | Path) -> IO[bytes]:
     """Open a file for its bytes, compressed or not.
 
     Raises:
-        DataError: while it is read: it expands out of all proportion.
+        DataError: it is no file, but a pipe, say; while it is read: it expands out of proportion.
     """
     path = Path(path)
+    named.check_input(path)
     if path.name.lower().endswith(".gz"):
         return io.BufferedReader(_Expanding(path), 1 << 20)
     return path.open("rb")

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from birnn.errors import ParamsError
+from birnn.files import named
 
 MOST_BYTES = 1 << 20  # of a file
 MOST_VALUES, DEEPEST = 20_000, 20  # of a tree in which each name for a part is replaced by the part
@@ -25,8 +26,10 @@ def of_file(path: str | Path) -> Any:
 
     Raises:
         ParamsError: it is too large, or holds too much.
+        DataError: it is no file, but a pipe, say.
         OSError, UnicodeDecodeError, yaml.YAMLError, ValueError: it cannot be read.
     """
+    named.check_input(path)
     with Path(path).open("rb") as file:
         content = file.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES:

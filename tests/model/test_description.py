@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import random
 import resource
 import shutil
@@ -189,6 +190,15 @@ def test_a_description_that_is_very_deep(tmp_path: Path, trained: Path) -> None:
     shutil.copytree(trained, tmp_path / "m")
     (tmp_path / "m/model.json").write_text("[" * 200_000)
     with pytest.raises(DataError, match="expected JSON"):
+        saved_model.load(tmp_path / "m")
+
+
+@pytest.mark.parametrize("name", ["model.json", "weights.safetensors"])
+def test_a_pipe_in_the_place_of_a_file(tmp_path: Path, trained: Path, name: str) -> None:
+    shutil.copytree(trained, tmp_path / "m")
+    (tmp_path / "m" / name).unlink()
+    os.mkfifo(tmp_path / "m" / name)
+    with pytest.raises(DataError, match=f"{name}: expected"):
         saved_model.load(tmp_path / "m")
 
 
