@@ -54,20 +54,27 @@ def of_text(text: str, where: str) -> Any:
             raise ParamsError(
                 f"{where}: expected params with up to {MOST_VALUES} values, found more"
             )
-        return loader.construct_document(node)  # type: ignore[no-untyped-call]
+        return loader.construct_document(node)
     finally:
-        loader.dispose()  # type: ignore[no-untyped-call]
+        loader.dispose()
 
 
 def _check_depth(text: str, where: str) -> None:
     """Refuse what is nested deeply before it is made a tree, for which Python calls itself."""
     depth = 0
-    for event in yaml.parse(text, yaml.SafeLoader):  # type: ignore[no-untyped-call]
+    for event in yaml.parse(text, yaml.SafeLoader):
         depth += isinstance(event, yaml.CollectionStartEvent)
         depth -= isinstance(event, yaml.CollectionEndEvent)
         if depth > DEEPEST:
-            line = event.start_mark.line + 1
-            raise ParamsError(f"{where}, line {line}: expected up to {DEEPEST} levels, found more")
+            raise ParamsError(
+                f"{_place(event, where)}: expected up to {DEEPEST} levels, found more"
+            )
+
+
+def _place(found: yaml.Node | yaml.Event, where: str) -> str:
+    """The line at which something begins."""
+    mark = found.start_mark
+    return where if mark is None else f"{where}, line {mark.line + 1}"
 
 
 def _size(node: yaml.Node, known: dict[int, int], where: str) -> int:
@@ -78,7 +85,7 @@ def _size(node: yaml.Node, known: dict[int, int], where: str) -> int:
     """
     if isinstance(node, yaml.ScalarNode):
         if len(node.value) > LONGEST:
-            place = f"{where}, line {node.start_mark.line + 1}"
+            place = _place(node, where)
             raise ParamsError(f"{place}: expected values of up to {LONGEST} letters, found more")
         return 1
     if id(node) not in known:
@@ -86,6 +93,6 @@ def _size(node: yaml.Node, known: dict[int, int], where: str) -> int:
         pairs = node.value if isinstance(node, yaml.MappingNode) else [(one,) for one in node.value]
         known[id(node)] = 1 + sum(_size(one, known, where) for pair in pairs for one in pair)
     if known[id(node)] < 0:
-        place = f"{where}, line {node.start_mark.line + 1}"
+        place = _place(node, where)
         raise ParamsError(f"{place}: expected parts that do not hold themselves, found one")
     return known[id(node)]

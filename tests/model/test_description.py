@@ -46,14 +46,19 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         shape = Architecture("tagging", "LSTM", 2, 0, 4, 2, 0.0, bidirectional=True, classes=3)
         encoding = Encoding("tagging", ["a", "b", "c"], ["x", "y"], [1.0, 2.0], [0.5, 2.0])
     else:
-        letters = {"characters": "dehgot", "character_size": 3, "character_hidden_size": 2}
-        letters["characters"] = "".join(sorted("dehgot"))
+        alphabet = "".join(sorted("dehgot"))
         shape = Architecture(
             *("classification", "GRU", 2, 4, 3, 1, 0.0),
-            **{"bidirectional": False, "classes": 3, "tokens": 3, "head": "all", **letters},  # type: ignore[arg-type]
+            bidirectional=False,
+            classes=3,
+            tokens=3,
+            head="all",
+            characters=alphabet,
+            character_size=3,
+            character_hidden_size=2,
         )
         encoding = Encoding(
-            *("classification", ["a", "b", "c"], ["x"], [1.0], [0.5], WORDS, letters["characters"]),
+            *("classification", ["a", "b", "c"], ["x"], [1.0], [0.5], WORDS, alphabet),
             scaling="per_sequence",
         )
     place = tmp_path_factory.mktemp(request.param)
@@ -266,7 +271,8 @@ class Mutations:
             changed[place : place + 4] = struct.pack("<f", self.random.choice(values))
         elif self.random.random() < 0.5:
             digits = [at for at in range(8, 8 + length) if chr(content[at]).isdigit()]
-            changed[self.random.choice(digits)] = self.random.choice(b"0123456789")
+            at = self.random.choice(digits)
+            changed[at : at + 1] = self.random.choice([b"0", b"1", b"7", b"9"])
         else:
             changed[:8] = struct.pack("<Q", self.random.choice([0, 2, 1 << 20, 1 << 40, 1 << 63]))
         return bytes(changed)
