@@ -229,7 +229,7 @@ class Mutations:
         own = self._value if name == "model.json" else self._weights
         return self.random.choice([self._bytes, own, own])(self.files[name])
 
-    def _value(self, _: bytes) -> bytes:
+    def _value(self, _content: bytes) -> bytes:
         tree = copy.deepcopy(self.tree)
         for _ in range(self.random.choice([1, 1, 1, 2, 5])):
             inside: Any = self.random.choice([tree, *(one for one in tree.values() if one)])
