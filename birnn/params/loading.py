@@ -15,10 +15,10 @@ from pydantic import (
 
 from birnn.errors import ParamsError
 from birnn.files import console
-from birnn.params import trees
 from birnn.params.complaints import complaint, complaints, one_line
 from birnn.params.lock import committed
 from birnn.params.schema import Data, Entry, FileData, Params
+from birnn.params.trees import of_file, of_text
 
 Knob = str | int | float | bool | None
 Knobs = dict[str, Knob]
@@ -35,7 +35,7 @@ def load(path: str | Path = PATH) -> Params:
             message names the key, what was expected, and what was found.
     """
     try:
-        tree = trees.of_file(path)
+        tree = of_file(path)
         chosen = Params.model_validate(_without_resamples(tree, path))
     except FileNotFoundError:
         raise ParamsError(f"{path}: no such file; copy one from examples/") from None
@@ -146,7 +146,7 @@ def of_last_commit(problem: str, model: str) -> Knobs | None:
     """The same for the params.yaml of the last commit; None where it holds no such model."""
     text = committed(PATH)
     try:
-        then = parsed(trees.of_text(text or "", PATH))
+        then = parsed(of_text(text or "", PATH))
     except (yaml.YAMLError, ParamsError, ValueError):
         return None
     if then is None or then.problem != problem or model not in then.models:
