@@ -101,7 +101,8 @@ def whole_lines(file: IO[AnyStr], path: str | Path) -> Iterator[AnyStr]:
     number = 0
     while line := file.readline(LONGEST_LINE):
         number += 1
-        check_line(line, f"{path}, line {number}")
+        if len(line) >= LONGEST_LINE:
+            check_line(line, f"{path}, line {number}")
         yield line
 
 
