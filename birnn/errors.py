@@ -43,6 +43,7 @@ SECRET_VARIABLES = (
     *("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AZURE_STORAGE_ACCESS_KEY"),
     "AZURE_STORAGE_CONNECTION_STRING",
 )
+LONGEST_LINE = 4000  # letters of a message; names in a file may be of any length
 SHORTEST_SECRET = 4  # letters of a part of an address; shorter ones are in most words
 HIDDEN = "..."
 ENDING = [
@@ -103,8 +104,9 @@ def visible(text: object) -> str:
 
 
 def one_line(text: object) -> str:
-    """The same, in which line ends are shown as well."""
-    return visible(text).replace("\n", "\\n")
+    """The same, in which line ends are shown as well; what is very long is cut."""
+    line = visible(text).replace("\n", "\\n")
+    return line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}..."
 
 
 def address(uri: str) -> str:

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 
+from birnn.data.encoding import Encoding
 from birnn.model.architecture import Architecture
 from birnn.model.networks import SequenceModel
 
@@ -22,3 +23,17 @@ def network(task: str = "tagging", **changes: Any) -> SequenceModel:
         "classes": 3,
     }
     return SequenceModel(Architecture(task, **(knobs | changes))).eval()
+
+
+def encoding_for(shape: Architecture) -> Encoding:
+    """One with which such a model can have been trained."""
+    columns = [f"x{number}" for number in range(shape.features)]
+    return Encoding(
+        shape.task,
+        ["a", "b", "c"],
+        columns,
+        mean=[1.0] * len(columns),
+        scale=[0.5] * len(columns),
+        vocabulary=[*"vwxyz"] if shape.tokens else None,
+        characters=shape.characters,
+    )

@@ -38,6 +38,12 @@ def test_a_mistake_ends_in_one_line(
     assert capsys.readouterr() == ("", "error: x.csv, row 3: expected a number, found 'a'\n")
 
 
+def test_a_name_of_any_length_is_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit), reported():
+        raise DataError("x" * 100_000)
+    assert capsys.readouterr().err == f"error: {'x' * 4000}...\n"
+
+
 def test_a_path_that_the_system_refuses_is_one_too(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

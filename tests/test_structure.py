@@ -142,7 +142,7 @@ class TestImports:
 
     def test_yaml_is_read_by_params_alone(self) -> None:
         readers = [module for module in MODULES if "yaml" in packages(module)]
-        modules = ("loading", "lock", "pipeline", "writing")
+        modules = ("loading", "lock", "pipeline", "trees", "writing")
         assert readers == [f"birnn.params.{name}" for name in modules]
 
     def test_no_code_comes_from_text(self) -> None:

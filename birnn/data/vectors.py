@@ -6,7 +6,6 @@ too), or from an `.npz` with `tokens` (text) and `vectors` (a row each).
 
 from __future__ import annotations
 
-import gzip
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +20,7 @@ from safetensors.numpy import load_file
 from safetensors.numpy import save as serialized
 
 from birnn.errors import DataError, ParamsError
-from birnn.files import atomic, named, reading
+from birnn.files import atomic, bounds, named, reading
 
 
 class Vectors(NamedTuple):
@@ -145,8 +144,8 @@ def width_note(path: str | None, vectors: Vectors, embedding_size: int) -> Itera
 def _lines(path: Path, row_of: Mapping[str, int]) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
     """The vectors that are wanted; a first line that says how many there are is passed over."""
     width = 0
-    with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
-        for number, line in enumerate(file, start=1):
+    with bounds.opened(path) as file:
+        for number, line in enumerate(bounds.whole_lines(file, path), start=1):
             fields = line.decode().rstrip().split(" ")
             if number == 1 and len(fields) == 2:
                 continue
@@ -164,6 +163,7 @@ def _lines(path: Path, row_of: Mapping[str, int]) -> Iterator[tuple[int, npt.NDA
 def _archived(
     path: Path, row_of: Mapping[str, int]
 ) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
+    bounds.check_archive(path)
     with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
         tokens, vectors = archive["tokens"].tolist(), archive["vectors"]
     if vectors.ndim != 2 or len(tokens) != len(vectors) or not vectors.shape[1]:

@@ -78,11 +78,13 @@ def read_json(path: str | Path) -> Any:
     """Read a JSON file that a stage has written.
 
     Raises:
-        DataError: it is missing or broken.
+        DataError: it is missing, broken or no file.
     """
+    if Path(path).exists() and not Path(path).is_file():
+        raise DataError(f"{path}: expected a file, found a folder, a pipe or a device")
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; run `dvc repro` first") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # the latter of what is very deep
         raise DataError(f"{path}: expected JSON, found {error}; run `dvc repro` again") from None

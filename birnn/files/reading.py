@@ -6,7 +6,7 @@ A fault in a file is one `DataError` that names the file, and the line where tha
 from __future__ import annotations
 
 import csv
-import gzip
+import io
 import os
 import re
 import weakref
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO
 
 from birnn.errors import BirnnError, DataError
-from birnn.files import console
+from birnn.files import bounds, console
 
 SAMPLE_LINES = 50
 LONGEST_FIELD = 1 << 26  # characters; what an opening quote without its end may swallow
@@ -84,14 +84,14 @@ def lines(path: str | Path, encoding: str | None = None) -> Iterator[str]:
         encoding: what `data.encoding` says; UTF-8 where None, and params have no such key.
 
     Raises:
-        DataError: the file is missing, cut or not gzip, or a line is not in the encoding or holds
-            the line ends of an old Mac, which would make one line of many.
+        DataError: the file is missing, cut or not gzip, or a line is too long, not in the encoding,
+            or holds the line ends of an old Mac, which would make one line of many.
     """
     try:
         with opened(path, encoding or "utf-8") as file:
             reader = _Reader()
             weakref.finalize(reader, file.close)
-            for number, line in enumerate(file, 1):
+            for number, line in enumerate(bounds.whole_lines(file, path), 1):
                 if "\r" in line and "\r" in line.rstrip("\r\n"):
                     raise DataError(
                         f"{path}, line {number}: expected a line feed at the end of each line, "
@@ -237,16 +237,15 @@ def one_line(found: object) -> str:
 
 def opened(path: str | Path, encoding: str, errors: str = "strict") -> IO[str]:
     """Open a text file, compressed or not."""
-    if str(path).lower().endswith(".gz"):
-        return gzip.open(path, "rt", encoding=encoding, errors=errors, newline="\n")
-    return Path(path).open(encoding=encoding, errors=errors, newline="\n")
+    return io.TextIOWrapper(bounds.opened(path), encoding, errors, newline="\n")
 
 
 def _undecodable(path: str | Path, encoding: str) -> int | None:
     """The first line that is not in the encoding, where lines can be told without it."""
     try:
         with opened(path, encoding, "surrogateescape") as file:
-            wrong = (number for number, line in enumerate(file, 1) if SURROGATES.search(line))
+            numbered = enumerate(bounds.whole_lines(file, path), 1)
+            wrong = (number for number, line in numbered if SURROGATES.search(line))
             return next(wrong, None)
     except (EOFError, OSError, UnicodeError, zlib.error):
         return None

@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 from pyarrow import csv
 
 from birnn.errors import DataError
-from birnn.files import console, named, threads
+from birnn.files import bounds, console, named, threads
 from birnn.files.reading import Skipped
 
 Rows = npt.NDArray[np.int64]
@@ -128,18 +128,30 @@ def of_rows(batches: Iterable[pa.RecordBatch], rows: int = CHUNK_ROWS) -> Iterat
 
 
 def whole_sequences(batches: Iterable[pa.RecordBatch | pa.Table]) -> Iterator[Chunk]:
-    """Cut a stream of rows between sequences, never within one; see `chunks`."""
+    """Cut a stream of rows between sequences, never within one; see `chunks`.
+
+    Raises:
+        DataError: a sequence takes too much memory.
+    """
     held: list[pa.Table] = []
     for batch in batches:
         table = pa.Table.from_batches([batch]) if isinstance(batch, pa.RecordBatch) else batch
         cut = _last_start(held, table)
         if cut is None:
             held.append(table)
+            _check_size(held)
             continue
         yield _chunk([*held, table.slice(0, cut)])
         held = [table.slice(cut)]
     if held:
         yield _chunk(held)
+
+
+def _check_size(held: list[pa.Table]) -> None:
+    """Refuse a sequence that is too large to be held whole."""
+    steps, size = sum(one.num_rows for one in held), sum(one.nbytes for one in held)
+    place = f"sequence {held[-1]['sequence'][0].as_py()!r}"
+    bounds.check_size(steps, size, place, "divide it, or set data.max_steps and data.longer: cut")
 
 
 def _last_start(held: list[pa.Table], table: pa.Table) -> int | None:

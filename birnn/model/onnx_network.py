@@ -15,7 +15,7 @@ from birnn.data.encoding import Encoding
 from birnn.errors import DataError
 from birnn.files import atomic, digests
 from birnn.kernel.arrays import Floats, Ints
-from birnn.model import inference, saved_model
+from birnn.model import description, inference
 from birnn.model.architecture import Architecture
 from birnn.model.onnx_graph import description_path, read_by
 from birnn.model.padded import Padded
@@ -79,15 +79,11 @@ def read(path: str | Path) -> Exported:
         if not one.is_file():
             raise DataError(f"{one}: no such file; `birnn export MODEL {path.name}` writes it")
     tree = atomic.read_json(beside)
-    try:
-        written = tree["sha256"]
-        architecture, encoding, thresholds = saved_model.understood(tree)
-    except saved_model.BROKEN as error:
-        found = " ".join(str(error).split())
-        raise DataError(f"{beside}: expected what `birnn export` writes, found: {found}") from None
-    if digests.sha256(path) != written:
+    found = description.of_tree(tree, str(beside))
+    if digests.sha256(path) != tree.get("sha256"):
         raise DataError(f"{beside}: expected the description of {path}, found that of another file")
-    return Exported(OnnxNetwork(architecture, _session(path)), encoding, thresholds)
+    graph = OnnxNetwork(found.architecture, _session(path))
+    return Exported(graph, found.encoding, found.thresholds)
 
 
 TELEMETRY_OFF = ("ORT_DISABLE_TELEMETRY", "ORT_TELEMETRY_DISABLED")

@@ -22,7 +22,7 @@ from birnn.files import table_checks, tables
 from birnn.files.reading import Skipped
 from birnn.files.table_checks import Allowed
 from birnn.files.tables import Chunk
-from birnn.model import operating_points, padded
+from birnn.model import description, operating_points, padded
 from birnn.model.architecture import Architecture
 from birnn.model.padded import Padded
 
@@ -154,6 +154,7 @@ def of_table(
     for chunk in prepared(encoding, batches, where=where, skipped=skipped):
         sequences = encoding.encode(*chunk)
         shares = probabilities(model, sequences, device=device)
+        description.check_probabilities(shares, where)
         kept = kept_beside(chunk, encoding)
         yield table(sequences, encoding, thresholds, shares, labelled=False, kept=kept)
 

@@ -14,9 +14,8 @@ from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from birnn.data.encoding import Encoding
@@ -24,7 +23,7 @@ from birnn.errors import DataError, DeviceError
 from birnn.files import atomic
 from birnn.files.paths import DESCRIPTION, WEIGHTS
 from birnn.kernel import library
-from birnn.model import inference
+from birnn.model import description
 from birnn.model.architecture import Architecture
 from birnn.model.inference import Network, Weights
 
@@ -75,8 +74,8 @@ def save(
     weights = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
     with atomic.replacing(folder / WEIGHTS) as partial:
         partial.write_bytes(serialized(weights))
-    description = {**described(model.architecture, encoding, thresholds), "params": dict(params)}
-    atomic.write_json(folder / DESCRIPTION, description)
+    tree = {**described(model.architecture, encoding, thresholds), "params": dict(params)}
+    atomic.write_json(folder / DESCRIPTION, tree)
 
 
 def described(
@@ -100,30 +99,11 @@ def read(folder: str | Path) -> Saved:
     Raises:
         DataError: a file is missing or broken, or the two do not belong together.
     """
-    folder = Path(folder)
-    description = atomic.read_json(folder / DESCRIPTION)
-    try:
-        architecture, encoding, thresholds = understood(description)
-        weights = load_file(folder / WEIGHTS)
-        inference.check(architecture, weights)
-        return Saved(architecture, weights, encoding, thresholds)
-    except FileNotFoundError:
-        raise DataError(f"{folder / WEIGHTS}: no such file; run `dvc repro` first") from None
-    except BROKEN as error:
-        message = " ".join(str(error).split())
-        raise DataError(
-            f"{folder}: expected a model that `train` has saved, found: {message}"
-        ) from None
-
-
-BROKEN = (AttributeError, KeyError, SafetensorError, TypeError, ValueError)
-"""What files that are no model raise while they are read."""
-
-
-def understood(tree: Any) -> tuple[Architecture, Encoding, dict[str, float]]:
-    """Take a description apart; see `described`."""
-    encoding = Encoding(**tree["encoding"])
-    return Architecture(**tree["architecture"]), encoding, _thresholds(tree, encoding)
+    found, path = description.read(folder), Path(folder) / WEIGHTS
+    description.check_header(path, found.architecture)
+    weights = load_file(path)
+    description.check_finite(weights, path)
+    return Saved(found.architecture, weights, found.encoding, found.thresholds)
 
 
 def predicting(saved: Saved, device: str = "cpu") -> Predicts:
@@ -199,24 +179,15 @@ def params_of(folder: str | Path) -> Knobs:
     """Read what a model was trained with; of one of 0.2.0, what its architecture says of that.
 
     Raises:
-        DataError: the description is missing.
+        DataError: the description is missing or broken.
     """
-    description = atomic.read_json(Path(folder) / DESCRIPTION)
-    found: Knobs = description.get("params") or description["architecture"]
-    return found
+    return description.read(folder).params
 
 
 def encoding_of(folder: str | Path) -> Encoding:
     """Read how the data were prepared that a model has learned from.
 
     Raises:
-        DataError: the description is missing.
+        DataError: the description is missing or broken.
     """
-    return Encoding(**atomic.read_json(Path(folder) / DESCRIPTION)["encoding"])
-
-
-def _thresholds(description: Mapping[str, Any], encoding: Encoding) -> dict[str, float]:
-    thresholds = {label: float(value) for label, value in description["thresholds"].items()}
-    if unknown := thresholds.keys() - set(encoding.labels):
-        raise ValueError(f"a threshold for {min(unknown)!r}, which is none of the classes")
-    return thresholds
+    return description.read(folder).encoding

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from birnn.files import room
 from birnn.kernel.calls import GATES
 from birnn.model.architecture import Architecture
 
@@ -61,6 +62,22 @@ def size_of(architecture: Architecture, steps: int) -> Size:
         multiply_adds=recurrent + (linear if a.task == "tagging" else 0),
         memory=FLOAT * (COPIES * parameters + steps * numbers),
     )
+
+
+def check_room(architecture: Architecture, steps: int) -> None:
+    """Refuse a training for which this machine has too little memory.
+
+    Args:
+        architecture: of the model.
+        steps: of the largest batch, padding included.
+
+    Raises:
+        NoRoomError: says how much it needs, and how much is here.
+    """
+    needed = size_of(architecture, steps)
+    what = f"a model with {needed.parameters:,} parameters, in batches of up to {steps:,} steps"
+    advice = "lower model.hidden_size, train.batch_size or train.batch_steps"
+    room.check_memory(needed.memory, what, advice)
 
 
 def _weights(cell: str, width: int, hidden_size: int) -> int:

@@ -26,7 +26,7 @@ from birnn.data.sequences import UNLABELLED, Sequences
 from birnn.data.vectors import Vectors
 from birnn.files import console, digests, paths, records
 from birnn.kernel import library
-from birnn.model import devices, history, operating_points, prediction, saved_model
+from birnn.model import devices, history, operating_points, prediction, saved_model, sizes
 from birnn.model.architecture import Architecture, of_params
 from birnn.model.batching import Batch
 from birnn.model.distributed import ALONE, Group
@@ -110,6 +110,8 @@ def network(chosen: params.Model, data: Prepared, options: Options) -> SequenceM
     devices.make_deterministic(options.seed, options.device)
     devices.use_tf32(options.device, wanted=options.precision == "tf32")
     architecture = of_params(chosen, data.encoding, data.pretrained)
+    if options.device.type == "cpu":
+        sizes.check_room(architecture, _most_steps(data.train, options))
     devices.limit_threads(options.batch_size * architecture.sums)
     if options.device.type == "cpu" and library.why_none():
         console.say(
@@ -119,6 +121,13 @@ def network(chosen: params.Model, data: Prepared, options: Options) -> SequenceM
     model = SequenceModel(architecture)
     model.start_from(data.pretrained)
     return model
+
+
+def _most_steps(data: Sequences, options: Options) -> int:
+    """Steps of the largest batch, padding included, if the longest sequences are together."""
+    longest = int(np.diff(data.offsets).max(initial=0))
+    most = longest * min(options.batch_size, len(data))
+    return most if options.batch_steps is None else max(longest, min(most, options.batch_steps))
 
 
 def train(

@@ -14,6 +14,9 @@ from pydantic import (
 from birnn.params.reference import known
 from birnn.params.schema import Data, Params
 
+MOST = 10  # faults that are worded
+LONGEST, LONGEST_KEY, MOST_DIGITS = 300, 60, 30
+
 
 def one_line(error: Exception) -> str:
     """What an error says, without line breaks."""
@@ -21,17 +24,22 @@ def one_line(error: Exception) -> str:
 
 
 def complaints(error: ValidationError) -> list[str]:
-    """What is wrong, each thing once: a fault in `model` or `train` comes back in all `models`."""
+    """What is wrong, each thing once: a fault in `model` or `train` comes back in all `models`.
+
+    Of many faults the first ones are worded.
+    """
     findings = error.errors(include_url=False)
     places = {details["loc"] for details in findings}
-    return [
-        complaint(dict(details))
+    own = [
+        details
         for details in findings
         if not (
             details["loc"][:1] == ("models",)
             and not places.isdisjoint((name, *details["loc"][2:]) for name in ("model", "train"))
         )
     ]
+    more = [f"and {len(own) - MOST} more"] if len(own) > MOST else []
+    return [*(complaint(dict(details)) for details in own[:MOST]), *more]
 
 
 def complaint(details: dict[str, Any]) -> str:
@@ -57,7 +65,7 @@ def complaint(details: dict[str, Any]) -> str:
 
 def _path(place: tuple[str | int, ...]) -> list[str]:
     """The keys that lead to a place; pydantic adds the source after `data`, and `[key]`."""
-    parts = [str(part) for part in place if part != "[key]"]
+    parts = [_cut(str(part)) for part in place if part != "[key]"]
     sources = {name for section in get_args(get_args(Data)[0]) for name in _source_names(section)}
     if parts[:1] == ["data"] and not sources.isdisjoint(parts[1:2]):
         del parts[1]
@@ -70,15 +78,22 @@ def _found(value: object) -> str:
         return f"the text {value!r} (YAML needs {Decimal(value):f} here)"
     if isinstance(value, BaseModel):
         value = value.model_dump()
-    return repr(value)
+    if isinstance(value, int) and value.bit_length() > LONGEST:  # Python would take long to say it
+        return f"a number of {value.bit_length()} bits"
+    return _cut(repr(value))
+
+
+def _cut(text: str) -> str:
+    """A text as far as it fits into a message."""
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
 def _is_number(text: str) -> bool:
+    """Whether text is a number that somebody could write without an exponent."""
     try:
-        float(text)
-    except ValueError:
+        return len(text) <= LONGEST and abs(Decimal(text).adjusted()) < MOST_DIGITS
+    except ArithmeticError:
         return False
-    return True
 
 
 def _source_names(section: type[BaseModel]) -> tuple[str, ...]:
@@ -90,6 +105,8 @@ def _suggestion(key: str) -> str:
     declared = _declared_keys(Params)
     if key in declared:
         return " here; remove it, or move it to its own section"
+    if len(key) > LONGEST_KEY:  # to look for near ones would take long
+        return "; remove it"
     near = difflib.get_close_matches(key, declared, n=1, cutoff=0.7)
     return f"; did you mean {near[0]}?" if near else "; remove it"
 

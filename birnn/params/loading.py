@@ -18,6 +18,7 @@ from birnn.files import console
 from birnn.params.complaints import complaint, complaints, one_line
 from birnn.params.lock import committed
 from birnn.params.schema import Data, Entry, FileData, Params
+from birnn.params.trees import of_file, of_text
 
 Knob = str | int | float | bool | None
 Knobs = dict[str, Knob]
@@ -34,16 +35,16 @@ def load(path: str | Path = PATH) -> Params:
             message names the key, what was expected, and what was found.
     """
     try:
-        tree = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        tree = of_file(path)
         chosen = Params.model_validate(_without_resamples(tree, path))
     except FileNotFoundError:
         raise ParamsError(f"{path}: no such file; copy one from examples/") from None
     except OSError as error:
         raise ParamsError(f"{path}: expected a file of params, found: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ParamsError(f"{path}: expected YAML, found {one_line(error)}") from None
     except ValidationError as error:
         raise ParamsError(f"{path}: " + "; ".join(complaints(error))) from None
+    except (yaml.YAMLError, ValueError) as error:  # of letters, numbers and dates that are none
+        raise ParamsError(f"{path}: expected YAML, found {one_line(error)}") from None
     if chosen.candidate not in chosen.models:
         known = ", ".join(chosen.models)
         raise ParamsError(
@@ -145,8 +146,8 @@ def of_last_commit(problem: str, model: str) -> Knobs | None:
     """The same for the params.yaml of the last commit; None where it holds no such model."""
     text = committed(PATH)
     try:
-        then = parsed(yaml.safe_load(text or ""))
-    except yaml.YAMLError:
+        then = parsed(of_text(text or "", PATH))
+    except (yaml.YAMLError, ParamsError, ValueError):
         return None
     if then is None or then.problem != problem or model not in then.models:
         return None

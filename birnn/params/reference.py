@@ -149,7 +149,9 @@ def _number(schema: Tree) -> str:
         "maximum": "up to {}",
         "exclusiveMaximum": "below {}",
     }
-    bounds = [text.format(f"{schema[name]:g}") for name, text in words.items() if name in schema]
+    found = {name: schema[name] for name in words if name in schema}
+    shown = {name: f"{one:,}" if type(one) is int else f"{one:g}" for name, one in found.items()}
+    bounds = [words[name].format(one) for name, one in shown.items()]
     if schema.get("exclusiveMaximum") == 2**31:
         bounds[-1] = "below 2^31"
     return " ".join([what, *bounds])

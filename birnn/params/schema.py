@@ -17,7 +17,9 @@ from pydantic import (
     model_validator,
 )
 
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, lt=2**31)]
+Units = Annotated[int, Field(ge=1, le=65_536)]
+"""Numbers of a vector, of which there is a matrix for each two."""
 Share = Annotated[float, Field(ge=0, lt=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -60,9 +62,9 @@ class HMMData(Section):
     min_steps: Count
     max_steps: Count
     mean_steps: Positive | None = None
-    features: Count
-    classes: Annotated[int, Field(ge=2)]
-    states: Annotated[int, Field(ge=2)] | None = None
+    features: Units
+    classes: Annotated[int, Field(ge=2, le=10_000)]
+    states: Annotated[int, Field(ge=2, le=10_000)] | None = None
     stay: Share
     separation: Positive
     lookalikes: Annotated[int, Field(ge=0)] = 0
@@ -489,16 +491,16 @@ class Model(Section):
 
     bidirectional: bool = True
     cell: Literal["RNN", "GRU", "LSTM"] = "LSTM"
-    hidden_size: Count = 32
-    num_layers: Count = 1
+    hidden_size: Units = 32
+    num_layers: Annotated[int, Field(ge=1, le=256)] = 1
     dropout: Share = 0.0
     input_dropout: Share = 0.0
     head: Literal["last", "mean", "max", "all"] = "last"
-    embedding_size: Count = 64
+    embedding_size: Units = 64
     word_dropout: NotNegative = 0.0
     characters: bool = False
-    character_size: Count = 32
-    character_hidden_size: Count = 32
+    character_size: Units = 32
+    character_hidden_size: Units = 32
 
 
 class Train(Section):

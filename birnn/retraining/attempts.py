@@ -20,10 +20,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from filelock import FileLock, Timeout
+import psutil
+from filelock import Timeout
 
 from birnn.errors import INTERRUPTS, RetrainingError, without_secrets
-from birnn.files import atomic, records
+from birnn.files import atomic, locks, records
 from birnn.params import Params
 from birnn.tracking import store
 from birnn.tracking.registry import Registry, Version
@@ -56,6 +57,21 @@ class Last:
         if not {field.name for field in fields(cls)} <= said.keys():
             return None
         return cls(said["time"], said["ended"], said["reason"], int(said["failures"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The process that holds the lock.
+
+    Attributes:
+        pid: its number.
+        host: the machine that it runs on.
+        start: since when; UTC, ISO 8601, seconds.
+    """
+
+    pid: int
+    host: str
+    start: str
 
 
 class Reproduce(Protocol):
@@ -106,16 +122,13 @@ def locked() -> Iterator[None]:
     folder = store.root() / store.STATE
     folder.mkdir(exist_ok=True)
     holder = folder / "retraining.json"
-    lock = FileLock(folder / "retraining.lock")
     try:
-        lock.acquire(timeout=0)
+        lock = locks.acquired(store.lock_path("retraining"), timeout=0)
     except Timeout:
         raise RetrainingError(f"another retraining runs: {_holder(holder)}; wait for it") from None
     try:
         start = datetime.now(UTC).isoformat(timespec="seconds")
-        atomic.write_json(
-            holder, {"pid": os.getpid(), "host": socket.gethostname(), "start": start}
-        )
+        records.write(holder, Holder(os.getpid(), socket.gethostname(), start))
         yield
     finally:
         lock.release()
@@ -123,13 +136,11 @@ def locked() -> Iterator[None]:
 
 def runs_now() -> bool:
     """Say whether a retraining is at work."""
-    lock = FileLock(store.lock_path("retraining"))
     try:
-        lock.acquire(timeout=0)
+        with locks.held(store.lock_path("retraining"), timeout=0):
+            return False
     except Timeout:
         return True
-    lock.release()
-    return False
 
 
 def last() -> Last | None:
@@ -163,10 +174,22 @@ def _last() -> Path:
 
 
 def _holder(path: Path) -> str:
+    """Who holds the lock, by what the last one noted that did; another may hold it without that."""
     if not path.is_file():
         return "it has just begun"
-    who = atomic.read_json(path)
-    return f"process {who['pid']} on {who['host']}, since {who['start']}"
+    who = records.read(path, Holder)
+    if who.host == socket.gethostname() and not _runs(who):
+        return f"another process holds {store.lock_path('retraining')} (`fuser` says which)"
+    return f"process {who.pid} on {who.host}, since {who.start}"
+
+
+def _runs(who: Holder) -> bool:
+    """Whether that process still runs here; its number may have been given to another since."""
+    try:
+        begun = psutil.Process(who.pid).create_time()
+    except psutil.Error:
+        return False
+    return begun < datetime.fromisoformat(who.start).timestamp() + 1
 
 
 def state() -> Path:

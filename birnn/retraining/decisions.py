@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from filelock import FileLock
 
 from birnn.errors import DataError, without_secrets
-from birnn.files import atomic
+from birnn.files import atomic, locks
 from birnn.files.hashing import Hashes
 from birnn.tracking import runs
 
@@ -50,7 +49,7 @@ def append(path: str | Path, record: Mapping[str, Any]) -> Record:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_name(f".{path.name}.lock")):
+    with locks.held(path.with_name(f".{path.name}.lock")):
         stamped = {"time": datetime.now(UTC).isoformat(timespec="seconds"), **_harmless(record)}
         line = json.dumps(stamped, allow_nan=False).encode() + b"\n"
         with atomic.naming(path), path.open("ab+") as file:
@@ -75,7 +74,7 @@ def add(path: str | Path, records: Iterable[Record]) -> None:
     """Put in records that were made elsewhere, each at its time; those that are there stay."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_name(f".{path.name}.lock")):
+    with locks.held(path.with_name(f".{path.name}.lock")):
         present = read(path)
         missing = [record for record in records if record not in present]
         if missing:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import sys
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -51,6 +52,7 @@ LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
 TOKEN = "BIRNN_SERVE_TOKEN"  # noqa: S105  # the name of the variable
 SMALL = 1 << 16  # bytes of a body up to which a request is answered beside large ones
 LONGEST_MESSAGE = 600  # letters
+SWITCH = 0.0005  # seconds for which a large request may hold Python, when a small one wants it
 GRACE = 10  # seconds that requests have to end when the server does
 STATUS = {400: "BAD_REQUEST", 401: "UNAUTHENTICATED", 503: "TEMPORARILY_UNAVAILABLE"}
 
@@ -95,6 +97,7 @@ def serve(address: str, options: Options) -> None:
     following = Following(address, every=options.every)
     network = following.served.network
     threads.limit(prediction.BATCH_SIZE * network.architecture.sums)
+    sys.setswitchinterval(SWITCH)
     with _listening(options) as listener, ExitStack() as stack:
         ledger = None if options.ledger is None else stack.enter_context(Ledger(options.ledger))
         stack.enter_context(following)

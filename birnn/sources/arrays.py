@@ -18,10 +18,11 @@ import pyarrow as pa
 from numpy.lib import format as npy
 
 from birnn.errors import DataError
+from birnn.files import bounds
 from birnn.files.reading import missing, one_line
 from birnn.params import ArraysData
 
-BATCH_STEPS = 1 << 16
+BATCH_STEPS, LONGEST_NAME = 1 << 16, 1 << 12
 NUMBERS, TEXTS = "biuf", "biufSU"
 BROKEN = (
     *(EOFError, IndexError, KeyError, NotImplementedError, OSError, OverflowError, SyntaxError),
@@ -59,6 +60,7 @@ def read(
         DataError: names the array that is missing, has a wrong shape or type, or is cut.
     """
     try:
+        bounds.check_archive(path)
         with zipfile.ZipFile(path) as file:
             yield from _Arrays(file, path, data.task, labelled).batches(prefix)
     except FileNotFoundError:
@@ -95,21 +97,22 @@ class _Arrays:
         self.padded = len(self.values.shape) == 3
         if len(self.values.shape) not in (2, 3) or 0 in self.values.shape:
             self._refuse("values", "the shape (N, T, F) or (S, F)", self.values.shape)
+        longest = self.values.shape[1] if self.padded else 1
+        bounds.check_size(longest, _row_size(self.values), f"{self.path}, array values")
         self.lengths = self._lengths()
         self._check_sizes()
 
     def batches(self, prefix: str) -> Iterator[pa.RecordBatch]:
         """Give the steps without padding, some sequences at a time."""
-        numbered = [f"{prefix}{n:06d}" for n in range(1, len(self.lengths) + 1)]
-        ids: Array = self._of_sequences("ids") if "ids" in self.names else np.array(numbered)
-        if (ids[1:] == ids[:-1]).any():
+        ids = self._of_sequences("ids") if "ids" in self.names else None
+        if ids is not None and (ids[1:] == ids[:-1]).any():
             double = int((ids[1:] == ids[:-1]).argmax()) + 1
             self._refuse(f"ids[{double}]", "an id of its own", ids[double])
         groups = self._of_sequences("groups") if "groups" in self.names else None
         of_sequences = self.labels is not None and self.task == "classification"
         labels = self._of_sequences("labels") if of_sequences else None
         for rows, values, tags in self._padded() if self.padded else self._flat():
-            columns = {"sequence": pa.array(ids[rows])}
+            columns = {"sequence": _numbered(rows, prefix) if ids is None else pa.array(ids[rows])}
             if groups is not None:
                 columns["group"] = pa.array(groups[rows])
             if labels is not None or tags is not None:
@@ -131,7 +134,8 @@ class _Arrays:
     def _flat(self) -> Iterator[tuple[Array, Array, Array | None]]:
         ends = np.cumsum(self.lengths)
         start = 0
-        for values, tags in self._blocks(BATCH_STEPS):
+        size = max(1, min(BATCH_STEPS, bounds.BATCH_BYTES // _row_size(self.values)))
+        for values, tags in self._blocks(size):
             steps = np.arange(start, start + len(values))
             yield np.searchsorted(ends, steps, side="right"), values, tags
             start += len(values)
@@ -146,7 +150,7 @@ class _Arrays:
 
     def _rows(self, name: str, header: Header, size: int) -> Iterator[Array]:
         """Read an array, `size` rows at a time."""
-        row = int(np.prod(header.shape[1:], dtype=np.int64)) * header.dtype.itemsize
+        row = _row_size(header)
         with self.file.open(f"{name}.npy") as member:
             _header(member)
             for start in range(0, header.shape[0], size):
@@ -176,6 +180,8 @@ class _Arrays:
             mend = "join lists of different lengths" if kinds == NUMBERS else "save .astype(str)"
             hint = f"; {mend}" if header.dtype.hasobject else ""
             self._refuse(name, expected + hint, header.dtype)
+        if header.dtype.itemsize > LONGEST_NAME:
+            self._refuse(name, f"texts of up to {LONGEST_NAME} bytes", header.dtype)
         size = int(np.prod(header.shape, dtype=object)) * header.dtype.itemsize
         rest = self.file.getinfo(f"{name}.npy").file_size - start
         if size != rest:
@@ -209,6 +215,18 @@ class _Arrays:
 
     def _refuse(self, name: str, expected: str, found: object) -> None:
         raise DataError(f"{self.path}, array {name}: expected {expected}, found {found}")
+
+
+def _numbered(rows: Array, prefix: str) -> pa.StringArray:
+    """Ids of sequences by their numbers, from 1, for each step one."""
+    first = int(rows[0])
+    names = [f"{prefix}{number:06d}" for number in range(first + 1, int(rows[-1]) + 2)]
+    return pa.array(names, pa.string()).take(pa.array(rows - first))
+
+
+def _row_size(header: Header) -> int:
+    """Bytes of what one place of the first axis holds."""
+    return int(np.prod(header.shape[1:], dtype=object)) * header.dtype.itemsize
 
 
 def _header(member: IO[bytes]) -> Header:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import codecs
 import csv
-import gzip
 import io
 import re
 import sys
@@ -18,11 +17,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, AnyStr
 
 import numpy as np
 
 from birnn.errors import DataError
+from birnn.files import bounds
 from birnn.files.reading import (
     DELIMITERS,
     LONGEST_FIELD,
@@ -164,16 +164,10 @@ def decimal(path: Path, columns: Sequence[Sequence[str]], skipped: Skipped) -> s
     return ","
 
 
-def opened(path: Path) -> IO[bytes]:
-    """Open a file for its bytes, compressed or not."""
-    packed = path.name.lower().endswith(".gz")
-    return cast("IO[bytes]", gzip.open(path)) if packed else path.open("rb")
-
-
 def text(path: Path, encoding: str | None, errors: str = "surrogateescape") -> io.TextIOWrapper:
     """Open a file as text, with the line ends that it has."""
     chosen = "utf-8-sig" if encoding in (None, "utf-8") else encoding
-    return io.TextIOWrapper(opened(path), encoding=chosen, errors=errors, newline="")
+    return io.TextIOWrapper(bounds.opened(path), encoding=chosen, errors=errors, newline="")
 
 
 def blocks(path: Path, encoding: str | None) -> Iterator[bytes]:
@@ -181,16 +175,23 @@ def blocks(path: Path, encoding: str | None) -> Iterator[bytes]:
     they are.
     """
     if encoding is None:
-        with opened(path) as raw:
+        with bounds.opened(path) as raw:
             while block := raw.read(BUFFER_BYTES):
-                yield block + raw.readline()
+                yield block + _rest(raw, path)
         return
     try:
         with text(path, encoding, "strict") as lines:
             while characters := lines.read(BUFFER_BYTES):
-                yield (characters + lines.readline()).encode()
+                yield (characters + _rest(lines, path)).encode()
     except UnicodeError as error:
         raise DataError(_other(path, encoding, error)) from None
+
+
+def _rest(file: IO[AnyStr], path: Path) -> AnyStr:
+    """What is left of the line that is being read."""
+    line = file.readline(bounds.LONGEST_LINE)
+    bounds.check_line(line, str(path))
+    return line
 
 
 def _other(path: Path, encoding: str | None, error: UnicodeError) -> str:
@@ -200,7 +201,7 @@ def _other(path: Path, encoding: str | None, error: UnicodeError) -> str:
 
 def _wide(path: Path) -> str | None:
     """The encoding that a byte order mark names; UTF-8 needs none."""
-    with opened(path) as file:
+    with bounds.opened(path) as file:
         begin = file.read(2)
     return "utf-16" if begin in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else None
 
@@ -209,7 +210,7 @@ def _head(path: Path, encoding: str | None) -> str:
     """The first lines, whole."""
     try:
         with text(path, encoding) as file:
-            return file.read(BUFFER_BYTES) + file.readline()
+            return file.read(BUFFER_BYTES) + _rest(file, path)
     except UnicodeError as error:
         raise DataError(_other(path, encoding, error)) from None
 

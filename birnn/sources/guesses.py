@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from birnn.errors import DataError
+from birnn.files import named
 from birnn.files.reading import Skipped, kind, lines, one_line
 from birnn.files.tables import SPLITS
 from birnn.sources import arrays, conll, dialect, lists, table
@@ -89,6 +90,7 @@ def of(path: Path, task: str | None = None) -> Guess:
         DataError: the name has none of the known endings, or no column can be a sequence's id or
             a label.
     """
+    named.check_input(path)
     files = _of_splits(path) if path.is_dir() else {}
     first = Path(files.get("train", path))
     section = _where(path, files)

@@ -26,8 +26,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from birnn.errors import DataError, ParamsError
-from birnn.files import threads
-from birnn.files.tables import sequence_starts
+from birnn.files import room, threads
+from birnn.files.table_checks import MOST_STEPS
+from birnn.files.tables import CHUNK_ROWS, sequence_starts
 
 if TYPE_CHECKING:  # who draws from a chain needs no schema
     from birnn.params import HMMData
@@ -35,6 +36,7 @@ if TYPE_CHECKING:  # who draws from a chain needs no schema
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
+NUMBER = 8  # bytes
 CHUNK = 1024  # sequences drawn together; another number here is another data set
 LENGTH_SIGMA = 0.8  # of the logarithm: one length in ten is more than 2.8 times the median
 MEAN_DIGITS = 9  # behind the point, of the means of observations
@@ -157,7 +159,18 @@ def chain_of(data: HMMData) -> Chain:
 
 
 def read(data: HMMData) -> Iterator[pa.RecordBatch]:
-    """Draw the sequence table that params describe; see `draw`."""
+    """Draw the sequence table that params describe; see `draw`.
+
+    Raises:
+        NoRoomError: there is not enough memory for that, or the table has too many steps.
+    """
+    expected = int(data.sequences * _mean_steps(data))
+    if expected > MOST_STEPS:
+        raise ParamsError(
+            f"data: expected up to {MOST_STEPS:,} steps in all, found about {expected:,}; lower "
+            "data.sequences or the steps of each"
+        )
+    room.check_memory(_memory(data), "data", "lower data.features, classes, states or max_steps")
     return draw(
         chain_of(data),
         sequences=data.sequences,
@@ -166,6 +179,24 @@ def read(data: HMMData) -> Iterator[pa.RecordBatch]:
         mean_steps=data.mean_steps or data.max_steps,
         seed=data.seed,
     )
+
+
+def table_size(data: HMMData) -> int:
+    """Bytes on a disk that the table takes about, once drawn, once prepared, each cached by DVC."""
+    return int(2 * data.sequences * _mean_steps(data) * (12 * data.features + 12))
+
+
+def _mean_steps(data: HMMData) -> float:
+    return max(data.min_steps, min(data.mean_steps or data.max_steps, data.max_steps))
+
+
+def _memory(data: HMMData) -> int:
+    """Bytes that drawing a chunk takes about, and computing its limits."""
+    states = data.classes * (data.states or 1)
+    rows = max(CHUNK * _mean_steps(data), min(CHUNK_ROWS, data.sequences * _mean_steps(data)))
+    chain = 4 * states * (states + data.features)
+    paths = 2 * CHUNK * data.max_steps
+    return int(NUMBER * (chain + paths + rows * (2 * data.features + 6 * states)))
 
 
 def draw(

@@ -164,15 +164,18 @@ def unlabelled(
 
     Raises:
         DataError: the file is missing or broken, or of another kind.
+        ParamsError: `known` is of a broken model.
     """
     named.check_input(path)
     source = known.get("source", "table")
     if source == "table":
         section = {"task": "tagging", **known, "source": "table", "path": str(path)}
-        read_as = TableData.model_validate(section)
+        read_as = params.data(section)
+        assert isinstance(read_as, TableData)
         return table.read(path, features, data=read_as, labelled=False, skipped=skipped)
     if source == "lists" and _has_lists(path):
-        as_lists = ListsData.model_validate({**known, "path": str(path)})
+        as_lists = params.data({**known, "path": str(path)})
+        assert isinstance(as_lists, ListsData)
         return lists.read(as_lists, path, labelled=False, features=features, skipped=skipped)
     if _is_table(path):
         return table.read(path, features, labelled=False, skipped=skipped)

@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from birnn.errors import DataError
+from birnn.files import bounds
 from birnn.files.hashing import Seen
 from birnn.files.reading import Skipped, kind, lines, missing, one_line, opened
 from birnn.files.table_checks import check_doubled, from_file, text_column
@@ -32,6 +32,7 @@ from birnn.sources.conll import distinct
 LINES, JSON, ARROW = (".jsonl", ".ndjson"), (".json",), (".arrow", ".feather")
 SUFFIXES = (*LINES, *JSON, ".parquet", *ARROW)
 BATCH_ROWS, BATCH_CHARACTERS = 256, 1 << 20
+MOST_CHARACTERS = 1 << 27  # of a value in JSON, which Python makes ten times as large
 BROKEN = (pa.ArrowException, EOFError, OSError, OverflowError, UnicodeError, zlib.error)
 UNLABELLED = -100
 """The number that Hugging Face gives to a step without a label."""
@@ -162,8 +163,7 @@ def _rows(path: Path) -> Iterator[Rows]:
 
 
 def _parquet(path: Path) -> Iterator[pa.RecordBatch]:
-    with pq.ParquetFile(path, pre_buffer=False, page_checksum_verification=True) as file:
-        yield from file.iter_batches(batch_size=BATCH_ROWS)
+    yield from bounds.parquet_batches(path, BATCH_ROWS)
 
 
 def _arrow(path: Path) -> Iterator[pa.RecordBatch]:
@@ -230,6 +230,7 @@ def _values(path: Path) -> Iterator[Any]:
                 more = file.read(max(BATCH_CHARACTERS, len(text)))
                 if more and not isinstance(error, RecursionError):
                     text += more
+                    _check_value(text, path)
                     continue
                 if not text and not array:
                     return
@@ -238,6 +239,14 @@ def _values(path: Path) -> Iterator[Any]:
             text = text[end:]
         if (text[1:] + file.read(BATCH_CHARACTERS)).strip():
             raise DataError(f"{path}: expected nothing after the end of the array, found more")
+
+
+def _check_value(text: str, path: Path) -> None:
+    if len(text) > MOST_CHARACTERS:
+        raise DataError(
+            f"{path}: expected objects of up to {MOST_CHARACTERS >> 20} MB, found a larger one; "
+            "write one object a line, in a file that ends in .jsonl"
+        )
 
 
 def _object(line: str, place: str) -> dict[str, Any]:
@@ -304,6 +313,9 @@ class _Steps:
         features = self._features(batch.schema, roles)
         listed = self._listed(batch, roles, features)
         lengths = self._lengths(rows, listed)
+        bounds.check_repeated(
+            lengths, batch.columns, f"{where}, from {rows.unit} {rows.numbers[0]}"
+        )
         steps = pa.array(np.repeat(np.arange(batch.num_rows), lengths))
         found = {"sequence": self._ids(rows, roles).take(steps)}
         self.count += batch.num_rows

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from pyarrow import csv as arrow_csv
 
 from birnn.errors import DataError
+from birnn.files import bounds
 from birnn.files.reading import Skipped, missing, one_line
 from birnn.files.table_checks import OTHERS, TIMES, from_file
 from birnn.params import TableData
@@ -25,7 +26,7 @@ SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
 SHEETS = (".xlsx", ".xls", ".xlsm", ".ods")
 ABSENT = ["", "#N/A", "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"]
 """What stands for a missing number, of what pandas takes for one."""
-BUFFER_BYTES = 1 << 22
+BATCH_ROWS, BUFFER_BYTES = 1 << 16, 1 << 22
 BROKEN = (pa.ArrowException, csv.Error, EOFError, OSError, UnicodeDecodeError, zlib.error)
 """What pyarrow, csv and gzip raise for files that are not theirs."""
 PLACE = re.compile(r"(?:In CSV column #(?P<column>\d+): )?Row #(?P<row>\d+)")
@@ -128,20 +129,12 @@ def _file(path: Path, columns: Columns) -> Iterator[pa.RecordBatch]:
 
 
 def _parquet(path: Path, columns: Columns) -> Iterator[pa.RecordBatch]:
-    rows = 0
-    with pq.ParquetFile(
-        path,
-        buffer_size=BUFFER_BYTES,  # without it, whole columns of a row group are read
-        pre_buffer=False,  # with it, what was read is kept until the end
-        page_checksum_verification=True,
-    ) as file:
+    with pq.ParquetFile(path, pre_buffer=False) as file:
         plan = columns.plan(file.schema_arrow.names, str(path))
-        for batch in file.iter_batches():
-            rows += batch.num_rows
-            if batch.num_rows:
-                yield columns.batch(batch, plan)
-        if rows != file.metadata.num_rows:  # a damaged page may end early without an error
-            raise DataError(f"{path}: expected {file.metadata.num_rows} rows, found {rows}")
+    # without a size of the buffer, whole columns of a row group are read
+    for batch in bounds.parquet_batches(path, BATCH_ROWS, buffer_size=BUFFER_BYTES):
+        if batch.num_rows:
+            yield columns.batch(batch, plan)
 
 
 def _csv(path: Path, columns: Columns) -> Iterator[pa.RecordBatch]:

@@ -25,10 +25,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from birnn.errors import INTERRUPTS, RegistryError
-from birnn.files import atomic, digests, installed, paths, scores
+from birnn.files import atomic, digests, installed, locks, paths, scores
 from birnn.kernel import library
 from birnn.model import history
 from birnn.model.history import Epoch
@@ -400,7 +400,7 @@ def close_orphans(client: MlflowClient) -> None:
     """Close the runs of processes that have died: the system has let go of their locks."""
     for path in (root() / STATE / "runs").glob("*.lock"):
         try:
-            with FileLock(path, timeout=0):
+            with locks.held(path, timeout=0):
                 _close(client, path.stem)
         except Timeout:
             continue

@@ -18,10 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
-from filelock import FileLock
-
 from birnn.errors import NO_ROOM, RegistryError, address, without_secrets
-from birnn.files import console
+from birnn.files import console, locks
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -205,6 +203,18 @@ def lock_path(name: str) -> Path:
     return path
 
 
-def lock(name: str) -> FileLock:
-    """A lock that all processes of the repository share."""
-    return FileLock(lock_path(name))
+@contextmanager
+def lock(name: str) -> Iterator[None]:
+    """Hold a lock that all processes of the repository share.
+
+    Raises:
+        RegistryError: the file system has no locks.
+    """
+    try:
+        held = locks.acquired(lock_path(name))
+    except locks.NoLocksError as error:
+        raise RegistryError(str(error)) from None
+    try:
+        yield
+    finally:
+        held.release()

@@ -536,3 +536,32 @@ def test_labels_that_are_no_names(written: str) -> None:
     )
     with pytest.raises(ParamsError, match=r"data\.unlabelled\.0: expected a valid string"):
         params.data(section)
+
+
+class TestManyFaults:
+    """A complaint about a strange file is short, and worded at once."""
+
+    def test_the_first_ones_are_said(self, tmp_path: Path) -> None:
+        keys = "".join(f"  leraning_rate{n}: 1\n" for n in range(2000))
+        said = complaint(tmp_path, ("train:\n", f"train:\n{keys}"))
+        assert said.count("unknown key") == 10
+        assert said.endswith("; and 1990 more")
+
+    @pytest.mark.parametrize("value", ["'" + "y" * 3000 + "'", "[" + "7, " * 3000 + "]"])
+    def test_of_a_long_value(self, tmp_path: Path, value: str) -> None:
+        said = complaint(tmp_path, ("batch_size: 4", f"batch_size: {value}"))
+        assert "train.batch_size: expected a valid integer, found" in said
+        assert len(said) < len(str(tmp_path)) + 500
+
+    def test_of_a_long_key(self, tmp_path: Path) -> None:
+        said = complaint(tmp_path, ("train:\n", f"train:\n  {'x' * 1000}: 1\n"))
+        assert f"train.{'x' * 300}...: unknown key; remove it" in said
+
+    def test_of_a_number_that_nobody_can_write(self, tmp_path: Path) -> None:
+        said = complaint(tmp_path, ("batch_size: 4", "batch_size: '1e999999999'"))
+        assert said.endswith("found '1e999999999'")
+
+    def test_of_a_number_of_many_digits(self, tmp_path: Path) -> None:
+        said = complaint(tmp_path, ("batch_size: 4", f"batch_size: {'9' * 3900}"))
+        assert "train.batch_size: expected" in said
+        assert "found a number of 12956 bits" in said

@@ -1,7 +1,9 @@
 """One retraining after the other in a checkout of its own: what serves, and what is left behind."""
 
 import hashlib
+import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -19,7 +21,7 @@ from birnn import params
 from birnn.data import sequences, splits
 from birnn.data.splits import Splitting
 from birnn.errors import RegistryError, RetrainingError
-from birnn.files import atomic
+from birnn.files import atomic, locks, records
 from birnn.model import saved_model
 from birnn.retraining import attempts, decisions, judging, service, steps, workspace
 from birnn.retraining.attempts import Reproduce
@@ -524,6 +526,18 @@ class TestLock:
                 raise AssertionError("two hold it")
         for known in (str(who["pid"]), who["host"], who["start"]):
             assert known in str(refused.value)
+
+    @pytest.mark.parametrize("pid", [2**22 + 1, os.getpid()])
+    def test_names_no_process_that_does_not_hold_it(self, place: Path, pid: int) -> None:
+        """The note is of one that has ended, whose number another process may have now."""
+        note = Path(".birnn/retraining.json")
+        then = attempts.Holder(pid, socket.gethostname(), "2020-01-01T00:00:00+00:00")
+        with locks.held(".birnn/retraining.lock"):
+            records.write(note, then)
+            with pytest.raises(RetrainingError) as refused, attempts.locked():
+                raise AssertionError("two hold it")
+        assert str(pid) not in str(refused.value)
+        assert f"another process holds {place}/.birnn/retraining.lock" in str(refused.value)
 
     def test_needs_a_checkout(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(tmp_path)

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from birnn import params
-from birnn.errors import DataError
+from birnn.errors import BirnnError, DataError
 from birnn.files import tables
 from birnn.files.reading import Skipped
 from birnn.sources import ingestion
@@ -300,3 +300,22 @@ def test_files_that_are_not_there(
         return
     with pytest.raises(DataError, match=r"^absent: no such file; put it there"):
         ingestion.check_there(data)
+
+
+@pytest.mark.parametrize(
+    ("known", "said"),
+    [
+        ({"source": "table", "delimiter": 3}, "data.delimiter: expected"),
+        ({"source": "table", "new": 1}, "data.new: unknown key"),
+        ({"source": "lists", "task": "tagging", "names": 7}, "data.names: expected"),
+        ({"source": ["fasta"]}, "expected a sequence table, or a file as in training"),
+    ],
+)
+def test_of_a_broken_model_is_one_line(tmp_path: Path, known: dict[str, object], said: str) -> None:
+    """How files were read stands in the model's description, which somebody may have changed."""
+    name = "a.jsonl" if known["source"] == "lists" else "a.csv"
+    (tmp_path / name).write_text('{"x": [1]}' if name == "a.jsonl" else "id,x\n1,2\n")
+    with pytest.raises(BirnnError) as raised:
+        [*ingestion.unlabelled(tmp_path / name, known, ["x"], Skipped())]
+    assert said in str(raised.value)
+    assert "\n" not in str(raised.value)

@@ -320,8 +320,8 @@ class TestMistakes:
         pq.write_table(pa.table(COLUMNS), tmp_path / "t.parquet")
         rows = pq.ParquetFile.iter_batches
 
-        def damaged(file: pq.ParquetFile) -> Iterator[pa.RecordBatch]:
-            return (batch.slice(1) for batch in rows(file))
+        def damaged(file: pq.ParquetFile, batch_size: int) -> Iterator[pa.RecordBatch]:
+            return (batch.slice(1) for batch in rows(file, batch_size))
 
         monkeypatch.setattr(pq.ParquetFile, "iter_batches", damaged)
         assert complaint(tmp_path / "t.parquet") == ": expected 3 rows, found 2"
