@@ -33,8 +33,8 @@ OLDEST_PYTHON = "3.11"
 INSTALLERS = ("pip", "setuptools")
 COMPILER = "ziglang"  # `make` installs it where there is no C compiler
 SERVE = (  # no torch, and of MLflow the client alone
-    *("filelock", "mlflow-skinny", "numpy", "pandas", "pyarrow", "pydantic", "pyyaml", "rich"),
-    *("safetensors", "scipy", "starlette", "typer", "uvicorn"),
+    *("filelock", "mlflow-skinny", "numpy", "psutil", "pyarrow", "pydantic", "pyyaml", "rich"),
+    *("safetensors", "starlette", "typer", "uvicorn"),
 )
 MADE = "# Made by `make lock`.\n"
 
