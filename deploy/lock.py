@@ -8,12 +8,13 @@
 | `deploy/requirements/pip.txt`     | pip and setuptools, with hashes, for any older pip          |
 | `deploy/requirements/develop.txt` | what birnn and all its extras name                          |
 | `deploy/requirements/retrain.txt` | what `birnn[retrain]` names                                 |
+| `deploy/requirements/deploy.txt`  | what makes releases and looks at this folder                |
 | `deploy/requirements/serve.txt`   | what `birnn serve` needs                                    |
 | `deploy/requirements/cpu.txt`     | torch's wheels for CPUs alone, to be installed first        |
 
-`develop.txt`, `retrain.txt` and `serve.txt` name `requirements.lock`, so that pip finds there what
-they need in turn. torch's large wheels need packages for GPUs; these have hashes too, but nothing
-asks for them where a wheel for CPUs is installed.
+All but `pip.txt` and `cpu.txt` name `requirements.lock`, so that pip finds there what they need in
+turn. torch's large wheels need packages for GPUs; these have hashes too, but nothing asks for them
+where a wheel for CPUs is installed.
 """
 
 from __future__ import annotations
@@ -113,6 +114,7 @@ def main() -> None:
         LOCK: MADE + "".join((found | {"torch": torch}).values()),
         FOLDER / "pip.txt": MADE + "".join(found[name] for name in INSTALLERS),
         FOLDER / "develop.txt": roots(everything, found),
+        FOLDER / "deploy.txt": roots(names["deploy"], found),
         FOLDER / "retrain.txt": roots([*names[""], *names["retrain"]], found),
         FOLDER / "serve.txt": roots(SERVE, found),
         FOLDER / "cpu.txt": MADE + with_cpu_wheels(f"torch=={version_of(found['torch'])}+cpu"),
