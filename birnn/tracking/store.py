@@ -138,9 +138,14 @@ def reached() -> Iterator[None]:
     from mlflow.exceptions import MlflowException
     from requests.exceptions import RequestException
 
+    unanswered: tuple[type[Exception], ...] = (
+        MlflowException,
+        RequestException,
+        *_database_errors(),
+    )
     try:
         yield
-    except (MlflowException, RequestException, *_database_errors()) as error:
+    except unanswered as error:
         raise _refused("an answer from MLflow", error) from error
     except ModuleNotFoundError as error:  # of a database; it is installed apart from MLflow
         raise _refused("its driver to be installed", error) from error
