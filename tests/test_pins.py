@@ -1,6 +1,10 @@
 """What pip may take: the pins of constraints.txt, and the hashes that `make lock` has noted."""
 
+import json
+import os
 import re
+import shutil
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -96,3 +100,17 @@ def test_torch_may_be_the_wheel_for_cpus_or_that_of_the_index() -> None:
 def test_no_file_names_an_index() -> None:
     for path in (ROOT / "requirements.lock", ROOT / "constraints.txt", *FOLDER.iterdir()):
         assert not re.search(r"://|--(extra-)?index-url|--find-links", path.read_text())
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not shutil.which("cyclonedx-py") or not shutil.which("uv"), reason="needs both")
+def test_a_release_says_of_what_it_is_made(tmp_path: Path) -> None:
+    place = os.environ | {"TMPDIR": str(tmp_path)}  # where uv leaves a lock
+    write = ["bash", "deploy/sbom", str(tmp_path / "made.json")]
+    subprocess.run(write, cwd=ROOT, env=place, check=True)
+    made = json.loads((tmp_path / "made.json").read_text())
+    assert made["bomFormat"] == "CycloneDX"
+    found = {normal(part["name"]): part["version"] for part in made["components"]}
+    lock = pinned(ROOT / "requirements.lock")
+    assert found == {name: lock[name] for name in found}
+    assert set(pinned(FOLDER / "retrain.txt")) < set(found)
