@@ -11,7 +11,7 @@ NUMERIC := tests/model tests/data/test_scaling.py tests/evaluation/test_comparis
 	tests/evaluation/test_metrics.py tests/evaluation/test_trace.py tests/tracking/test_serving.py
 export PATH := $(CURDIR)/$(VENV):$(PATH)
 
-.PHONY: repro test test-everywhere test-long check ui serve bench gpu-check picture experiments clean
+.PHONY: repro test test-everywhere test-long check ui serve bench gpu-check picture experiments lock clean
 
 repro: .venv/installed  ## run the pipeline, or what has changed of it, and show the result
 	@dvc repro
@@ -27,10 +27,11 @@ test-everywhere: .venv/installed  ## the same as older CPUs would run them; TEST
 test-long: .venv/installed  ## what takes too long for every day: a year of retrainings, fifty kills, hundreds of draws
 	@pytest $(SPREAD) -m "long or not slow" --hypothesis-profile long
 
-check: .venv/installed  ## lint and type-check
+check: .venv/installed  ## lint and type-check, and look at what is in deploy/
 	@ruff check
 	@ruff format --check
 	@mypy
+	@bash deploy/check
 
 ui: .venv/installed  ## open the MLflow UI on localhost
 	@MLFLOW_TRACKING_URI= python -c 'from birnn.tracking import store; store.connect()'  # after a move
@@ -51,9 +52,25 @@ picture: .venv/installed  ## take the README's pictures of the last `make repro`
 experiments: .venv/installed  ## list DVC's experiments: what was changed, validation before test
 	@birnn experiments
 
+lock: .venv/installed  ## after a change of constraints.txt: note the hashes of all files that pip may take
+	@command -v uv >/dev/null || pip install --quiet --constraint constraints.txt uv
+	@python deploy/lock.py
+
+# With LOCKED=1, pip takes no file but those whose hashes stand in requirements.lock; of torch the wheel
+# for CPUs where there is one.
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(VENV)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,onnx,prefect,retrain,sktime]'
+	$(VENV)/python -m pip install --quiet --require-hashes --requirement deploy/requirements/pip.txt
+ifdef LOCKED
+	@$(VENV)/python -m pip install --quiet --require-hashes --no-deps --requirement deploy/requirements/cpu.txt \
+		2>/dev/null || echo "no wheel of torch for CPUs alone is to be had: the one for GPUs comes"
+	$(VENV)/python -m pip install --quiet --require-hashes --no-build-isolation \
+		--requirement deploy/requirements/develop.txt
+	$(VENV)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+else
+	$(VENV)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation \
+		--editable '.[dev,onnx,prefect,retrain,sktime]'
+endif
 	@command -v $${CC:-cc} >/dev/null || command -v gcc >/dev/null || command -v clang >/dev/null || \
 		$(VENV)/python -m pip install --quiet --constraint constraints.txt ziglang  # compiles C
 	@touch $@

@@ -2,11 +2,15 @@
 
     python deploy/prefect_flow.py            # every night at three, here, one at a time
 
-The flow is `birnn retrain`; Prefect runs each stage, repeats one that failed, and shows them.
+The flow is `birnn retrain`; Prefect runs each stage, repeats one that failed, and shows them. A
+retraining runs the code of its checkout, and whoever may start a flow names the folder. So a worker
+takes those alone that its BIRNN_CHECKOUTS lists, with colons between; without it, the folder that
+it was started in.
 """
 
 from __future__ import annotations
 
+import os
 from contextlib import chdir
 from pathlib import Path
 
@@ -14,8 +18,27 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 from birnn import params
+from birnn.errors import RetrainingError
 from birnn.retraining import steps, workspace
 from birnn.retraining.recovery import Outcome
+
+CHECKOUTS = "BIRNN_CHECKOUTS"
+
+
+def listed(checkout: str) -> Path:
+    """The folder of a checkout, if this worker's list has it.
+
+    Raises:
+        RetrainingError: it has not.
+    """
+    known = [Path(name).resolve() for name in os.environ.get(CHECKOUTS, ".").split(os.pathsep)]
+    folder = Path(checkout).resolve()
+    if folder not in known:
+        raise RetrainingError(
+            f"checkout {checkout!r}: expected one of {', '.join(map(str, known))}, found another; "
+            f"list it in {CHECKOUTS} where the worker starts"
+        )
+    return folder
 
 
 @task(retries=2, retry_delay_seconds=10, cache_policy=NO_CACHE)
@@ -32,8 +55,8 @@ def stage_by_stage(folder: Path, *targets: str) -> None:
 
 @flow(name="birnn-retrain")
 def retrain(checkout: str = ".") -> Outcome:
-    """Retrain in a checkout on the machine of the worker."""
-    with chdir(checkout):
+    """Retrain in a checkout on the machine of the worker, one that `listed` takes."""
+    with chdir(listed(checkout)):
         return steps.retrain(params.load(), reproduce=stage_by_stage)
 
 

@@ -135,11 +135,15 @@ def reached() -> Iterator[None]:
     """
     from mlflow.exceptions import MlflowException
     from requests.exceptions import RequestException
-    from sqlalchemy.exc import SQLAlchemyError
 
+    unanswered: tuple[type[Exception], ...] = (
+        MlflowException,
+        RequestException,
+        *_database_errors(),
+    )
     try:
         yield
-    except (MlflowException, RequestException, SQLAlchemyError) as error:
+    except unanswered as error:
         raise _refused("an answer from MLflow", error) from error
     except ModuleNotFoundError as error:  # of a database; it is installed apart from MLflow
         raise _refused("its driver to be installed", error) from error
@@ -147,6 +151,15 @@ def reached() -> Iterator[None]:
         if error.errno not in REFUSED:
             raise
         raise _refused("to keep files of a run", error) from error
+
+
+def _database_errors() -> tuple[type[Exception], ...]:
+    """What a store in a database raises; MLflow's client alone comes without SQLAlchemy."""
+    try:
+        from sqlalchemy.exc import SQLAlchemyError
+    except ModuleNotFoundError:
+        return ()
+    return (SQLAlchemyError,)
 
 
 def _refused(expected: str, error: Exception) -> RegistryError:
