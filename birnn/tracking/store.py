@@ -157,9 +157,13 @@ def _refused(expected: str, error: Exception) -> RegistryError:
 
 
 def shown_uri() -> str:
-    """Where runs are kept, for messages: of a server no more than scheme, host and port."""
-    uri = store_uri()
-    return uri if _store_path() else address(uri)
+    """Where runs are kept, for messages."""
+    return shown(store_uri())
+
+
+def shown(uri: str) -> str:
+    """A URI for messages: of a server no more than scheme, host and port."""
+    return address(uri) if "://" in uri and _sqlite_place(uri) is None else uri
 
 
 @contextmanager
