@@ -50,7 +50,7 @@ experiments: .venv/installed  ## list DVC's experiments: what was changed, valid
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(VENV)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,prefect,retrain,sktime]'
+	$(VENV)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,prefect,retrain,s3,sktime,sweep]'
 	@command -v $${CC:-cc} >/dev/null || command -v gcc >/dev/null || command -v clang >/dev/null || \
 		$(VENV)/python -m pip install --quiet --constraint constraints.txt ziglang  # compiles C
 	@touch $@

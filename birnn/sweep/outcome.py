@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from birnn.files import console, digests, paths, records
-from birnn.params import Knob, Knobs
+from birnn.params import PATH, Knob, Knobs, writing
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -134,6 +134,16 @@ def read(problem: str, root: Path = Path()) -> Outcome | None:
     """
     path = place(problem, root)
     return records.read(path, Outcome) if path.exists() else None
+
+
+def applied(found: Outcome, path: Path = Path(PATH)) -> str:
+    """Write the best settings into params.yaml, and say what has changed there."""
+    if found.best is None:
+        return f"{path}: not changed, since no setting was trained to its end"
+    changed = writing.apply(path, found.model, found.best.settings)
+    if not changed:
+        return f"{path}: not changed, it holds the best settings"
+    return f"{path}: changed {', '.join(changed)}; run `make repro` to train and test with them"
 
 
 def data_sha256(folder: Path) -> str:

@@ -19,7 +19,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
 
 import optuna
 from filelock import FileLock, Timeout
@@ -61,7 +60,7 @@ class Next(Enum):
     END = "end"
 
 
-class _Taken(Exception):
+class _TakenError(Exception):
     """Another process has taken the place that this one was to train."""
 
 
@@ -93,7 +92,7 @@ class Search:
             TrialPruned: it was stopped, or its loss is no longer a number.
         """
         if PLACE not in trial.user_attrs:
-            raise _Taken
+            raise _TakenError
         trial.set_user_attr(PROCESS, self.process)
         place = trial.user_attrs[PLACE]
         settings = self._settings(trial, place)
@@ -164,7 +163,7 @@ def run(
                 time.sleep(POLL)
                 continue
             try:
-                study.optimize(search.train, n_trials=1, catch=(_Taken,), callbacks=[_say])
+                study.optimize(search.train, n_trials=1, catch=(_TakenError,), callbacks=[_say])
             except UpdateFinishedTrialError:  # slept for so long that it was taken for dead
                 continue
         found = _outcome(search)
