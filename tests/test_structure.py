@@ -21,6 +21,7 @@ ROOMS = (  # in the order in which data flow; a room imports from those before i
     "model",
     "evaluation",
     "tracking",
+    "sweep",
     "serving",
     "report",
     "retraining",

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 
 import optuna
 from filelock import FileLock, Timeout
@@ -97,7 +98,7 @@ class Search:
         place = trial.user_attrs[PLACE]
         settings = self._settings(trial, place)
         trial.set_user_attr("settings", settings)
-        folder = store.root() / store.STATE / "sweep" / self.study.study_name / str(place)
+        folder = _folder(self.study) / str(place)
         tags = {
             "sweep": self.study.study_name,
             "mlflow.parentRunId": self.parent,
@@ -168,8 +169,14 @@ def run(
                 continue
         found = _outcome(search)
     outcome.write(found)
+    _clean(study)
     _log(search, found)
     return found
+
+
+def _folder(study: Study) -> Path:
+    """Where what trainings need to go on after a kill lies meanwhile."""
+    return store.root() / store.STATE / "sweep" / study.study_name
 
 
 @contextmanager
@@ -240,7 +247,7 @@ def _next(search: Search, wanted: int) -> Next:
         if free < wanted:
             default = study.user_attrs["default"]
             first = {} if free else space.inside(default, search.chosen.sweep.space)
-            study.enqueue_trial(first, user_attrs={PLACE: free})
+            study.enqueue_trial(first, user_attrs={PLACE: free, PROCESS: search.process})
             return Next.TRAIN
     return Next.WAIT if TrialState.RUNNING in states else Next.END
 
@@ -253,7 +260,8 @@ def _trials(study: Study) -> list[FrozenTrial]:
 def _free_places(study: Study) -> None:
     """Count as failed what processes trained that have died: the system let go of their locks."""
     for one in _trials(study):
-        if one.state is TrialState.RUNNING and _is_dead(one.user_attrs.get(PROCESS, "")):
+        process = one.user_attrs.get(PROCESS, "")
+        if one.state is TrialState.RUNNING and _is_dead(process):
             study.tell(one.number, state=TrialState.FAIL, skip_if_finished=True)
 
 
@@ -267,6 +275,14 @@ def _is_dead(process: str) -> bool:
             return True
     except Timeout:
         return False
+
+
+def _clean(study: Study) -> None:
+    """Remove what a search that is done needs no more, and the locks of processes that have died."""
+    shutil.rmtree(_folder(study), ignore_errors=True)
+    for path in _folder(study).parent.glob("*.lock"):
+        if _is_dead(path.stem):
+            path.unlink(missing_ok=True)
 
 
 @contextmanager
