@@ -278,7 +278,7 @@ def _is_dead(process: str) -> bool:
 
 
 def _clean(study: Study) -> None:
-    """Remove what a search that is done needs no more, and the locks of processes that have died."""
+    """Remove what a search that is done needs no more, and locks of processes that have died."""
     shutil.rmtree(_folder(study), ignore_errors=True)
     for path in _folder(study).parent.glob("*.lock"):
         if _is_dead(path.stem):
