@@ -126,7 +126,8 @@ def _scalar(value: Knob) -> str:
 
 def _with_value(text: str, keys: list[str], value: str) -> str:
     """Put the text of a value in the place of that of a key, or add the key to its section."""
-    node: yaml.Node = yaml.compose(text, Loader=yaml.SafeLoader)
+    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    assert node is not None  # of a file that was read before
     for depth, key in enumerate(keys):
         below = _below(node, key)
         if below is None or (depth < len(keys) - 1 and not isinstance(below, yaml.MappingNode)):

@@ -68,7 +68,11 @@ class Outcome:
     def finished(self) -> list[Tried]:
         """Those that were trained to their end, the best first; among equals the first tried."""
         sign = 1 if self.metric == "loss" else -1
-        known = [(sign * one.value, one.place, one) for one in self.tried if _counts(one)]
+        known = [
+            (sign * one.value, one.place, one)
+            for one in self.tried
+            if one.value is not None and not one.pruned
+        ]
         return [one for *_, one in sorted(known, key=lambda found: found[:2])]
 
     @property
@@ -98,10 +102,6 @@ class Outcome:
             f"{many}. The best has a {reached}, those of params.yaml {default.value:.4f}: "
             f"{spelled(best.settings)}."
         )
-
-
-def _counts(one: Tried) -> bool:
-    return one.value is not None and not one.pruned
 
 
 def spelled(settings: Knobs) -> str:

@@ -18,7 +18,7 @@ import yaml
 from conftest import ROOT, _root_is
 
 from birnn import params
-from birnn.errors import DataError, SweepError, TrainingError
+from birnn.errors import DataError, RegistryError, SweepError, TrainingError
 from birnn.report import groups
 from birnn.sweep import outcome, search, trial
 from birnn.sweep.outcome import Outcome
@@ -174,7 +174,7 @@ class TestSearch:
         with pytest.warns(UserWarning, match="Heartbeat"):
             lost = study.ask()
         storage = optuna.storages.RDBStorage(f"sqlite:///{store.root()}/sweep.db")
-        storage.record_heartbeat(lost._trial_id)  # type: ignore[no-untyped-call]
+        storage.record_heartbeat(lost._trial_id)
         begun = time.monotonic()
         found = searched(lost_after=1)
         assert time.monotonic() - begun >= 1
@@ -226,7 +226,7 @@ class TestRuns:
         best = compared.groups[0].validation.mean
         assert best == pytest.approx(found.best.value)
         assert "None was tested" in compared.sentence
-        with pytest.raises(runs.RegistryError, match="expected tested runs"):
+        with pytest.raises(RegistryError, match="expected tested runs"):
             trials.of_runs("small")
 
     def test_are_done_without_where_mlflow_is_out_of_reach(
