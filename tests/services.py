@@ -123,7 +123,8 @@ def mlflow(database: str, address: str, folder: Path) -> Iterator[str]:
     config.write_text(
         "[mlflow]\ndefault_permission = EDIT\nadmin_username = admin\n"
         f"admin_password = {ADMIN}\ndatabase_uri = sqlite:///{folder}/auth.db\n"
-        "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n",
+        "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
+        "auth_cache_ttl_seconds = 60\n",
         encoding="utf-8",
     )
     environment = _clean(os.environ) | KEYS
