@@ -131,6 +131,7 @@ def mlflow(database: str, address: str, folder: Path) -> Iterator[str]:
     environment |= {
         "MLFLOW_AUTH_CONFIG_PATH": str(config),
         "MLFLOW_FLASK_SERVER_SECRET_KEY": "any",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_S3_ENDPOINT_URL": address,
         "AWS_DEFAULT_REGION": "us-east-1",
     }
