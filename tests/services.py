@@ -19,8 +19,10 @@ from pathlib import Path
 from urllib.parse import quote
 
 import boto3
+import psycopg
 import pytest
 import requests
+from psycopg import sql
 
 PASSWORD = "pass word/1"
 ADMIN = "a long admin password"
@@ -96,6 +98,13 @@ def postgres() -> Iterator[str]:
             yield f"postgresql://birnn:{quote(PASSWORD, safe='')}@127.0.0.1:{port}/postgres"
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def another(database: str, name: str) -> str:
+    """Make a further database in a cluster, and give its URL."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    return f"{database.rpartition('/')[0]}/{name}"
 
 
 @contextmanager

@@ -28,7 +28,7 @@ from optuna.exceptions import ExperimentalWarning, StorageInternalError, UpdateF
 from optuna.pruners import MedianPruner, NopPruner
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, IntegrityError, ProgrammingError, SQLAlchemyError
 
 from birnn import params
 from birnn.errors import SweepError, TrainingError, without_secrets
@@ -48,6 +48,7 @@ LOST_AFTER = 60  # seconds without a word of a process on another machine
 BEATS = 4  # words in that time
 POLL = 0.5  # seconds between two looks at what other processes do
 WAIT = 60  # seconds for another process that writes into SQLite
+TRIES = 6  # to make the tables of a storage, while another machine does
 UNPRUNED = 5  # settings that are trained to their end before others are compared with them
 PROCESS = "process"
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -211,12 +212,7 @@ def _study(chosen: Params, model: str, storage: str, lost_after: int) -> Study:
     after = sweep.prune_after
     with store.lock("sweep"), warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # of the signs of life
-        kept = RDBStorage(
-            url,
-            engine_kwargs=local,
-            heartbeat_interval=max(1, lost_after // BEATS),
-            grace_period=lost_after,
-        )
+        kept = _storage(url, local, lost_after)
         study = optuna.create_study(
             storage=kept,
             sampler=space.Sampler(sweep.seed),
@@ -229,6 +225,23 @@ def _study(chosen: Params, model: str, storage: str, lost_after: int) -> Study:
             study.set_user_attr("data", sha256)
             study.set_user_attr("default", {key: default[key] for key in sweep.space})
     return study
+
+
+def _storage(url: str, local: dict[str, dict[str, int]], lost_after: int) -> RDBStorage:
+    """Open a storage; of two machines that make its tables at once, one fails and tries again."""
+    for tries in range(TRIES, 0, -1):
+        try:
+            return RDBStorage(
+                url,
+                engine_kwargs=local,
+                heartbeat_interval=max(1, lost_after // BEATS),
+                grace_period=lost_after,
+            )
+        except (IntegrityError, ProgrammingError, RuntimeError) as error:
+            if tries == 1:  # a RuntimeError: tables of another version, or those of MLflow
+                raise StorageInternalError(str(error)) from None
+            time.sleep(POLL)
+    raise AssertionError
 
 
 def _next(search: Search, wanted: int) -> Next:

@@ -296,3 +296,12 @@ class TestProcesses:
         found = json.loads(written(folder))
         assert [one["place"] for one in found["tried"]] == [0, 1, 2, 3, 4, 5]
         assert len({run.data.tags["mlflow.parentRunId"] for run in children(store.connect())}) == 1
+
+
+@pytest.mark.usefixtures("unlogged")
+def test_a_database_of_mlflow_is_no_storage(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = place("place")
+    monkeypatch.setattr(search, "POLL", 0.0)
+    with pytest.raises(SweepError, match="expected a storage of Optuna's, found: ") as caught:
+        searched(storage=f"sqlite:///{folder}/mlflow.db")
+    assert "\n" not in str(caught.value)

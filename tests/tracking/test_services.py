@@ -124,7 +124,7 @@ def test_processes_search_with_their_study_in_postgresql(
     for folder in folders:
         shutil.copytree(prepared / "data", folder / "data")
         (folder / "params.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
-    database = production[0]
+    database = services.another(production[0], "sweep")
     machines = [process(one, "birnn", "sweep", OPTUNA_STORAGE=database) for one in folders]
     for machine in machines:
         ended(machine)
