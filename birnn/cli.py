@@ -15,6 +15,7 @@
     birnn score --recorded labels.csv     # how good was what was answered, by week
     birnn report --pdf result.pdf         # the result on two pages, for others
     birnn compare --by hidden_size        # settings over seeds, the best by validation
+    birnn sweep --apply                   # search settings by validation, and take the best
     birnn experiments                     # what DVC's experiments have changed, and reached
     birnn backfill                        # give MLflow the runs that it lacks, and take its record
     birnn retrain                         # train on what is new, and serve it if it is better
@@ -39,7 +40,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from birnn import errors
-from birnn.errors import DataError, Terminated
+from birnn.errors import DataError, SweepError, Terminated
 from birnn.files import atomic, console, named, paths, records
 from birnn.files.paths import EVALUATION, MODELS, REPORT
 
@@ -627,9 +628,14 @@ def compare(
         list[str] | None, typer.Option(help="A key of params; all that differ if not given.")
     ] = None,
     over: Annotated[list[str] | None, typer.Option(help="Keys that only repeat: seed.")] = None,
-    metric: Metric = "f1_macro",
+    metric: Annotated[
+        str | None, typer.Option(help="A name in metrics.json, f1_macro; of a sweep loss.")
+    ] = None,
     experiments: Annotated[
         bool, typer.Option(help="Of DVC, in the place of MLflow's runs.")
+    ] = False,
+    sweep: Annotated[
+        bool, typer.Option("--sweep", help="The trainings of the last sweep.")
     ] = False,
     csv: Annotated[Path | None, typer.Option(help="Write the table, .csv.")] = None,
     latex: Annotated[Path | None, typer.Option(help="Write the table, .tex.")] = None,
@@ -646,8 +652,14 @@ def compare(
         raise DataError(
             "--picture: expected runs of MLflow, found experiments of DVC, without curves"
         )
-    read = trials.of_experiments() if experiments else trials.of_runs(params.load().problem)
-    found = groups.grouped(read, by or [], over or ["seed"], metric)
+    if experiments:
+        read = trials.of_experiments()
+    else:
+        of = trials.of_sweep if sweep else trials.of_runs
+        read = of(params.load().problem)
+    found = groups.grouped(
+        read, by or [], over or ["seed"], metric or ("loss" if sweep else "f1_macro")
+    )
     Console().print(groups.on_terminal(found))
     if found.mixed:
         console.say(
@@ -660,6 +672,43 @@ def compare(
         groups.write_latex(found, latex)
     if picture:
         named.write_text(picture, groups.picture(found))
+
+
+@app.command()
+def sweep(
+    trials: Annotated[
+        int | None, typer.Option(help="Settings to try; sweep.trials if not given.", min=1)
+    ] = None,
+    apply: Annotated[bool, typer.Option("--apply", help="Write the best to params.yaml.")] = False,
+    storage: Annotated[
+        str, typer.Option(envvar="OPTUNA_STORAGE", help="A database; sweep.db if not given.")
+    ] = "",
+    lost_after: Annotated[
+        int, typer.Option(help="Seconds without a word of a machine.", min=4)
+    ] = 60,
+) -> None:
+    """Search settings by the validation split, as `sweep` in params.yaml says, or go on with it.
+
+    Several processes with one storage share the work. The test split is not opened.
+    """
+    from rich.console import Console
+
+    from birnn import params
+
+    try:
+        from birnn.sweep import outcome, search
+    except ModuleNotFoundError as error:
+        raise SweepError(
+            f"birnn sweep: expected the package {error.name}; run `pip install 'birnn[sweep]'`"
+        ) from None
+
+    chosen = params.load()
+    found = search.run(chosen, trials=trials, storage=storage, lost_after=lost_after)
+    if found.best is not None:
+        Console().print(outcome.table(found))
+    console.say(found.sentence)
+    if apply:
+        console.say(outcome.applied(found))
 
 
 @app.command()

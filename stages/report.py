@@ -2,7 +2,7 @@
 
     python -m stages.report
 
-Reads params.yaml, data/raw/summary.json, data/prepared/, models/ and evaluation/.
+Reads params.yaml, data/raw/summary.json, data/prepared/, models/, evaluation/ and sweep/.
 Writes report/{report.html,report.md,verdict.json,comparison.json,learning.csv}, prints the verdict,
 and hangs the files and the pictures on the runs in MLflow.
 """
@@ -16,7 +16,7 @@ from birnn.data.buckets import Packing
 from birnn.evaluation import verdict
 from birnn.files import atomic, console, installed, paths, records
 from birnn.files.paths import REPORT
-from birnn.report import batches, conclusions, drawings, pages, side_by_side
+from birnn.report import batches, conclusions, drawings, pages, searched, side_by_side
 from birnn.tracking import runs, store
 
 SECTIONS = {"data", "evaluate", "prepare", "problem"}  # of params; models describe themselves
@@ -31,7 +31,8 @@ def main() -> None:
     compared = conclusions.compare(evidence, judged.average, seed=judged.seed)
     compared = replace(compared, models=rows)
     concluded = conclusions.conclude(evidence, compared, verdict.aims(judged))
-    drawn = drawings.pictures(results, compared.ladder)
+    search = searched.of(chosen.problem, paths.PREPARED)
+    drawn = drawings.pictures(results, compared.ladder) | searched.pictures(search)
     prepared = batches.preparation(
         records.read(paths.PREPARED / paths.PACKING, Packing),
         lengths,
@@ -41,6 +42,7 @@ def main() -> None:
     )
     sections = chosen.model_dump(include=SECTIONS)
     content = pages.content(evidence, compared, concluded, prepared, drawn, sections)
+    content["search"] = search
     records.write(REPORT / paths.COMPARISON, compared)
     records.write(REPORT / paths.VERDICT, concluded)
     atomic.write_text(REPORT / paths.PAGE, pages.render("report.html.j2", **content))

@@ -96,7 +96,7 @@ def params(**retrain: Any) -> dict[str, Any]:
 
 def make(folder: Path, rows: pd.DataFrame, **retrain: Any) -> Path:
     """Copy what the pipeline needs of this checkout into a new git repository, with other data."""
-    for name in ("birnn", "stages", ".dvc/config", ".dvcignore", ".gitignore", "dvc.yaml"):
+    for name in ("birnn", "stages", "sweep", ".dvc/config", ".dvcignore", ".gitignore", "dvc.yaml"):
         place = folder / name
         place.parent.mkdir(parents=True, exist_ok=True)
         if (ROOT / name).is_dir():

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from unittest import mock
 
 import numpy as np
@@ -664,3 +664,17 @@ class TestUsage:
     def test_is_explained(self, birnn: Birnn, command: str) -> None:
         assert f" {command} " in birnn("--help").out
         assert f"Usage: birnn {command}" in birnn(command, "--help").out
+
+
+def test_sweep_says_what_it_lacks(
+    birnn: Birnn,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    small_params: Callable[[], dict[str, Any]],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text(yaml.safe_dump(small_params()), encoding="utf-8")
+    for name in ("optuna", "birnn.sweep.search"):
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.delattr("birnn.sweep.search", raising=False)
+    check_one_line(birnn("sweep"), "run `pip install 'birnn[sweep]'`")

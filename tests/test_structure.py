@@ -22,6 +22,7 @@ ROOMS = (  # in the order in which data flow; a room imports from those before i
     "evaluation",
     "estimators",
     "tracking",
+    "sweep",
     "serving",
     "report",
     "retraining",

@@ -5,6 +5,7 @@ from pathlib import Path
 RAW, PREPARED = Path("data/raw"), Path("data/prepared")
 LEDGER = Path("ledger")  # of what was answered
 MODELS, EVALUATION, REPORT = Path("models"), Path("evaluation"), Path("report")
+SWEEP = Path("sweep")  # what `birnn sweep` has found, a file a problem
 
 SEQUENCES, SUMMARY = "sequences.parquet", "summary.json"  # in `RAW`
 

@@ -20,6 +20,7 @@ from birnn.params.loading import (
 )
 from birnn.params.schema import (
     ArraysData,
+    Axis,
     Bar,
     Columns,
     ConllData,
@@ -38,14 +39,17 @@ from birnn.params.schema import (
     Prepare,
     Retrain,
     SktimeData,
+    Sweep,
     TableData,
     TextData,
     Train,
+    is_whole,
 )
 
 __all__ = [
     "PATH",
     "ArraysData",
+    "Axis",
     "Bar",
     "Columns",
     "ConllData",
@@ -66,11 +70,13 @@ __all__ = [
     "Prepare",
     "Retrain",
     "SktimeData",
+    "Sweep",
     "TableData",
     "TextData",
     "Train",
     "data",
     "entry",
+    "is_whole",
     "load",
     "of_last_commit",
     "of_run",

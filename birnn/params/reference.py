@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 REQUIRED = "required"
-PLACEHOLDERS = {"critical": "CLASS", "costs": "CLASS"}
+PLACEHOLDERS = {"critical": "CLASS", "costs": "CLASS", "space": "KEY"}
 """What stands for a name that users give, below these keys."""
 ATTRIBUTE = re.compile(r"^    (\w+): (.*(?:\n {8,}.*)*)", re.MULTILINE)
 Tree = Mapping[str, Any]

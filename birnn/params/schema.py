@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import unicodedata
+from collections.abc import Mapping
 from functools import reduce
 from operator import or_
 from typing import Annotated, Any, Literal
@@ -14,6 +16,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    ValidationError,
     model_validator,
 )
 
@@ -699,6 +702,120 @@ class Retrain(Section):
     shadow: Name | None = None
 
 
+class Axis(Section):
+    """The values of one key that a search may try: all between two ends, or those of a list.
+
+    Attributes:
+        low: the lowest number.
+        high: the highest number.
+        log: whether numbers are drawn by their size: as many from 1 to 10 as from 10 to 100.
+        step: distance of two numbers that may be tried; any number where null.
+        choices: the values, in the place of `low` and `high`.
+    """
+
+    low: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    high: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    log: bool = False
+    step: Positive | None = None
+    choices: Annotated[list[bool | int | float | str | None], Field(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Axis:
+        ends = [end for end in (self.low, self.high) if end is not None]
+        if len(ends) != (2 if self.choices is None else 0):
+            raise ValueError("expected `low` and `high`, or `choices`")
+        if self.choices is not None and (self.log or self.step is not None):
+            raise ValueError("expected `log` and `step` beside `low` and `high` alone")
+        if ends != sorted(ends):
+            raise ValueError("expected low up to high")
+        if self.log and (ends[0] <= 0 or self.step is not None):
+            raise ValueError("expected `log` with a low above 0, and without `step`")
+        return self
+
+    @property
+    def values(self) -> list[bool | int | float | str | None]:
+        """The ends, or all of the list; ends without a fraction are whole numbers."""
+        if self.choices is not None:
+            return self.choices
+        ends = [end for end in (self.low, self.high) if end is not None]
+        return [int(end) if end.is_integer() else end for end in ends]
+
+
+UNSEARCHED = ("seed", "device", "precision")
+"""Keys of a training that say nothing of how good it can be."""
+OWN_LOSS = ("class_weights", "focal_gamma", "loss_average")
+"""Keys that change what the loss is, so that losses cannot be compared."""
+
+
+def _searched(space: dict[str, Axis]) -> dict[str, Axis]:
+    """Check that a search tries keys that there are, with values that they may have.
+
+    Raises:
+        ValueError: it does not.
+    """
+    known = [name for name in Entry.model_fields if name not in UNSEARCHED]
+    for key, axis in space.items():
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ValueError(
+                "expected keys of `model` and `train` other than "
+                f"{', '.join(UNSEARCHED)}, not {key!r}{hint}"
+            )
+        for value in axis.values:
+            _check_value(key, value)
+        if is_whole(key) and axis.step is not None and not axis.step.is_integer():
+            raise ValueError(f"expected a whole step of {key}")
+    return space
+
+
+def _check_value(key: str, value: object) -> None:
+    try:
+        Entry.model_validate({key: value})
+    except ValidationError as error:
+        said = error.errors()[0]["msg"].replace("Input should be", "expected")
+        raise ValueError(f"of {key}, {value!r}: {said}") from None
+
+
+def is_whole(key: str) -> bool:
+    """Say whether a key of `model` and `train` takes whole numbers."""
+    schema: Mapping[str, Any] = Entry.model_json_schema()["properties"][key]
+    return "integer" in {one.get("type") for one in schema.get("anyOf", [schema])}
+
+
+class Sweep(Section):
+    """The search for better settings, `birnn sweep`; see `birnn.sweep`.
+
+    Attributes:
+        model: the one of `models` to search for; the candidate where null.
+        trials: settings to try, with those of this file among them.
+        seed: of what is tried.
+        metric: of the validation split, by which settings are judged.
+        seeds: of weights and batches; each setting is trained with each of them, and judged by the
+            mean. `train.seed` alone where empty.
+        prune_after: epochs after which a training that is worse than the median of the others is
+            stopped; none is where null.
+        space: keys of `model` and `train`, and which values of each to try.
+    """
+
+    model: Name | None = None
+    trials: Count = 20
+    seed: Seed = 1
+    metric: Literal["loss", "accuracy"] = "loss"
+    seeds: list[Seed] = []
+    prune_after: Count | None = 5
+    space: Annotated[dict[Name, Axis], AfterValidator(_searched)] = {}
+
+    @model_validator(mode="after")
+    def _comparable(self) -> Sweep:
+        own = [key for key in OWN_LOSS if key in self.space]
+        if own and self.metric == "loss":
+            raise ValueError(f"expected `metric: accuracy` where {own[0]} changes what the loss is")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError("expected each of `seeds` once")
+        return self
+
+
 class Params(Section):
     """The whole of params.yaml.
 
@@ -712,6 +829,7 @@ class Params(Section):
         train: how to train, for all `models`.
         evaluate: how models are judged.
         retrain: when to train again, and what a new model must show.
+        sweep: which settings a search tries.
     """
 
     problem: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
@@ -722,6 +840,7 @@ class Params(Section):
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
     retrain: Retrain = Retrain()
+    sweep: Sweep = Sweep()
 
     @model_validator(mode="after")
     def _splits_of_a_known_process(self) -> Params:

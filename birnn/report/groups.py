@@ -28,7 +28,7 @@ from birnn.tracking.trials import Trial
 if TYPE_CHECKING:
     import pandas as pd
 
-LOW_IS_GOOD = ("log_loss", "calibration_error")
+LOW_IS_GOOD = ("log_loss", "calibration_error", "loss")
 SECTIONS = ("model.", "train.")  # whose keys have their own names in runs
 
 
@@ -43,11 +43,16 @@ class Spread:
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
         """Describe some values."""
+        if not values:
+            return NONE
         sd = statistics.stdev(values) if len(values) > 1 else math.nan
         return cls(statistics.fmean(values), sd, len(values))
 
     def __str__(self) -> str:
         return f"{self.mean:.4f}" + ("" if math.isnan(self.sd) else f" ± {self.sd:.4f}")
+
+
+NONE = Spread(math.nan, math.nan, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +98,11 @@ class Groups:
         named = ", ".join(
             f"{key} {value}" for key, value in zip(self.keys, best.values, strict=True)
         )
+        if not best.test.n:
+            return (
+                f"Best by validation: {named}. None was tested; `birnn sweep --apply` writes the "
+                "best of a search to params.yaml, and `make repro` tests it."
+            )
         return (
             f"Best by validation: {named}. Its {self.metric} on the test split: "
             f"{best.test} (n = {best.test.n})."
@@ -163,7 +173,8 @@ def _known(key: str, found: Sequence[Trial]) -> str:
 
 def _group(values: tuple[str, ...], members: list[Trial], metric: str) -> Group:
     for trial in members:
-        if not {metric} <= trial.scores.validation.keys() & trial.scores.test.keys():
+        scores = trial.scores
+        if metric not in scores.validation or (scores.test and metric not in scores.test):
             names = list(trial.scores.validation)
             near = difflib.get_close_matches(metric, names, n=3) or names[:3]
             raise DataError(
@@ -173,7 +184,7 @@ def _group(values: tuple[str, ...], members: list[Trial], metric: str) -> Group:
     return Group(
         values,
         Spread.of([trial.scores.validation[metric] for trial in members]),
-        Spread.of([trial.scores.test[metric] for trial in members]),
+        Spread.of([trial.scores.test[metric] for trial in members if trial.scores.test]),
         members,
     )
 
@@ -182,15 +193,14 @@ def frame(found: Groups) -> pd.DataFrame:
     """A row a group; the test score stands in that of the best alone."""
     import pandas as pd
 
-    none = Spread(math.nan, math.nan, 0)
     rows = [
         {
             **dict(zip(found.keys, group.values, strict=True)),
             "n": group.validation.n,
             "validation_mean": group.validation.mean,
             "validation_sd": group.validation.sd,
-            "test_mean": (none if number else group.test).mean,
-            "test_sd": (none if number else group.test).sd,
+            "test_mean": (NONE if number else group.test).mean,
+            "test_sd": (NONE if number else group.test).sd,
         }
         for number, group in enumerate(found.groups)
     ]

@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from filelock import Timeout
@@ -55,6 +56,7 @@ from birnn.tracking.store import (
 METRICS_PER_CALL, PARAMS_PER_CALL, TAG_LENGTH = 1000, 100, 8000  # MLflow's limits
 METRIC_NAMES = "metric_names.json"
 LISTED_LENGTH = 200  # of names of files in a tag
+NO_TAGS: Mapping[str, str] = MappingProxyType({})
 LONG_TRAINING = 60.0  # seconds from which on it is worth knowing what the machine is doing
 
 
@@ -177,6 +179,14 @@ class TrainingRun:
         """Attach the model."""
         self._tell(lambda run: run.log_model(folder))
 
+    def log_figures(self, figures: Mapping[str, float]) -> None:
+        """Log figures that are no curves."""
+        self._tell(lambda run: run.log_figures(figures))
+
+    def tag(self, tags: Mapping[str, str]) -> None:
+        """Set tags."""
+        self._tell(lambda run: run.set_tags(tags))
+
     def end(self, status: str) -> None:
         """Close the run, at the second try where its end has hit the store within a write."""
         run = self.run
@@ -205,6 +215,7 @@ def training_run(
     data: Path,
     base: Mapping[str, Knob] | None = None,
     device: str = "",
+    tags: Mapping[str, str] = NO_TAGS,
 ) -> Iterator[TrainingRun]:
     """Open a run for a training and close it with the state in which the training ended.
 
@@ -215,6 +226,7 @@ def training_run(
         data: the folder of the prepared data.
         base: the params of the last commit; the run's name and note say where it differs.
         device: the processor or GPU that computes.
+        tags: further ones; `data_sha256` in the place of the hash of all prepared data.
 
     It ends as FINISHED, as KILLED if the training is interrupted, as FAILED if it fails. A run
     that could not be closed, since its process died or MLflow was out of reach, is closed as
@@ -226,9 +238,9 @@ def training_run(
             client = connect()
             close_orphans(client)
             arithmetic = library.name() if device.startswith("cpu") else "torch"
-            tags = {"process": process, "device": device, "arithmetic": arithmetic}
-            tags |= _said(model, params, base)
-            training.run = _create(client, problem, model, params, data, tags)
+            own = {"process": process, "device": device, "arithmetic": arithmetic}
+            own |= {**_said(model, params, base), **tags}
+            training.run = _create(client, problem, model, params, data, own)
         try:
             with _system_metrics(training.run):
                 yield training
@@ -241,6 +253,15 @@ def training_run(
         training.end("FINISHED")
     if training.run:
         lock_path(f"runs/{process}").unlink(missing_ok=True)
+
+
+def parent(problem: str, sweep: str, name: str) -> str:
+    """Make a run for others to lie below, and return its id; it trains nothing and is closed."""
+    client = connect()
+    tags = {"mlflow.runName": name, "problem": problem, "sweep": sweep}
+    run = client.create_run(experiment(client, problem), tags=tags).info.run_id
+    client.set_terminated(run, "FINISHED")
+    return str(run)
 
 
 @contextmanager
@@ -364,7 +385,7 @@ def _create(
 ) -> Run:
     from mlflow.entities import Param
 
-    sha256 = data_sha256(data)
+    sha256 = tags.get("data_sha256") or data_sha256(data)
     described = {
         "mlflow.source.name": "birnn",
         "mlflow.source.git.commit": commit(),

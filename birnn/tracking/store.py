@@ -4,22 +4,28 @@ The store is `MLFLOW_TRACKING_URI`, or else SQLite in the root of the repository
 in `DVC_ROOT`; in a queued experiment that is the parent repository, so its runs outlive it.
 
 Where MLflow is out of reach the stages go on with a warning: the files are authoritative and MLflow
-holds a copy, which `birnn backfill` makes.
+holds a copy, which `birnn backfill` makes. MLflow itself would try for up to two minutes in each
+stage, so a server is asked for a sign of life first; what took long to find out is noted for the
+stages that follow.
 """
 
 from __future__ import annotations
 
 import errno
+import json
 import logging
 import os
+import socket
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
 from birnn.errors import NO_ROOM, RegistryError, address, without_secrets
-from birnn.files import console, locks
+from birnn.files import atomic, console, digests, locks
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -37,12 +43,19 @@ PLACES = (  # the columns of MLflow's tables that hold places of artifacts
 STATE = ".birnn"  # in the root: locks, and the state of trainings that are under way
 SQLITE = "sqlite:///"
 DECODED = "sqlite+pysqlite:///"  # the same; in a place of the other one MLflow would not decode %20
+PROBE_SECONDS = 5.0  # for a sign of life
+NOTE_SECONDS = 600.0  # for which stages believe that a server does not answer
+SLOW_SECONDS = 1.0  # a refusal that comes sooner costs less than it is worth to remember
+UNREACHED = "unreached.json"  # the note, among the state
+PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+_BELIEVES: ContextVar[bool] = ContextVar("believes", default=False)
 REFUSED = {*NO_ROOM, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}  # by a store of files
 SETTINGS = {  # of MLflow, which would ask a server that is out of reach for many minutes
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 
 
@@ -90,6 +103,9 @@ def connect() -> MlflowClient:
     for name, level in {"mlflow": "WARNING", "alembic": "WARNING", "urllib3": "ERROR"}.items():
         logging.getLogger(name).setLevel(level)
     set_tracking_uri(store_uri())
+    if _BELIEVES.get():
+        _check_note()
+    _probe()
     with lock("store"):  # two processes that make the tables at one time would both fail
         place = _store_path()
         if place:
@@ -99,6 +115,73 @@ def connect() -> MlflowClient:
         if place and root() in place.parents:  # what lies elsewhere does not move along
             _follow_move()
     return client
+
+
+def _probe() -> None:
+    """Ask a server for a sign of life, and note it where there is none.
+
+    Raises:
+        RequestException: a server that speaks HTTP did not answer.
+        SQLAlchemyError: nobody listens where the database is to be.
+    """
+    if _store_path():
+        return
+    begun = time.monotonic()
+    try:
+        _sign_of_life(store_uri())
+    except Exception:
+        if time.monotonic() - begun >= SLOW_SECONDS:
+            atomic.write_json(_note_path(), _note(time.time()))
+        raise
+    _note_path().unlink(missing_ok=True)
+
+
+def _sign_of_life(uri: str) -> None:
+    import requests
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError, OperationalError
+
+    if uri.startswith("http"):
+        with suppress(requests.exceptions.SSLError):  # it answers; MLflow knows which to trust
+            place = f"{uri.rstrip('/')}/health"
+            requests.get(place, timeout=PROBE_SECONDS, stream=True).close()
+        return
+    try:
+        url = make_url(uri)
+    except (ArgumentError, ValueError):  # MLflow says what is wrong with it
+        return
+    port = url.port or PORTS.get(url.get_backend_name())
+    if url.host is None or port is None:
+        return
+    try:
+        socket.create_connection((url.host, port), timeout=PROBE_SECONDS).close()
+    except OSError as error:
+        raise OperationalError(None, None, error) from error
+
+
+def _note(seconds: float) -> dict[str, object]:
+    return {"store": digests.sha256_of_text(store_uri()), "seconds": seconds}
+
+
+def _note_path() -> Path:
+    return root() / STATE / UNREACHED
+
+
+def _check_note() -> None:
+    """Believe for a while what another stage has found out.
+
+    Raises:
+        RegistryError: the server did not answer.
+    """
+    try:
+        noted = json.loads(_note_path().read_text(encoding="utf-8"))
+        since = time.time() - float(noted["seconds"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if noted == _note(noted["seconds"]) and 0 <= since < NOTE_SECONDS:
+        raise RegistryError(
+            f"{shown_uri()}: expected an answer from MLflow, found none {since:.0f} seconds ago"
+        )
 
 
 def _follow_move() -> None:
@@ -168,19 +251,33 @@ def _refused(expected: str, error: Exception) -> RegistryError:
 
 
 def shown_uri() -> str:
-    """Where runs are kept, for messages: of a server no more than scheme, host and port."""
-    uri = store_uri()
-    return uri if _store_path() else address(uri)
+    """Where runs are kept, for messages."""
+    return shown(store_uri())
+
+
+def shown(uri: str) -> str:
+    """A URI for messages: of a server no more than scheme, host and port."""
+    return address(uri) if "://" in uri and _sqlite_place(uri) is None else uri
 
 
 @contextmanager
 def mirrored() -> Iterator[None]:
     """Let a stage go on without MLflow where it is out of reach, with one warning."""
     try:
-        with reached():
+        with reached(), _believing():
             yield
     except RegistryError as error:
         warn(error)
+
+
+@contextmanager
+def _believing() -> Iterator[None]:
+    """Let `connect` in the block believe a note, which others than stages have no use for."""
+    token = _BELIEVES.set(True)
+    try:
+        yield
+    finally:
+        _BELIEVES.reset(token)
 
 
 def warn(error: RegistryError) -> None:

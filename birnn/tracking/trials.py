@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from birnn import params
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 VALIDATION = f"{scores.VALIDATION}."
+SWEEP = "sweep"  # a tag of runs of a search for settings
 FINISHED = "attributes.status = 'FINISHED'"
 
 
@@ -56,17 +57,37 @@ def of_runs(problem: str) -> list[Trial]:
     Raises:
         RegistryError: MLflow is out of reach, or holds no such runs.
     """
-    with store.reached():
-        client = store.connect()
-        found = client.get_experiment_by_name(problem)
-        runs = list(_pages(client, found.experiment_id)) if found else []
-    trials = list(distinct(_of_run(run) for run in runs))
+    trials = list(distinct(_of_run(run) for run in _runs(problem) if SWEEP not in run.data.tags))
     if not trials:
         raise RegistryError(
             f"{problem}: expected tested runs in MLflow, found none; run `dvc repro`, "
             "or `birnn backfill` where there is a result"
         )
     return trials
+
+
+def of_sweep(problem: str) -> list[Trial]:
+    """Read the trainings of the last search for settings that were not stopped, untested as it is.
+
+    Raises:
+        RegistryError: MLflow is out of reach, or holds none.
+    """
+    runs = [run for run in _runs(problem) if SWEEP in run.data.tags]
+    last = next((run.data.tags[SWEEP] for run in runs), "")
+    trials = list(distinct(_of_run(run) for run in runs if run.data.tags[SWEEP] == last))
+    if not trials:
+        raise RegistryError(
+            f"{problem}: expected trainings of a search in MLflow, found none; run `birnn sweep`"
+        )
+    return [replace(trial, scores=replace(trial.scores, test={})) for trial in trials]
+
+
+def _runs(problem: str) -> list[Any]:
+    """All finished runs of a problem, the newest first."""
+    with store.reached():
+        client = store.connect()
+        found = client.get_experiment_by_name(problem)
+        return list(_pages(client, found.experiment_id)) if found else []
 
 
 def _pages(client: MlflowClient, experiment: str) -> Iterator[Any]:

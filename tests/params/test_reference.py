@@ -31,14 +31,15 @@ def declared(section: type[BaseModel], path: str) -> set[str]:
         found.add(f"{path}{name}")
         for one in (field.annotation, *get_args(field.annotation)):
             if isinstance(one, type) and issubclass(one, BaseModel):
-                below = "CLASS." if one is not field.annotation else ""
+                entry = "KEY." if name == "space" else "CLASS."
+                below = entry if one is not field.annotation else ""
                 found |= declared(one, f"{path}{name}.{below}")
     return found
 
 
 def test_every_key_is_there() -> None:
     expected = set(Params.model_fields)
-    for name in ("prepare", "model", "train", "evaluate", "retrain"):
+    for name in ("prepare", "model", "train", "evaluate", "retrain", "sweep"):
         section = Params.model_fields[name].annotation
         assert isinstance(section, type)
         expected |= declared(section, f"{name}.")
@@ -57,7 +58,11 @@ def test_defaults_are_those_of_the_schema() -> None:
     chosen = Params.model_validate(tree)
     for key in keys():
         section, _, rest = key.name.partition(".")
-        if section == "data" or "CLASS" in rest or key.default in ("", "required"):
+        if (
+            section == "data"
+            or {"CLASS", "KEY"} & {*rest.split(".")}
+            or key.default in ("", "required")
+        ):
             continue
         value: Any = chosen
         for part in key.name.split("."):

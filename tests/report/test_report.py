@@ -261,6 +261,7 @@ def render(template: str, **changes: Any) -> str:
     results = changes.pop("results", [result(), result("forward", accuracy=0.8, f1_macro=0.7)])
     rows = tested.ladder([one.rung for one in results], {"filtering": 0.85}, "macro")
     prepared = changes.pop("prepared", None) or prepare(LENGTHS)
+    drawn = drawings.pictures(results, rows) | changes.pop("drawn", {})
     content: dict[str, Any] = {
         "problem": "speech",
         "average": "macro",
@@ -278,7 +279,7 @@ def render(template: str, **changes: Any) -> str:
             Figure(0.1),
         ),
         "verdict": conclude(results[0]),
-        "pictures": {**drawings.pictures(results, rows), **prepared.pictures},
+        "pictures": {**drawn, **prepared.pictures},
         "identity": [("data_sha256", "0123456789abcdef" * 4)],
         "knobs": [("train.learning_rate", "0.012")],
     }

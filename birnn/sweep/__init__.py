@@ -1,0 +1,1 @@
+"""The search for better settings by the validation split; the test split is never opened."""
