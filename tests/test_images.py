@@ -174,7 +174,6 @@ class TestServer:
         assert not found & {"torch", "sklearn", "pip", "setuptools"}
         assert list((built.venv / "lib").rglob("birnn/kernel/shipped/*"))
 
-    @pytest.mark.xfail(strict=True, reason="prediction imports torch still")
     def test_it_answers_as_the_library_does(
         self, built: Build, trained: Path, tmp_path: Path
     ) -> None:

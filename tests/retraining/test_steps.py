@@ -527,7 +527,7 @@ class TestLock:
         for known in (str(who["pid"]), who["host"], who["start"]):
             assert known in str(refused.value)
 
-    @pytest.mark.parametrize("pid", [2**22 + 1, os.getpid()])
+    @pytest.mark.parametrize("pid", [2**22 + 1, os.getpid()], ids=["nobody", "this one"])
     def test_names_no_process_that_does_not_hold_it(self, place: Path, pid: int) -> None:
         """The note is of one that has ended, whose number another process may have now."""
         note = Path(".birnn/retraining.json")
