@@ -24,6 +24,7 @@ PIPELINE = (
     ".gitattributes",
     ".gitignore",
     "dvc.yaml",
+    "sweep/README.md",
     *ROOT.glob(".dvc/plots/*.json"),
 )
 

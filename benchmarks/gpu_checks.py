@@ -351,7 +351,10 @@ def default_problem(device: torch.device, quick: bool) -> Figures:
     drawn = list(
         hmm.draw(chain, sequences=count, min_steps=10, max_steps=10, mean_steps=10, seed=2)
     )
-    limits = hmm.limits(chain, drawn, task="tagging").overall
+    best = hmm.Best(chain, "tagging")
+    for batch in drawn:
+        best.add(batch)
+    limits = best.limits().overall
     whole, cut = _sequences(drawn), count * 7 // 10
     parts = np.split(np.arange(count), [cut, count * 17 // 20])
     train, validation, test = (whole.select(part) for part in parts)

@@ -30,7 +30,7 @@ def encoding_for(shape: Architecture) -> Encoding:
     columns = [f"x{number}" for number in range(shape.features)]
     return Encoding(
         shape.task,
-        ["a", "b", "c"],
+        [chr(ord("a") + number) for number in range(shape.classes)],
         columns,
         mean=[1.0] * len(columns),
         scale=[0.5] * len(columns),

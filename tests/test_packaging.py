@@ -23,7 +23,7 @@ from conftest import Once
 ROOT = Path(__file__).parents[1]
 PIPELINE = (".dvcignore", ".gitattributes", ".gitignore", "dvc.yaml")
 BUILT_FROM = ("LICENSE", "MANIFEST.in", "README.md", "pyproject.toml", "setup.py", *PIPELINE)
-FOLDERS = ("birnn", "stages", ".dvc/plots")
+FOLDERS = ("birnn", "stages", ".dvc/plots", "sweep")
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def files(name: str) -> set[str]:
 
 @pytest.mark.slow
 def test_wheel_holds_every_file_of_the_library(wheel: Path) -> None:
-    shipped = set.union(*map(files, (*PIPELINE, ".dvc/plots")))
+    shipped = set.union(*map(files, (*PIPELINE, ".dvc/plots", "sweep/README.md")))
     wanted = {
         *files("birnn"),
         *(f"birnn/{name}" for name in files("stages")),

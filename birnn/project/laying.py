@@ -20,6 +20,8 @@ from birnn.project import beginning
 
 PIPELINE, WORKFLOW = "dvc.yaml", ".github/workflows/birnn.yml"
 PLOTS = ".dvc/plots"
+SEARCHES = "sweep/README.md"
+"""Git keeps no empty folder, and the stage `report` reads this one."""
 LISTS = (".gitattributes", ".gitignore", ".dvcignore")
 """Files that people have already, to which lines are added."""
 HERE = Path(__file__).parent
@@ -105,7 +107,8 @@ def lay(*, force: bool) -> Laid:
     kept = [] if force else _by_hand(written)
     text, keys = pipeline.of_own(_shipped(PIPELINE).read_text(encoding="utf-8"), installed.PATH)
     now = installed.hashes(keys)
-    new = {PIPELINE: text, WORKFLOW: _workflow(), **_plots()}
+    searches = _shipped(SEARCHES).read_text(encoding="utf-8")
+    new = {PIPELINE: text, WORKFLOW: _workflow(), SEARCHES: searches, **_plots()}
     for name, content in new.items():
         removed = name in written and not Path(name).exists() and name != PIPELINE
         if name not in kept and not removed:
@@ -117,7 +120,11 @@ def lay(*, force: bool) -> Laid:
     }
     record = {installed.VERSION: installed.version(), **now, "files": files}
     atomic.write_json(installed.PATH, record)
-    laid = [name for name in (installed.PATH, PIPELINE, WORKFLOW, *LISTS) if Path(name).exists()]
+    laid = [
+        name
+        for name in (installed.PATH, PIPELINE, WORKFLOW, SEARCHES, *LISTS)
+        if Path(name).exists()
+    ]
     return Laid(
         [".dvc", *laid],
         [*_changed(before, now)],
@@ -136,7 +143,7 @@ def _by_hand(written: Mapping[str, str]) -> list[str]:
     """The files that are others than `birnn init` wrote."""
     return [
         name
-        for name in (PIPELINE, WORKFLOW, *_plots())
+        for name in (PIPELINE, WORKFLOW, SEARCHES, *_plots())
         if Path(name).exists() and _sha256(_text(Path(name))) != written.get(name)
     ]
 

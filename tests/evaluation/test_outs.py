@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pyarrow.parquet as pq
 import pytest
 from sklearn import metrics as sklearn_metrics
+from small_models import encoding_for
 
 from birnn import params
 from birnn.data.encoding import Encoding
@@ -25,7 +26,7 @@ from birnn.evaluation.outs import Predicted
 from birnn.evaluation.padding import Padding
 from birnn.evaluation.trace import Trace
 from birnn.files import atomic, paths, records
-from birnn.model import prediction
+from birnn.model import prediction, saved_model
 from birnn.model.architecture import Architecture
 from birnn.model.history import Epoch, marked
 from birnn.model.operating_points import Wanted
@@ -248,7 +249,8 @@ class TestNames:
         model = tmp_path / "models" / "m"
         atomic.write_text(model / "weights.safetensors", "")
         built = Architecture("tagging", "GRU", 4, 0, 8, 1, 0.0, bidirectional=True, classes=3)
-        atomic.write_json(model / "model.json", {"architecture": asdict(built)})
+        described = saved_model.described(built, encoding_for(built), {})
+        atomic.write_json(model / "model.json", described)
         atomic.write_text(model / "history.csv", "epoch\n")
         found = tested.read("m", tmp_path / "models", tmp_path / "evaluation")
         assert found.confusion.columns.tolist() == found.confusion.index.tolist() == names

@@ -54,7 +54,7 @@ def test_params_are_complete_and_read_the_data(birnn: Run) -> None:
     assert [*chosen.models] == ["bidirectional", "forward"]
     tree = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
     known = yaml.safe_load(Path(__file__).parents[2].joinpath("params.yaml").read_text("utf-8"))
-    assert [*tree] == [*known]
+    assert [*tree] == [name for name in known if name != "sweep"]  # nobody has to search
     for section in ("prepare", "model", "train"):
         assert tree[section].keys() >= known[section].keys()
     (found, *_) = ingestion.rows(chosen.data, Skipped())

@@ -1,7 +1,7 @@
 """The report: the right figures in words and tables, safe for any name, nothing from outside."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from html.parser import HTMLParser
 from io import StringIO
 from itertools import pairwise
@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from jinja2 import UndefinedError
 from rich.console import Console
+from small_models import encoding_for
 
 from birnn import params
 from birnn.data.buckets import Packing
@@ -34,6 +35,7 @@ from birnn.evaluation.verdict import Basis
 from birnn.evaluation.worst import Tag, Worst
 from birnn.files import atomic, digests, records
 from birnn.files.summary import ClassCount, Summary
+from birnn.model import saved_model
 from birnn.model.architecture import Architecture, Cell
 from birnn.model.history import Epoch, marked
 from birnn.model.operating_points import Wanted
@@ -701,8 +703,9 @@ class TestConclusion:
 class TestRead:
     def write(self, folder: Path) -> None:
         atomic.write_text(folder / "models/m/weights.safetensors", "weights")
-        built = {"architecture": asdict(result().architecture)}
-        atomic.write_json(folder / "models/m/model.json", built)
+        built = result().architecture
+        described = saved_model.described(built, encoding_for(built), {})
+        atomic.write_json(folder / "models/m/model.json", described)
         atomic.write_text(folder / "models/m/history.csv", "epoch\n")
         atomic.write_json(folder / "evaluation/m/metrics.json", METRICS)
         ends = {"accuracy": {"low": 0.25, "high": 0.75}}

@@ -19,7 +19,7 @@ from birnn.model.networks import SequenceModel
 from birnn.serving.trained import TrainedModel, load
 
 LENGTHS = [4, 1, 9]
-WORDS = Encoding("tagging", ["a", "b"], [], [], [], ["the", "dog", "é"], "dehogté", form="NFC")
+WORDS = Encoding("tagging", ["a", "b"], [], [], [], ["the", "dog", "é"], "deghoté", form="NFC")
 BOTH = replace(WORDS, features=["x"], mean=[0.0], scale=[1.0])
 
 

@@ -117,7 +117,8 @@ class TestRequest:
     def test_may_lack_numbers_as_training_data_may(self, place: Path, how: str) -> None:
         save(place / "m", task="tagging", columns="features")
         description = atomic.read_json(place / "m" / "model.json")
-        description["encoding"] |= {"missing": how, "fills": [7.0, 8.0, 9.0]}
+        fills = [] if how == "refuse" else [7.0, 8.0, 9.0]
+        description["encoding"] |= {"missing": how, "fills": fills}
         atomic.write_json(place / "m" / "model.json", description)
         loaded = mlflow.pyfunc.load_model(log(place / "m", place))
         request = table([3, 2], "features")
@@ -171,6 +172,7 @@ def test_nothing_is_pickled(place: Path) -> None:
         ".txt",
         ".typed",
         ".yaml",
+        ".yml",
     }
 
 
