@@ -32,7 +32,7 @@ from rich.table import Table
 
 from birnn.data.encoding import Encoding
 from birnn.model import networks, saved_model
-from birnn.model.networks import Architecture
+from birnn.model.architecture import Architecture
 from birnn.serving.requests import Limits
 from birnn.tracking import servable, store
 

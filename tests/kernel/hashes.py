@@ -16,9 +16,9 @@ from birnn.kernel.recurrence import Start
 SHAPES = [  # batch, steps, features, hidden, directions
     (1, 1, 1, 1, 1),
     (7, 40, 3, 10, 2),
-    (64, 40, 32, 32, 2),
-    (33, 25, 37, 57, 2),
-    (100, 30, 20, 128, 1),
+    (64, 15, 32, 32, 2),
+    (33, 9, 37, 57, 2),
+    (100, 6, 20, 128, 1),
     (5, 9, 1, 300, 2),
 ]
 

@@ -27,7 +27,7 @@ common_modules = pytest.importorskip(
     "torch.testing._internal.common_modules", reason="needs expecttest"
 )
 # To import it forbids torch's own switches of the backends for the whole process, and other tests.
-setattr(torch.backends.m, "__allow_nonbracketed_mutation_flag", True)
+setattr(vars(torch.backends)["m"], "__allow_nonbracketed_mutation_flag", True)
 INFOS = {
     info.module_cls.__name__: info
     for info in common_modules.module_db

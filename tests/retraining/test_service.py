@@ -315,7 +315,7 @@ OFTEN, NIGHTLY = (), (pytest.mark.long,)
 POINTS = {  # from the start to the end; which call is not done any more; how often it is tried
     ("birnn.retraining.attempts.begin", 1): NIGHTLY,
     ("birnn.tracking.registry.Registry.fetch", 1): NIGHTLY,
-    ("birnn.retraining.decisions.append", 1): OFTEN,
+    ("birnn.retraining.decisions.append", 1): NIGHTLY,
     ("birnn.report.pages.render", 1): NIGHTLY,
     ("birnn.tracking.registry.Registry.log", 1): NIGHTLY,
     ("birnn.tracking.registry.Registry.log", 2): NIGHTLY,

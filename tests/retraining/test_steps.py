@@ -167,7 +167,7 @@ class TestDecision:
         assert "left to do: git add" in second
         assert not workspace.changed(place)
 
-    @pytest.mark.slow
+    @pytest.mark.long
     def test_is_made_against_the_reference_as_well(self, place: Path) -> None:
         """The first model stays it, until another one is better and in nothing worse."""
         assert champion().version(1).tags["reference"] == "1"
@@ -570,7 +570,7 @@ POINTS = {  # from the start of a retraining to its end, and how often a kill th
     "birnn.retraining.workspace.pack": NIGHTLY,
     "birnn.tracking.registry.Registry.note": NIGHTLY,
     "birnn.tracking.registry.Registry.point": NIGHTLY,
-    "mlflow.MlflowClient.set_registered_model_alias": OFTEN,
+    "mlflow.MlflowClient.set_registered_model_alias": NIGHTLY,
     "birnn.tracking.registry.Registry.log": NIGHTLY,
     "birnn.retraining.workspace.adopt": NIGHTLY,
     "birnn.retraining.attempts.end": NIGHTLY,

@@ -111,7 +111,10 @@ CASES = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.long] * (at > 0)) for at, name in enumerate(CASES)],
+)
 def test_from_files_to_a_report(
     runs_root: Path,
     monkeypatch: pytest.MonkeyPatch,

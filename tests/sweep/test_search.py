@@ -275,6 +275,7 @@ class TestProcesses:
         assert after.count("FAIL") == states.count("RUNNING")
         assert not list((folder / ".birnn/sweep").iterdir())
 
+    @pytest.mark.long
     def test_share_a_search_as_tasks_of_slurm(self, place: Place) -> None:
         folder = place("slurm", trials=6)
         script = str(ROOT / "examples/sweep-slurm.sh")
