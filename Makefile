@@ -57,7 +57,7 @@ lock: .venv/installed  ## after a change of constraints.txt: note the hashes of 
 	@python deploy/lock.py
 
 # With LOCKED=1, pip takes no file but those whose hashes stand in requirements.lock; of torch the wheel
-# for CPUs where there is one.
+# for CPUs where there is one. setuptools warns of what every editable installation is.
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(VENV)/python -m pip install --quiet --require-hashes --requirement deploy/requirements/pip.txt
@@ -66,9 +66,9 @@ ifdef LOCKED
 		2>/dev/null || echo "no wheel of torch for CPUs alone is to be had: the one for GPUs comes"
 	$(VENV)/python -m pip install --quiet --require-hashes --no-build-isolation \
 		--requirement deploy/requirements/develop.txt
-	$(VENV)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	PYTHONWARNINGS=ignore $(VENV)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 else
-	$(VENV)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation \
+	PYTHONWARNINGS=ignore $(VENV)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation \
 		--editable '.[dev,onnx,prefect,retrain,s3,sktime,sweep]'
 endif
 	@command -v $${CC:-cc} >/dev/null || command -v gcc >/dev/null || command -v clang >/dev/null || \
