@@ -7,7 +7,6 @@ import email
 import json
 import os
 import shlex
-import shutil
 import subprocess
 import sys
 import sysconfig
@@ -18,12 +17,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import wheels
 from conftest import Once
 
 ROOT = Path(__file__).parents[1]
-PIPELINE = (".dvcignore", ".gitattributes", ".gitignore", "dvc.yaml")
-BUILT_FROM = ("LICENSE", "MANIFEST.in", "README.md", "pyproject.toml", "setup.py", *PIPELINE)
-FOLDERS = ("birnn", "stages", ".dvc/plots", "sweep")
 
 
 @pytest.fixture(scope="module")
@@ -34,11 +31,7 @@ def wheel(once: Once) -> Path:
 
 
 def build(folder: Path) -> None:
-    for name in BUILT_FROM:
-        shutil.copy(ROOT / name, folder)
-    for name in FOLDERS:
-        ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+    wheels.copy_sources(folder)
     command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "."]
     offline = ["--no-index", "--disable-pip-version-check", "--wheel-dir", "dist"]
     done = subprocess.run(
@@ -56,7 +49,7 @@ def files(name: str) -> set[str]:
 
 @pytest.mark.slow
 def test_wheel_holds_every_file_of_the_library(wheel: Path) -> None:
-    shipped = set.union(*map(files, (*PIPELINE, ".dvc/plots", "sweep/README.md")))
+    shipped = set.union(*map(files, (*wheels.PIPELINE, ".dvc/plots", "sweep/README.md")))
     wanted = {
         *files("birnn"),
         *(f"birnn/{name}" for name in files("stages")),

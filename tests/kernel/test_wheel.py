@@ -1,17 +1,16 @@
 """A wheel that brings the kernel: it computes where there is no compiler."""
 
 import os
-import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
+import wheels
 
 from birnn.kernel import build, library
 
-ROOT = Path(__file__).parents[2]
 ASKED = "from birnn.kernel import library; print(library.name(), library.kernel()._shared._name)"
 
 
@@ -19,11 +18,7 @@ ASKED = "from birnn.kernel import library; print(library.name(), library.kernel(
 @pytest.mark.skipif(not build.compiler(), reason="no compiler here")
 def test_brings_every_level(tmp_path: Path) -> None:
     source = tmp_path / "source"
-    for name in ("birnn", "stages", ".dvc/plots"):
-        shutil.copytree(ROOT / name, source / name)
-    pipeline = (".dvcignore", ".gitattributes", ".gitignore", "dvc.yaml")
-    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE", *pipeline):
-        shutil.copy(ROOT / name, source / name)
+    wheels.copy_sources(source)
     options = ("--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(tmp_path))
     command = [sys.executable, "-m", "pip", "wheel", *options, str(source)]
     subprocess.run(command, env=os.environ | {"BIRNN_SHIP": "1"}, check=True)
