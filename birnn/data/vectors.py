@@ -55,11 +55,6 @@ class Found(NamedTuple):
     hidden: npt.NDArray[np.int64]
 
 
-def of_vocabulary(path: str | Path | None, vocabulary: Sequence[str] | None) -> Vectors:
-    """Read the vectors of a vocabulary, whose first token has row 1; see `look_up`."""
-    return look_up(path, vocabulary).vectors
-
-
 def look_up(path: str | Path | None, vocabulary: Sequence[str] | None) -> Found:
     """Look a vocabulary up, whose first token has row 1; without a path, nothing is found.
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from birnn.kernel import build
 
@@ -282,15 +283,7 @@ def threads() -> int:
     if _threads:
         return _threads
     torch = sys.modules.get("torch")
-    return _cpus() if torch is None else int(torch.get_num_threads())
-
-
-@cache
-def _cpus() -> int:
-    wanted = os.environ.get("OMP_NUM_THREADS", "")
-    if wanted.isdecimal() and int(wanted):
-        return int(wanted)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return int(pa.cpu_count() if torch is None else torch.get_num_threads())
 
 
 def address(array: Tensor | npt.NDArray[Any] | None) -> int | None:

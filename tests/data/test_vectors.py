@@ -32,7 +32,7 @@ def archive(path: Path, **changes: Any) -> Path:
 
 class TestRead:
     def check(self, path: Path) -> None:
-        found = vectors.of_vocabulary(path, WORDS)
+        found = vectors.look_up(path, WORDS).vectors
         assert found.rows.tolist() == ROWS
         assert found.width == 3
         assert found.values.dtype == np.float32
@@ -52,7 +52,7 @@ class TestRead:
 
     def test_only_words_of_the_vocabulary_are_looked_at(self, tmp_path: Path) -> None:
         path = text(tmp_path / "v.txt", "unused x y z\nthe 1 2 3\n")
-        assert vectors.of_vocabulary(path, WORDS).rows.tolist() == [1]
+        assert vectors.look_up(path, WORDS).vectors.rows.tolist() == [1]
 
 
 ABSENT = ": no such file; put it there, or correct the path; or set prepare.vectors to null"
@@ -68,7 +68,7 @@ MISTAKES = {
 class TestMistakes:
     def complaint(self, path: Path) -> str:
         with pytest.raises(DataError) as refused:
-            vectors.of_vocabulary(path, WORDS)
+            vectors.look_up(path, WORDS)
         message = str(refused.value)
         assert message.startswith(str(path))
         assert "\n" not in message
@@ -117,7 +117,7 @@ class TestMistakes:
 
 class TestPrepared:
     def test_round_trip(self, tmp_path: Path) -> None:
-        for written in (vectors.NONE, vectors.of_vocabulary(text(tmp_path / "v"), WORDS)):
+        for written in (vectors.NONE, vectors.look_up(text(tmp_path / "v"), WORDS).vectors):
             vectors.write(written, tmp_path / "x.safetensors")
             found = vectors.load(tmp_path / "x.safetensors")
             np.testing.assert_array_equal(found.rows, written.rows, strict=True)

@@ -89,7 +89,7 @@ class TestGzip:
     def test_of_vectors(self, tmp_path: Path) -> None:
         place = zipped(tmp_path / "a.vec.gz", "the " + "0" * 60_000)
         with pytest.raises(DataError, match="line 1: expected lines of up to"):
-            vectors.of_vocabulary(place, ["the"])
+            vectors.look_up(place, ["the"])
 
 
 class TestPipes:
@@ -228,7 +228,7 @@ class TestArchives:
             tmp_path / "a.npz", tokens=np.array(["the"]), vectors=np.zeros((1, 500_000))
         )
         with pytest.raises(DataError, match="expected a file that holds up to 200 times"):
-            vectors.of_vocabulary(place, ["the"])
+            vectors.look_up(place, ["the"])
 
 
 @pytest.mark.usefixtures("narrow")
