@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 from contextlib import chdir, redirect_stderr, redirect_stdout
+from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -56,20 +57,24 @@ def table(
         spread: of the noise.
         shares: of the classes; equal ones without.
     """
-    parts = []
-    for number in numbers:
-        rng = np.random.default_rng(number)
-        steps = int(rng.integers(6, 15))
-        blocks = rng.choice(len(CLASSES), size=steps, p=shares or None)
-        stays = rng.random(steps) < 0.75
-        stays[0] = False
-        label = blocks[np.maximum.accumulate(np.where(stays, 0, np.arange(steps)))]
-        angle = 2 * np.pi * label / len(CLASSES)
-        features = np.stack([np.cos(angle), np.sin(angle)], axis=1) + shift
-        features += spread * rng.standard_normal(features.shape)
-        part = pd.DataFrame(features.round(4), columns=["x", "y"])
-        parts.append(part.assign(sequence=f"s{number}", label=np.take(CLASSES, label)))
+    parts = [_sequence(number, shift, spread, shares) for number in numbers]
     return pd.concat(parts)[["sequence", "x", "y", "label"]]
+
+
+@cache
+def _sequence(number: int, shift: float, spread: float, shares: tuple[float, ...]) -> pd.DataFrame:
+    """One of them; most tests of a process draw the same ones."""
+    rng = np.random.default_rng(number)
+    steps = int(rng.integers(6, 15))
+    blocks = rng.choice(len(CLASSES), size=steps, p=shares or None)
+    stays = rng.random(steps) < 0.75
+    stays[0] = False
+    label = blocks[np.maximum.accumulate(np.where(stays, 0, np.arange(steps)))]
+    angle = 2 * np.pi * label / len(CLASSES)
+    features = np.stack([np.cos(angle), np.sin(angle)], axis=1) + shift
+    features += spread * rng.standard_normal(features.shape)
+    rows = pd.DataFrame(features.round(4), columns=["x", "y"])
+    return rows.assign(sequence=f"s{number}", label=np.take(CLASSES, label))
 
 
 def flipped(rows: pd.DataFrame) -> pd.DataFrame:

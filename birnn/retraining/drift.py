@@ -413,10 +413,12 @@ def _least(
     """The least of some changes that is found often enough, by bisection."""
 
     def often(size: int) -> bool:
-        rng = np.random.default_rng(0)
-        found = (change(size, draws, rng) for _ in range(TRIALS))
-        times = sum(one.psi > psi_limit and one.p < p for one in found)
-        return times >= ENOUGH * TRIALS
+        """Try until the answer is certain."""
+        rng, left, missing = np.random.default_rng(0), TRIALS, ENOUGH * TRIALS
+        while 0 < missing <= left:
+            one = change(size, draws, rng)
+            left, missing = left - 1, missing - (one.psi > psi_limit and one.p < p)
+        return missing <= 0
 
     place = bisect_left(sizes, True, key=often)
     return sizes[place] if place < len(sizes) else None

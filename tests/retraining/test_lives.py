@@ -18,7 +18,14 @@ def lived(life: Life, repetitions: int) -> Found:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["aim superior", "aim not_inferior", "each model a little worse"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("aim superior", marks=pytest.mark.long),
+        "aim not_inferior",
+        "each model a little worse",
+    ],
+)
 @pytest.mark.parametrize(
     ("repetitions", "weeks"), [(1, 20), pytest.param(20, gate.WEEKS, marks=pytest.mark.long)]
 )

@@ -16,6 +16,7 @@ import pandas as pd
 import psutil
 import pytest
 from checkout import SEQUENCES
+from conftest import Once
 
 from birnn import params
 from birnn.data import sequences, splits
@@ -282,7 +283,8 @@ class TestWhen:
         atomic.write_json("params.yaml", tree)
         assert retrain().decision == "skipped"
         grow(place)
-        assert retrain().decision in ("promoted", "kept")
+        with pytest.raises(AssertionError, match="the pipeline ran"):
+            retrain(must_not_run)
 
     def test_data_have_drifted(self, place: Path) -> None:
         checkout.write_params(place, when="drift")
@@ -361,6 +363,22 @@ class TestFailure:
         assert snapshot(place) == grown != before
 
 
+@pytest.fixture(scope="session")
+def two_waiting(once: Once, served: Path, finished: Path) -> Path:
+    """A checkout in which two versions wait for approval, the second one made of more data."""
+
+    def make(folder: Path) -> None:
+        place = checkout.copy(served, folder / "checkout", finished)
+        with pytest.MonkeyPatch.context() as patch:
+            checkout.enter(place, patch)
+            checkout.write_params(place, approval="manual")
+            for number in (SEQUENCES + 60, SEQUENCES + 120):
+                grow(place, number)
+                assert retrain().decision == "waiting"
+
+    return once("waiting", make) / "checkout"
+
+
 class TestApproval:
     def test_promotes_what_waits(self, place: Path) -> None:
         """Only then do its files come into the checkout, those of DVC and those of git."""
@@ -376,16 +394,20 @@ class TestApproval:
         assert aliases() == (2, 1, None)
         assert not workspace.changed(place)
 
+    @pytest.fixture
+    def waits(
+        self, two_waiting: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> Path:
+        """A copy of it as the working directory."""
+        copy = checkout.copy(two_waiting, tmp_path / "checkout", finished)
+        checkout.enter(copy, monkeypatch)
+        return copy
+
     @pytest.mark.slow
     def test_of_what_was_judged_with_another_champion_judges_again_without_training(
-        self, place: Path
+        self, waits: Path
     ) -> None:
-        """Two wait. When the newer one serves, the older one has to be no worse than that."""
-        checkout.write_params(place, approval="manual")
-        grow(place)
-        retrain()
-        grow(place, SEQUENCES + 120)
-        assert retrain().version == 3
+        """When the newer one serves, the older one has to be no worse than that."""
         trained: list[tuple[str, ...]] = []
 
         def prepare(folder: Path, *targets: str) -> None:
@@ -393,7 +415,7 @@ class TestApproval:
             checkout.repeat(folder, *targets)
 
         service.approve(params.load(), 3, reproduce=must_not_run)
-        checkout.write_params(place, approval="manual", margin=0.2)  # other settings, so anew
+        checkout.write_params(waits, approval="manual", margin=0.2)  # other settings, so anew
         outcome = service.approve(params.load(), 2, comment="After all.", reproduce=prepare)
         assert trained == [("prepare",)]
         assert outcome.decision == "promoted", outcome.sentence
@@ -405,23 +427,18 @@ class TestApproval:
         assert {"headline", "classes", "reloaded", "leakage", "known_classes"} <= names
         tags = champion().version(2).tags
         assert (tags["judged_with"], tags["predecessor"]) == ("3", "3")
-        assert runs.model_sha256(place / "models/bidirectional") == tags["model_sha256"]
+        assert runs.model_sha256(waits / "models/bidirectional") == tags["model_sha256"]
 
     @pytest.mark.slow
-    def test_of_what_is_worse_than_the_champion_of_now_keeps_it_out(self, place: Path) -> None:
-        checkout.write_params(place, approval="manual")
-        grow(place)
-        retrain()
-        grow(place, SEQUENCES + 120)
-        retrain()
+    def test_of_what_is_worse_than_the_champion_of_now_keeps_it_out(self, waits: Path) -> None:
         service.approve(params.load(), 3)
-        before = snapshot(place)
-        checkout.write_params(place, approval="manual", aim="superior")
+        before = snapshot(waits)
+        checkout.write_params(waits, approval="manual", aim="superior")
         outcome = service.approve(params.load(), 2, reproduce=checkout.repeat)
         assert outcome.decision == "kept"
         assert "judged again, with version 3. The challenger is not shown" in outcome.sentence
         assert aliases() == (3, 1, 2)
-        assert snapshot(place) == before
+        assert snapshot(waits) == before
         assert champion().version(2).tags["decision"] == "kept"
 
     @pytest.mark.parametrize(
