@@ -240,7 +240,7 @@ class TestMistakes:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Wherever in a file that is larger than a buffer."""
-        monkeypatch.setattr(dialect, "BUFFER_BYTES", 1000)
+        monkeypatch.setattr(dialect, "LOOK_BYTES", 1000)
         heads = [("t.csv", 1), ("t.csv", 5000), ("t.csv.gz", 1)]
         wrong = []
         for (line, good), end, (name, head) in product(QUOTED, ("", "\n", "\na,w,p\n"), heads):
@@ -257,7 +257,7 @@ class TestMistakes:
     def test_a_line_end_between_quotes_is_read_wherever_it_is(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
     ) -> None:
-        monkeypatch.setattr(dialect, "BUFFER_BYTES", size)
+        monkeypatch.setattr(dialect, "LOOK_BYTES", size)
         rows = [f'a,"w{n}",1,p' for n in range(5000)]
         rows[2500] = rows[2600] = 'a,"w\n, ""w\n\n",1,"p\nq"'
         path, skipped = tmp_path / "t.csv", Skipped()
@@ -276,7 +276,7 @@ class TestMistakes:
     def test_rows_between_plain_quotes_are_found_wherever_they_are(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
     ) -> None:
-        monkeypatch.setattr(dialect, "BUFFER_BYTES", size)
+        monkeypatch.setattr(dialect, "LOOK_BYTES", size)
         rows = [f'a,"w{n}",1,p' for n in range(5000)]
         rows[2500] = 'a,",1,p\na,w,1,p\na,",1,p'
         found = complaint(tmp_path / "t.csv", "\n".join(["sequence,token,x,label", *rows]).encode())
