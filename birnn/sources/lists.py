@@ -22,17 +22,17 @@ import pyarrow.compute as pc
 from birnn.errors import DataError
 from birnn.files import bounds
 from birnn.files.hashing import Seen
-from birnn.files.reading import Skipped, kind, lines, missing, one_line, opened
+from birnn.files.reading import Skipped, kind, lines, missing, one_line
 from birnn.files.table_checks import check_doubled, from_file, text_column
 from birnn.files.tables import KEPT, TEXT_COLUMNS
 from birnn.params import ListsData
+from birnn.sources import objects
 from birnn.sources.columns import is_text
 from birnn.sources.conll import distinct
 
 LINES, JSON, ARROW = (".jsonl", ".ndjson"), (".json",), (".arrow", ".feather")
 SUFFIXES = (*LINES, *JSON, ".parquet", *ARROW)
 BATCH_ROWS, BATCH_CHARACTERS = 256, 1 << 20
-MOST_CHARACTERS = 1 << 27  # of a value in JSON, which Python makes ten times as large
 BROKEN = (pa.ArrowException, EOFError, OSError, OverflowError, UnicodeError, zlib.error)
 UNLABELLED = -100
 """The number that Hugging Face gives to a step without a label."""
@@ -186,7 +186,7 @@ def _of_lines(path: Path) -> Iterator[Rows]:
     for number, line in enumerate(lines(path), 1):
         if not line.strip():
             continue
-        held.append(_object(line, f"{path}, line {number}"))
+        held.append(objects.of_line(line, f"{path}, line {number}"))
         numbers.append(number)
         size += len(line)
         if size >= BATCH_CHARACTERS:
@@ -199,7 +199,7 @@ def _of_lines(path: Path) -> Iterator[Rows]:
 def _of_json(path: Path) -> Iterator[Rows]:
     held: list[dict[str, Any]] = []
     count = 0
-    for value in _values(path):
+    for value in objects.of_file(path):
         within = value.get("data") if isinstance(value, dict) else None
         for row in within if isinstance(within, list) else [value]:
             count += 1
@@ -211,52 +211,6 @@ def _of_json(path: Path) -> Iterator[Rows]:
             held = []
     if held:
         yield _columns(held, path, "row", [*range(count - len(held) + 1, count + 1)])
-
-
-def _values(path: Path) -> Iterator[Any]:
-    """The values of an array, or those that follow one another, without holding all of them."""
-    decoder, text = json.JSONDecoder(), ""
-    with opened(path, "utf-8-sig") as file:
-        text = file.read(BATCH_CHARACTERS).lstrip()
-        array = text.startswith("[")
-        text, between = text[int(array) :], " \t\r\n," if array else " \t\r\n"
-        while True:
-            text = text.lstrip(between)
-            if array and text.startswith("]"):
-                break
-            try:
-                value, end = decoder.raw_decode(text)
-            except (json.JSONDecodeError, RecursionError) as error:
-                more = file.read(max(BATCH_CHARACTERS, len(text)))
-                if more and not isinstance(error, RecursionError):
-                    text += more
-                    _check_value(text, path)
-                    continue
-                if not text and not array:
-                    return
-                raise DataError(f"{path}: expected JSON, found: {one_line(error)}") from None
-            yield value
-            text = text[end:]
-        if (text[1:] + file.read(BATCH_CHARACTERS)).strip():
-            raise DataError(f"{path}: expected nothing after the end of the array, found more")
-
-
-def _check_value(text: str, path: Path) -> None:
-    if len(text) > MOST_CHARACTERS:
-        raise DataError(
-            f"{path}: expected objects of up to {MOST_CHARACTERS >> 20} MB, found a larger one; "
-            "write one object a line, in a file that ends in .jsonl"
-        )
-
-
-def _object(line: str, place: str) -> dict[str, Any]:
-    try:
-        tree = json.loads(line)
-    except (RecursionError, ValueError) as error:
-        raise DataError(f"{place}: expected JSON, found: {one_line(error)}") from None
-    if not isinstance(tree, dict):
-        raise DataError(f"{place}: expected an object, found {line.strip()[:60]!r}")
-    return tree
 
 
 def _columns(held: list[dict[str, Any]], path: Path, unit: str, numbers: list[int]) -> Rows:

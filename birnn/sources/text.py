@@ -6,7 +6,6 @@ for each class with one text a line.
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -19,9 +18,10 @@ import pyarrow.compute as pc
 
 from birnn.errors import DataError
 from birnn.files import table_checks
-from birnn.files.reading import Skipped, fields, kind, lines, one_line
+from birnn.files.reading import Skipped, fields, kind, lines
 from birnn.files.tables import Form
 from birnn.params import TextData
+from birnn.sources import objects
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson")
 QUOTES = "; if quotes are plain characters, set data.quotes: false"
@@ -225,31 +225,9 @@ def _jsonl(
         if not line.strip():
             skipped.add("empty lines", place)
             continue
-        tree = _json(line, place)
+        tree = objects.of_line(line, place)
         content = _string(tree, text, place)
         yield content, None if label is None else _label(tree, label, place), number
-
-
-def _json(line: str, place: str) -> dict[str, Any]:
-    try:
-        tree = json.loads(line, object_pairs_hook=_once)
-    except json.JSONDecodeError as error:
-        found = f"{error.msg} at character {error.pos + 1}"
-        raise DataError(f"{place}: expected JSON, found: {found}") from None
-    except (RecursionError, ValueError) as error:
-        raise DataError(f"{place}: expected JSON, found: {one_line(error)}") from None
-    if not isinstance(tree, dict):
-        raise DataError(f"{place}: expected an object, found {line.strip()[:60]!r}")
-    return tree
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    tree = dict(pairs)
-    if len(tree) < len(pairs):
-        names = [name for name, _ in pairs]
-        doubled = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key {doubled[:60]!r} twice")
-    return tree
 
 
 def _label(tree: Mapping[str, Any], key: str, place: str) -> str:
