@@ -226,9 +226,9 @@ def check_doubled(names: Sequence[str], where: str) -> None:
     Raises:
         DataError: names the first of them.
     """
-    for name in names:
-        if names.count(name) > 1:
-            raise DataError(f"{where}: expected each column once, found `{name}` twice")
+    if len({*names}) < len(names):
+        name = next(name for name in names if names.count(name) > 1)
+        raise DataError(f"{where}: expected each column once, found `{name}` twice; rename one")
 
 
 def _typed(
@@ -426,9 +426,11 @@ class _Order:
         if changed.any():
             row = int(changed.argmax())
             expected = batch[name][row - 1].as_py() if row else self.last[name]
+            hint = "; for a label a step, set data.task: tagging" if name == "label" else ""
             raise DataError(
                 f"{place.row(row)}, column `{name}`: expected {expected!r} on every row of "
-                f"sequence {batch['sequence'][row].as_py()!r}, found {batch[name][row].as_py()!r}"
+                f"sequence {batch['sequence'][row].as_py()!r}, found "
+                f"{batch[name][row].as_py()!r}{hint}"
             )
 
     def _check_interleaved(self, ids: pa.StringArray, starts: Rows, place: _Place) -> None:

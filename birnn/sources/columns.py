@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 
 from birnn.errors import DataError
 from birnn.files.reading import Skipped, first_few
-from birnn.files.table_checks import check_columns, check_doubled
+from birnn.files.table_checks import ROW_NUMBERS, check_columns, check_doubled
 from birnn.files.tables import KEPT, TEXT_COLUMNS, changes
 from birnn.params import TableData
 
@@ -95,6 +95,7 @@ class Columns:
             DataError: a column is missing, there twice, or has two parts.
         """
         self.last, self.started, self.row = {}, None, 0
+        names = self._named(names, where)
         check_doubled(names, where)
         roles = self._roles(names, where)
         time = self._time(names, where)
@@ -114,6 +115,18 @@ class Columns:
             found=names,
         )
         return plan
+
+    def _named(self, names: Sequence[str], where: str) -> list[str]:
+        """Leave out columns without a name: what pandas counts, or a delimiter at each line's end.
+
+        Where params name it, pandas' column is one like others.
+        """
+        wanted = {*self.data.ignore, *self.data.keep, *(self.data.columns.features or ())}
+        kept = [name for name in names if name and not ROW_NUMBERS.fullmatch(name)]
+        kept = [name for name in names if name in kept or name in wanted]
+        if len(kept) < len(names):
+            self.skipped.add("columns without a name", where, len(names) - len(kept))
+        return kept
 
     def _roles(self, names: Sequence[str], where: str) -> dict[str, str]:
         roles: dict[str, str] = {}

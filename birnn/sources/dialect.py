@@ -12,6 +12,7 @@ import codecs
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -24,6 +25,7 @@ from birnn.files.reading import (
     DELIMITERS,
     LONGEST_FIELD,
     SAMPLE_LINES,
+    SEPARATOR,
     Skipped,
     delimiter_of,
     usual_delimiter,
@@ -38,6 +40,7 @@ LEAST_BLOCK, MOST_BLOCK = 1 << 20, 1 << 27  # bytes; a row must fit into one
 WESTERN = "cp1252"  # also known as ANSI; Latin-1 is a part of it
 COMMA = re.compile(r"[+-]?\d+,\d+(?:[eE][+-]?\d+)?")
 POINT = re.compile(r"[+-]?\d*\.\d+(?:[eE][+-]?\d+)?")
+GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}\.\d{3}")
 THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+")
 
 
@@ -50,6 +53,7 @@ class Dialect:
         delimiter: what stands between fields.
         quoted: whether there is a quote anywhere in the file.
         block: bytes that are read at a time.
+        skip: lines above the header, of which there is one at most: `sep=;`.
         header: the names of the columns.
         sample: the first rows, as text.
     """
@@ -58,6 +62,7 @@ class Dialect:
     delimiter: str
     quoted: bool
     block: int
+    skip: int
     header: list[str]
     sample: list[list[str]]
 
@@ -77,23 +82,25 @@ def find(path: Path, data: TableData, skipped: Skipped, *, rows: int = SAMPLE_RO
         rows: how many to give as a sample.
 
     Raises:
-        DataError: there is no header, the bytes are text in no encoding, or quotes do not close.
+        DataError: there is no header, or one that most rows have more fields than; the bytes are
+            text in no encoding; or quotes do not close.
     """
     csv.field_size_limit(LONGEST_FIELD)
     encoding = data.encoding or _wide(path)
-    head = _head(path, encoding)
-    delimiter = _delimiter(data, path, head)
+    skip, head = _head(path, encoding)
+    delimiter = _delimiter(data, path, skip, head)
     look = _Look(path, encoding, delimiter, len(next(_rows(head, delimiter), [])))
     for block in blocks(path, encoding):
         look.at(block)
     look.quotes.end()
     if encoding is None and look.not_utf8 is not None:
         encoding = look.western()
-        head = _head(path, encoding)
-    sample = _rows(head, delimiter)
-    header = next(sample, [])
+        skip, head = _head(path, encoding)
+    found = _rows(head, delimiter)
+    header, sample = next(found, []), [*islice(found, rows)]
     if not header:
         raise DataError(f"{path}: expected a header and rows, found nothing")
+    _check_width(path, header, sample)
     if data.encoding is None and encoding is not None:
         skipped.note(f"files in {encoding} (data.encoding can name another)", str(path))
     if look.quotes.several:
@@ -107,15 +114,30 @@ def find(path: Path, data: TableData, skipped: Skipped, *, rows: int = SAMPLE_RO
         delimiter=delimiter,
         quoted=look.quotes.found,
         block=min(max(LEAST_BLOCK, 4 * longest), MOST_BLOCK),
+        skip=int(skip is not None),
         header=header,
-        sample=[*islice(sample, rows)],
+        sample=sample,
     )
 
 
 def header(path: Path, data: TableData) -> list[str]:
     """The names of the columns alone; nothing where the file is empty."""
-    text = _head(path, data.encoding or _wide(path))
-    return next(_rows(text, _delimiter(data, path, text)), [])
+    skip, text = _head(path, data.encoding or _wide(path))
+    return next(_rows(text, _delimiter(data, path, skip, text)), [])
+
+
+def _check_width(path: Path, header: list[str], sample: list[list[str]]) -> None:
+    """Refuse what stands above a header, and a header without a name for R's names of rows."""
+    widths = Counter(map(len, sample))
+    width, count = widths.most_common(1)[0] if sample else (0, 0)
+    if width > len(header) and 2 * count > len(sample):
+        advice = "leave out what stands above the header"
+        if width == len(header) + 1:
+            advice = "if the first are R's names of rows, write them with row.names = FALSE"
+        raise DataError(
+            f"{path}: expected a header with {width} names, as the rows below have fields, found "
+            f"{len(header)}: {','.join(header)[:60]!r}; {advice}"
+        )
 
 
 def _rows(text: str, delimiter: str) -> Iterator[list[str]]:
@@ -136,20 +158,27 @@ def encoding_of(path: Path) -> str | None:
     return look.western() if look.not_utf8 is not None else None
 
 
-def decimal(path: Path, columns: Sequence[Sequence[str]], skipped: Skipped) -> str:
+def decimal(
+    path: Path, columns: Sequence[Sequence[str]], skipped: Skipped, delimiter: str = ","
+) -> str:
     """Tell whether numbers have a decimal comma or point.
 
     Args:
         path: the file, for messages.
         columns: values that are to be numbers.
-        skipped: told of a comma.
+        skipped: told of a comma, and of points that may stand between thousands.
+        delimiter: semicolons speak for a country where a comma is decimal.
 
     Raises:
         DataError: commas stand where they may be decimal or between thousands.
     """
     values = [value for column in columns for value in column]
     commas = [value for value in values if COMMA.fullmatch(value) or THOUSANDS.fullmatch(value)]
-    if not commas or any(POINT.fullmatch(value) for value in values):
+    points = [value for value in values if POINT.fullmatch(value)]
+    if delimiter == ";" and points and all(GROUPED.fullmatch(value) for value in points):
+        what = f"numbers such as {points[0]!r} with a decimal point, not one between thousands"
+        skipped.note(what, str(path), len(points))
+    if not commas or points:
         return "."
     if all(THOUSANDS.fullmatch(value) for value in commas):
         raise DataError(
@@ -199,25 +228,35 @@ def _other(path: Path, encoding: str | None, error: UnicodeError) -> str:
 
 
 def _wide(path: Path) -> str | None:
-    """The encoding that a byte order mark names; UTF-8 needs none."""
+    """The encoding that a byte order mark names, or zeros between letters; UTF-8 needs neither."""
     with bounds.opened(path) as file:
-        begin = file.read(2)
-    return "utf-16" if begin in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else None
+        begin = file.read(64)
+    if begin.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    low, high = begin[::2], begin[1::2]
+    for encoding, zeros, letters in (("utf-16-le", high, low), ("utf-16-be", low, high)):
+        if zeros and not any(zeros) and all(letters):
+            return encoding
+    return None
 
 
-def _head(path: Path, encoding: str | None) -> str:
-    """The first lines, whole."""
+def _head(path: Path, encoding: str | None) -> tuple[str | None, str]:
+    """The delimiter that a line above the header names, and the first lines from the header on."""
     try:
         with text(path, encoding) as file:
-            return file.read(BUFFER_BYTES) + _rest(file, path)
+            found = file.read(BUFFER_BYTES) + _rest(file, path)
+            named = SEPARATOR.match(found)
+            return (named[1], found[named.end() :]) if named else (None, found)
     except UnicodeError as error:
         raise DataError(_other(path, encoding, error)) from None
 
 
-def _delimiter(data: TableData, path: Path, head: str) -> str:
-    """The one that params name, or else the one that is found."""
+def _delimiter(data: TableData, path: Path, named: str | None, head: str) -> str:
+    """The one that params name, or the file, or else the one that is found."""
     if data.delimiter is not None:
         return "\t" if data.delimiter == "tab" else data.delimiter
+    if named is not None:
+        return named
     return delimiter_of(head[: 1 << 16].splitlines()[:SAMPLE_LINES], path)
 
 

@@ -120,7 +120,7 @@ class _Reader:
             elif line.startswith(";"):
                 skipped.add("comments", place)
             elif line:
-                self._add(line, place)
+                self._add(line, place, skipped)
                 if len(self.letters) >= max(PIECE, self.kmer):
                     yield self._piece()
         yield from self._rest()
@@ -156,7 +156,7 @@ class _Reader:
         before = header[: found.start(1)].rstrip("| \t").split()
         return (before or words)[0], found[1]
 
-    def _add(self, line: str, place: str) -> None:
+    def _add(self, line: str, place: str, skipped: Skipped) -> None:
         if not self.id:
             raise DataError(f"{place}: expected a header that begins with `>`, found {line[:60]!r}")
         letters = "".join(line.split())
@@ -164,10 +164,14 @@ class _Reader:
         if good is None or good.end() < len(letters):
             found = letters[good.end() if good else 0]
             raise DataError(f"{place}: expected letters, found {found!r}")
-        self.letters += letters.upper().encode()
-        skipped = min(self.skip, len(self.letters))
-        del self.letters[:skipped]
-        self.skip -= skipped
+        capitals = letters.upper()
+        if capitals != letters:
+            count = sum(map(str.islower, letters))
+            skipped.change("small letters, to capital ones", place, count)
+        self.letters += capitals.encode()
+        left_out = min(self.skip, len(self.letters))
+        del self.letters[:left_out]
+        self.skip -= left_out
 
     def _piece(self) -> Piece:
         """Give the letters that are held, up to the end of a k-mer."""

@@ -24,8 +24,9 @@ from birnn.errors import DataError
 from birnn.files import named
 from birnn.files.reading import Skipped, kind, lines, one_line
 from birnn.files.tables import SPLITS
-from birnn.sources import arrays, conll, dialect, lists, table
+from birnn.sources import arrays, conll, dialect, headers, lists, table
 from birnn.sources.columns import is_time
+from birnn.sources.headers import NUMBER, unread
 from birnn.sources.inspection import LEAST_ROWS
 
 SOURCES = {
@@ -36,7 +37,7 @@ SOURCES = {
     **dict.fromkeys((".ts",), "sktime"),
 }
 """Files that say by their names what is in them."""
-KNOWN = (".csv", ".tsv", ".parquet", *SOURCES, ".json", *lists.ARROW)
+KNOWN = (".csv", ".tsv", ".psv", ".parquet", *SOURCES, ".json", *lists.ARROW)
 SAMPLE_ROWS = 20_000
 NAMES = {
     "sequence": (
@@ -61,8 +62,9 @@ OF_SPLIT = {
     "test": ("test",),
 }
 NUMBERS_OF_ROWS = ("unnamed0", "index", "row", "rowid", "rownumber")
-MOST_CLASSES, MOST_SLICES = 200, 20
-NUMBER = re.compile(r"[+-]?(?:(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][+-]?\d+)?|inf|nan)", re.IGNORECASE)
+OF_LABEL = ("label", "class", "target")  # with which the name of a label ends, as SepsisLabel
+SPANS = ("spans", "annotations", "entities", "paragraphs")
+MOST_CLASSES, MOST_SLICES, MOST_PARTS = 200, 20, 20
 WORDS_OF_A_TEXT = 4
 
 
@@ -79,12 +81,13 @@ class Guess:
     slices: list[str] = field(default_factory=list)
 
 
-def of(path: Path, task: str | None = None) -> Guess:
+def of(path: Path, task: str | None = None, skipped: Skipped | None = None) -> Guess:
     """Guess how to read a file or folder.
 
     Args:
         path: a data file, a folder of parts, or one with a file or folder for each split.
         task: `tagging` or `classification`, if it is known.
+        skipped: told of columns of text that were perhaps meant as numbers.
 
     Raises:
         DataError: the name has none of the known endings, or no column can be a sequence's id or
@@ -102,7 +105,7 @@ def of(path: Path, task: str | None = None) -> Guess:
     if source == "lists":
         return _of_lists(parts[0], section, task)
     if source == "table":
-        return _of_table(first, parts, section, task)
+        return _of_table(first, parts, section, task, skipped or Skipped())
     if source == "arrays":
         given = {"task": arrays.task_of(parts[0])} | given
     if source == "text" and kind(parts[0]) in lists.LINES:
@@ -149,7 +152,7 @@ def _of_splits(path: Path) -> dict[str, str]:
 
 def _source(path: Path) -> str:
     suffix = kind(path)
-    if suffix in (".csv", ".tsv", *table.SHEETS):
+    if suffix in (".csv", ".tsv", ".psv", *table.SHEETS):
         return "table" if suffix not in table.SHEETS else table.refused(path)
     if suffix == ".parquet" or suffix in lists.LINES:
         nested = any(lists.is_list(one.type) for one in lists.schema(path))
@@ -161,7 +164,9 @@ def _source(path: Path) -> str:
     if path.is_file() and suffix in ("", ".txt", ".dat", ".data", ".tags") and _has_columns(path):
         return "columns"
     known = ", ".join(KNOWN)
-    raise DataError(f"{path}: expected a name that ends in {known}, perhaps .gz, or .yaml")
+    raise DataError(
+        f"{path}: expected a name that ends in {known}, perhaps .gz, or .yaml{table.mend(path)}"
+    )
 
 
 def _encoded(path: Path) -> dict[str, str]:
@@ -204,7 +209,9 @@ class Column:
         if some and all(value.lower() in ("true", "false") for value in some):
             return "number"
         if some and all(NUMBER.fullmatch(value) for value in some):
-            return "whole" if all(re.fullmatch(r"[+-]?\d+", value) for value in some) else "number"
+            return (
+                "whole" if all(re.fullmatch(r"\s*[+-]?\d+\s*", one) for one in some) else "number"
+            )
         return "time" if some and is_time(some[0]) else "text"
 
     @cached_property
@@ -236,14 +243,19 @@ class Column:
         return len(values) if len({*values}) == len(values) and "" not in values else 0
 
 
-def _of_table(path: Path, parts: list[Path], section: dict[str, Any], task: str | None) -> Guess:
+def _of_table(
+    path: Path, parts: list[Path], section: dict[str, Any], task: str | None, skipped: Skipped
+) -> Guess:
     """Guess what the columns of a table are; or a file of texts."""
     columns = _sample(parts[0])
     token = _named(columns, "token")
     label = _label(columns, [token])
+    _check_is_class(path, label)
     sequence = _sequence(columns, [token, label])
     if sequence is None or sequence.name != "sequence":
-        texts = _texts(columns, label, sure=sequence is None)
+        rest = [one for one in columns if one not in (label, sequence, token)]
+        numbers = [one for one in rest if one.kind != "text" and not one.counts_rows]
+        texts = _texts(columns, label, sure=sequence is None or not (token or numbers))
         if texts is not None:
             given = _encoded(parts[0]) | ({"task": task} if task else {})
             return Guess({"source": "text", **section, **texts, **given})
@@ -255,7 +267,11 @@ def _of_table(path: Path, parts: list[Path], section: dict[str, Any], task: str 
     own = {role: one.name for role, one in found.items() if one and one.name != role}
     rest = [one for one in rest if one not in found.values()]
     ways = _ways(parts[0], sequence, rest) | _leftovers(rest)
-    single = label is not None and _is_single(label, ids)
+    for one in rest:
+        if one.kind == "text" and (others := unread(one.values)):
+            what = f"column `{one.name}` as text, which no model reads, since {others[0][:60]!r} "
+            skipped.note(f"{what}is no number", str(parts[0]), len(others))
+    single = label is not None and _is_single(label, ids, parts)
     return Guess(
         {
             "source": "table",
@@ -272,11 +288,13 @@ def _of_table(path: Path, parts: list[Path], section: dict[str, Any], task: str 
     )
 
 
-def _is_single(label: Column, ids: Sequence[str]) -> bool:
+def _is_single(label: Column, ids: Sequence[str], parts: Sequence[Path]) -> bool:
     """Whether a label seems to be that of the sequence; ids are empty where files are sequences."""
-    if not any(ids):
-        return label.distinct == 1 and len(label.values) > 1
-    return _constant(label, ids)
+    if any(ids):
+        return _constant(label, ids)
+    others = [one for part in parts[1:MOST_PARTS] for one in _sample(part)]
+    same = [label, *(one for one in others if one.name == label.name)]
+    return len(label.values) > 1 and all(one.distinct <= 1 for one in same)
 
 
 def _ways(path: Path, sequence: Column | None, rest: Sequence[Column]) -> dict[str, Any]:
@@ -304,7 +322,9 @@ def _sample(path: Path) -> list[Column]:
         return [Column(name, _texts_of(batch[name])) for name in names]
     with table.understood(path):
         found = dialect.find(path, table.PLAIN, Skipped(), rows=SAMPLE_ROWS)
-    return [Column(name, found.column(name)) for name in dict.fromkeys(found.header)]
+    columns = [Column(name, found.column(name)) for name in dict.fromkeys(found.header)]
+    headers.check(path, [one.name for one in columns], [one.values for one in columns])
+    return columns
 
 
 def _texts_of(column: pa.Array) -> list[str]:
@@ -316,9 +336,9 @@ def _texts_of(column: pa.Array) -> list[str]:
 
 def _named(columns: Sequence[Column], role: str) -> Column | None:
     """The column whose name says what it is."""
-    for name in NAMES[role]:
+    for name in (role, *NAMES[role]):
         for column in columns:
-            if column.plain == name:
+            if name in (column.name, column.plain) and not (name == role != column.name):
                 return column
     return None
 
@@ -326,6 +346,7 @@ def _named(columns: Sequence[Column], role: str) -> Column | None:
 def _sequence(columns: Sequence[Column], others: Sequence[Column | None]) -> Column | None:
     """The column with the ids of sequences: by its name, or since its values come in runs."""
     left = [one for one in columns if one not in others]
+    left.sort(key=lambda one: one.name != "sequence")
     for name in NAMES["sequence"]:
         for column in left:
             repeats = 0 < column.runs < len(column.values)
@@ -344,13 +365,27 @@ def _label(columns: Sequence[Column], others: Sequence[Column | None]) -> Column
     """The column with the classes: by its name, or the last one that may be classes."""
     if (named := _named(columns, "label")) is not None:
         return named
+    for column in columns:
+        if column.plain.endswith(OF_LABEL) and column not in others:
+            return column
     names = {*NAMES["group"], *NAMES["sequence"], "split"}
     left = [one for one in columns if one not in others and one.plain not in names]
     left = [one for one in left if len(one.filled) == len(one.values)]
+    left = [one for one in left if one.kind == "text" or not {*table.ABSENT} & {*one.values}]
     few = [one for one in left if 2 <= one.distinct <= _most_classes(one)]
     texts = [one for one in few if one.kind == "text"]
     numbers = [one for one in few if one.kind == "whole"]
     return next((found[-1] for found in (texts, numbers) if found), None)
+
+
+def _check_is_class(path: Path, label: Column | None) -> None:
+    """Refuse what a program for marking texts puts beside each."""
+    for value in label.filled[:1] if label else ():
+        if label and value.startswith(("[{", '{"', "[[")):
+            raise DataError(
+                f"{path}, column `{label.name}`: expected classes, found {value[:60]!r}; "
+                f"{lists.OF_SPANS}"
+            )
 
 
 def _most_classes(column: Column) -> int:
@@ -422,7 +457,8 @@ def _not_found(path: Path, columns: Sequence[Column]) -> str:
     found = one_line(", ".join(column.name for column in columns))
     return (
         f"{path}: expected a column `sequence` (a table of steps) or `text`, or one whose values "
-        f"come in runs, found {found}; name it in data.columns of a file of params, and check that"
+        f"come in runs, found {found}; name it in data.columns of a file of params, and check "
+        "that; if each row is a sequence, write it with lists in JSON Lines or Parquet"
     )
 
 
@@ -437,10 +473,11 @@ def _of_lists(path: Path, section: dict[str, Any], task: str | None) -> Guess:
     single = [one for one in columns if one not in nested]
     found |= {role: _named(single, role) for role in ("sequence", "group")}
     if found["label"] is None:
-        found_names = ", ".join(schema.names)
+        advice = "name it in data.columns of a file of params, and check that"
+        if {*SPANS} & {*schema.names}:
+            advice = lists.OF_SPANS
         raise DataError(
-            f"{path}: expected a column `label`, found {found_names}; name it in data.columns of a "
-            "file of params, and check that"
+            f"{path}: expected a column `label`, found {', '.join(schema.names)}; {advice}"
         )
     named = {role: one for role, one in found.items() if one is not None}
     rest = [one.name for one in columns if one not in named.values()]

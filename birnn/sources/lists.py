@@ -37,6 +37,11 @@ BROKEN = (pa.ArrowException, EOFError, OSError, OverflowError, UnicodeError, zli
 UNLABELLED = -100
 """The number that Hugging Face gives to a step without a label."""
 
+OF_SPANS = (
+    "if places of letters are marked, as in Prodigy, Label Studio or doccano, export them as "
+    "CoNLL, or as a list of tokens and one of tags"
+)
+
 Counts = npt.NDArray[np.int64]
 
 
@@ -223,9 +228,12 @@ def _columns(held: list[dict[str, Any]], path: Path, unit: str, numbers: list[in
             columns[name] = pa.array(values)
         except (pa.ArrowException, OverflowError, UnicodeError):
             wrong = next((n for n, value in enumerate(values) if not _fits(value)), 0)
+            found = values[wrong]
+            spans = isinstance(found, list) and isinstance(found[0], list | dict)
             raise DataError(
                 f"{path}, {unit} {numbers[wrong]}, key `{name}`: expected lists of numbers or of "
-                f"text, of one kind in all rows, found {str(values[wrong])[:60]!r}"
+                f"text, of one kind in all rows, found {str(found)[:60]!r}"
+                f"{f'; {OF_SPANS}' if spans else ''}"
             ) from None
     return Rows(pa.RecordBatch.from_pydict(columns), unit, [*numbers])
 

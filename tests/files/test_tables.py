@@ -132,7 +132,8 @@ class TestMistakes:
 
     def test_a_sequence_of_two_classes(self) -> None:
         assert complaint(GOOD, task="classification") == (
-            "t.csv, row 2, column `label`: expected 'p' on every row of sequence 'a', found 'q'"
+            "t.csv, row 2, column `label`: expected 'p' on every row of sequence 'a', found 'q'; "
+            "for a label a step, set data.task: tagging"
         )
 
     def test_a_column_twice(self) -> None:
