@@ -14,9 +14,15 @@ import numpy as np
 import pyarrow as pa
 
 from birnn.errors import DataError
+from birnn.files import timed
 from birnn.files.reading import Skipped, fields, lines, one_line
 from birnn.params import FastaData
 
+MOST_SECONDS = 10.0  # to find the class in a header; usual: a millionth
+ENDLESS = (
+    f"expected data.label_pattern to find the class within {MOST_SECONDS:.0f} seconds, found that "
+    "it takes longer; let no repetition stand in another, as in (a+)+"
+)
 PIECE = 1 << 18  # letters that are handled at a time
 LETTERS = re.compile(r"[A-Za-z*.-]*")
 LAST_FIELD = r"[|\s]([^|\s]+)\s*$"
@@ -147,7 +153,8 @@ class _Reader:
                     "do where none is known"
                 )
             return words[0], self.labels[words[0]]
-        found = self.pattern.search(header)
+        with timed.limit(MOST_SECONDS, lambda: f"{place}: {ENDLESS}"):
+            found = self.pattern.search(header)
         if found is None or not found[1]:
             raise DataError(
                 f"{place}: expected a class in the header, found {header[:60]!r}; "

@@ -265,6 +265,12 @@ def of_file(path: Path, task: str | None = None, skipped: Skipped | None = None)
     return params.data(guesses.of(path, task, skipped).section)
 
 
+def is_searched(data: Data) -> bool:
+    """Whether to read in the main thread, where a bad regular expression of params can be ended."""
+    patterns = (getattr(data, name, None) for name in ("pattern", "label_pattern"))
+    return any(pattern is not None for pattern in patterns)
+
+
 def _files(files: Mapping[str, str], read_file: ReadFile) -> Iterator[pa.RecordBatch]:
     """Read one file after the other, with a `split` column where each is an official split.
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from birnn.errors import DataError
-from birnn.files import table_checks
+from birnn.files import table_checks, timed
 from birnn.files.reading import Skipped, fields, kind, lines
 from birnn.files.tables import Form
 from birnn.params import TextData
@@ -26,6 +26,7 @@ from birnn.sources import objects
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson")
 QUOTES = "; if quotes are plain characters, set data.quotes: false"
 BATCH_CHARACTERS = 1 << 20
+LEAST_SECONDS, CHARACTERS_A_SECOND = 10.0, 300_000  # to find tokens by a pattern; usual: 5,000,000
 
 Tokenise = Callable[[pa.StringArray], pa.ListArray]
 Row = tuple[str, str | None, int]
@@ -149,9 +150,24 @@ def tokeniser(pattern: str | None) -> Tokenise:
     if pattern is None:
         return _words
     compiled = re.compile(pattern)
-    return lambda texts: pa.array(
-        [[token[0] for token in compiled.finditer(text) if token[0]] for text in texts.to_pylist()],
-        pa.list_(pa.string()),
+
+    def matches(texts: pa.StringArray) -> pa.ListArray:
+        found: list[list[str]] = []
+        given = texts.to_pylist()
+        seconds = LEAST_SECONDS + sum(map(len, given)) / CHARACTERS_A_SECOND
+        with timed.limit(seconds, lambda: _endless(given[len(found)], seconds)):
+            found.extend(
+                [token[0] for token in compiled.finditer(text) if token[0]] for text in given
+            )
+        return pa.array(found, pa.list_(pa.string()))
+
+    return matches
+
+
+def _endless(text: str, seconds: float) -> str:
+    return (
+        f"data.pattern: expected one that finds tokens within {seconds:.0f} seconds, found that it "
+        f"takes longer, now in {text[:60]!r}; let no repetition stand in another, as in (a+)+"
     )
 
 
