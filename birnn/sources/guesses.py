@@ -18,10 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from birnn.errors import DataError
-from birnn.files import named
+from birnn.files import bounds, named
 from birnn.files.reading import Skipped, kind, lines, one_line
 from birnn.files.tables import SPLITS
 from birnn.sources import arrays, conll, dialect, headers, lists, table
@@ -314,12 +313,11 @@ def _ways(path: Path, sequence: Column | None, rest: Sequence[Column]) -> dict[s
 def _sample(path: Path) -> list[Column]:
     """The first rows of a table."""
     if kind(path) == ".parquet":
-        with table.understood(path), pq.ParquetFile(path, pre_buffer=False) as file:
-            names = file.schema_arrow.names
-            batch = next(file.iter_batches(batch_size=SAMPLE_ROWS), None)
-        if batch is None:
-            return [Column(name, []) for name in names]
-        return [Column(name, _texts_of(batch[name])) for name in names]
+        with table.understood(path):
+            batch = next(bounds.parquet_batches(path, SAMPLE_ROWS), None)
+            if batch is None:
+                return [Column(name, []) for name in table.header(path)]
+        return [Column(name, _texts_of(batch[name])) for name in batch.schema.names]
     with table.understood(path):
         found = dialect.find(path, table.PLAIN, Skipped(), rows=SAMPLE_ROWS)
     columns = [Column(name, found.column(name)) for name in dict.fromkeys(found.header)]

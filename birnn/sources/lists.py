@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from birnn.errors import DataError
-from birnn.files import bounds
+from birnn.files import arrow, bounds
 from birnn.files.hashing import Seen
 from birnn.files.reading import Skipped, kind, lines, missing, one_line
 from birnn.files.table_checks import check_doubled, from_file, text_column
@@ -158,30 +158,14 @@ def _rows(path: Path) -> Iterator[Rows]:
             yield from _of_json(path)
         else:
             number = 1
-            for batch in _parquet(path) if kind(path) == ".parquet" else _arrow(path):
+            read_file = bounds.parquet_batches if kind(path) == ".parquet" else arrow.batches
+            for batch in read_file(path, BATCH_ROWS):
                 yield Rows(batch, "row", [*range(number, number + batch.num_rows)])
                 number += batch.num_rows
     except FileNotFoundError:
         raise DataError(missing(path)) from None
     except BROKEN as error:
         raise DataError(f"{path}: expected {kind(path)[1:]}, found: {one_line(error)}") from None
-
-
-def _parquet(path: Path) -> Iterator[pa.RecordBatch]:
-    yield from bounds.parquet_batches(path, BATCH_ROWS)
-
-
-def _arrow(path: Path) -> Iterator[pa.RecordBatch]:
-    """Batches of an Arrow file, or of a stream, which has no magic bytes at its beginning."""
-    with pa.memory_map(str(path)) as file:
-        whole = file.read(6) == b"ARROW1"
-        file.seek(0)
-        reader = pa.ipc.open_file(file) if whole else pa.ipc.open_stream(file)
-        numbers = range(reader.num_record_batches) if whole else None
-        batches = reader if numbers is None else (reader.get_batch(n) for n in numbers)
-        for batch in batches:
-            for start in range(0, batch.num_rows, BATCH_ROWS):
-                yield batch.slice(start, BATCH_ROWS)
 
 
 def _of_lines(path: Path) -> Iterator[Rows]:
