@@ -364,6 +364,9 @@ def notes(found: Summary, reads: str = "") -> Iterator[str]:
     """Say what in a summary deserves a warning, a line each; see `birnn.files.summary.gaps`."""
     if absent := found.not_in_test:
         yield f"in train but not in test: labels {first_few(map(repr, absent))}"
+    for names in _alike(found.labels):
+        shown = " and ".join(map(repr, names[:SHOWN]))
+        yield f"classes that differ in capitals or blanks alone: {shown}; are they one? write it so"
     yield from gaps(found, reads)
     if found.groups and found.groups.share > 0.5:
         share = f"{100 * found.groups.share:.0f} % of all labels"
@@ -383,6 +386,14 @@ def notes(found: Summary, reads: str = "") -> Iterator[str]:
         pairs = "; ".join(_pair(pair, found.task) for pair in found.first_conflicts)
         number = f"{found.conflicts:,}"
         yield f"identical to an earlier sequence, but with other labels: {number}, such as {pairs}"
+
+
+def _alike(labels: Iterable[str]) -> list[list[str]]:
+    """Classes that are written in several ways."""
+    ways: dict[str, list[str]] = {}
+    for label in labels:
+        ways.setdefault(" ".join(label.split()).casefold(), []).append(label)
+    return [names for names in ways.values() if len(names) > 1]
 
 
 def _pair(pair: Conflict, task: str) -> str:
