@@ -224,6 +224,19 @@ def kind(path: str | Path) -> str:
     return Path(Path(path).name.lower().removesuffix(".gz")).suffix
 
 
+NO_DATA = ("README", "LICENSE", "LICENCE", "COPYING", "NOTICE", "CITATION")
+
+
+def parts(folder: Path) -> list[Path]:
+    """What lies in a folder of data, by name; without notes, and what programs keep beside data."""
+
+    def is_data(path: Path) -> bool:
+        known = path.suffix.lower() in (".md", ".lock", ".dvc") or path.stem.upper() in NO_DATA
+        return path.name[0] not in "._" and not known
+
+    return sorted(filter(is_data, folder.iterdir()))
+
+
 MOST_NAMED = 5
 """Classes, features or lengths in a sentence: of a hundred, nobody would read all."""
 

@@ -205,7 +205,9 @@ def check_columns(
     check_doubled(names, where)
     for name in names:
         if set(name) & {"\n", "\r"}:
-            raise DataError(f"{where}: expected names of columns in one line, found {name!r}")
+            raise DataError(
+                f"{where}: expected names of columns in one line, found {name!r}; rename it"
+            )
         if not name or ROW_NUMBERS.fullmatch(name):
             raise DataError(
                 f"{where}: expected a name for each column, found {name!r}; if these are the row "
@@ -325,7 +327,9 @@ def text_column(
 def _numbers(column: pa.Array, name: str, place: _Place, *, missing: bool) -> pa.Array:
     where = place.where
     kind = column.type
-    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
+    types = pa.types
+    known = types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
+    if not known and not types.is_decimal(kind):
         advice = TIMES if pa.types.is_temporal(kind) else OTHERS
         raise DataError(f"{where}, {name}: expected numbers, found {kind}; {advice}")
     stored = column.cast(pa.float64(), safe=False)

@@ -26,6 +26,12 @@ from birnn.files.tables import KEPT, TEXT_COLUMNS, changes
 from birnn.params import TableData
 
 FILLED = ("sequence", "group", "split")
+SPLIT_NAMES = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "val", "dev", "development"),
+    "test": ("test", "testing"),
+}
+"""What people call the splits."""
 CLOCK = re.compile(r"\d{1,2}:\d\d(?::\d\d(?:\.\d+)?)?")
 ISO = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:?\d\d.*)?")
 POINTS = re.compile(r"\d{1,2}\.\d{1,2}\.\d{4}(?: \d{1,2}:\d\d(?::\d\d(?:\.\d+)?)?)?")
@@ -69,6 +75,25 @@ def is_text(kind: pa.DataType) -> bool:
 def is_time(text: str) -> bool:
     """Whether a text is a date, a time of day, or both."""
     return any(form.fullmatch(text) for form in (CLOCK, ISO, POINTS, SLASHES))
+
+
+def standard_split(name: str) -> str:
+    """The name that a split has here; another one as it is."""
+    plain = name.strip().lower()
+    return next((split for split, names in SPLIT_NAMES.items() if plain in names), name)
+
+
+def standard_splits(column: pa.Array, where: str, skipped: Skipped) -> pa.Array:
+    """Give splits the names that they have here, and say so."""
+    encoded = column.cast(pa.string()).dictionary_encode()
+    found = encoded.dictionary.to_pylist()
+    standard = [standard_split(name) for name in found]
+    if standard == found:
+        return column
+    named = pa.array(standard, pa.string()).take(encoded.indices)
+    count = pc.sum(pc.not_equal(named, encoded.cast(pa.string()))).as_py()
+    skipped.change("names of splits, to train, validation or test", where, count)
+    return named
 
 
 class Columns:
@@ -214,7 +239,10 @@ class Columns:
         """
         columns = self._of_name(plan, batch.num_rows)
         for role, name in plan.roles.items():
-            columns[role] = self._filled(batch[name], role, name, plan)
+            column = self._filled(batch[name], role, name, plan)
+            if role == "split":
+                column = standard_splits(column, plan.where, self.skipped)
+            columns[role] = column
         for name in plan.features:
             seconds = name == plan.time
             columns[name] = self._seconds(batch[name], columns, plan) if seconds else batch[name]

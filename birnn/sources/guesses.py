@@ -20,12 +20,12 @@ from typing import Any
 import pyarrow as pa
 
 from birnn.errors import DataError
-from birnn.files import bounds, named
+from birnn.files import bounds, named, reading
 from birnn.files.reading import Skipped, kind, lines, one_line
 from birnn.files.tables import SPLITS
 from birnn.sources import arrays, conll, dialect, headers, lists, table
-from birnn.sources.columns import is_time
-from birnn.sources.headers import NUMBER, unread
+from birnn.sources.columns import SPLIT_NAMES, is_time, standard_split
+from birnn.sources.headers import NUMBER, WORDS_OF_A_TEXT, unread
 from birnn.sources.inspection import LEAST_ROWS
 
 SOURCES = {
@@ -55,16 +55,11 @@ NAMES = {
     ),
 }
 """What people call the columns, without spaces and signs; the first that is there is taken."""
-OF_SPLIT = {
-    "train": ("train",),
-    "validation": ("validation", "valid", "val", "dev"),
-    "test": ("test",),
-}
 NUMBERS_OF_ROWS = ("unnamed0", "index", "row", "rowid", "rownumber")
+OF_SPLIT = ("split", "set", "subset", "partition", "fold")
 OF_LABEL = ("label", "class", "target")  # with which the name of a label ends, as SepsisLabel
 SPANS = ("spans", "annotations", "entities", "paragraphs")
 MOST_CLASSES, MOST_SLICES, MOST_PARTS = 200, 20, 20
-WORDS_OF_A_TEXT = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +103,24 @@ def of(path: Path, task: str | None = None, skipped: Skipped | None = None) -> G
     if source == "arrays":
         given = {"task": arrays.task_of(parts[0])} | given
     if source == "text" and kind(parts[0]) in lists.LINES:
-        columns = [Column(*one) for one in lists.sample(parts[0]).items()]
-        section |= _texts(columns, _label(columns, []), sure=True) or {}
+        section |= _texts_in_lines(parts[0])
     if source in ("text", "conll", "columns"):
         given = _encoded(parts[0]) | given
     if source == "columns":
         return Guess({"source": "conll", **section, "format": "columns", **given})
     return Guess({"source": source, **section, **given})
+
+
+def _texts_in_lines(path: Path) -> dict[str, str]:
+    """Guess what a file with an object a line calls its texts and classes."""
+    columns = [Column(*one) for one in lists.sample(path).items()]
+    texts = _texts(columns, _label(columns, []), sure=True)
+    if texts is None:
+        found = one_line(", ".join(one.name for one in columns))
+        raise DataError(
+            f"{path}: expected lists, or texts under `text`, found {found}; {lists.OF_STEPS}"
+        )
+    return texts
 
 
 def _where(path: Path, files: Mapping[str, str]) -> dict[str, Any]:
@@ -125,11 +131,7 @@ def _parts(path: Path) -> list[Path]:
     """The files that are data; a missing one is named by whoever reads it."""
     if not path.is_dir():
         return [path]
-    return sorted(part for part in path.iterdir() if part.name[0] not in "._" and _is_data(part))
-
-
-def _is_data(path: Path) -> bool:
-    return path.suffix.lower() not in (".md", ".lock", ".dvc") and not path.stem.endswith("info")
+    return [part for part in reading.parts(path) if not part.stem.endswith("info")]
 
 
 def _of_splits(path: Path) -> dict[str, str]:
@@ -137,7 +139,7 @@ def _of_splits(path: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     for part in _parts(path):
         word = re.split(r"[^a-z]", part.name.lower())[0]
-        for split, names in OF_SPLIT.items():
+        for split, names in SPLIT_NAMES.items():
             if word in names:
                 if split in found:
                     raise DataError(
@@ -265,6 +267,9 @@ def _of_table(
     found = {"sequence": sequence, "label": label} | _others(rest, ids, token)
     own = {role: one.name for role, one in found.items() if one and one.name != role}
     rest = [one for one in rest if one not in found.values()]
+    if label and label.plain not in NAMES["label"] and not label.plain.endswith(OF_LABEL):
+        what = f"column `{label.name}` as the label, since no name says which one is"
+        skipped.note(what, str(parts[0]))
     ways = _ways(parts[0], sequence, rest) | _leftovers(rest)
     for one in rest:
         if one.kind == "text" and (others := unread(one.values)):
@@ -301,7 +306,7 @@ def _ways(path: Path, sequence: Column | None, rest: Sequence[Column]) -> dict[s
     found: dict[str, Any] = {}
     if sequence is None:
         found["file"] = "sequence"
-    elif len(sequence.filled) < len(sequence.values):
+    elif len(sequence.values) > len(sequence.filled) == sequence.distinct:
         found["fill_down"] = True
     if kind(path) != ".parquet":
         numbers = [one.values for one in rest if one.kind in ("whole", "number")]
@@ -326,6 +331,8 @@ def _sample(path: Path) -> list[Column]:
 
 
 def _texts_of(column: pa.Array) -> list[str]:
+    if pa.types.is_duration(column.type):
+        return ["" if value is None else str(value) for value in column.to_pylist()]
     try:
         return [value or "" for value in column.cast(pa.string()).to_pylist()]
     except pa.ArrowException:
@@ -393,12 +400,18 @@ def _most_classes(column: Column) -> int:
 def _others(rest: Sequence[Column], ids: Sequence[str], token: Column | None) -> dict[str, Any]:
     """The columns of tokens, groups and splits, if there are any."""
     group = _named([one for one in rest if one is not token], "group")
-    split = next((one for one in rest if one.plain == "split"), None)
+    split = next((one for one in rest if _is_split(one)), None)
     return {
         "token": token,
         "group": group if group and _constant(group, ids) else None,
-        "split": split if split and {*split.filled} <= {*SPLITS} else None,
+        "split": split,
     }
+
+
+def _is_split(column: Column) -> bool:
+    if column.plain not in OF_SPLIT or not column.filled:
+        return False
+    return {standard_split(value) for value in column.filled} <= {*SPLITS}
 
 
 def _constant(column: Column, ids: Sequence[str]) -> bool:
@@ -453,6 +466,11 @@ def _words(column: Column) -> float:
 
 def _not_found(path: Path, columns: Sequence[Column]) -> str:
     found = one_line(", ".join(column.name for column in columns))
+    if len(columns) == 1:
+        return (
+            f"{path}: expected commas, semicolons, tabs or | between names of columns, found one "
+            f"name, {found[:60]!r}; if something else stands there, write one of these"
+        )
     return (
         f"{path}: expected a column `sequence` (a table of steps) or `text`, or one whose values "
         f"come in runs, found {found}; name it in data.columns of a file of params, and check "

@@ -16,6 +16,7 @@ ALIKE = re.compile(
     r"[^\w\s]{0,2}\s?(?:\d[\d.,'_\u2019\s]*\s?(?:[^\w\s]|[A-Za-z]{1,3})?|0x[\da-f]+|[¼½¾])"
 )
 """What people take for numbers: with a unit, a currency, or something between thousands."""
+WORDS_OF_A_TEXT = 4
 SWITCHES = {"yes", "no", "y", "n", "on", "off", "ja", "nein", "oui", "non", "true", "false"}
 
 
@@ -30,16 +31,14 @@ def check(path: Path, names: Sequence[str], columns: Sequence[Sequence[str]]) ->
     Raises:
         DataError: see above.
     """
-    if any(NUMBER.fullmatch(name) for name in names) and not _are_counted(names):
-        alike = (
-            NUMBER.fullmatch(name) or name in values
-            for name, values in zip(names, columns, strict=True)
+    if names and not _are_counted(names) and all(map(_is_value, names, columns)):
+        for row, values in enumerate(zip(*columns, strict=False), 1):
+            if [*values] == [*names] and not any(map(NUMBER.fullmatch, names)):
+                raise DataError(f"{path}, row {row}: expected data, found the header; leave it out")
+        raise DataError(
+            f"{path}: expected names of columns in the first line, found a row of data: "
+            f"{','.join(names)[:60]!r}; put a line above it, such as sequence,x,label"
         )
-        if all(alike):
-            raise DataError(
-                f"{path}: expected names of columns in the first line, found a row of data: "
-                f"{','.join(names)[:60]!r}; put a line above it, such as sequence,x,label"
-            )
     numeric = [values for values in columns if len(values) > 2 and _are_numbers(values[1:])]
     begin = [values[0] for values in numeric]
     if any(begin) and not any(NUMBER.fullmatch(one) or one in ABSENT[1:] for one in begin):
@@ -47,6 +46,11 @@ def check(path: Path, names: Sequence[str], columns: Sequence[Sequence[str]]) ->
             f"{path}, row 1: expected numbers as in the rows below, found "
             f"{next(filter(None, begin))[:60]!r}; if it is a row of units or names, leave it out"
         )
+
+
+def _is_value(name: str, values: Sequence[str]) -> bool:
+    """Whether what stands above a column is more likely one of its values than its name."""
+    return bool(NUMBER.fullmatch(name)) or name in values or name.count(" ") >= WORDS_OF_A_TEXT
 
 
 def _are_counted(names: Sequence[str]) -> bool:

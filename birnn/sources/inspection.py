@@ -7,6 +7,7 @@ for table in tables(found): Console().print(table)
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from itertools import islice
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 SHOWN = 3
+DECIMAL, MOST_DECIMALS = re.compile(r"-?\d*\.\d*(?:e[+-]?\d+)?", re.IGNORECASE), 20
 UNITS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 EPOCH = (6e8, 5e9)  # seconds since 1970: the years 1989 to 2128
 NUMBER = "the number of the row"
@@ -324,6 +326,11 @@ def _check_labels(labels: Mapping[tuple[str, str], int], where: str) -> None:
         raise DataError(
             f"{where}, column `label`: expected two classes or more, found {only}; "
             "add sequences of another class"
+        )
+    if len(names) > MOST_DECIMALS and all(map(DECIMAL.fullmatch, names)):
+        raise DataError(
+            f"{where}, column `label`: expected classes, found {len(names)} different numbers such "
+            f"as {min(names)}; a model answers with classes: write ranges of the number instead"
         )
     if taken := names & {*AVERAGES}:
         raise DataError(

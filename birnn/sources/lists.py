@@ -20,14 +20,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from birnn.errors import DataError
-from birnn.files import arrow, bounds
+from birnn.files import arrow, bounds, reading
 from birnn.files.hashing import Seen
 from birnn.files.reading import Skipped, kind, lines, missing, one_line
 from birnn.files.table_checks import check_doubled, from_file, text_column
 from birnn.files.tables import KEPT, TEXT_COLUMNS
 from birnn.params import ListsData
 from birnn.sources import objects
-from birnn.sources.columns import is_text
+from birnn.sources.columns import is_text, standard_splits
 from birnn.sources.conll import distinct
 
 LINES, JSON, ARROW = (".jsonl", ".ndjson"), (".json",), (".arrow", ".feather")
@@ -37,6 +37,7 @@ BROKEN = (pa.ArrowException, EOFError, OSError, OverflowError, UnicodeError, zli
 UNLABELLED = -100
 """The number that Hugging Face gives to a step without a label."""
 
+OF_STEPS = "if each row is a step, write it as CSV or Parquet"
 OF_SPANS = (
     "if places of letters are marked, as in Prodigy, Label Studio or doccano, export them as "
     "CoNLL, or as a list of tokens and one of tags"
@@ -95,8 +96,11 @@ def parts(path: Path) -> list[Path]:
     """The files of a folder, in the order of their names; or the one file."""
     found = [path]
     if path.is_dir():
-        found = sorted(part for part in path.iterdir() if part.name[0] not in "._")
-        found = [part for part in found if part.suffix != ".json" or not part.stem.endswith("info")]
+        found = [
+            part
+            for part in reading.parts(path)
+            if part.suffix != ".json" or not part.stem.endswith("info")
+        ]
     for part in found:
         if kind(part) not in SUFFIXES or part.is_dir():
             known = ", ".join(SUFFIXES)
@@ -269,6 +273,8 @@ class _Steps:
             if role in roles:
                 self._check_single(batch, role, roles[role])
                 column = self._flat(batch[roles[role]], steps)
+                if role == "split":
+                    column = standard_splits(column, str(self.path), self.skipped)
                 found[role] = self._named(column, rows, lengths) if role == "label" else column
         for name in features:
             found |= self._numbers(batch[name], name, rows)
@@ -329,7 +335,7 @@ class _Steps:
         if not left:
             raise DataError(
                 f"{self.path}: expected `token` or a column with lists of numbers, found "
-                f"{', '.join(schema.names)}; name them in data.columns"
+                f"{', '.join(schema.names)}; name them in data.columns; {OF_STEPS}"
             )
         return left
 

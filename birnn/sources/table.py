@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from pyarrow import csv as arrow_csv
 
 from birnn.errors import DataError
-from birnn.files import bounds
+from birnn.files import bounds, reading
 from birnn.files.reading import Skipped, missing, one_line
 from birnn.files.table_checks import OTHERS, TIMES, from_file
 from birnn.params import TableData
@@ -98,7 +98,7 @@ def _parts(path: Path) -> list[Path]:
     if not path.is_dir():
         _suffix(path)
         return [path]
-    parts = sorted(part for part in path.iterdir() if part.name[0] not in "._")
+    parts = reading.parts(path)
     if not parts:
         raise DataError(f"{path}: expected files in {', '.join(SUFFIXES)}, found an empty folder")
     kinds = {_suffix(part) == ".parquet": part.name for part in parts}

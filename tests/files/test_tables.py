@@ -249,7 +249,10 @@ class TestSeveralFiles:
     def test_names_with_line_breaks_stay_in_one_line(self) -> None:
         with pytest.raises(DataError) as refused:
             self.check(pa.record_batch({"a\nb": [1]}))
-        assert str(refused.value) == r"all: expected names of columns in one line, found 'a\nb'"
+        assert (
+            str(refused.value)
+            == r"all: expected names of columns in one line, found 'a\nb'; rename it"
+        )
 
 
 class TestLengths:

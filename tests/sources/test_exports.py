@@ -2,17 +2,20 @@
 
 import bz2
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from birnn.errors import DataError
+from birnn.files import tables
 from birnn.files.reading import Skipped
-from birnn.sources import ingestion
+from birnn.sources import ingestion, inspection
 
 Content = str | bytes
 FRAME = pd.DataFrame(
@@ -32,6 +35,8 @@ def read(path: Path, content: Content) -> tuple[pa.Table, list[str]]:
     skipped = Skipped()
     data = ingestion.of_file(path, skipped=skipped)
     found = pa.Table.from_batches(ingestion.rows(data, skipped))
+    whole = tables.whole_sequences(found.to_batches())
+    inspection.summary(whole, lambda: (), task=data.task, where=str(path))
     return found, [one.replace(str(path), path.name) for one in skipped.sentences()]
 
 
@@ -150,12 +155,89 @@ def test_the_exact_name_goes_first(tmp_path: Path) -> None:
     assert found["sequence"].to_pylist() == ["a", "a", "b"]
 
 
+@pytest.mark.parametrize("name", ["split", "set"])
+def test_splits_are_called_in_several_ways(tmp_path: Path, name: str) -> None:
+    frame = FRAME.assign(**{name: ["Train", "Train", "TEST", "TEST"]})
+    found, said = read(tmp_path / "t.csv", frame.to_csv(index=False))
+    assert found["split"].to_pylist() == ["train", "train", "test", "test"]
+    assert said == [
+        "changed: names of splits, to train, validation or test, 4 in all, the first in t.csv"
+    ]
+
+
+def test_numbers_and_times_of_databases(tmp_path: Path) -> None:
+    columns = {name: pa.array(FRAME[name]) for name in FRAME.columns}
+    columns["x"] = pa.array([Decimal("0.50"), None, Decimal(-2), Decimal(4)], pa.decimal128(5, 2))
+    columns["lasted"] = pa.array([1, 2, 3, None], pa.duration("s"))
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+    found, _ = read(tmp_path / "t.parquet", (tmp_path / "t.parquet").read_bytes())
+    np.testing.assert_equal(found["x"].to_pylist(), [0.5, np.nan, -2.0, 4.0])
+    assert "keep:lasted" in found.column_names
+
+
+def test_a_label_that_no_name_tells_is_said(tmp_path: Path) -> None:
+    found, said = read(tmp_path / "t.csv", FRAME.rename(columns={"label": "z"}).to_csv(index=False))
+    assert found["label"].to_pylist() == FRAME["label"].to_list()
+    assert said == [
+        "read: column `z` as the label, since no name says which one is, 1 in all, the first in "
+        "t.csv"
+    ]
+
+
+def test_what_lies_beside_data(tmp_path: Path) -> None:
+    for name in ("README.md", "LICENSE", ".DS_Store", "a.csv.dvc"):
+        (tmp_path / name).touch()
+    (tmp_path / "a.csv").write_text(PLAIN)
+    found = pa.Table.from_batches(ingestion.rows(ingestion.of_file(tmp_path), Skipped()))
+    assert found.num_rows == len(FRAME)
+
+
 SPANS = "if places of letters are marked, as in Prodigy, Label Studio or doccano, export them as"
 REFUSED: dict[str, tuple[str, Content, str]] = {
     "no header": (
         "t.csv",
         PLAIN.split("\n", 1)[1],
         ": expected names of columns in the first line, found a row of data: 'a,0.5,7,p'; put a",
+    ),
+    "the header once more": (
+        "t.csv",
+        PLAIN + PLAIN,
+        ", row 5: expected data, found the header; leave it out",
+    ),
+    "texts without a header": (
+        "t.tsv",
+        "ham\tgo on until the end\nspam\tfree entry here\nham\tnot now\nspam\tnow\n",
+        ": expected names of columns in the first line, found a row of data: 'ham,go on until",
+    ),
+    "a name on two lines": (
+        "t.csv",
+        PLAIN.replace("x", '"x\n(mm)"'),
+        ": expected names of columns in one line, found 'x\\n(mm)'; rename it",
+    ),
+    "an id that is missing": (
+        "t.csv",
+        PLAIN.replace("a,1.25", ",1.25"),
+        ", row 2, column `sequence`: value missing",
+    ),
+    "quantities": (
+        "t.csv",
+        "sequence,x,label\n" + "".join(f"{n // 2},1,{n / 7}\n" for n in range(1, 40)),
+        ", column `label`: expected classes, found 39 different numbers such as 0.142857142857142",
+    ),
+    "blanks between fields": (
+        "t.csv",
+        PLAIN.replace(",", " "),
+        ": expected commas, semicolons, tabs or | between names of columns, found one name, 'seq",
+    ),
+    "a step a row in JSON Lines": (
+        "t.jsonl",
+        FRAME.to_json(orient="records", lines=True),
+        ": expected lists, or texts under `text`, found sequence, x, y, label; if each row is a",
+    ),
+    "a step a row in JSON": (
+        "t.json",
+        FRAME.to_json(orient="records"),
+        ": expected `token` or a column with lists of numbers, found sequence, x, y, label; name",
     ),
     "numbers alone": ("t.csv", "1,0.5,2\n1,0.25,3\n2,0.5,2\n", ": expected names of columns in"),
     "a line of units": (
