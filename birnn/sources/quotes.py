@@ -78,13 +78,11 @@ class Quotes:
         """Tell which letters stand between quotes, the first quote itself being one of them."""
         quotes = letters == QUOTE
         within = _switched(quotes)
-        # Two quotes in a pair are one that ends and one that begins.
-        beside = (letters == ord(self.delimiter)) | ends | quotes
-        wrong = ((quotes & within)[1:] > beside[:-1]).any()
+        # Of two quotes in a pair, one ends a field and the other goes on with it.
+        beside = within | quotes | ends | (letters == ord(self.delimiter))
         if b"\r" in lines:
             beside |= letters == RETURN
-        wrong |= ((quotes > within)[:-1] > beside[1:]).any()
-        if wrong:
+        if (quotes[1:] > beside[:-1]).any() or (quotes[:-1] > beside[1:]).any():
             quotes[self._plain(lines, np.flatnonzero(quotes))] = False
             within = _switched(quotes)
         return within
@@ -95,7 +93,7 @@ class Quotes:
         for place, after in zip(quotes.tolist(), [*quotes[1:].tolist(), 0], strict=True):
             if doubled:
                 doubled = False
-            elif not start and lines[place - 1] in (LINE, ord(self.delimiter)):
+            elif not start and lines[place - 1] in (LINE, RETURN, ord(self.delimiter)):
                 start = place
             elif not start:
                 plain.append(place)
