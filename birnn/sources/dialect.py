@@ -36,7 +36,7 @@ from birnn.sources.quotes import Quotes
 BUFFER_BYTES = 1 << 22
 LOOK_BYTES = 80 << 10  # at a time; for arrays above 128 kB the system gives new memory each time
 SAMPLE_ROWS = 1000
-LEAST_BLOCK, MOST_BLOCK = 1 << 20, 1 << 27  # bytes; a row must fit into one
+LEAST_BLOCK, WIDE_BLOCK, MOST_BLOCK = 1 << 20, 1 << 23, 1 << 27  # bytes; a row must fit into one
 WESTERN = "cp1252"  # also known as ANSI; Latin-1 is a part of it
 COMMA = re.compile(r"[+-]?\d+,\d+(?:[eE][+-]?\d+)?")
 POINT = re.compile(r"[+-]?\d*\.\d+(?:[eE][+-]?\d+)?")
@@ -113,11 +113,16 @@ def find(path: Path, data: TableData, skipped: Skipped, *, rows: int = SAMPLE_RO
         encoding=encoding or "utf-8",
         delimiter=delimiter,
         quoted=look.quotes.found,
-        block=min(max(LEAST_BLOCK, 4 * longest), MOST_BLOCK),
+        block=_block(longest),
         skip=int(skip is not None),
         header=header,
         sample=sample,
     )
+
+
+def _block(longest: int) -> int:
+    """How many bytes to read at a time: some rows at least, and many where that is no matter."""
+    return min(max(LEAST_BLOCK, 4 * longest, min(1000 * longest, WIDE_BLOCK)), MOST_BLOCK)
 
 
 def header(path: Path, data: TableData) -> list[str]:
@@ -173,8 +178,10 @@ def decimal(
         DataError: commas stand where they may be decimal or between thousands.
     """
     values = [value for column in columns for value in column]
-    commas = [value for value in values if COMMA.fullmatch(value) or THOUSANDS.fullmatch(value)]
-    points = [value for value in values if POINT.fullmatch(value)]
+    commas = [one for one in values if "," in one]
+    commas = [one for one in commas if COMMA.fullmatch(one) or THOUSANDS.fullmatch(one)]
+    points = [one for one in values if "." in one] if commas or delimiter == ";" else []
+    points = [one for one in points if POINT.fullmatch(one)]
     if delimiter == ";" and points and all(GROUPED.fullmatch(value) for value in points):
         what = f"numbers such as {points[0]!r} with a decimal point, not one between thousands"
         skipped.note(what, str(path), len(points))

@@ -16,7 +16,7 @@ ALIKE = re.compile(
     r"[^\w\s]{0,2}\s?(?:\d[\d.,'_\u2019\s]*\s?(?:[^\w\s]|[A-Za-z]{1,3})?|0x[\da-f]+|[¼½¾])"
 )
 """What people take for numbers: with a unit, a currency, or something between thousands."""
-WORDS_OF_A_TEXT = 4
+WORDS_OF_A_TEXT, ROWS = 4, 100
 SWITCHES = {"yes", "no", "y", "n", "on", "off", "ja", "nein", "oui", "non", "true", "false"}
 
 
@@ -39,7 +39,7 @@ def check(path: Path, names: Sequence[str], columns: Sequence[Sequence[str]]) ->
             f"{path}: expected names of columns in the first line, found a row of data: "
             f"{','.join(names)[:60]!r}; put a line above it, such as sequence,x,label"
         )
-    numeric = [values for values in columns if len(values) > 2 and _are_numbers(values[1:])]
+    numeric = [values for values in columns if len(values) > 2 and _are_numbers(values[1:ROWS])]
     begin = [values[0] for values in numeric]
     if any(begin) and not any(NUMBER.fullmatch(one) or one in ABSENT[1:] for one in begin):
         raise DataError(
