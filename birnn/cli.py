@@ -180,12 +180,14 @@ def check(
     """
     from birnn import params
     from birnn.data import outlook
+    from birnn.files.reading import Skipped
     from birnn.params import writing
     from birnn.sources import ingestion
 
-    data = ingestion.of_file(file, task)
+    skipped = Skipped()
+    data = ingestion.of_file(file, task, skipped)
     chosen = params.load(file) if file.suffix in (".yaml", ".yml") else None
-    found, skipped, again = _looked_at(data)
+    found, again = _looked_at(data, skipped)
     _show(found)
     if chosen is None:
         console.say(f"For params.yaml:\n\n{writing.data_text(data)}")
@@ -195,14 +197,12 @@ def check(
         console.say(line)
 
 
-def _looked_at(data: Data) -> tuple[Summary, Skipped, Callable[[], Iterator[Chunk]]]:
-    """Read data once: what is in them, what was left out, and how to read them again."""
+def _looked_at(data: Data, skipped: Skipped) -> tuple[Summary, Callable[[], Iterator[Chunk]]]:
+    """Read data once: what is in them, and how to read them again."""
     from birnn.files.reading import Skipped
     from birnn.files.table_checks import MISSING
     from birnn.files.tables import whole_sequences
     from birnn.sources import ingestion, inspection
-
-    skipped = Skipped()
 
     def again() -> Iterator[Chunk]:
         return whole_sequences(ingestion.rows(data, Skipped()))
@@ -214,7 +214,7 @@ def _looked_at(data: Data) -> tuple[Summary, Skipped, Callable[[], Iterator[Chun
             task=data.task,
             where=ingestion.name(data),
         )
-    return replace(found, first_missing=skipped.first.get(MISSING, "")), skipped, again
+    return replace(found, first_missing=skipped.first.get(MISSING, "")), again
 
 
 def _show(found: Summary) -> None:
@@ -270,13 +270,15 @@ def _beginning(
 ) -> Callable[[str | None, str], list[str]]:
     """Look at data; what is returned then writes params.yaml, and names what is to be committed."""
     from birnn import params
+    from birnn.files.reading import Skipped
     from birnn.project import beginning
     from birnn.sources import guesses
 
     target = Path(params.PATH)
     beginning.check_params(target, force=force)
-    looked = guesses.of(file, task)
-    found, skipped, again = _looked_at(params.data(looked.section))
+    skipped = Skipped()
+    looked = guesses.of(file, task, skipped)
+    found, again = _looked_at(params.data(looked.section), skipped)
 
     def begin(problem: str | None, then: str) -> list[str]:
         place = beginning.placed(file)

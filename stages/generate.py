@@ -33,7 +33,10 @@ def main() -> None:
         room.check_disk(hmm.table_size(data), paths.RAW, what, "lower one of these")
     with skipped.told(), atomic.replacing(paths.RAW / paths.SEQUENCES) as path:
         # One pass, each part of it in a thread: read and check, write, count.
-        rows = tables.written(threads.ahead(ingestion.rows(data, skipped)), path)
+        found = ingestion.rows(data, skipped)
+        if not ingestion.is_searched(data):
+            found = threads.ahead(found)
+        rows = tables.written(found, path)
         chunks, again = tables.whole_sequences(tables.of_rows(rows)), partial(tables.chunks, path)
         if isinstance(data, HMMData):
             summary = with_limits(params, data, chunks, again)

@@ -81,6 +81,15 @@ def check_archive(path: str | Path) -> None:
     """
     with zipfile.ZipFile(path) as file:
         size = sum(one.file_size for one in file.infolist())
+    check_expansion(size, path)
+
+
+def check_expansion(size: int, path: str | Path) -> None:
+    """Refuse a file of which so many bytes become out of proportion.
+
+    Raises:
+        DataError: they do.
+    """
     if size > max(FREE, EXPANSION * Path(path).stat().st_size):
         raise DataError(_too_much(path))
 
@@ -142,7 +151,7 @@ def parquet_batches(path: str | Path, rows: int, buffer_size: int = 0) -> Iterat
         read_dictionary=text,
     ) as file:
         for batch in file.iter_batches(batch_size=size):
-            for part in _parts(batch, path):
+            for part in parts(batch, path):
                 found += part.num_rows
                 yield _expanded(part, schema)
         if found != file.metadata.num_rows:  # a damaged page may end early without an error
@@ -183,8 +192,12 @@ def _rows_at_once(file: pq.ParquetFile, path: str | Path, rows: int) -> int:
     return max(1, min(rows, BATCH_BYTES // largest))
 
 
-def _parts(batch: pa.RecordBatch, path: str | Path) -> Iterator[pa.RecordBatch]:
-    """Cut rows so that there is room for their text where it does not stand once any more."""
+def parts(batch: pa.RecordBatch, path: str | Path) -> Iterator[pa.RecordBatch]:
+    """Cut rows so that there is room for their text where it does not stand once any more.
+
+    Raises:
+        DataError: a text that stands once, in a dictionary, is too long.
+    """
     sizes = np.ones(batch.num_rows, np.int64)
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         counts: int | np.ndarray[Any, np.dtype[np.int64]] = 1

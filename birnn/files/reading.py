@@ -26,6 +26,8 @@ SAMPLE_LINES = 50
 LONGEST_FIELD = 1 << 26  # characters; what an opening quote without its end may swallow
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "|"}
 """What may stand between fields, and how to call it."""
+SEPARATOR = re.compile(r'"?sep=([,;|\t])"?\r?\n', re.IGNORECASE)
+"""What spreadsheets write above a header to name the delimiter."""
 SURROGATES = re.compile("[\ud800-\udfff]")
 
 
@@ -149,11 +151,12 @@ def fields(
     csv.field_size_limit(LONGEST_FIELD)
     source = lines(path, encoding)
     start = [*islice(source, SAMPLE_LINES)]
-    delimiter = delimiter_of(start, path)
+    named = SEPARATOR.match(start[0]) if start else None
+    delimiter = named[1] if named else delimiter_of(start, path)
     if delimiter != usual_delimiter(path):
         skipped.note(f"files with {DELIMITERS[delimiter]} between fields", str(path))
     reader = csv.reader(
-        chain(start, source),
+        chain(["\n", *start[1:]] if named else start, source),
         delimiter=delimiter,
         quoting=csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE,
         strict=True,
@@ -164,6 +167,8 @@ def fields(
             if delimiter == "\t" and reader.line_num > last + 1:
                 raise csv.Error("a quote that encloses the end of a line")
             last, width = reader.line_num, width or len(row)
+            if not row and named and last == 1:
+                continue
             if not row:
                 skipped.add("empty lines", f"{path}, line {last}")
             elif len(row) != width:
@@ -179,7 +184,7 @@ def fields(
 
 def usual_delimiter(path: str | Path) -> str:
     """What stands between fields by the name of a file."""
-    return "\t" if kind(path) == ".tsv" else ","
+    return {".tsv": "\t", ".psv": "|"}.get(kind(path), ",")
 
 
 def delimiter_of(lines: Iterable[str], path: str | Path) -> str:
@@ -217,6 +222,19 @@ def missing(path: str | Path) -> str:
 def kind(path: str | Path) -> str:
     """The ending of a name that says what is in the file, in small letters and without `.gz`."""
     return Path(Path(path).name.lower().removesuffix(".gz")).suffix
+
+
+NO_DATA = ("README", "LICENSE", "LICENCE", "COPYING", "NOTICE", "CITATION")
+
+
+def parts(folder: Path) -> list[Path]:
+    """What lies in a folder of data, by name; without notes, and what programs keep beside data."""
+
+    def is_data(path: Path) -> bool:
+        known = path.suffix.lower() in (".md", ".lock", ".dvc") or path.stem.upper() in NO_DATA
+        return path.name[0] not in "._" and not known
+
+    return sorted(filter(is_data, folder.iterdir()))
 
 
 MOST_NAMED = 5

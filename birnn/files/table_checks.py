@@ -205,7 +205,9 @@ def check_columns(
     check_doubled(names, where)
     for name in names:
         if set(name) & {"\n", "\r"}:
-            raise DataError(f"{where}: expected names of columns in one line, found {name!r}")
+            raise DataError(
+                f"{where}: expected names of columns in one line, found {name!r}; rename it"
+            )
         if not name or ROW_NUMBERS.fullmatch(name):
             raise DataError(
                 f"{where}: expected a name for each column, found {name!r}; if these are the row "
@@ -226,9 +228,9 @@ def check_doubled(names: Sequence[str], where: str) -> None:
     Raises:
         DataError: names the first of them.
     """
-    for name in names:
-        if names.count(name) > 1:
-            raise DataError(f"{where}: expected each column once, found `{name}` twice")
+    if len({*names}) < len(names):
+        name = next(name for name in names if names.count(name) > 1)
+        raise DataError(f"{where}: expected each column once, found `{name}` twice; rename one")
 
 
 def _typed(
@@ -325,7 +327,9 @@ def text_column(
 def _numbers(column: pa.Array, name: str, place: _Place, *, missing: bool) -> pa.Array:
     where = place.where
     kind = column.type
-    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
+    types = pa.types
+    known = types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
+    if not known and not types.is_decimal(kind):
         advice = TIMES if pa.types.is_temporal(kind) else OTHERS
         raise DataError(f"{where}, {name}: expected numbers, found {kind}; {advice}")
     stored = column.cast(pa.float64(), safe=False)
@@ -426,9 +430,11 @@ class _Order:
         if changed.any():
             row = int(changed.argmax())
             expected = batch[name][row - 1].as_py() if row else self.last[name]
+            hint = "; for a label a step, set data.task: tagging" if name == "label" else ""
             raise DataError(
                 f"{place.row(row)}, column `{name}`: expected {expected!r} on every row of "
-                f"sequence {batch['sequence'][row].as_py()!r}, found {batch[name][row].as_py()!r}"
+                f"sequence {batch['sequence'][row].as_py()!r}, found "
+                f"{batch[name][row].as_py()!r}{hint}"
             )
 
     def _check_interleaved(self, ids: pa.StringArray, starts: Rows, place: _Place) -> None:

@@ -27,6 +27,7 @@ from birnn.params import lock, writing
 from birnn.sources.guesses import Guess
 
 EXTERNAL = Path("data/external")
+FEW = 100  # sequences, or groups of them
 SIZES = ((5_000, 16), (50_000, 32), (500_000, 64))
 """Steps up to which a hidden size is enough; beyond all, `LARGEST`."""
 LARGEST = 128
@@ -135,6 +136,9 @@ def params_text(problem: str, guess: Guess, found: Summary, *, heavy: bool) -> s
     size = next((size for most, size in SIZES if found.steps <= most), LARGEST)
     words = found.tokens > 0 and found.task == "tagging"
     prepare: dict[str, Any] = {"scale": "asinh" if heavy else "global"}
+    units = found.groups.count if found.groups else found.sequences
+    if found.rare or (units < FEW and not found.splits):  # else chance may leave a split without
+        prepare |= {"stratify": True}
     model: dict[str, Any] = {"hidden_size": size, "embedding_size": max(16, size)}
     if found.tokens:
         model |= {"dropout": 0.3, "word_dropout": 0.5}

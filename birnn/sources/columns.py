@@ -21,11 +21,17 @@ import pyarrow.compute as pc
 
 from birnn.errors import DataError
 from birnn.files.reading import Skipped, first_few
-from birnn.files.table_checks import check_columns, check_doubled
+from birnn.files.table_checks import ROW_NUMBERS, check_columns, check_doubled
 from birnn.files.tables import KEPT, TEXT_COLUMNS, changes
 from birnn.params import TableData
 
 FILLED = ("sequence", "group", "split")
+SPLIT_NAMES = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "val", "dev", "development"),
+    "test": ("test", "testing"),
+}
+"""What people call the splits."""
 CLOCK = re.compile(r"\d{1,2}:\d\d(?::\d\d(?:\.\d+)?)?")
 ISO = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:?\d\d.*)?")
 POINTS = re.compile(r"\d{1,2}\.\d{1,2}\.\d{4}(?: \d{1,2}:\d\d(?::\d\d(?:\.\d+)?)?)?")
@@ -71,6 +77,25 @@ def is_time(text: str) -> bool:
     return any(form.fullmatch(text) for form in (CLOCK, ISO, POINTS, SLASHES))
 
 
+def standard_split(name: str) -> str:
+    """The name that a split has here; another one as it is."""
+    plain = name.strip().lower()
+    return next((split for split, names in SPLIT_NAMES.items() if plain in names), name)
+
+
+def standard_splits(column: pa.Array, where: str, skipped: Skipped) -> pa.Array:
+    """Give splits the names that they have here, and say so."""
+    encoded = column.cast(pa.string()).dictionary_encode()
+    found = encoded.dictionary.to_pylist()
+    standard = [standard_split(name) for name in found]
+    if standard == found:
+        return column
+    named = pa.array(standard, pa.string()).take(encoded.indices)
+    count = pc.sum(pc.not_equal(named, encoded.cast(pa.string()))).as_py()
+    skipped.change("names of splits, to train, validation or test", where, count)
+    return named
+
+
 class Columns:
     """What params say of the columns, applied to one file after the other."""
 
@@ -95,6 +120,7 @@ class Columns:
             DataError: a column is missing, there twice, or has two parts.
         """
         self.last, self.started, self.row = {}, None, 0
+        names = self._named(names, where)
         check_doubled(names, where)
         roles = self._roles(names, where)
         time = self._time(names, where)
@@ -114,6 +140,18 @@ class Columns:
             found=names,
         )
         return plan
+
+    def _named(self, names: Sequence[str], where: str) -> list[str]:
+        """Leave out columns without a name: what pandas counts, or a delimiter at each line's end.
+
+        Where params name it, pandas' column is one like others.
+        """
+        wanted = {*self.data.ignore, *self.data.keep, *(self.data.columns.features or ())}
+        kept = [name for name in names if name and not ROW_NUMBERS.fullmatch(name)]
+        kept = [name for name in names if name in kept or name in wanted]
+        if len(kept) < len(names):
+            self.skipped.add("columns without a name", where, len(names) - len(kept))
+        return kept
 
     def _roles(self, names: Sequence[str], where: str) -> dict[str, str]:
         roles: dict[str, str] = {}
@@ -201,7 +239,10 @@ class Columns:
         """
         columns = self._of_name(plan, batch.num_rows)
         for role, name in plan.roles.items():
-            columns[role] = self._filled(batch[name], role, name, plan)
+            column = self._filled(batch[name], role, name, plan)
+            if role == "split":
+                column = standard_splits(column, plan.where, self.skipped)
+            columns[role] = column
         for name in plan.features:
             seconds = name == plan.time
             columns[name] = self._seconds(batch[name], columns, plan) if seconds else batch[name]

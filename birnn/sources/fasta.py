@@ -14,9 +14,15 @@ import numpy as np
 import pyarrow as pa
 
 from birnn.errors import DataError
+from birnn.files import timed
 from birnn.files.reading import Skipped, fields, lines, one_line
 from birnn.params import FastaData
 
+MOST_SECONDS = 10.0  # to find the class in a header; usual: a millionth
+ENDLESS = (
+    f"expected data.label_pattern to find the class within {MOST_SECONDS:.0f} seconds, found that "
+    "it takes longer; let no repetition stand in another, as in (a+)+"
+)
 PIECE = 1 << 18  # letters that are handled at a time
 LETTERS = re.compile(r"[A-Za-z*.-]*")
 LAST_FIELD = r"[|\s]([^|\s]+)\s*$"
@@ -120,7 +126,7 @@ class _Reader:
             elif line.startswith(";"):
                 skipped.add("comments", place)
             elif line:
-                self._add(line, place)
+                self._add(line, place, skipped)
                 if len(self.letters) >= max(PIECE, self.kmer):
                     yield self._piece()
         yield from self._rest()
@@ -147,7 +153,8 @@ class _Reader:
                     "do where none is known"
                 )
             return words[0], self.labels[words[0]]
-        found = self.pattern.search(header)
+        with timed.limit(MOST_SECONDS, lambda: f"{place}: {ENDLESS}"):
+            found = self.pattern.search(header)
         if found is None or not found[1]:
             raise DataError(
                 f"{place}: expected a class in the header, found {header[:60]!r}; "
@@ -156,7 +163,7 @@ class _Reader:
         before = header[: found.start(1)].rstrip("| \t").split()
         return (before or words)[0], found[1]
 
-    def _add(self, line: str, place: str) -> None:
+    def _add(self, line: str, place: str, skipped: Skipped) -> None:
         if not self.id:
             raise DataError(f"{place}: expected a header that begins with `>`, found {line[:60]!r}")
         letters = "".join(line.split())
@@ -164,10 +171,14 @@ class _Reader:
         if good is None or good.end() < len(letters):
             found = letters[good.end() if good else 0]
             raise DataError(f"{place}: expected letters, found {found!r}")
-        self.letters += letters.upper().encode()
-        skipped = min(self.skip, len(self.letters))
-        del self.letters[:skipped]
-        self.skip -= skipped
+        capitals = letters.upper()
+        if capitals != letters:
+            count = sum(map(str.islower, letters))
+            skipped.change("small letters, to capital ones", place, count)
+        self.letters += capitals.encode()
+        left_out = min(self.skip, len(self.letters))
+        del self.letters[:left_out]
+        self.skip -= left_out
 
     def _piece(self) -> Piece:
         """Give the letters that are held, up to the end of a k-mer."""

@@ -18,14 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from birnn.errors import DataError
-from birnn.files import named
+from birnn.files import bounds, named, reading
 from birnn.files.reading import Skipped, kind, lines, one_line
 from birnn.files.tables import SPLITS
-from birnn.sources import arrays, conll, dialect, lists, table
-from birnn.sources.columns import is_time
+from birnn.sources import arrays, conll, dialect, headers, lists, table
+from birnn.sources.columns import SPLIT_NAMES, is_time, standard_split
+from birnn.sources.headers import NUMBER, WORDS_OF_A_TEXT, unread
 from birnn.sources.inspection import LEAST_ROWS
 
 SOURCES = {
@@ -36,7 +36,7 @@ SOURCES = {
     **dict.fromkeys((".ts",), "sktime"),
 }
 """Files that say by their names what is in them."""
-KNOWN = (".csv", ".tsv", ".parquet", *SOURCES, ".json", *lists.ARROW)
+KNOWN = (".csv", ".tsv", ".psv", ".parquet", *SOURCES, ".json", *lists.ARROW)
 SAMPLE_ROWS = 20_000
 NAMES = {
     "sequence": (
@@ -55,15 +55,11 @@ NAMES = {
     ),
 }
 """What people call the columns, without spaces and signs; the first that is there is taken."""
-OF_SPLIT = {
-    "train": ("train",),
-    "validation": ("validation", "valid", "val", "dev"),
-    "test": ("test",),
-}
 NUMBERS_OF_ROWS = ("unnamed0", "index", "row", "rowid", "rownumber")
-MOST_CLASSES, MOST_SLICES = 200, 20
-NUMBER = re.compile(r"[+-]?(?:(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][+-]?\d+)?|inf|nan)", re.IGNORECASE)
-WORDS_OF_A_TEXT = 4
+OF_SPLIT = ("split", "set", "subset", "partition", "fold")
+OF_LABEL = ("label", "class", "target")  # with which the name of a label ends, as SepsisLabel
+SPANS = ("spans", "annotations", "entities", "paragraphs")
+MOST_CLASSES, MOST_SLICES, MOST_PARTS = 200, 20, 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +75,13 @@ class Guess:
     slices: list[str] = field(default_factory=list)
 
 
-def of(path: Path, task: str | None = None) -> Guess:
+def of(path: Path, task: str | None = None, skipped: Skipped | None = None) -> Guess:
     """Guess how to read a file or folder.
 
     Args:
         path: a data file, a folder of parts, or one with a file or folder for each split.
         task: `tagging` or `classification`, if it is known.
+        skipped: told of columns of text that were perhaps meant as numbers.
 
     Raises:
         DataError: the name has none of the known endings, or no column can be a sequence's id or
@@ -102,17 +99,28 @@ def of(path: Path, task: str | None = None) -> Guess:
     if source == "lists":
         return _of_lists(parts[0], section, task)
     if source == "table":
-        return _of_table(first, parts, section, task)
+        return _of_table(first, parts, section, task, skipped or Skipped())
     if source == "arrays":
         given = {"task": arrays.task_of(parts[0])} | given
     if source == "text" and kind(parts[0]) in lists.LINES:
-        columns = [Column(*one) for one in lists.sample(parts[0]).items()]
-        section |= _texts(columns, _label(columns, []), sure=True) or {}
+        section |= _texts_in_lines(parts[0])
     if source in ("text", "conll", "columns"):
         given = _encoded(parts[0]) | given
     if source == "columns":
         return Guess({"source": "conll", **section, "format": "columns", **given})
     return Guess({"source": source, **section, **given})
+
+
+def _texts_in_lines(path: Path) -> dict[str, str]:
+    """Guess what a file with an object a line calls its texts and classes."""
+    columns = [Column(*one) for one in lists.sample(path).items()]
+    texts = _texts(columns, _label(columns, []), sure=True)
+    if texts is None:
+        found = one_line(", ".join(one.name for one in columns))
+        raise DataError(
+            f"{path}: expected lists, or texts under `text`, found {found}; {lists.OF_STEPS}"
+        )
+    return texts
 
 
 def _where(path: Path, files: Mapping[str, str]) -> dict[str, Any]:
@@ -123,11 +131,7 @@ def _parts(path: Path) -> list[Path]:
     """The files that are data; a missing one is named by whoever reads it."""
     if not path.is_dir():
         return [path]
-    return sorted(part for part in path.iterdir() if part.name[0] not in "._" and _is_data(part))
-
-
-def _is_data(path: Path) -> bool:
-    return path.suffix.lower() not in (".md", ".lock", ".dvc") and not path.stem.endswith("info")
+    return [part for part in reading.parts(path) if not part.stem.endswith("info")]
 
 
 def _of_splits(path: Path) -> dict[str, str]:
@@ -135,7 +139,7 @@ def _of_splits(path: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     for part in _parts(path):
         word = re.split(r"[^a-z]", part.name.lower())[0]
-        for split, names in OF_SPLIT.items():
+        for split, names in SPLIT_NAMES.items():
             if word in names:
                 if split in found:
                     raise DataError(
@@ -149,7 +153,7 @@ def _of_splits(path: Path) -> dict[str, str]:
 
 def _source(path: Path) -> str:
     suffix = kind(path)
-    if suffix in (".csv", ".tsv", *table.SHEETS):
+    if suffix in (".csv", ".tsv", ".psv", *table.SHEETS):
         return "table" if suffix not in table.SHEETS else table.refused(path)
     if suffix == ".parquet" or suffix in lists.LINES:
         nested = any(lists.is_list(one.type) for one in lists.schema(path))
@@ -161,7 +165,9 @@ def _source(path: Path) -> str:
     if path.is_file() and suffix in ("", ".txt", ".dat", ".data", ".tags") and _has_columns(path):
         return "columns"
     known = ", ".join(KNOWN)
-    raise DataError(f"{path}: expected a name that ends in {known}, perhaps .gz, or .yaml")
+    raise DataError(
+        f"{path}: expected a name that ends in {known}, perhaps .gz, or .yaml{table.mend(path)}"
+    )
 
 
 def _encoded(path: Path) -> dict[str, str]:
@@ -204,7 +210,9 @@ class Column:
         if some and all(value.lower() in ("true", "false") for value in some):
             return "number"
         if some and all(NUMBER.fullmatch(value) for value in some):
-            return "whole" if all(re.fullmatch(r"[+-]?\d+", value) for value in some) else "number"
+            return (
+                "whole" if all(re.fullmatch(r"\s*[+-]?\d+\s*", one) for one in some) else "number"
+            )
         return "time" if some and is_time(some[0]) else "text"
 
     @cached_property
@@ -236,14 +244,19 @@ class Column:
         return len(values) if len({*values}) == len(values) and "" not in values else 0
 
 
-def _of_table(path: Path, parts: list[Path], section: dict[str, Any], task: str | None) -> Guess:
+def _of_table(
+    path: Path, parts: list[Path], section: dict[str, Any], task: str | None, skipped: Skipped
+) -> Guess:
     """Guess what the columns of a table are; or a file of texts."""
     columns = _sample(parts[0])
     token = _named(columns, "token")
     label = _label(columns, [token])
+    _check_is_class(path, label)
     sequence = _sequence(columns, [token, label])
     if sequence is None or sequence.name != "sequence":
-        texts = _texts(columns, label, sure=sequence is None)
+        rest = [one for one in columns if one not in (label, sequence, token)]
+        numbers = [one for one in rest if one.kind != "text" and not one.counts_rows]
+        texts = _texts(columns, label, sure=sequence is None or not (token or numbers))
         if texts is not None:
             given = _encoded(parts[0]) | ({"task": task} if task else {})
             return Guess({"source": "text", **section, **texts, **given})
@@ -254,8 +267,15 @@ def _of_table(path: Path, parts: list[Path], section: dict[str, Any], task: str 
     found = {"sequence": sequence, "label": label} | _others(rest, ids, token)
     own = {role: one.name for role, one in found.items() if one and one.name != role}
     rest = [one for one in rest if one not in found.values()]
+    if label and label.plain not in NAMES["label"] and not label.plain.endswith(OF_LABEL):
+        what = f"column `{label.name}` as the label, since no name says which one is"
+        skipped.note(what, str(parts[0]))
     ways = _ways(parts[0], sequence, rest) | _leftovers(rest)
-    single = label is not None and _is_single(label, ids)
+    for one in rest:
+        if one.kind == "text" and (others := unread(one.values)):
+            what = f"column `{one.name}` as text, which no model reads, since {others[0][:60]!r} "
+            skipped.note(f"{what}is no number", str(parts[0]), len(others))
+    single = label is not None and _is_single(label, ids, parts)
     return Guess(
         {
             "source": "table",
@@ -272,11 +292,13 @@ def _of_table(path: Path, parts: list[Path], section: dict[str, Any], task: str 
     )
 
 
-def _is_single(label: Column, ids: Sequence[str]) -> bool:
+def _is_single(label: Column, ids: Sequence[str], parts: Sequence[Path]) -> bool:
     """Whether a label seems to be that of the sequence; ids are empty where files are sequences."""
-    if not any(ids):
-        return label.distinct == 1 and len(label.values) > 1
-    return _constant(label, ids)
+    if any(ids):
+        return _constant(label, ids)
+    others = [one for part in parts[1:MOST_PARTS] for one in _sample(part)]
+    same = [label, *(one for one in others if one.name == label.name)]
+    return len(label.values) > 1 and all(one.distinct <= 1 for one in same)
 
 
 def _ways(path: Path, sequence: Column | None, rest: Sequence[Column]) -> dict[str, Any]:
@@ -284,7 +306,7 @@ def _ways(path: Path, sequence: Column | None, rest: Sequence[Column]) -> dict[s
     found: dict[str, Any] = {}
     if sequence is None:
         found["file"] = "sequence"
-    elif len(sequence.filled) < len(sequence.values):
+    elif len(sequence.values) > len(sequence.filled) == sequence.distinct:
         found["fill_down"] = True
     if kind(path) != ".parquet":
         numbers = [one.values for one in rest if one.kind in ("whole", "number")]
@@ -296,18 +318,21 @@ def _ways(path: Path, sequence: Column | None, rest: Sequence[Column]) -> dict[s
 def _sample(path: Path) -> list[Column]:
     """The first rows of a table."""
     if kind(path) == ".parquet":
-        with table.understood(path), pq.ParquetFile(path, pre_buffer=False) as file:
-            names = file.schema_arrow.names
-            batch = next(file.iter_batches(batch_size=SAMPLE_ROWS), None)
-        if batch is None:
-            return [Column(name, []) for name in names]
-        return [Column(name, _texts_of(batch[name])) for name in names]
+        with table.understood(path):
+            batch = next(bounds.parquet_batches(path, SAMPLE_ROWS), None)
+            if batch is None:
+                return [Column(name, []) for name in table.header(path)]
+        return [Column(name, _texts_of(batch[name])) for name in batch.schema.names]
     with table.understood(path):
         found = dialect.find(path, table.PLAIN, Skipped(), rows=SAMPLE_ROWS)
-    return [Column(name, found.column(name)) for name in dict.fromkeys(found.header)]
+    columns = [Column(name, found.column(name)) for name in dict.fromkeys(found.header)]
+    headers.check(path, [one.name for one in columns], [one.values for one in columns])
+    return columns
 
 
 def _texts_of(column: pa.Array) -> list[str]:
+    if pa.types.is_duration(column.type):
+        return ["" if value is None else str(value) for value in column.to_pylist()]
     try:
         return [value or "" for value in column.cast(pa.string()).to_pylist()]
     except pa.ArrowException:
@@ -316,9 +341,9 @@ def _texts_of(column: pa.Array) -> list[str]:
 
 def _named(columns: Sequence[Column], role: str) -> Column | None:
     """The column whose name says what it is."""
-    for name in NAMES[role]:
+    for name in (role, *NAMES[role]):
         for column in columns:
-            if column.plain == name:
+            if name in (column.name, column.plain) and not (name == role != column.name):
                 return column
     return None
 
@@ -326,6 +351,7 @@ def _named(columns: Sequence[Column], role: str) -> Column | None:
 def _sequence(columns: Sequence[Column], others: Sequence[Column | None]) -> Column | None:
     """The column with the ids of sequences: by its name, or since its values come in runs."""
     left = [one for one in columns if one not in others]
+    left.sort(key=lambda one: one.name != "sequence")
     for name in NAMES["sequence"]:
         for column in left:
             repeats = 0 < column.runs < len(column.values)
@@ -344,13 +370,27 @@ def _label(columns: Sequence[Column], others: Sequence[Column | None]) -> Column
     """The column with the classes: by its name, or the last one that may be classes."""
     if (named := _named(columns, "label")) is not None:
         return named
+    for column in columns:
+        if column.plain.endswith(OF_LABEL) and column not in others:
+            return column
     names = {*NAMES["group"], *NAMES["sequence"], "split"}
     left = [one for one in columns if one not in others and one.plain not in names]
     left = [one for one in left if len(one.filled) == len(one.values)]
+    left = [one for one in left if one.kind == "text" or not {*table.ABSENT} & {*one.values}]
     few = [one for one in left if 2 <= one.distinct <= _most_classes(one)]
     texts = [one for one in few if one.kind == "text"]
     numbers = [one for one in few if one.kind == "whole"]
     return next((found[-1] for found in (texts, numbers) if found), None)
+
+
+def _check_is_class(path: Path, label: Column | None) -> None:
+    """Refuse what a program for marking texts puts beside each."""
+    for value in label.filled[:1] if label else ():
+        if label and value.startswith(("[{", '{"', "[[")):
+            raise DataError(
+                f"{path}, column `{label.name}`: expected classes, found {value[:60]!r}; "
+                f"{lists.OF_SPANS}"
+            )
 
 
 def _most_classes(column: Column) -> int:
@@ -360,12 +400,18 @@ def _most_classes(column: Column) -> int:
 def _others(rest: Sequence[Column], ids: Sequence[str], token: Column | None) -> dict[str, Any]:
     """The columns of tokens, groups and splits, if there are any."""
     group = _named([one for one in rest if one is not token], "group")
-    split = next((one for one in rest if one.plain == "split"), None)
+    split = next((one for one in rest if _is_split(one)), None)
     return {
         "token": token,
         "group": group if group and _constant(group, ids) else None,
-        "split": split if split and {*split.filled} <= {*SPLITS} else None,
+        "split": split,
     }
+
+
+def _is_split(column: Column) -> bool:
+    if column.plain not in OF_SPLIT or not column.filled:
+        return False
+    return {standard_split(value) for value in column.filled} <= {*SPLITS}
 
 
 def _constant(column: Column, ids: Sequence[str]) -> bool:
@@ -420,9 +466,15 @@ def _words(column: Column) -> float:
 
 def _not_found(path: Path, columns: Sequence[Column]) -> str:
     found = one_line(", ".join(column.name for column in columns))
+    if len(columns) == 1:
+        return (
+            f"{path}: expected commas, semicolons, tabs or | between names of columns, found one "
+            f"name, {found[:60]!r}; if something else stands there, write one of these"
+        )
     return (
         f"{path}: expected a column `sequence` (a table of steps) or `text`, or one whose values "
-        f"come in runs, found {found}; name it in data.columns of a file of params, and check that"
+        f"come in runs, found {found}; name it in data.columns of a file of params, and check "
+        "that; if each row is a sequence, write it with lists in JSON Lines or Parquet"
     )
 
 
@@ -437,10 +489,11 @@ def _of_lists(path: Path, section: dict[str, Any], task: str | None) -> Guess:
     single = [one for one in columns if one not in nested]
     found |= {role: _named(single, role) for role in ("sequence", "group")}
     if found["label"] is None:
-        found_names = ", ".join(schema.names)
+        advice = "name it in data.columns of a file of params, and check that"
+        if {*SPANS} & {*schema.names}:
+            advice = lists.OF_SPANS
         raise DataError(
-            f"{path}: expected a column `label`, found {found_names}; name it in data.columns of a "
-            "file of params, and check that"
+            f"{path}: expected a column `label`, found {', '.join(schema.names)}; {advice}"
         )
     named = {role: one for role, one in found.items() if one is not None}
     rest = [one.name for one in columns if one not in named.values()]

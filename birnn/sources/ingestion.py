@@ -29,7 +29,7 @@ from birnn.params import (
 )
 from birnn.sources import arrays, conll, fasta, guesses, hmm, lists, sktime, table, text
 
-TABLES = (".csv", ".tsv")
+TABLES = (".csv", ".tsv", ".psv")
 POSITIONS = ("arrays", "sktime")  # where the features of a file have numbers for names
 ReadFile = Callable[[str, str], Iterator[pa.RecordBatch]]
 """Called with a path, and with what to put before ids that are only numbers."""
@@ -247,12 +247,13 @@ def name(data: Data) -> str:
             return data.source
 
 
-def of_file(path: Path, task: str | None = None) -> Data:
+def of_file(path: Path, task: str | None = None, skipped: Skipped | None = None) -> Data:
     """Describe the data of a file; see `birnn.sources.guesses.of`.
 
     Args:
         path: a data file of any kind, a folder, or a file of params.
         task: `tagging` or `classification`; by default what the labels look like.
+        skipped: told of columns of text that were perhaps meant as numbers.
 
     Raises:
         DataError: the name has none of the known endings, or no column can be a sequence's id.
@@ -261,7 +262,13 @@ def of_file(path: Path, task: str | None = None) -> Data:
     named.check_input(path)
     if path.suffix in (".yaml", ".yml"):
         return params.load(path).data
-    return params.data(guesses.of(path, task).section)
+    return params.data(guesses.of(path, task, skipped).section)
+
+
+def is_searched(data: Data) -> bool:
+    """Whether to read in the main thread, where a bad regular expression of params can be ended."""
+    patterns = (getattr(data, name, None) for name in ("pattern", "label_pattern"))
+    return any(pattern is not None for pattern in patterns)
 
 
 def _files(files: Mapping[str, str], read_file: ReadFile) -> Iterator[pa.RecordBatch]:

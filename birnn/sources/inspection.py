@@ -7,6 +7,7 @@ for table in tables(found): Console().print(table)
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from itertools import islice
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 SHOWN = 3
+DECIMAL, MOST_DECIMALS = re.compile(r"-?\d*\.\d*(?:e[+-]?\d+)?", re.IGNORECASE), 20
 UNITS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 EPOCH = (6e8, 5e9)  # seconds since 1970: the years 1989 to 2128
 NUMBER = "the number of the row"
@@ -325,6 +327,11 @@ def _check_labels(labels: Mapping[tuple[str, str], int], where: str) -> None:
             f"{where}, column `label`: expected two classes or more, found {only}; "
             "add sequences of another class"
         )
+    if len(names) > MOST_DECIMALS and all(map(DECIMAL.fullmatch, names)):
+        raise DataError(
+            f"{where}, column `label`: expected classes, found {len(names)} different numbers such "
+            f"as {min(names)}; a model answers with classes: write ranges of the number instead"
+        )
     if taken := names & {*AVERAGES}:
         raise DataError(
             f"{where}, column `label`: expected other names of classes than {min(taken)!r}, after "
@@ -364,6 +371,9 @@ def notes(found: Summary, reads: str = "") -> Iterator[str]:
     """Say what in a summary deserves a warning, a line each; see `birnn.files.summary.gaps`."""
     if absent := found.not_in_test:
         yield f"in train but not in test: labels {first_few(map(repr, absent))}"
+    for names in _alike(found.labels):
+        shown = " and ".join(map(repr, names[:SHOWN]))
+        yield f"classes that differ in capitals or blanks alone: {shown}; are they one? write it so"
     yield from gaps(found, reads)
     if found.groups and found.groups.share > 0.5:
         share = f"{100 * found.groups.share:.0f} % of all labels"
@@ -383,6 +393,14 @@ def notes(found: Summary, reads: str = "") -> Iterator[str]:
         pairs = "; ".join(_pair(pair, found.task) for pair in found.first_conflicts)
         number = f"{found.conflicts:,}"
         yield f"identical to an earlier sequence, but with other labels: {number}, such as {pairs}"
+
+
+def _alike(labels: Iterable[str]) -> list[list[str]]:
+    """Classes that are written in several ways."""
+    ways: dict[str, list[str]] = {}
+    for label in labels:
+        ways.setdefault(" ".join(label.split()).casefold(), []).append(label)
+    return [names for names in ways.values() if len(names) > 1]
 
 
 def _pair(pair: Conflict, task: str) -> str:

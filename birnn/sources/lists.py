@@ -20,22 +20,28 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from birnn.errors import DataError
-from birnn.files import bounds
+from birnn.files import arrow, bounds, reading
 from birnn.files.hashing import Seen
-from birnn.files.reading import Skipped, kind, lines, missing, one_line, opened
+from birnn.files.reading import Skipped, kind, lines, missing, one_line
 from birnn.files.table_checks import check_doubled, from_file, text_column
 from birnn.files.tables import KEPT, TEXT_COLUMNS
 from birnn.params import ListsData
-from birnn.sources.columns import is_text
+from birnn.sources import objects
+from birnn.sources.columns import is_text, standard_splits
 from birnn.sources.conll import distinct
 
 LINES, JSON, ARROW = (".jsonl", ".ndjson"), (".json",), (".arrow", ".feather")
 SUFFIXES = (*LINES, *JSON, ".parquet", *ARROW)
 BATCH_ROWS, BATCH_CHARACTERS = 256, 1 << 20
-MOST_CHARACTERS = 1 << 27  # of a value in JSON, which Python makes ten times as large
 BROKEN = (pa.ArrowException, EOFError, OSError, OverflowError, UnicodeError, zlib.error)
 UNLABELLED = -100
 """The number that Hugging Face gives to a step without a label."""
+
+OF_STEPS = "if each row is a step, write it as CSV or Parquet"
+OF_SPANS = (
+    "if places of letters are marked, as in Prodigy, Label Studio or doccano, export them as "
+    "CoNLL, or as a list of tokens and one of tags"
+)
 
 Counts = npt.NDArray[np.int64]
 
@@ -90,8 +96,11 @@ def parts(path: Path) -> list[Path]:
     """The files of a folder, in the order of their names; or the one file."""
     found = [path]
     if path.is_dir():
-        found = sorted(part for part in path.iterdir() if part.name[0] not in "._")
-        found = [part for part in found if part.suffix != ".json" or not part.stem.endswith("info")]
+        found = [
+            part
+            for part in reading.parts(path)
+            if part.suffix != ".json" or not part.stem.endswith("info")
+        ]
     for part in found:
         if kind(part) not in SUFFIXES or part.is_dir():
             known = ", ".join(SUFFIXES)
@@ -153,30 +162,14 @@ def _rows(path: Path) -> Iterator[Rows]:
             yield from _of_json(path)
         else:
             number = 1
-            for batch in _parquet(path) if kind(path) == ".parquet" else _arrow(path):
+            read_file = bounds.parquet_batches if kind(path) == ".parquet" else arrow.batches
+            for batch in read_file(path, BATCH_ROWS):
                 yield Rows(batch, "row", [*range(number, number + batch.num_rows)])
                 number += batch.num_rows
     except FileNotFoundError:
         raise DataError(missing(path)) from None
     except BROKEN as error:
         raise DataError(f"{path}: expected {kind(path)[1:]}, found: {one_line(error)}") from None
-
-
-def _parquet(path: Path) -> Iterator[pa.RecordBatch]:
-    yield from bounds.parquet_batches(path, BATCH_ROWS)
-
-
-def _arrow(path: Path) -> Iterator[pa.RecordBatch]:
-    """Batches of an Arrow file, or of a stream, which has no magic bytes at its beginning."""
-    with pa.memory_map(str(path)) as file:
-        whole = file.read(6) == b"ARROW1"
-        file.seek(0)
-        reader = pa.ipc.open_file(file) if whole else pa.ipc.open_stream(file)
-        numbers = range(reader.num_record_batches) if whole else None
-        batches = reader if numbers is None else (reader.get_batch(n) for n in numbers)
-        for batch in batches:
-            for start in range(0, batch.num_rows, BATCH_ROWS):
-                yield batch.slice(start, BATCH_ROWS)
 
 
 def _of_lines(path: Path) -> Iterator[Rows]:
@@ -186,7 +179,7 @@ def _of_lines(path: Path) -> Iterator[Rows]:
     for number, line in enumerate(lines(path), 1):
         if not line.strip():
             continue
-        held.append(_object(line, f"{path}, line {number}"))
+        held.append(objects.of_line(line, f"{path}, line {number}"))
         numbers.append(number)
         size += len(line)
         if size >= BATCH_CHARACTERS:
@@ -199,7 +192,7 @@ def _of_lines(path: Path) -> Iterator[Rows]:
 def _of_json(path: Path) -> Iterator[Rows]:
     held: list[dict[str, Any]] = []
     count = 0
-    for value in _values(path):
+    for value in objects.of_file(path):
         within = value.get("data") if isinstance(value, dict) else None
         for row in within if isinstance(within, list) else [value]:
             count += 1
@@ -213,52 +206,6 @@ def _of_json(path: Path) -> Iterator[Rows]:
         yield _columns(held, path, "row", [*range(count - len(held) + 1, count + 1)])
 
 
-def _values(path: Path) -> Iterator[Any]:
-    """The values of an array, or those that follow one another, without holding all of them."""
-    decoder, text = json.JSONDecoder(), ""
-    with opened(path, "utf-8-sig") as file:
-        text = file.read(BATCH_CHARACTERS).lstrip()
-        array = text.startswith("[")
-        text, between = text[int(array) :], " \t\r\n," if array else " \t\r\n"
-        while True:
-            text = text.lstrip(between)
-            if array and text.startswith("]"):
-                break
-            try:
-                value, end = decoder.raw_decode(text)
-            except (json.JSONDecodeError, RecursionError) as error:
-                more = file.read(max(BATCH_CHARACTERS, len(text)))
-                if more and not isinstance(error, RecursionError):
-                    text += more
-                    _check_value(text, path)
-                    continue
-                if not text and not array:
-                    return
-                raise DataError(f"{path}: expected JSON, found: {one_line(error)}") from None
-            yield value
-            text = text[end:]
-        if (text[1:] + file.read(BATCH_CHARACTERS)).strip():
-            raise DataError(f"{path}: expected nothing after the end of the array, found more")
-
-
-def _check_value(text: str, path: Path) -> None:
-    if len(text) > MOST_CHARACTERS:
-        raise DataError(
-            f"{path}: expected objects of up to {MOST_CHARACTERS >> 20} MB, found a larger one; "
-            "write one object a line, in a file that ends in .jsonl"
-        )
-
-
-def _object(line: str, place: str) -> dict[str, Any]:
-    try:
-        tree = json.loads(line)
-    except (RecursionError, ValueError) as error:
-        raise DataError(f"{place}: expected JSON, found: {one_line(error)}") from None
-    if not isinstance(tree, dict):
-        raise DataError(f"{place}: expected an object, found {line.strip()[:60]!r}")
-    return tree
-
-
 def _columns(held: list[dict[str, Any]], path: Path, unit: str, numbers: list[int]) -> Rows:
     """Objects as columns, whose types are those of their values."""
     names = [*dict.fromkeys(name for row in held for name in row)]
@@ -269,9 +216,12 @@ def _columns(held: list[dict[str, Any]], path: Path, unit: str, numbers: list[in
             columns[name] = pa.array(values)
         except (pa.ArrowException, OverflowError, UnicodeError):
             wrong = next((n for n, value in enumerate(values) if not _fits(value)), 0)
+            found = values[wrong]
+            spans = isinstance(found, list) and isinstance(found[0], list | dict)
             raise DataError(
                 f"{path}, {unit} {numbers[wrong]}, key `{name}`: expected lists of numbers or of "
-                f"text, of one kind in all rows, found {str(values[wrong])[:60]!r}"
+                f"text, of one kind in all rows, found {str(found)[:60]!r}"
+                f"{f'; {OF_SPANS}' if spans else ''}"
             ) from None
     return Rows(pa.RecordBatch.from_pydict(columns), unit, [*numbers])
 
@@ -323,6 +273,8 @@ class _Steps:
             if role in roles:
                 self._check_single(batch, role, roles[role])
                 column = self._flat(batch[roles[role]], steps)
+                if role == "split":
+                    column = standard_splits(column, str(self.path), self.skipped)
                 found[role] = self._named(column, rows, lengths) if role == "label" else column
         for name in features:
             found |= self._numbers(batch[name], name, rows)
@@ -383,7 +335,7 @@ class _Steps:
         if not left:
             raise DataError(
                 f"{self.path}: expected `token` or a column with lists of numbers, found "
-                f"{', '.join(schema.names)}; name them in data.columns"
+                f"{', '.join(schema.names)}; name them in data.columns; {OF_STEPS}"
             )
         return left
 

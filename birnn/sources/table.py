@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from pyarrow import csv as arrow_csv
 
 from birnn.errors import DataError
-from birnn.files import bounds
+from birnn.files import bounds, reading
 from birnn.files.reading import Skipped, missing, one_line
 from birnn.files.table_checks import OTHERS, TIMES, from_file
 from birnn.params import TableData
@@ -22,10 +22,17 @@ from birnn.sources import dialect
 from birnn.sources.columns import Columns, is_time
 from birnn.sources.dialect import Dialect
 
-SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
+SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".psv", ".psv.gz", ".parquet")
 SHEETS = (".xlsx", ".xls", ".xlsm", ".ods")
-ABSENT = ["", "#N/A", "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"]
-"""What stands for a missing number, of what pandas takes for one."""
+PACKED = (".zip", ".bz2", ".xz", ".zst", ".lz4", ".7z", ".rar", ".tar", ".tgz", ".z")
+PLAIN_TEXT = (".txt", ".dat", ".data")
+ABSENT = [
+    *("", "#N/A", "#N/A N/A", "#NA", "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan"),
+    *("null", "-nan", "-NaN", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),  # all as in pandas
+    *("?", "-", "--", ".", "NaT"),  # of UCI, of tables for people, of SAS, of times
+    *("#DIV/0!", "#NAME?", "#NULL!", "#NUM!", "#REF!", "#VALUE!"),  # of spreadsheets
+]
+"""What stands for a missing number."""
 BATCH_ROWS, BUFFER_BYTES = 1 << 16, 1 << 22
 BROKEN = (pa.ArrowException, csv.Error, EOFError, OSError, UnicodeDecodeError, zlib.error)
 """What pyarrow, csv and gzip raise for files that are not theirs."""
@@ -91,7 +98,7 @@ def _parts(path: Path) -> list[Path]:
     if not path.is_dir():
         _suffix(path)
         return [path]
-    parts = sorted(part for part in path.iterdir() if part.name[0] not in "._")
+    parts = reading.parts(path)
     if not parts:
         raise DataError(f"{path}: expected files in {', '.join(SUFFIXES)}, found an empty folder")
     kinds = {_suffix(part) == ".parquet": part.name for part in parts}
@@ -116,10 +123,21 @@ def _suffix(path: Path) -> str:
 
 def refused(path: Path) -> str:
     """Refuse a file by its name, and say what to do with a spreadsheet."""
-    found = ", found a folder" if path.is_dir() else ""
-    if path.name.lower().endswith(SHEETS):
-        found = "; open the spreadsheet and save the sheet as CSV"
-    raise DataError(f"{path}: expected a name that ends in {', '.join(SUFFIXES)}{found}")
+    raise DataError(f"{path}: expected a name that ends in {', '.join(SUFFIXES)}{mend(path)}")
+
+
+def mend(path: Path) -> str:
+    """What to do with a file that no reader is for, after what was expected."""
+    name = path.name.lower()
+    if path.is_dir():
+        return ", found a folder"
+    if name.endswith(SHEETS):
+        return "; open the spreadsheet and save the sheet as CSV"
+    if name.endswith(PACKED):
+        return "; unpack it, and pack it with gzip if it is to be small"
+    if name.removesuffix(".gz").endswith(PLAIN_TEXT):
+        return "; if it is a table with a header, let its name end in .csv or .tsv"
+    return ""
 
 
 def _file(path: Path, columns: Columns) -> Iterator[pa.RecordBatch]:
@@ -142,7 +160,7 @@ def _csv(path: Path, columns: Columns) -> Iterator[pa.RecordBatch]:
     plan = columns.plan(found.header, str(path))
     numbers = [name for name in plan.features if name != plan.time]
     point = columns.data.decimal or dialect.decimal(
-        path, [found.column(name) for name in numbers], columns.skipped
+        path, [found.column(name) for name in numbers], columns.skipped, found.delimiter
     )
     types = dict.fromkeys(plan.read, pa.string())
     types |= {name: _number_type(path, name, found.column(name)) for name in numbers}
@@ -185,7 +203,10 @@ def _csv_batches(
     )
     parse = arrow_csv.ParseOptions(delimiter=found.delimiter, newlines_in_values=found.quoted)
     read_options = arrow_csv.ReadOptions(
-        use_threads=threads, block_size=found.block, encoding=found.encoding
+        use_threads=threads,
+        block_size=found.block,
+        encoding=found.encoding,
+        skip_rows=found.skip,
     )
     compressed = "gzip" if path.name.lower().endswith(".gz") else None
     with (

@@ -6,7 +6,6 @@ for each class with one text a line.
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -18,14 +17,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from birnn.errors import DataError
-from birnn.files import table_checks
-from birnn.files.reading import Skipped, fields, kind, lines, one_line
+from birnn.files import table_checks, timed
+from birnn.files.reading import Skipped, fields, kind, lines
 from birnn.files.tables import Form
 from birnn.params import TextData
+from birnn.sources import objects
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson")
 QUOTES = "; if quotes are plain characters, set data.quotes: false"
 BATCH_CHARACTERS = 1 << 20
+LEAST_SECONDS, CHARACTERS_A_SECOND = 10.0, 300_000  # to find tokens by a pattern; usual: 5,000,000
 
 Tokenise = Callable[[pa.StringArray], pa.ListArray]
 Row = tuple[str, str | None, int]
@@ -149,9 +150,24 @@ def tokeniser(pattern: str | None) -> Tokenise:
     if pattern is None:
         return _words
     compiled = re.compile(pattern)
-    return lambda texts: pa.array(
-        [[token[0] for token in compiled.finditer(text) if token[0]] for text in texts.to_pylist()],
-        pa.list_(pa.string()),
+
+    def matches(texts: pa.StringArray) -> pa.ListArray:
+        found: list[list[str]] = []
+        given = texts.to_pylist()
+        seconds = LEAST_SECONDS + sum(map(len, given)) / CHARACTERS_A_SECOND
+        with timed.limit(seconds, lambda: _endless(given[len(found)], seconds)):
+            found.extend(
+                [token[0] for token in compiled.finditer(text) if token[0]] for text in given
+            )
+        return pa.array(found, pa.list_(pa.string()))
+
+    return matches
+
+
+def _endless(text: str, seconds: float) -> str:
+    return (
+        f"data.pattern: expected one that finds tokens within {seconds:.0f} seconds, found that it "
+        f"takes longer, now in {text[:60]!r}; let no repetition stand in another, as in (a+)+"
     )
 
 
@@ -225,31 +241,9 @@ def _jsonl(
         if not line.strip():
             skipped.add("empty lines", place)
             continue
-        tree = _json(line, place)
+        tree = objects.of_line(line, place)
         content = _string(tree, text, place)
         yield content, None if label is None else _label(tree, label, place), number
-
-
-def _json(line: str, place: str) -> dict[str, Any]:
-    try:
-        tree = json.loads(line, object_pairs_hook=_once)
-    except json.JSONDecodeError as error:
-        found = f"{error.msg} at character {error.pos + 1}"
-        raise DataError(f"{place}: expected JSON, found: {found}") from None
-    except (RecursionError, ValueError) as error:
-        raise DataError(f"{place}: expected JSON, found: {one_line(error)}") from None
-    if not isinstance(tree, dict):
-        raise DataError(f"{place}: expected an object, found {line.strip()[:60]!r}")
-    return tree
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    tree = dict(pairs)
-    if len(tree) < len(pairs):
-        names = [name for name, _ in pairs]
-        doubled = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key {doubled[:60]!r} twice")
-    return tree
 
 
 def _label(tree: Mapping[str, Any], key: str, place: str) -> str:

@@ -233,7 +233,7 @@ class TestArchives:
 
 @pytest.mark.usefixtures("narrow")
 def test_json_of_one_large_object(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("birnn.sources.lists.MOST_CHARACTERS", 1 << 21)
+    monkeypatch.setattr("birnn.sources.objects.MOST_CHARACTERS", 1 << 21)
     rows = [{"x": [1.5] * 100, "label": "ab"[n % 2]} for n in range(8000)]
     (tmp_path / "a.json").write_text(json.dumps({"data": rows}))
     with pytest.raises(DataError, match="expected objects of up to 2 MB, found a larger one"):

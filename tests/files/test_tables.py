@@ -132,7 +132,8 @@ class TestMistakes:
 
     def test_a_sequence_of_two_classes(self) -> None:
         assert complaint(GOOD, task="classification") == (
-            "t.csv, row 2, column `label`: expected 'p' on every row of sequence 'a', found 'q'"
+            "t.csv, row 2, column `label`: expected 'p' on every row of sequence 'a', found 'q'; "
+            "for a label a step, set data.task: tagging"
         )
 
     def test_a_column_twice(self) -> None:
@@ -248,7 +249,10 @@ class TestSeveralFiles:
     def test_names_with_line_breaks_stay_in_one_line(self) -> None:
         with pytest.raises(DataError) as refused:
             self.check(pa.record_batch({"a\nb": [1]}))
-        assert str(refused.value) == r"all: expected names of columns in one line, found 'a\nb'"
+        assert (
+            str(refused.value)
+            == r"all: expected names of columns in one line, found 'a\nb'; rename it"
+        )
 
 
 class TestLengths:

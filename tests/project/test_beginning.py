@@ -44,6 +44,20 @@ def birnn(
     return run
 
 
+@pytest.mark.parametrize(
+    ("sequences", "last", "stratify"), [(100, "ab", False), (99, "ab", True), (150, "ac", True)]
+)
+def test_classes_are_divided_where_chance_may_leave_a_split_without(
+    birnn: Run, sequences: int, last: str, stratify: bool
+) -> None:
+    rows = [f"{row // 2},{row},{'ab'[row % 2]}" for row in range(2 * sequences)]
+    rows[-2:] = [f"{sequences - 1},{row},{label}" for row, label in enumerate(last)]
+    Path("t.csv").write_text("sequence,x,label\n" + "\n".join(rows) + "\n")
+    status, *_ = birnn("init", "t.csv")
+    assert status == 0
+    assert params.load().prepare.stratify == stratify
+
+
 def test_params_are_complete_and_read_the_data(birnn: Run) -> None:
     status, out, err = birnn("init", "../export.csv")
     assert (status, err) == (0, "")

@@ -7,14 +7,11 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from conftest import examples
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from birnn import params
 from birnn.errors import DataError, ParamsError
 from birnn.files.reading import Skipped
-from birnn.sources import dialect, table
+from birnn.sources import table
 
 GERMAN = "Seriennr;Druck;Zustand\n7;1,25;läuft\n7;10;steht\n8;-1,00;läuft\n"
 NAMES = {"sequence": "Seriennr", "label": "Zustand"}
@@ -143,29 +140,3 @@ def test_spreadsheets_get_advice(tmp_path: Path, name: str) -> None:
 def test_an_unknown_encoding() -> None:
     with pytest.raises(ParamsError, match="expected an encoding that Python knows"):
         params.data({"source": "table", "task": "tagging", "path": "t", "encoding": "u8x"})
-
-
-@settings(max_examples=examples(200, 10_000), deadline=None)
-@given(lines=st.text(alphabet='a",\n\r', max_size=24), delimiter=st.sampled_from(",;"))
-def test_what_is_plain_at_a_glance_is_well_written(lines: str, delimiter: str) -> None:
-    """Patterns, which take ten times as long, find no fault there."""
-    if not dialect._is_plain(b"\n" + lines.encode(), delimiter):
-        return
-    look, content = dialect._Look(Path("t.csv"), None, delimiter, 1), b"\n" + lines.encode()
-    matched = look.well.match(content)
-    assert matched is not None
-    assert matched.end() == len(content)
-    look._check_lines(content, 0, whole=True)
-    assert look.several == 0
-
-
-@pytest.mark.parametrize("lines", ['a,"b"\n"c",d\n', '"a"', "a,b\n", '"a","b"\r\n"",x\n'])
-def test_a_plain_table_is_told_at_a_glance(lines: str) -> None:
-    assert dialect._is_plain(b"\n" + lines.encode(), ",")
-
-
-@pytest.mark.parametrize(
-    "lines", ['a,"b', 'a,"b\nc"\n', 'a"b"\n', '"a"b\n', '"a""b"\n', 'a,"b;c"d,"e"\n']
-)
-def test_what_needs_a_closer_look(lines: str) -> None:
-    assert not dialect._is_plain(b"\n" + lines.encode(), ",")

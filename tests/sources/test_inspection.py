@@ -92,6 +92,13 @@ class TestSummary:
         ):
             summary(GOOD | {"label": ["p"] * 4})
 
+    def test_classes_that_are_nearly_written_alike(self) -> None:
+        found = summary(GOOD | {"label": ["Walk", "walk", " walk", "run"]})
+        assert next(inspection.notes(found)) == (
+            "classes that differ in capitals or blanks alone: ' walk' and 'Walk' and 'walk'; are "
+            "they one? write it so"
+        )
+
     @pytest.mark.parametrize("name", ["macro", "weighted"])
     def test_a_class_that_is_called_like_an_average(self, name: str) -> None:
         """Its F1 would have the name of the mean of all."""

@@ -215,17 +215,6 @@ class TestMistakes:
         assert str(refused.value).startswith(f"{path}{expected}")
         assert "\n" not in str(refused.value)
 
-    @pytest.mark.parametrize("cut", [1, 2, 50])
-    def test_an_array_that_was_cut(self, tmp_path: Path, cut: int) -> None:
-        (tmp_path / "t.json").write_text(json.dumps(NAMED)[:-cut])
-        with pytest.raises(DataError, match=r"t\.json: expected JSON, found: "):
-            rows_of(tmp_path / "t.json", columns=COLUMNS)
-
-    def test_more_after_an_array(self, tmp_path: Path) -> None:
-        (tmp_path / "t.json").write_text(json.dumps(NAMED) * 2)
-        with pytest.raises(DataError, match="expected nothing after the end of the array, found"):
-            rows_of(tmp_path / "t.json", columns=COLUMNS)
-
     @pytest.mark.parametrize("name", ["t.parquet", "file.arrow", "t.jsonl.gz"])
     def test_a_broken_file(self, tmp_path: Path, name: str) -> None:
         WRITE[name](tmp_path / name, NAMED)

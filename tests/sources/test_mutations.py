@@ -63,6 +63,14 @@ def parquet(**options: Any) -> bytes:
     return whole.getvalue()
 
 
+def arrow(new: Callable[..., Any], compression: str | None) -> bytes:
+    rows = pa.Table.from_pylist([json.loads(line) for line in LISTS.splitlines()])
+    whole = io.BytesIO()
+    with new(whole, rows.schema, options=pa.ipc.IpcWriteOptions(compression=compression)) as writer:
+        writer.write_table(rows, max_chunksize=4)
+    return whole.getvalue()
+
+
 TABLE = "sequence,x,y,label\n" + "".join(
     f"s{n // 3},{n / 7},{-n},{'pq'[n % 2]}\n" for n in range(20)
 )
@@ -104,6 +112,8 @@ FILES = {
     "g.csv": GERMAN.encode("latin-1"),
     "l.jsonl": LISTS.encode(),
     "l.json": f"[{','.join(LISTS.splitlines())}]".encode(),
+    "l.arrow": arrow(pa.ipc.new_file, None),
+    "l.feather": arrow(pa.ipc.new_stream, "lz4"),
     "c.conllu": CONLLU.encode(),
     "c.conll": b"-DOCSTART- -X- O\n\nEU NNP ORG\n# NN O\n\nthe DT O\n" * 3,
     "f.fa": b"".join(b">s%d|%c\nACGT\nACN\n" % (n, 112 + n % 2) for n in range(6)),
@@ -155,14 +165,23 @@ def load(path: Path) -> tuple[str, Summary | None, Counter[str]]:
     return "", found, skipped.counts
 
 
-def rows_in(path: Path) -> int:
-    """Rows of a table, texts, lines that are not blank, or letters."""
+def binary_rows(path: Path) -> int:
+    """Rows of a table, or steps."""
     content = path.read_bytes()
     if path.suffix == ".parquet":
         return int(pq.read_table(path).num_rows)
     if path.suffix == ".npz":
         with zipfile.ZipFile(path) as file:
             return int(np.load(io.BytesIO(file.read("lengths.npy"))).sum())
+    read = pa.ipc.open_file if path.suffix == ".arrow" else pa.ipc.open_stream
+    return sum(map(len, read(pa.BufferReader(content)).read_all()["tokens"].to_pylist()))
+
+
+def rows_in(path: Path) -> int:
+    """Rows of a table, texts, lines that are not blank, or letters."""
+    content = path.read_bytes()
+    if path.suffix in (".parquet", ".npz", ".arrow", ".feather"):
+        return binary_rows(path)
     plain = gzip.decompress(content) if path.suffix == ".gz" else content
     try:
         text = plain.decode("utf-8-sig")

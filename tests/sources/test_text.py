@@ -2,6 +2,7 @@
 
 import gzip
 import re
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,30 @@ class TestTokens:
         table = read(tmp_path / "t.csv", content, skipped=skipped, tokens="pattern", pattern=r"\w+")
         assert texts(table) == {"000002": ("p", ["good"])}
         assert skipped.counts == {"empty lines": 1, "texts without a token": 2}
+
+
+def test_a_line_that_names_the_delimiter(tmp_path: Path) -> None:
+    skipped = Skipped()
+    table = read(tmp_path / "t.csv", "sep=;\r\ntext;label\r\na, b;p\r\n", skipped=skipped)
+    assert texts(table) == {"000001": ("p", ["a,", "b"])}
+    assert skipped.counts == {}
+    with pytest.raises(DataError, match=r"t\.csv, line 3: expected 2 fields, found 1: 'a'"):
+        read(tmp_path / "t.csv", "sep=;\r\ntext;label\r\na\r\n")
+
+
+BAD: dict[str, Any] = {"tokens": "pattern", "pattern": "(a+)+b"}
+
+
+def test_a_pattern_that_would_never_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text, "LEAST_SECONDS", 0.1)
+    content = f"text,label\nso aab,p\n{'a' * 60},q\n"
+    with pytest.raises(DataError) as refused:
+        read(tmp_path / "t.csv", content, **BAD)
+    assert str(refused.value) == (
+        "data.pattern: expected one that finds tokens within 0 seconds, found that it takes "
+        f"longer, now in '{'a' * 60}'; let no repetition stand in another, as in (a+)+"
+    )
+    assert signal.getsignal(signal.SIGVTALRM) == signal.SIG_DFL
 
 
 @pytest.mark.parametrize("name", ["t.csv", "t.jsonl"])

@@ -15,6 +15,7 @@ import torch
 import yaml
 
 from birnn.model import recurrent
+from birnn.sources import fasta, text
 
 ROOT = Path(__file__).parents[2]
 TABLE = "data/external/table.csv"
@@ -65,6 +66,31 @@ def written() -> set[str]:
     """The files that stages have written or begun to."""
     folders = ("data/raw", "data/prepared", "models", "evaluation", "report")
     return {str(path) for folder in folders for path in Path(folder).rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("section", "content"),
+    [
+        ({"source": "text", "tokens": "pattern", "pattern": "(a+)+b"}, "text,label\n%s,p\n"),
+        ({"source": "fasta", "label_pattern": "(a+)+b"}, ">%s\nACGT\n"),
+    ],
+)
+def test_a_regular_expression_that_would_never_end(
+    tree: Tree,
+    refused: Refused,
+    monkeypatch: pytest.MonkeyPatch,
+    section: Tree,
+    content: str,
+) -> None:
+    """In another thread than the main one it could not be ended, not even by Ctrl-C."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    monkeypatch.setattr(text, "LEAST_SECONDS", 0.1)
+    monkeypatch.setattr(fasta, "MOST_SECONDS", 0.1)
+    suffix = {"text": "csv", "fasta": "fa"}[section["source"]]
+    Path(f"t.{suffix}").write_text(content % ("a" * 60))
+    tree["data"] = {"task": "classification", "path": f"t.{suffix}", **section}
+    write(tree)
+    refused("takes longer", "generate")
 
 
 def table(**columns: str) -> pd.DataFrame:
