@@ -80,8 +80,17 @@ def summary() -> None:
     for check in verdict["checks"]:
         if check["status"] != "pass":
             console.say(f"{check['status']}: {check['name']}: {check['sentence']}")
+    _tell_of_upgrade()
     console.say(_with_changes(_changes()))
     _compare_with_commit()
+
+
+def _tell_of_upgrade() -> None:
+    """Say that another birnn is installed than made what is here."""
+    from birnn.files import installed
+
+    if found := installed.upgraded():
+        console.say(f"note: {installed.PATH}: expected {found}", error=True)
 
 
 def _changes() -> list[tuple[str, str, str]]:
@@ -847,6 +856,7 @@ def status(
 
     found = status.status(params.load(), hours=hours)
     console.say("\n".join(found.lines))
+    _tell_of_upgrade()
     for alarm in found.alarms:
         console.say(f"alarm: {alarm}")
     if found.alarms:
