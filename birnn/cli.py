@@ -7,7 +7,7 @@
     birnn params prepare                  # the keys of params.yaml: values, defaults, meanings
     birnn predict new.csv --output out.parquet
     birnn predict - --model champion < new.csv
-    birnn export MODEL model.onnx         # for ONNX Runtime and others
+    birnn export MODEL model.onnx         # for ONNX Runtime and others; model.pt2 for torch
     birnn serve                           # answer requests on localhost, by the model that serves
     birnn trace new.csv --sequence s1     # what the model makes of a sequence, step by step
     birnn trace new.csv --batch 4         # the shapes of a batch on its way through the model
@@ -80,8 +80,17 @@ def summary() -> None:
     for check in verdict["checks"]:
         if check["status"] != "pass":
             console.say(f"{check['status']}: {check['name']}: {check['sentence']}")
+    _tell_of_upgrade()
     console.say(_with_changes(_changes()))
     _compare_with_commit()
+
+
+def _tell_of_upgrade() -> None:
+    """Say that another birnn is installed than made what is here."""
+    from birnn.files import installed
+
+    if found := installed.upgraded():
+        console.say(f"note: {installed.PATH}: expected {found}", error=True)
 
 
 def _changes() -> list[tuple[str, str, str]]:
@@ -405,15 +414,17 @@ def _tracked(tables: Iterator[Table], output: Path) -> Iterable[Table]:
 @app.command()
 def export(
     model: Annotated[str, typer.Argument(help="A folder, `champion`, or models:/NAME/3 etc.")],
-    file: Annotated[Path, typer.Argument(help="Where to, .onnx; a .json is written beside it.")],
+    file: Annotated[
+        Path, typer.Argument(help="Where to, .onnx or .pt2; a .json is written beside it.")
+    ],
 ) -> None:
-    """Write a model as an ONNX graph, which `birnn predict --model` and other programs can run."""
-    from birnn.model import onnx_graph
+    """Write a model for other programs: an ONNX graph, or a program of torch.export."""
+    from birnn.model import exported, exporting
     from birnn.serving import served
 
     saved = served.saved(served.address(model))
-    onnx_graph.write(saved, file, [model] if Path(model).exists() else [])
-    console.say(f"{file}: written, and {onnx_graph.description_path(file)}, which says its input")
+    exporting.write(saved, file, [model] if Path(model).exists() else [])
+    console.say(f"{file}: written, and {exported.description_path(file)}, which says its input")
 
 
 def _ledger(asked: bool, folder: Path | None, option: str = "--record") -> Path | None:
@@ -847,6 +858,7 @@ def status(
 
     found = status.status(params.load(), hours=hours)
     console.say("\n".join(found.lines))
+    _tell_of_upgrade()
     for alarm in found.alarms:
         console.say(f"alarm: {alarm}")
     if found.alarms:

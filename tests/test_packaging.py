@@ -11,7 +11,10 @@ import subprocess
 import sys
 import sysconfig
 import tomllib
+import urllib.request
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -124,6 +127,25 @@ class Repository:
         assert done.returncode == 0, done.stdout
         return done.stdout
 
+    @contextmanager
+    def serving(self) -> Iterator[str]:
+        """Run `birnn serve` within; gives where it answers."""
+        with subprocess.Popen(
+            [str(self.python.with_name("birnn")), "serve", "--port", "0"],
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as server:
+            assert server.stdout is not None
+            try:
+                line = server.stdout.readline()
+                assert "answers on http://" in line, line
+                yield line.split()[-1]
+            finally:
+                server.kill()
+
     def to_do(self, *stages: str) -> list[str]:
         """The stages that `dvc repro` would run, of all or of some."""
         return [*json.loads(self.run("dvc", "status", "--json", *(stages or ["dvc.yaml"])))]
@@ -163,6 +185,12 @@ def test_a_repository_of_ones_own_trains_and_predicts(repository: Repository) ->
     true = pd.read_csv(repository.folder / f"../{TABLE}")
     assert (predicted["predicted"] == true["state"]).mean() > 0.8
     assert repository.to_do("train@bidirectional") == []
+    with repository.serving() as address:
+        asked = json.dumps({"sequences": [[[0.0], [1.0], [1.1]], [[0.9]]]}).encode()
+        request = urllib.request.Request(address, asked, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            found = [one["predicted"] for one in json.load(answer)["predictions"]]
+    assert found == [["idle", "busy", "busy"], ["busy"]]
 
     # Another birnn takes the place of the first; two rooms of it are others, of which `train` runs
     # one, and the stages before it none.

@@ -116,9 +116,11 @@ class Learned:
         """
         found = []
         chosen = devices.choose(device)
-        for chunk in prediction.prepared(self.encoding, [given.batch()], where="X"):
-            encoded = self.encoding.encode(*chunk)
-            found.append(prediction.probabilities(self.model, encoded, device=chosen))
+        with devices.undisturbed():
+            devices.limit_threads(prediction.BATCH_SIZE * self.model.architecture.sums)
+            for chunk in prediction.prepared(self.encoding, [given.batch()], where="X"):
+                encoded = self.encoding.encode(*chunk)
+                found.append(prediction.probabilities(self.model, encoded, device=chosen))
         return np.concatenate(found)
 
 

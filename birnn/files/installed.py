@@ -93,14 +93,26 @@ def check() -> None:
     Raises:
         DataError: another version is installed, or one whose code was changed.
     """
+    if found := upgraded():
+        raise DataError(f"{PATH}: expected {found}")
+
+
+def upgraded() -> str:
+    """Say that other code is installed than the repository notes, and how to take it.
+
+    Returns:
+        What was expected and found; empty where the repository notes none, or this one.
+    """
     if not Path(PATH).exists():
-        return
+        return ""
     noted = atomic.read_json(PATH)
     said = noted.pop(VERSION)
     noted.pop("files", None)
-    if changed := differences(noted):
-        raise DataError(
-            f"{PATH}: expected the code of birnn {version()}, which is installed, found that of "
-            f"{said}, with other {first_few(changed)}; run `birnn init` to take what is installed, "
-            f"or install birnn {said}"
-        )
+    changed = differences(noted)
+    if not changed:
+        return ""
+    return (
+        f"the code of birnn {version()}, which is installed, found that of {said}, with other "
+        f"{first_few(changed)}; run `birnn init` to take what is installed, and `dvc repro` to run "
+        f"the stages that use it, or install birnn {said}"
+    )

@@ -212,7 +212,7 @@ def serves(tensor: Tensor) -> Library | None:
 
 
 def serves_compiled(tensor: Tensor) -> bool:
-    """The same, also while torch compiles or exports; see `birnn.kernel.operators`."""
+    """The same, also while torch compiles; see `birnn.kernel.operators`."""
     return _fits(tensor) and not _off and is_there()
 
 

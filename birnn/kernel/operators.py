@@ -1,7 +1,7 @@
-"""The recurrence as operators of torch, for what is compiled or exported.
+"""The recurrence as operators of torch, for what is compiled.
 
-`torch.compile` and `torch.export` cannot look into the kernel. They keep these two operators whole,
-for any batch and any number of steps. Who loads an exported program imports this module first.
+`torch.compile` cannot look into the kernel. It keeps these two operators whole, for any batch and
+any number of steps. What is exported has `birnn.model.scanned` instead, and needs no birnn.
 """
 
 from __future__ import annotations

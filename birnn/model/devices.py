@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -148,19 +149,24 @@ def limit_threads(sums: int) -> None:
         torch.set_num_threads(1)
 
 
+_ALONE = threading.RLock()
+
+
 @contextmanager
 def undisturbed() -> Iterator[None]:
     """Leave threads, random numbers and determinism of the process as they are.
 
-    For whoever trains within somebody else's program.
+    For whoever trains or predicts within somebody else's program. All three are of the process, so
+    that the threads of that program take turns.
     """
-    threads, own = torch.get_num_threads(), library.chosen_threads()
-    deterministic = torch.are_deterministic_algorithms_enabled()
-    try:
-        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-            yield
-    finally:
-        library.set_threads(own)
-        torch.set_num_threads(threads)
-        if torch.are_deterministic_algorithms_enabled() != deterministic:
-            torch.use_deterministic_algorithms(mode=deterministic)
+    with _ALONE:
+        threads, own = torch.get_num_threads(), library.chosen_threads()
+        deterministic = torch.are_deterministic_algorithms_enabled()
+        try:
+            with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+                yield
+        finally:
+            library.set_threads(own)
+            torch.set_num_threads(threads)
+            if torch.are_deterministic_algorithms_enabled() != deterministic:
+                torch.use_deterministic_algorithms(mode=deterministic)

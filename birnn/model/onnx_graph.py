@@ -1,19 +1,6 @@
 """A trained model as an ONNX graph, for runtimes without birnn and without torch.
 
-write(saved, "model.onnx")          # and model.json, which says how its input is made
-
-Inputs, of which a model has those that it reads:
-
-`values`          (batch, steps, features) float32, scaled
-`lengths`         (batch,) int64, from 1 to steps; nothing past them changes an answer
-`tokens`          (batch, steps) int64, a token's place in the vocabulary from 1; 0 for others
-`letters`         (distinct, letters) int64, of each distinct token the places of its letters among
-                  `characters` from 1; 0 for others and past its end
-`letter_lengths`  (distinct,) int64, from 1
-`places`          (batch, steps) int64, which of the distinct tokens each step has
-
-The output, `probabilities`, is (batch, steps, classes) for tagging, where what lies past a length
-is to be left out, and (batch, classes) for classification.
+content = model(saved)    # bytes; its inputs and output are those of `birnn.model.exported`
 
 Every operation is one of opset 17. The cells are ONNX's own, whose gates stand in another order
 than torch's: https://onnx.ai/onnx/operators/onnx__LSTM.html and its neighbours.
@@ -21,77 +8,23 @@ than torch's: https://onnx.ai/onnx/operators/onnx__LSTM.html and its neighbours.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from birnn.errors import DataError
-from birnn.files import digests, named
 from birnn.kernel.arrays import Floats
 from birnn.model.architecture import Architecture
+from birnn.model.exported import shapes
 from birnn.model.inference import NAMES, Weights, halves
-from birnn.model.saved_model import Saved, described
+from birnn.model.saved_model import Saved
 
-SUFFIX = ".onnx"
 OPSET, IR = 17, 8  # of 2022, which runtimes of that year read
 ORDERS: Final = {"RNN": (0,), "GRU": (1, 0, 2), "LSTM": (0, 3, 1, 2)}
 """Which of torch's gates (GRU: r z n; LSTM: i f g o) come first in ONNX (z r h; i o f c)."""
-
-INPUTS: Final = {
-    "values": "(batch, steps, features) float32, scaled",
-    "lengths": "(batch,) int64, from 1 to steps",
-    "tokens": "(batch, steps) int64, the place of a token in the vocabulary, from 1; else 0",
-    "letters": "(distinct, letters) int64, the places of letters in characters, from 1; else 0",
-    "letter_lengths": "(distinct,) int64, letters of each distinct token, from 1",
-    "places": "(batch, steps) int64, the distinct token of each step",
-}
-
-
-def description_path(path: str | Path) -> Path:
-    """Where the description of a graph lies: beside it, under its name with `.json`."""
-    return Path(path).with_suffix(".json")
-
-
-def write(saved: Saved, path: str | Path, inputs: Sequence[str | Path] = ()) -> None:
-    """Write a graph, and its description beside it.
-
-    Args:
-        saved: the model.
-        path: where to, `.onnx`.
-        inputs: what must not be replaced.
-
-    Raises:
-        DataError: the name ends in something else, or is that of an input; or the package onnx is
-            not there.
-    """
-    path = Path(path)
-    if path.suffix != SUFFIX:
-        raise DataError(f"{path}: expected a name that ends in .onnx")
-    for place in (path, description_path(path)):
-        named.check_output(place, inputs)
-    content = model(saved)
-    description = {
-        **described(saved.architecture, saved.encoding, saved.thresholds),
-        "inputs": {name: INPUTS[name] for name in read_by(saved.architecture)},
-    }
-    with named.output(path, inputs) as partial:
-        partial.write_bytes(content)
-        description["sha256"] = digests.sha256(partial)
-    text = json.dumps(description, indent=2, ensure_ascii=False, allow_nan=False)
-    named.write_text(description_path(path), f"{text}\n")
-
-
-def read_by(a: Architecture) -> list[str]:
-    """The names of the inputs that a model has."""
-    values = ["values"] if a.features else []
-    tokens = ["tokens"] if a.tokens else []
-    letters = ["letters", "letter_lengths", "places"] if a.characters else []
-    return [*values, "lengths", *tokens, *letters]
 
 
 def model(saved: Saved) -> bytes:
@@ -114,7 +47,7 @@ def model(saved: Saved) -> bytes:
     kinds = {"values": onnx.TensorProto.FLOAT}
     given = [
         onnx.helper.make_tensor_value_info(name, kinds.get(name, onnx.TensorProto.INT64), shape)
-        for name, shape in _shapes(a).items()
+        for name, shape in shapes(a).items()
     ]
     shape = ["batch", "steps", a.classes] if a.task == "tagging" else ["batch", a.classes]
     found = onnx.helper.make_tensor_value_info("probabilities", onnx.TensorProto.FLOAT, shape)
@@ -138,18 +71,6 @@ def _onnx() -> Any:
             "export: expected the package onnx, found none; `pip install 'birnn[onnx]'`"
         ) from None
     return onnx
-
-
-def _shapes(a: Architecture) -> dict[str, list[str | int]]:
-    known: dict[str, list[str | int]] = {
-        "values": ["batch", "steps", a.features],
-        "lengths": ["batch"],
-        "tokens": ["batch", "steps"],
-        "letters": ["distinct", "letters"],
-        "letter_lengths": ["distinct"],
-        "places": ["batch", "steps"],
-    }
-    return {name: known[name] for name in read_by(a)}
 
 
 class _Graph:

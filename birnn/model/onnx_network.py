@@ -14,10 +14,10 @@ from typing import Any
 from birnn.data.encoding import Encoding
 from birnn.errors import DataError
 from birnn.files import atomic, digests
-from birnn.kernel.arrays import Floats, Ints
-from birnn.model import description, inference
+from birnn.kernel.arrays import Floats
+from birnn.model import description, exported
 from birnn.model.architecture import Architecture
-from birnn.model.onnx_graph import description_path, read_by
+from birnn.model.exported import description_path
 from birnn.model.padded import Padded
 
 
@@ -31,23 +31,12 @@ class OnnxNetwork:
 
     def __init__(self, architecture: Architecture, session: Any) -> None:
         self.architecture, self._session = architecture, session
-        self._alphabet = inference.alphabet(architecture)
 
     def probabilities(self, batch: Padded) -> Floats:
         """Compute the probability of each class; see `birnn.model.inference.Network`."""
-        known = {"values": batch.values, "lengths": batch.lengths, **self._tokens(batch)}
-        given = {name: known[name] for name in read_by(self.architecture)}
+        given = exported.inputs(self.architecture, batch)
         (shares,) = self._session.run(["probabilities"], given)
         found: Floats = shares[batch.real] if self.architecture.task == "tagging" else shares
-        return found
-
-    def _tokens(self, batch: Padded) -> dict[str, Ints]:
-        found: dict[str, Ints] = {}
-        if batch.tokens is not None:
-            found["tokens"] = inference.known_tokens(self.architecture, batch.tokens)
-        if batch.spelling is not None:
-            letters, found["letter_lengths"], found["places"] = batch.spelling
-            found["letters"] = inference.known_letters(self._alphabet, letters)
         return found
 
 

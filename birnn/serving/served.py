@@ -21,7 +21,7 @@ from types import TracebackType
 from birnn.data.encoding import Encoding
 from birnn.errors import BirnnError, DataError
 from birnn.files import console, digests
-from birnn.model import onnx_graph, onnx_network, saved_model
+from birnn.model import exported, onnx_network, saved_model
 from birnn.model.prediction import Predicts
 from birnn.model.saved_model import Saved
 from birnn.tracking import registry, runs
@@ -110,8 +110,8 @@ def saved(address: str) -> Saved:
         RegistryError: see `load`.
     """
     if not address.startswith(ADDRESSES):
-        if Path(address).suffix == onnx_graph.SUFFIX:
-            raise DataError(f"{address}: expected a model's folder or address, found a graph")
+        if Path(address).suffix in (exported.GRAPH, exported.PROGRAM):
+            raise DataError(f"{address}: expected a model's folder or address, found an export")
         return saved_model.read(address)
     with TemporaryDirectory() as place:
         return saved_model.read(registry.fetch(address, place))
@@ -129,8 +129,13 @@ def _fetched(address: str, model: str, version: str, device: str) -> Served:
 
 
 def _read(folder: Path, model: str, version: str, device: str) -> Served:
-    if folder.suffix == onnx_graph.SUFFIX:
+    if folder.suffix == exported.GRAPH:
         return _exported(folder, model)
+    if folder.suffix == exported.PROGRAM:
+        raise DataError(
+            f"{folder}: expected a model's folder, an address or {exported.GRAPH}; a program of "
+            "torch.export is for other code, as to load it is to unpickle what it holds"
+        )
     saved = saved_model.read(folder)
     return Served(
         network=saved_model.predicting(saved, device),
@@ -143,7 +148,7 @@ def _read(folder: Path, model: str, version: str, device: str) -> Served:
 
 def _exported(path: Path, model: str) -> Served:
     found = onnx_network.read(path)
-    sha256 = digests.sha256(path, onnx_graph.description_path(path))
+    sha256 = digests.sha256(path, exported.description_path(path))
     name = Name(model, "", sha256)
     return Served(found.network, found.encoding, found.thresholds, name, _now())
 

@@ -15,7 +15,8 @@ uses the server knows it; the whole record lies with the version's run.
 
 A model that is fetched is compared with the hash that was noted when it was logged: whoever can
 write where artifacts are kept cannot put another model in its place. Its data files alone are read,
-never the code beside them.
+never the code beside them. Of a model that was logged by hand no hash is known: a line says so, and
+which one to note.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from birnn.errors import RegistryError
-from birnn.files import digests, paths
+from birnn.files import console, digests, paths
 from birnn.tracking import store
 
 if TYPE_CHECKING:
@@ -280,7 +281,7 @@ def _hash_of_run(client: MlflowClient, run_id: str | None) -> str | None:
 
 
 def _check_hash(folder: Path, logged: str | None, address: str) -> None:
-    """Refuse files that are not those that were logged.
+    """Refuse files that are not those that were logged; say so where nobody has noted which.
 
     Raises:
         RegistryError: weights or description are missing, or others.
@@ -292,6 +293,12 @@ def _check_hash(folder: Path, logged: str | None, address: str) -> None:
             f"{address}: expected the model that was registered, with the hash {logged[:12]}, "
             f"found one with {found[:12]}: somebody has changed its files; `birnn rollback` goes "
             "to the version before, and `birnn retrain` trains a new one"
+        )
+    if logged is None and found != "none":
+        console.say(
+            f"warning: {address}: no hash of its files was noted, so a change of them is not seen; "
+            f"if you trust them, give the version (or its run) the tag {SHA256}: {found}",
+            error=True,
         )
 
 

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from mlflow.models import ModelSignature
 
 
-REQUIRED = ("mlflow", "pandas", "pyarrow", "safetensors", "torch")
+REQUIRED = ("filelock", "mlflow", "pandas", "pyarrow", "safetensors")
 """What a server needs; other versions than those the model was made with may answer otherwise."""
+COMPILER = "ziglang==0.17.1"
+"""Compiles the kernel where there is no C compiler; with torch instead, it takes gigabytes."""
 
 
 def log(run_id: str, folder: Path) -> None:
@@ -37,7 +39,7 @@ def log(run_id: str, folder: Path) -> None:
 
 def _requirements() -> list[str]:
     """Without what a build adds to a version, as `+cpu`, which a package index does not have."""
-    return [f"{name}=={version(name).partition('+')[0]}" for name in REQUIRED]
+    return [*(f"{name}=={version(name).partition('+')[0]}" for name in REQUIRED), COMPILER]
 
 
 def _signature(encoding: Mapping[str, Any]) -> ModelSignature:

@@ -2,6 +2,7 @@
 
 import copy
 import io
+import os
 import pickle
 import pickletools
 import subprocess
@@ -13,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from joblib import parallel_config
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_score
@@ -237,6 +239,26 @@ class TestScikitLearn:
         assert search.score(SERIES, LABELS) > 0.9
         assert search.best_estimator_["model"].classes_.tolist() == ["no", "yes"]
 
+    def test_threads_that_search_at_once_do_not_draw_from_one_another(self) -> None:
+        """Torch has one generator for all of them."""
+        expected = searched().fit(SERIES, LABELS).cv_results_["mean_test_score"]
+        before = torch.get_num_threads(), library.chosen_threads()
+        with parallel_config("threading", n_jobs=3):
+            found = searched().fit(SERIES, LABELS).cv_results_["mean_test_score"]
+        assert found.tolist() == expected.tolist()
+        assert (torch.get_num_threads(), library.chosen_threads()) == before
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("backend", ["loky", "multiprocessing"])
+    def test_processes_that_search_at_once_end(self, backend: str) -> None:
+        """The second are forked from a process that has computed in several threads."""
+        command = [sys.executable, "-W", "error", __file__, backend]
+        here = {"PYTHONPATH": os.pathsep.join(sys.path)}
+        done = subprocess.run(
+            command, env=os.environ | here, capture_output=True, text=True, timeout=300
+        )
+        assert done.stdout == "the same\n", done.stderr
+
     @pytest.mark.slow
     def test_nothing_heavy_is_imported_in_a_training(self) -> None:
         """Processes of a search would each do it; torch's compiler takes longer than a training."""
@@ -249,6 +271,24 @@ class TestScikitLearn:
         command = [sys.executable, "-c", code]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         assert done.stdout.strip() == "set()"
+
+
+def searched(**changes: Any) -> GridSearchCV:
+    grid = {"hidden_size": [2, 6], "max_epochs": [1, 3]}
+    return GridSearchCV(SequenceClassifier(**SMALL | changes), grid, cv=2)
+
+
+def search_in(backend: str) -> None:
+    """Search in processes, after a training and a prediction in three threads."""
+    torch.set_num_threads(3)
+    series, labels = drawn(seed=1)
+    long = [np.tile(one, (100, 1)) for one in series]  # so that torch shares its work too
+    wide = {"hidden_size": 32, "num_layers": 2, "head": "all", "max_epochs": 1}
+    SequenceClassifier(**SMALL | wide).fit(long, labels).predict(long)
+    expected = cross_val_score(SequenceClassifier(**SMALL | wide), long, labels, cv=2)
+    with parallel_config(backend, n_jobs=2):
+        found = cross_val_score(SequenceClassifier(**SMALL | wide), long, labels, cv=2)
+    print("the same" if found.tolist() == expected.tolist() else f"{found}, not {expected}")
 
 
 def doubled(series: list[Any]) -> list[Any]:
@@ -342,3 +382,7 @@ def test_a_state_is_plain(classifier: SequenceClassifier) -> None:
     """Bytes, numbers and text: nothing in it has code of its own."""
     file = io.BytesIO(classifier.__getstate__()["_learned"]["model.json"])
     assert file.read(1) == b"{"
+
+
+if __name__ == "__main__":
+    search_in(sys.argv[1])

@@ -317,12 +317,16 @@ class TestCompiled:
         shapes = ({0: dim("batch"), 1: dim("steps")}, {0: dim("batch")})
         example = (torch.randn(3, 6, 3), torch.tensor([6, 2, 4]))
         file = io.BytesIO()
-        torch.export.save(torch.export.export(module, example, dynamic_shapes=shapes), file)
+        with torch.no_grad():
+            made = torch.export.export(module, example, dynamic_shapes=shapes)
+        assert not [node for node in made.graph.nodes if "birnn" in str(node.target)]
+        torch.export.save(made, file)
         file.seek(0)
         loaded = torch.export.load(file).module()
         values, lengths = torch.randn(2, 9, 3), torch.tensor([9, 1])
-        both = zip(flat(loaded(values, lengths)), flat(module(values, lengths)), strict=True)
-        assert all(torch.equal(one, other) for one, other in both)
+        with torch.no_grad():
+            both = zip(flat(loaded(values, lengths)), flat(module(values, lengths)), strict=True)
+        assert all(torch.allclose(one, other, atol=1e-6) for one, other in both)
 
 
 class Called(nn.Module):

@@ -18,7 +18,7 @@ from test_inference import READS, build, drawn
 
 from birnn.errors import DataError
 from birnn.files import digests
-from birnn.model import onnx_graph, onnx_network, prediction
+from birnn.model import exporting, onnx_graph, onnx_network, prediction
 from birnn.model.networks import SequenceModel
 from birnn.model.saved_model import Saved
 
@@ -52,7 +52,7 @@ def saved(model: SequenceModel) -> Saved:
 @pytest.mark.parametrize("name", MODELS)
 def test_the_same_probabilities_at_any_length(name: str, tmp_path: Path) -> None:
     model = build(**MODELS[name])
-    onnx_graph.write(saved(model), tmp_path / "m.onnx")
+    exporting.write(saved(model), tmp_path / "m.onnx")
     network = onnx_network.read(tmp_path / "m.onnx").network
     for lengths in ([3, 1, 14, 1, 5], [1], [300, 2], [7] * 40):
         sequences = drawn(model, lengths)
@@ -63,7 +63,7 @@ def test_the_same_probabilities_at_any_length(name: str, tmp_path: Path) -> None
 
 def test_the_description_holds_what_prediction_needs(tmp_path: Path) -> None:
     model = build(**READS["letters"])
-    onnx_graph.write(saved(model), tmp_path / "m.onnx")
+    exporting.write(saved(model), tmp_path / "m.onnx")
     tree = json.loads((tmp_path / "m.json").read_text(encoding="utf-8"))
     assert [*tree["inputs"]] == ["lengths", "tokens", "letters", "letter_lengths", "places"]
     read = onnx_network.read(tmp_path / "m.onnx")
@@ -78,32 +78,32 @@ def test_the_same_model_gives_the_same_bytes() -> None:
 
 class TestMistakes:
     def test_another_name(self, tmp_path: Path) -> None:
-        with pytest.raises(DataError, match=r"m\.pt: expected a name that ends in \.onnx"):
-            onnx_graph.write(saved(build()), tmp_path / "m.pt")
+        with pytest.raises(DataError, match=r"m\.pt: expected a name that ends in \.onnx or \.pt2"):
+            exporting.write(saved(build()), tmp_path / "m.pt")
 
     @pytest.mark.parametrize("name", ["m.onnx", "m.json"])
     def test_a_file_is_missing(self, tmp_path: Path, name: str) -> None:
-        onnx_graph.write(saved(build()), tmp_path / "m.onnx")
+        exporting.write(saved(build()), tmp_path / "m.onnx")
         (tmp_path / name).unlink()
         with pytest.raises(DataError, match=rf"{name}: no such file; `birnn export"):
             onnx_network.read(tmp_path / "m.onnx")
 
     def test_the_description_of_another_graph(self, tmp_path: Path) -> None:
-        onnx_graph.write(saved(build()), tmp_path / "m.onnx")
-        onnx_graph.write(saved(build(hidden_size=7)), tmp_path / "n.onnx")
+        exporting.write(saved(build()), tmp_path / "m.onnx")
+        exporting.write(saved(build(hidden_size=7)), tmp_path / "n.onnx")
         (tmp_path / "n.onnx").replace(tmp_path / "m.onnx")
         with pytest.raises(DataError, match=r"m\.json: expected the description of"):
             onnx_network.read(tmp_path / "m.onnx")
 
     @pytest.mark.parametrize("text", ["{}", "[]", '{"sha256": "0"}', "no JSON"])
     def test_another_description(self, tmp_path: Path, text: str) -> None:
-        onnx_graph.write(saved(build()), tmp_path / "m.onnx")
+        exporting.write(saved(build()), tmp_path / "m.onnx")
         (tmp_path / "m.json").write_text(text)
         with pytest.raises(DataError, match=r"m\.json: .*expected"):
             onnx_network.read(tmp_path / "m.onnx")
 
     def test_what_is_no_graph(self, tmp_path: Path) -> None:
-        onnx_graph.write(saved(build()), tmp_path / "m.onnx")
+        exporting.write(saved(build()), tmp_path / "m.onnx")
         (tmp_path / "m.onnx").write_bytes(b"no graph")
         tree = json.loads((tmp_path / "m.json").read_text())
         tree["sha256"] = digests.sha256(tmp_path / "m.onnx")

@@ -10,8 +10,9 @@ import yaml
 
 from birnn import cli
 from birnn.errors import DataError
-from birnn.files import atomic, installed
+from birnn.files import atomic, installed, paths, records
 from birnn.project import beginning, laying
+from birnn.report.tested import Compared
 
 ROOT = Path(__file__).parents[2]
 Run = Callable[..., tuple[object, str, str]]
@@ -174,6 +175,20 @@ class TestOtherCode:
         (library / "birnn/model/a.py").write_text("y")
         with pytest.raises(DataError, match="with other model; run `birnn init` to take what is"):
             installed.check()
+
+    def test_is_told_beside_an_older_result(
+        self, repository: Path, library: Path, birnn: Run
+    ) -> None:
+        records.write(paths.REPORT / paths.COMPARISON, Compared([], "", "", None))
+        verdict = {"model": "m", "sentence": "good", "checks": []}
+        atomic.write_json(paths.REPORT / paths.VERDICT, verdict)
+        laying.lay(force=False)
+        assert "note:" not in birnn("summary")[2]
+        (library / "birnn/model/a.py").write_text("y")
+        said = birnn("summary")[2]
+        assert said.startswith("note: birnn.lock.json: expected the code of birnn ")
+        assert said.count("\n") == 1
+        assert "with other model; run `birnn init`" in said
 
     def test_is_noted_room_by_room(self, repository: Path, library: Path, birnn: Run) -> None:
         laying.lay(force=False)

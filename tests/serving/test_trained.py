@@ -13,7 +13,7 @@ import torch
 import birnn
 from birnn.data.encoding import Encoding
 from birnn.errors import DataError
-from birnn.model import onnx_graph, prediction, saved_model
+from birnn.model import exporting, prediction, saved_model
 from birnn.model.architecture import Architecture
 from birnn.model.networks import SequenceModel
 from birnn.serving.trained import TrainedModel, load
@@ -130,14 +130,14 @@ class TestNumbers:
 
     def test_of_a_graph(self, tmp_path: Path, trained: Path) -> None:
         pytest.importorskip("onnxruntime")
-        onnx_graph.write(saved_model.read(trained), tmp_path / "m.onnx")
-        exported, model = load(tmp_path / "m.onnx"), load(trained)
+        exporting.write(saved_model.read(trained), tmp_path / "m.onnx")
+        graph, model = load(tmp_path / "m.onnx"), load(trained)
         for one, other in zip(
-            exported.predict_proba(drawn()), model.predict_proba(drawn()), strict=True
+            graph.predict_proba(drawn()), model.predict_proba(drawn()), strict=True
         ):
             np.testing.assert_allclose(one, other, atol=1e-5)
         with pytest.raises(DataError, match="expected a model's folder or address, found a graph"):
-            exported.trace(drawn()[0])
+            graph.trace(drawn()[0])
 
 
 def test_is_the_name_birnn_load(trained: Path) -> None:

@@ -137,6 +137,27 @@ class TestFetchedModel:
         with pytest.raises(RegistryError, match="with the hash 000000000000, found one with"):
             found.fetch(number, tmp_path)
 
+    def test_that_nobody_noted_is_told_with_the_one_to_note(
+        self,
+        found: Registry,
+        register: Callable[..., int],
+        run: str,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        number = register()
+        found.fetch(number, tmp_path / "noted")
+        assert capsys.readouterr().err == ""
+        found.client.delete_tag(run, registry.SHA256)
+        folder = found.fetch(number, tmp_path / "not")
+        sha256 = runs.model_sha256(folder)
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"warning: models:/problem/{number}: no hash of its files was noted")
+        assert line.endswith(f"the tag model_sha256: {sha256}")
+        found.note(number, {registry.SHA256: sha256})
+        found.fetch(number, tmp_path / "again")
+        assert capsys.readouterr().err == ""
+
     def test_without_a_description_is_refused(
         self, found: Registry, register: Callable[..., int], runs_root: Path, tmp_path: Path
     ) -> None:

@@ -27,11 +27,12 @@ from mlflow.exceptions import MlflowException
 
 from birnn.data.encoding import Encoding
 from birnn.files import atomic
+from birnn.kernel import library
 from birnn.model import history, prediction, saved_model
 from birnn.model.architecture import Architecture
 from birnn.model.history import Epoch
 from birnn.model.networks import SequenceModel
-from birnn.tracking import runs
+from birnn.tracking import runs, servable
 
 LABELS = ["no", "ja é", "10"]
 CPU = torch.device("cpu")
@@ -151,8 +152,54 @@ def test_requirements_are_pinned_as_they_were_tested(place: Path) -> None:
     save(place / "m", task="tagging", columns="features")
     logged = Path(mlflow.artifacts.download_artifacts(log(place / "m", place)))
     lines = (logged / "requirements.txt").read_text().splitlines()
-    assert f"torch=={version('torch').partition('+')[0]}" in lines
+    assert f"pyarrow=={version('pyarrow')}" in lines
     assert all(re.fullmatch(r"[a-z]+==[0-9.]+", line) for line in lines)
+    assert servable.COMPILER in Path(__file__).parents[2].joinpath("constraints.txt").read_text()
+
+
+ALONE = """
+import importlib.metadata, json, re, sys
+needed, seen = json.loads(sys.argv[2]), set()
+while needed:
+    name = re.match("[A-Za-z0-9._-]+", needed.pop())[0].lower().replace("_", "-")
+    if name not in seen:
+        seen.add(name)
+        try:
+            wanted = importlib.metadata.requires(name) or []
+        except importlib.metadata.PackageNotFoundError:  # of another system
+            continue
+        needed += [one for one in wanted if "extra ==" not in one]
+provided = importlib.metadata.packages_distributions()
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        own = [one.lower().replace("_", "-") for one in provided.get(name.partition(".")[0], [])]
+        if own and not seen & {*own} and "birnn" not in own:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Refuse())
+import mlflow, pandas as pd
+loaded = mlflow.pyfunc.load_model(sys.argv[1])
+request = pd.DataFrame({"sequence": ["a", "a"], "x": 1.0, "heart rate": 2.0, "é": 3.0})
+print(len(loaded.predict(request)), "torch" in sys.modules, "torch" in seen)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not library.is_there(), reason="needs the kernel")
+def test_requirements_suffice_and_hold_no_torch(place: Path) -> None:
+    save(place / "m", task="tagging", columns="features")
+    logged = Path(mlflow.artifacts.download_artifacts(log(place / "m", place)))
+    lines = (logged / "requirements.txt").read_text().splitlines()
+    done = subprocess.run(
+        [sys.executable, "-c", ALONE, str(logged), json.dumps(lines)],
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+        cwd=place,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "2 False False\n", done.stderr
 
 
 def test_nothing_is_pickled(place: Path) -> None:

@@ -5,7 +5,7 @@ void birnn_divide(void (*work)(void *, ptrdiff_t), void *shared, ptrdiff_t items
     (void)threads;
     for (ptrdiff_t item = 0; item < items; item++) work(shared, item);
 }
-birnn_team *birnn_borrowed;
+void birnn_borrow(birnn_team *team) { (void)team; }
 #else
 #include <pthread.h>
 #include <stdatomic.h>
@@ -50,11 +50,12 @@ static void *help(void *nothing) {
     return nothing;
 }
 
-birnn_team *birnn_borrowed;
+static birnn_team *borrowed;
+static int forked;
 
 /* A forked child has no helpers, and nobody holds its locks; nor has it another's team */
 static void forget(void) {
-    birnn_borrowed = NULL;
+    borrowed = NULL, forked = 1;
     pthread_mutex_init(&pool.busy, NULL), pthread_mutex_init(&pool.lock, NULL);
     pthread_cond_init(&pool.wanted, NULL), pthread_cond_init(&pool.done, NULL);
     pool.helpers = pool.wanting = pool.working = 0;
@@ -64,6 +65,11 @@ static int forks_seen_to(void) {
     static int done;
     if (!done) done = pthread_atfork(NULL, NULL, forget) == 0;
     return done;
+}
+
+void birnn_borrow(birnn_team *team) {
+    forks_seen_to();
+    borrowed = forked ? NULL : team;
 }
 
 static void start(int helpers) {
@@ -93,7 +99,7 @@ void birnn_divide(void (*work)(void *, ptrdiff_t), void *shared, ptrdiff_t items
     struct job job = {.work = work, .shared = shared, .items = items};
     int helpers = (int)(threads < items ? threads : items) - 1;
     if (helpers < 1 || !forks_seen_to()) take_items(&job);
-    else if (birnn_borrowed) birnn_borrowed(take_items, &job, (unsigned)helpers + 1, 0);
+    else if (borrowed) borrowed(take_items, &job, (unsigned)helpers + 1, 0);
     else if (pthread_mutex_trylock(&pool.busy)) take_items(&job); /* a second caller at once */
     else share(&job, helpers), pthread_mutex_unlock(&pool.busy);
 }
