@@ -196,3 +196,31 @@ static void drop(void *shared, isize item) {
         d->output[k] = draw < d->below ? 0.0f : d->values[k] * d->scale;
     }
 }
+
+/* ---- sequences that lie end to end, side by side: (batch, steps, width), and zero or `padding`
+ * past the end of each ---- */
+
+struct gather {
+    isize batch, steps, width;
+    const int64_t *starts, *lengths; /* of each sequence: its first row, and how many */
+    const float *values;
+    const int32_t *wholes; /* instead of values, of width 1 */
+    void *output;          /* float, or int64_t for whole numbers */
+    int64_t padding;
+};
+
+static void gather(const struct gather *g) {
+    isize W = g->width;
+    for (isize b = 0; b < g->batch; b++) {
+        isize start = g->starts[b], real = g->lengths[b], past = g->steps - real;
+        if (g->values) {
+            float *to = (float *)g->output + b * g->steps * W;
+            memcpy(to, g->values + start * W, sizeof(float) * (size_t)(real * W));
+            memset(to + real * W, 0, sizeof(float) * (size_t)(past * W));
+        } else {
+            int64_t *to = (int64_t *)g->output + b * g->steps;
+            for (isize t = 0; t < real; t++) to[t] = g->wholes[start + t];
+            for (isize t = real; t < g->steps; t++) to[t] = g->padding;
+        }
+    }
+}
