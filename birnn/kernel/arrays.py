@@ -125,6 +125,41 @@ def check_sequences(values: Floats, lengths: Ints, features: int) -> None:
         raise ValueError(f"expected lengths from 1 to {steps}, found {found}")
 
 
+def gathers(flat: npt.NDArray[Any], padding: int) -> bool:
+    """Whether `side_by_side` takes such an array."""
+    fits = flat.dtype == np.float32 and padding == 0 and flat.ndim == 2
+    return flat.flags.c_contiguous and (fits or (flat.dtype == np.int32 and flat.ndim == 1))
+
+
+def side_by_side(
+    flat: npt.NDArray[Any], starts: Ints, lengths: Ints, padding: int
+) -> npt.NDArray[Any]:
+    """Put runs of rows beside one another; see `birnn.model.padded.side_by_side`.
+
+    Raises:
+        ValueError: a run is not within the rows.
+    """
+    batch, steps = len(starts), int(lengths.max())
+    starts, lengths = _contiguous(starts, np.int64), _contiguous(lengths, np.int64)
+    check(lengths, np.int64, (batch,))
+    if min(starts.min(), lengths.min()) < 0 or (starts + lengths).max() > len(flat):
+        raise ValueError(f"expected runs within {len(flat)} rows")
+    floats = flat.ndim == 2
+    found = np.empty((batch, steps, *flat.shape[1:]), np.float32 if floats else np.int64)
+    call = library.Gather(
+        batch=batch,
+        steps=steps,
+        width=flat.shape[1] if floats else 1,
+        starts=address(starts),
+        lengths=address(lengths),
+        output=address(found),
+        padding=padding,
+    )
+    call.values, call.wholes = (address(flat), None) if floats else (None, address(flat))
+    library.kernel().gather(call)
+    return found
+
+
 def last_states(output: Floats, lengths: Ints, hidden: int) -> Floats:
     """(batch, directions x hidden): each direction's state after its last step."""
     last = output[np.arange(len(output)), lengths - 1]

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from birnn.data.encoding import UNKNOWN
-from birnn.kernel import gradients, layers, library
+from birnn.kernel import gradients, layers
 from birnn.kernel.arrays import Floats, Ints
 from birnn.kernel.gradients import Dropout, Embedding, Linear, Recurrent, Summary
 from birnn.model import inference
@@ -28,17 +28,19 @@ from birnn.model.networks import SequenceModel
 from birnn.model.spelling import Spelling
 
 
-def serves(model: SequenceModel) -> bool:
-    """Whether all parameters are float32 on a CPU, and the kernel is there and wanted."""
-    fits = (one.dtype == torch.float32 and one.device.type == "cpu" for one in model.parameters())
-    return library.wanted() is not None and all(fits)
+def fits(model: SequenceModel) -> bool:
+    """Whether the kernel computes with such parameters: contiguous float32 on a CPU."""
+    return all(
+        one.dtype == torch.float32 and one.device.type == "cpu" and one.is_contiguous()
+        for one in model.parameters()
+    )
 
 
 class Backprop:
     """A model's passes, forward and back.
 
     Args:
-        model: one that `serves`. Its parameters are read where they are.
+        model: one that `fits`. Its parameters are read where they are.
 
     Attributes:
         gradient: of all parameters, laid end to end.

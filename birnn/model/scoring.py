@@ -12,6 +12,7 @@ from contextlib import nullcontext
 import torch
 from torch import Tensor
 
+from birnn.kernel import library
 from birnn.kernel.gradients import CrossEntropy
 from birnn.model import backprop, losses
 from birnn.model.adam import Adam
@@ -75,9 +76,11 @@ class Score:
         return self._by_torch(batch)[1]
 
     def _by_kernel(self) -> _ByKernel | None:
-        if self._halved or not backprop.serves(self.model):
+        if library.wanted() is None:
             return None
         if self._kernel is None:
+            if self._halved or not backprop.fits(self.model):
+                return None
             weights = None if self._weights is None else self._weights.numpy()
             self._kernel = _ByKernel(self.model, CrossEntropy(weights, self._gamma))
         return self._kernel

@@ -125,7 +125,7 @@ static void pooled(int threads) {
     int64_t lengths[9] = {7, 1, 2, 3, 7, 6, 5, 4, 1}, rows[5] = {2, 0, 2, 1, 2};
     int32_t at[9 * 33];
     float *values = numbers(B * T * W, 1), *mean = floats(B * W), *most = floats(B * W);
-    float *table = room(3 * W);
+    float *table = room(3 * W), *beside = floats(12 * W);
     struct pool pool = {.batch = B, .steps = T, .width = W, .lengths = lengths, .values = values,
                         .mean = mean, .most = most, .at = at, .mean_grads = mean,
                         .most_grads = most, .value_grads = values, .threads = threads};
@@ -133,7 +133,14 @@ static void pooled(int threads) {
     add(values, B * T * W * 4);
     CALL(embedding_backward)(values, rows, 5, W, table);
     add(table, 3 * W * 4);
-    free(values), free(mean), free(most), free(table);
+    int64_t starts[3] = {4, 0, 2}, runs[3] = {1, 4, 3}, side[3 * 4];
+    int32_t wholes[5] = {5, -4, 3, 2, 1};
+    struct gather gather = {.batch = 3, .steps = 4, .width = W, .starts = starts, .lengths = runs,
+                            .values = values, .output = beside, .padding = -1};
+    CALL(gather)(&gather), add(beside, 12 * W * 4);
+    gather.values = NULL, gather.wholes = wholes, gather.output = side;
+    CALL(gather)(&gather), add(side, sizeof side);
+    free(values), free(mean), free(most), free(table), free(beside);
     say("pool");
 }
 

@@ -22,7 +22,7 @@ struct linear {
 /* Rows of whole vectors into rows of any width */
 static void narrow(const float *from, isize from_step, isize rows, isize width, float *to) {
     for (isize r = 0; r < rows; r++)
-        memcpy(to + r * width, from + r * from_step, sizeof(float) * (size_t)width);
+        copy_row(to + r * width, from + r * from_step, width);
 }
 
 static void linear_forward_rows(void *shared, isize item) {
@@ -71,20 +71,22 @@ static void linear_backward_rows(void *shared, isize item) {
     memset(dw, 0, sizeof(float) * (size_t)share_floats(l));
     for (isize first = begin; first < end; first += ROWS_A_PRODUCT) {
         isize rows = least(end - first, ROWS_A_PRODUCT);
-        const float *dy = l->output_grads + first * C;
-        for (isize r = 0; r < rows; r++)
+        const float *dy = l->output_grads + first * C, *values = l->values + first * K;
+        float *grads = l->value_grads ? l->value_grads + first * K : NULL;
+        for (isize r = 0; wide > K && r < rows; r++)
             for (isize k = 0; k < wide; k += LANES)
-                store(x + r * wide + k, load_some(l->values + (first + r) * K + k, K - k));
+                store(x + r * wide + k, load_some(values + r * K + k, K - k));
         multiply((struct product){.a = dy, .row_step = 1, .k_step = C, .parts = 1, .count = rows,
-                                  .w = x, .w_step = wide, .from = dw, .from_step = wide, .out = dw, .out_step = wide},
+                                  .w = wide > K ? x : values, .w_step = wide, .from = dw,
+                                  .from_step = wide, .out = dw, .out_step = wide},
                  C, wide);
         for (isize r = 0; r < rows; r++)
             for (isize c = 0; c < C; c++) db[c] += dy[r * C + c];
-        if (!l->value_grads) continue;
+        if (!grads) continue;
         multiply((struct product){.a = dy, .row_step = C, .k_step = 1, .parts = 1, .count = C,
-                                  .w = l->panels, .out = dx, .out_step = wide},
+                                  .w = l->panels, .out = wide > K ? dx : grads, .out_step = wide},
                  rows, wide);
-        narrow(dx, wide, rows, K, l->value_grads + first * K);
+        if (wide > K) narrow(dx, wide, rows, K, grads);
     }
     free(x);
 }

@@ -157,7 +157,7 @@ static isize most_rows(const struct group *group) { return ROWS_AT_ONCE + group-
 static void gather_values(const struct item *i, isize first, isize end, float *to) {
     for (isize t = first; t < end; t++)
         for (isize r = 0; r < i->group->sizes[t]; r++, to += i->F)
-            memcpy(to, i->call->values + place(i, t, r) * i->F, sizeof(float) * (size_t)i->F);
+            copy_row(to, i->call->values + place(i, t, r) * i->F, i->F);
 }
 
 /* Rows of (directions, batch, hidden) into rows of U, in the order of the group */
@@ -477,7 +477,7 @@ static void give_values(const struct item *i, isize first, isize end, const stru
     const float *from = b->dx;
     for (isize t = first; t < end; t++)
         for (isize r = 0; r < group->sizes[t]; r++, from += b->wide)
-            memcpy(grads + place(i, t, r) * i->F, from, sizeof(float) * (size_t)i->F);
+            copy_row(grads + place(i, t, r) * i->F, from, i->F);
 }
 
 static void backward(void *shared, isize number) {
