@@ -149,11 +149,9 @@ class Network:
 
     def _scored(self, output: Floats, last: Floats, batch: Padded) -> Floats:
         if self.architecture.task == "tagging":
-            full = bool((batch.lengths == output.shape[1]).all())
-            read = output.reshape(-1, output.shape[2]) if full else output[batch.real]
-        else:
-            read = self._summary(output, last, batch.lengths)
-        return self.score(read)
+            # Scores are few: to score padding too is faster than to copy what is none.
+            return self.score(output)[batch.real]
+        return self.score(self._summary(output, last, batch.lengths))
 
     def _summary(self, output: Floats, last: Floats, lengths: Ints) -> Floats:
         """What the linear layer reads of a sequence."""

@@ -70,11 +70,11 @@ static void recurrence(int cell, int threads, const isize *shape) {
     for (isize d = 0; d < D; d++)
         for (int k = 0; k < 4; k++) {
             add(grads[d][k], sizes[k] * 4);
-            free(weights[d][k]), free(grads[d][k]);
+            give_back(weights[d][k]), give_back(grads[d][k]);
         }
-    free(lengths), free(packed), free(values), free(starts), free(cells), free(output);
-    free(saved), free(last), free(at_output), free(at_last), free(at_values), free(at_starts);
-    free(at_cells);
+    give_back(lengths), give_back(packed), give_back(values), give_back(starts), give_back(cells), give_back(output);
+    give_back(saved), give_back(last), give_back(at_output), give_back(at_last), give_back(at_values), give_back(at_starts);
+    give_back(at_cells);
     say(failed ? "failed" : (const char *[]){"RNN", "GRU", "LSTM"}[cell]);
 }
 
@@ -115,8 +115,8 @@ static void the_rest(int threads, isize rows, isize inputs, isize classes) {
                         .threads = threads};
     failed |= CALL(adam)(&adam);
     add(weights, sizes[0] * 4), add(bias, sizes[1] * 4);
-    free(values), free(weights), free(bias), free(logits), free(grads), free(at_values);
-    free(gradient), free(losses), free(scales), free(labels), free(mean), free(square);
+    give_back(values), give_back(weights), give_back(bias), give_back(logits), give_back(grads), give_back(at_values);
+    give_back(gradient), give_back(losses), give_back(scales), give_back(labels), give_back(mean), give_back(square);
     say(failed ? "failed" : "rest");
 }
 
@@ -140,7 +140,7 @@ static void pooled(int threads) {
     CALL(gather)(&gather), add(beside, 12 * W * 4);
     gather.values = NULL, gather.wholes = wholes, gather.output = side;
     CALL(gather)(&gather), add(side, sizeof side);
-    free(values), free(mean), free(most), free(table), free(beside);
+    give_back(values), give_back(mean), give_back(most), give_back(table), give_back(beside);
     say("pool");
 }
 

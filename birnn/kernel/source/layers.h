@@ -39,7 +39,7 @@ static void linear_forward_rows(void *shared, isize item) {
                               .from = l->panels, .out = sums, .out_step = wide},
              rows, wide);
     narrow(sums, wide, rows, l->outputs, l->output + first * l->outputs);
-    free(sums);
+    give_back(sums);
 }
 
 static int linear_forward(struct linear *l) {
@@ -49,7 +49,7 @@ static int linear_forward(struct linear *l) {
     pack_columns(l->weights, l->outputs, l->inputs, l->panels + wide);
     birnn_divide(linear_forward_rows, l, (l->rows + ROWS_A_PRODUCT - 1) / ROWS_A_PRODUCT,
                  l->threads);
-    free(l->panels);
+    give_back(l->panels);
     return l->failed ? -1 : 0;
 }
 
@@ -88,7 +88,7 @@ static void linear_backward_rows(void *shared, isize item) {
                  rows, wide);
         if (wide > K) narrow(dx, wide, rows, K, grads);
     }
-    free(x);
+    give_back(x);
 }
 
 static int linear_backward(struct linear *l) {
@@ -111,7 +111,7 @@ static int linear_backward(struct linear *l) {
             }
         }
     } else l->failed = 1;
-    free(l->panels), free(l->shares);
+    give_back(l->panels), give_back(l->shares);
     return l->failed ? -1 : 0;
 }
 

@@ -9,6 +9,9 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef _WIN32
+#include <malloc.h>
+#endif
 
 #if defined(__AVX512F__)
 #define LANES 16
@@ -191,7 +194,19 @@ INLINE vec tanh_(vec x) {
 
 /* A block of memory on a cache line, taken apart into arrays; NULL where there is none */
 static void *space(isize bytes) {
+    size_t wanted = (size_t)(bytes > 0 ? bytes : 64);
+#ifdef _WIN32
+    return _aligned_malloc(wanted, 64);
+#else
     void *found = NULL;
-    return posix_memalign(&found, 64, (size_t)(bytes > 0 ? bytes : 64)) ? NULL : found;
+    return posix_memalign(&found, 64, wanted) ? NULL : found;
+#endif
+}
+static void give_back(void *block) {
+#ifdef _WIN32
+    _aligned_free(block);
+#else
+    free(block);
+#endif
 }
 static float *floats(isize count) { return space(count * (isize)sizeof(float)); }
