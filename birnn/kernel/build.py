@@ -56,7 +56,7 @@ def levels() -> dict[str, tuple[str, ...]]:
 def compiler() -> list[str]:
     """The command of a C compiler: `$CC`, the system's, or the one of the package ziglang."""
     # On Windows, gcc puts vectors on a stack that is not aligned for them (GCC bug 54412).
-    names = ["clang"] if _on_windows() else ["cc", "gcc", "clang"]
+    names = [] if _on_windows() else ["cc", "gcc", "clang"]
     for name in (os.environ.get("CC", ""), *names):
         if name and shutil.which(name.split()[0]):
             return name.split()
