@@ -11,7 +11,7 @@ NUMERIC := tests/model tests/data/test_scaling.py tests/evaluation/test_comparis
 	tests/evaluation/test_metrics.py tests/evaluation/test_trace.py tests/tracking/test_serving.py
 export PATH := $(CURDIR)/$(VENV):$(PATH)
 
-.PHONY: repro test test-everywhere test-long check ui serve bench gpu-check picture experiments lock clean
+.PHONY: repro test test-everywhere test-long check ui serve bench bench-pages gpu-check picture experiments lock clean
 
 repro: .venv/installed  ## run the pipeline, or what has changed of it, and show the result
 	@dvc repro
@@ -40,8 +40,12 @@ ui: .venv/installed  ## open the MLflow UI on localhost
 serve: .venv/installed  ## answer requests on localhost, by the champion or else the model of the last repro
 	@birnn serve --port $${PORT:-8000}
 
-bench: .venv/installed  ## print the benchmarks
-	@python -m benchmarks
+bench: .venv/installed  ## print the benchmarks of this machine, and keep their figures
+	@python -m benchmarks --device cpu --json benchmarks/results/cpu.json
+
+bench-pages:  ## put the figures that are kept into docs/
+	@python -m benchmarks.quoted benchmarks/results/cpu.json docs/speed.md
+	@python -m benchmarks.picture benchmarks/results/cpu.json docs/speed.svg
 
 gpu-check: .venv/installed  ## on a machine with a GPU: whether it computes right, and how fast
 	@python -m benchmarks.gpu --json benchmarks/results/gpu.json

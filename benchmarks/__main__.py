@@ -1,20 +1,31 @@
 """Print the benchmarks, every peer in the same run: `python -m benchmarks`.
 
+    python -m benchmarks --json benchmarks/results/cpu.json    # ten minutes on two quiet cores
+    python -m benchmarks --quick                               # seconds: whether everything runs
+
 On the GPU, where there is one, those of training, and nothing of the CPU: `--device cpu` for that.
-`--quick` takes seconds and shows that everything runs; `--json FILE` keeps the raw figures.
+`--json FILE` keeps the raw figures, and the name of the CPU; `python -m benchmarks.quoted` puts
+them into docs/speed.md.
 """
 
 import argparse
 import json
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
+from rich.table import Table
 
-from benchmarks import epochs, lengths, memory, padding, prediction
+from benchmarks import epochs, lengths, memory, padding, prediction, throughput
 from benchmarks.timing import matmul_speed
 from birnn.kernel import library
 from birnn.model import devices
+
+Measured = tuple[str, Callable[[], Any], Callable[[Any], Table]]
 
 
 def main() -> None:
@@ -28,28 +39,30 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     console = Console()
     console = console if console.is_terminal else Console(width=120)
-    device = devices.choose(arguments.device)
+    device, began = devices.choose(arguments.device), time.monotonic()
     speed = matmul_speed(device)
+    found: dict[str, object] = {"device": _name(device), "torch": torch.__version__}
+    found["matmul"] = speed
     console.print(f"\n{_name(device)}, torch {torch.__version__}")
     console.print(f"float32 product of 2048 x 2048 matrices: {speed / 1e9:,.0f} GFLOP/s\n")
-    training = epochs.measure(device, quick=arguments.quick)
-    console.print(epochs.table(training, speed))
-    calls = lengths.measure(device, quick=arguments.quick)
-    console.print(lengths.table(calls))
-    results: list[object] = [
-        {"device": _name(device), "matmul": speed, "training": training, "calls": calls}
-    ]
+    for name, measure, table in _tables(device, arguments.threads, speed, arguments.quick):
+        found[name] = measure()
+        console.print(table(found[name]))
+        console.print(f"{time.monotonic() - began:,.0f} seconds so far\n")
+        if arguments.json:
+            arguments.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+
+
+def _tables(device: torch.device, threads: int, speed: float, quick: bool) -> Iterator[Measured]:
+    """What each table is called, what measures it, and what prints it."""
+    training = partial(epochs.table, matmul=speed)
+    yield "training", partial(epochs.measure, device, quick=quick), training
+    yield "calls", partial(lengths.measure, device, quick=quick), lengths.table
     if device.type == "cpu":
-        by_padding = padding.measure(arguments.threads, quick=arguments.quick)
-        console.print(padding.table(by_padding))
-        answers = prediction.measure(quick=arguments.quick)
-        console.print(prediction.table(answers))
-        peaks = memory.measure(quick=arguments.quick)
-        console.print(memory.table(peaks))
-        more = {"padding": by_padding, "prediction": answers, "memory": peaks}
-        results.append({"device": _name(device)} | more)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(results, indent=2) + "\n")
+        yield "throughput", partial(throughput.measure, quick=quick), throughput.table
+        yield "prediction", partial(prediction.measure, quick=quick), prediction.table
+        yield "padding", partial(padding.measure, threads, quick=quick), padding.table
+        yield "memory", partial(memory.measure, quick=quick), memory.table
 
 
 def _name(device: torch.device) -> str:

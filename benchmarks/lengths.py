@@ -72,7 +72,7 @@ def _measure(cell: Cell, hidden: int, steps: int, gradients: bool, device: torch
         "birnn": lambda: ours(values, lengths)[0],
     }
     calls = {name: _call(peer, gradients) for name, peer in peers.items()}
-    seconds = in_turn(calls, 7, device)
+    seconds = in_turn(calls, 3, device)
     if steps <= MOST_PACKED_STEPS or not gradients:
         slow = _call(lambda: packed(theirs, values, lengths), gradients)
         if device.type != "cpu":  # where the first call also loads cuDNN's kernels

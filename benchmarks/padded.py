@@ -1,5 +1,6 @@
-"""Batches for libraries that compile a call for each shape: the steps are rounded up."""
+"""Batches for libraries that compile a call for each shape: few numbers of steps."""
 
+import math
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ from torch import nn
 from benchmarks.peers import packed
 from birnn.model.batching import Batch
 
-COMPILED_STEPS = 32  # their number is a multiple of this
+LEAST_STEPS = 64  # and twice as many, and so on: each number is compiled once
 
 
 class Padded(NamedTuple):
@@ -40,7 +41,8 @@ def of(batches: Iterable[Batch]) -> list[Padded]:
 
 def _padded(batch: Batch) -> Padded:
     steps = batch.values.shape[1]
-    extra = -steps % COMPILED_STEPS
+    doublings = max(0, math.ceil(math.log2(steps / LEAST_STEPS)))
+    extra = LEAST_STEPS * 2**doublings - steps
     lengths = batch.lengths.numpy()
     return Padded(
         values=np.pad(batch.values.numpy(), ((0, 0), (0, extra), (0, 0))),

@@ -19,8 +19,8 @@ from birnn.model.recurrent import VariableLengthRNN
 
 BATCH, STEPS, FEATURES = 64, 100, 32
 CELLS: tuple[Cell, ...] = ("LSTM", "GRU", "RNN")
-HIDDEN = (10, 32, 128, 256)
-SHARES = (0.0, 0.2, 0.4, 0.6, 0.8)
+HIDDEN = (10, 32, 128)
+SHARES = (0.0, 0.4, 0.8)
 PEERS = ("packed", "dense", "torch", "birnn")
 CLOSE = 1e-5
 CPU = torch.device("cpu")
@@ -93,7 +93,7 @@ def _measure(cell: Cell, hidden: int, threads: int, share: float) -> Row:
     peers["birnn"] = with_kernel(peers["birnn"])
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
-    seconds = in_turn(peers, 5, CPU)
+    seconds = in_turn(peers, 3, CPU)
     torch.set_num_threads(before)
     speeds = {name: int(real.sum()) / time for name, time in seconds.items()}
     padding = 1 - int(real.sum()) / (BATCH * STEPS)

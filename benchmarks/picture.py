@@ -55,10 +55,10 @@ def draw(rows: list[Row], device: str) -> Figure:
 
 
 def main(results: Path, picture: Path) -> None:
-    """Read the first device's figures and write the picture."""
-    first = json.loads(results.read_text(encoding="utf-8"))[0]
+    """Read the figures and write the picture."""
+    found = json.loads(results.read_text(encoding="utf-8"))
     with mpl.rc_context({"svg.hashsalt": "birnn", "font.family": "sans-serif"}):
-        draw(first["training"], first["device"]).savefig(picture, metadata=OUT_OF_TIME)
+        draw(found["training"], found["device"]).savefig(picture, metadata=OUT_OF_TIME)
 
 
 if __name__ == "__main__":

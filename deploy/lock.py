@@ -10,6 +10,7 @@
 | `deploy/requirements/retrain.txt` | what `birnn[retrain]` names                                 |
 | `deploy/requirements/deploy.txt`  | what makes releases and looks at this folder                |
 | `deploy/requirements/serve.txt`   | what `birnn serve` needs                                    |
+| `deploy/requirements/windows.txt` | what makes a wheel on Windows, its compiler too             |
 | `deploy/requirements/cpu.txt`     | torch's wheels for CPUs alone, to be installed first        |
 
 All but `pip.txt` and `cpu.txt` name `requirements.lock`, so that pip finds there what they need in
@@ -117,6 +118,7 @@ def main() -> None:
         FOLDER / "deploy.txt": roots(names["deploy"], found),
         FOLDER / "retrain.txt": roots([*names[""], *names["retrain"]], found),
         FOLDER / "serve.txt": roots(SERVE, found),
+        FOLDER / "windows.txt": roots(["setuptools", COMPILER], found),
         FOLDER / "cpu.txt": MADE + with_cpu_wheels(f"torch=={version_of(found['torch'])}+cpu"),
     }
     for path, text in files.items():

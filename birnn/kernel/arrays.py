@@ -54,7 +54,7 @@ class Layer:
         features, hidden = given[0].shape[-1], given[1].shape[-1]
         shapes = calls.shapes(cell, features, hidden, len(given) // 4)
         for weight, shape in zip(given, shapes, strict=True):
-            _check(weight, np.float32, shape)
+            check(weight, np.float32, shape)
         kernel, call = library.kernel(), calls.weights(cell, given)
         self.cell, self.features, self.hidden = cell, features, hidden
         self.directions = call.directions
@@ -105,22 +105,74 @@ class Layer:
         return self.cell == "LSTM"
 
     def _check_input(self, values: Floats, lengths: Ints, start: Start) -> None:
-        batch, steps, _ = values.shape
-        _check(values, np.float32, (batch, steps, self.features))
-        _check(lengths, np.int64, (batch,))
-        if batch and not 1 <= lengths.min() <= lengths.max() <= steps:
-            found = f"{lengths.min()} to {lengths.max()}"
-            raise ValueError(f"expected lengths from 1 to {steps}, found {found}")
+        check_sequences(values, lengths, self.features)
         for given in start:
             if given is not None:
-                _check(given, np.float32, (self.directions, batch, self.hidden))
+                check(given, np.float32, (self.directions, len(values), self.hidden))
+
+
+def check_sequences(values: Floats, lengths: Ints, features: int) -> None:
+    """Refuse what is no padded batch with its lengths.
+
+    Raises:
+        ValueError: a wrong shape or dtype, or a length out of bounds.
+    """
+    batch, steps, _ = values.shape
+    check(values, np.float32, (batch, steps, features))
+    check(lengths, np.int64, (batch,))
+    if batch and not 1 <= lengths.min() <= lengths.max() <= steps:
+        found = f"{lengths.min()} to {lengths.max()}"
+        raise ValueError(f"expected lengths from 1 to {steps}, found {found}")
+
+
+def gathers(flat: npt.NDArray[Any], padding: int) -> bool:
+    """Whether `side_by_side` takes such an array."""
+    fits = flat.dtype == np.float32 and padding == 0 and flat.ndim == 2
+    return flat.flags.c_contiguous and (fits or (flat.dtype == np.int32 and flat.ndim == 1))
+
+
+def side_by_side(
+    flat: npt.NDArray[Any], starts: Ints, lengths: Ints, padding: int
+) -> npt.NDArray[Any]:
+    """Put runs of rows beside one another; see `birnn.model.padded.side_by_side`.
+
+    Raises:
+        ValueError: a run is not within the rows.
+    """
+    batch, steps = len(starts), int(lengths.max())
+    starts, lengths = _contiguous(starts, np.int64), _contiguous(lengths, np.int64)
+    check(lengths, np.int64, (batch,))
+    if min(starts.min(), lengths.min()) < 0 or (starts + lengths).max() > len(flat):
+        raise ValueError(f"expected runs within {len(flat)} rows")
+    floats = flat.ndim == 2
+    found = np.empty((batch, steps, *flat.shape[1:]), np.float32 if floats else np.int64)
+    call = library.Gather(
+        batch=batch,
+        steps=steps,
+        width=flat.shape[1] if floats else 1,
+        starts=address(starts),
+        lengths=address(lengths),
+        output=address(found),
+        padding=padding,
+    )
+    call.values, call.wholes = (address(flat), None) if floats else (None, address(flat))
+    library.kernel().gather(call)
+    return found
+
+
+def last_states(output: Floats, lengths: Ints, hidden: int) -> Floats:
+    """(batch, directions x hidden): each direction's state after its last step."""
+    last = output[np.arange(len(output)), lengths - 1]
+    if output.shape[2] > hidden:
+        last[:, hidden:] = output[:, 0, hidden:]
+    return last
 
 
 def linear(values: Floats, weight: Floats, bias: Floats) -> Floats:
     """Compute a linear layer: (..., inputs) to (..., outputs)."""
     values, weight = _contiguous(values, np.float32), _contiguous(weight, np.float32)
     bias = _contiguous(bias, np.float32)
-    _check(bias, np.float32, weight.shape[:1])
+    check(bias, np.float32, weight.shape[:1])
     call, output = calls.linear(values, weight), np.empty((*values.shape[:-1], len(weight)), "f4")
     call.bias, call.output = address(bias), address(output)
     library.check_memory(library.kernel().linear_forward(call))
@@ -134,6 +186,12 @@ def mean_and_most(values: Floats, lengths: Ints) -> tuple[Floats, Floats]:
         values: (batch, steps, width).
         lengths: (batch,) int64, from 1 to steps.
     """
+    mean, most, _ = pooled(values, lengths)
+    return mean, most
+
+
+def pooled(values: Floats, lengths: Ints) -> tuple[Floats, Floats, npt.NDArray[np.int32]]:
+    """The same, and at which step each maximum is, (batch, width)."""
     values, lengths = _contiguous(values, np.float32), _contiguous(lengths, np.int64)
     batch, _, width = values.shape
     mean, most = np.empty((batch, width), np.float32), np.empty((batch, width), np.float32)
@@ -141,7 +199,7 @@ def mean_and_most(values: Floats, lengths: Ints) -> tuple[Floats, Floats]:
     call = calls.pool(values.shape, lengths, at)
     call.values, call.mean, call.most = address(values), address(mean), address(most)
     library.kernel().pool(call)
-    return mean, most
+    return mean, most, at
 
 
 def softmax(logits: Floats) -> Floats:
@@ -154,11 +212,12 @@ def softmax(logits: Floats) -> Floats:
 
 
 def _contiguous(array: npt.NDArray[Any], dtype: type) -> npt.NDArray[Any]:
-    _check(array, dtype, array.shape)
+    check(array, dtype, array.shape)
     return np.ascontiguousarray(array)
 
 
-def _check(array: npt.NDArray[Any], dtype: type, shape: tuple[int, ...]) -> None:
+def check(array: npt.NDArray[Any], dtype: type, shape: tuple[int, ...]) -> None:
+    """Refuse an array of another shape or dtype, with a ValueError."""
     if array.dtype != dtype or array.shape != shape:
         expected = np.dtype(dtype)
         raise ValueError(

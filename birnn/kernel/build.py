@@ -27,9 +27,9 @@ FLAGS: Final = (
     "-O3",
     "-ffp-contract=off",
     "-fno-math-errno",
-    "-fPIC",
     "-fvisibility=hidden",
 )
+UNIX: Final = ("-fPIC", "-lpthread")  # what Windows has not
 
 # What a level may use, from the oldest CPU to the newest.
 LEVELS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
@@ -55,7 +55,9 @@ def levels() -> dict[str, tuple[str, ...]]:
 
 def compiler() -> list[str]:
     """The command of a C compiler: `$CC`, the system's, or the one of the package ziglang."""
-    for name in (os.environ.get("CC", ""), "cc", "gcc", "clang"):
+    # On Windows, gcc puts vectors on a stack that is not aligned for them (GCC bug 54412).
+    names = [] if _on_windows() else ["cc", "gcc", "clang"]
+    for name in (os.environ.get("CC", ""), *names):
         if name and shutil.which(name.split()[0]):
             return name.split()
     return [sys.executable, "-m", "ziglang", "cc"] if find_spec("ziglang") else []
@@ -101,7 +103,8 @@ def compile_into(made: Path, name: str, command: list[str]) -> None:
         what = [str(SOURCE / "processor.c")]
     else:
         level = [*levels()[name], f"-DLEVEL={name}"]
-        what = [*level, str(SOURCE / "kernel.c"), str(SOURCE / "threads.c"), "-lpthread"]
+        what = [*level, str(SOURCE / "kernel.c"), str(SOURCE / "threads.c")]
+    what += () if _on_windows() else UNIX
     with tempfile.TemporaryDirectory(dir=made.parent) as folder:
         library = Path(folder) / made.name
         done = subprocess.run(
@@ -115,6 +118,10 @@ def compile_into(made: Path, name: str, command: list[str]) -> None:
             lines = [line for line in done.stdout.splitlines() if "error" in line]
             raise BuildError(f"{command[0]}: {lines[0] if lines else done.stdout.strip()}")
         library.replace(made)
+
+
+def _on_windows() -> bool:
+    return sys.platform == "win32"
 
 
 @cache

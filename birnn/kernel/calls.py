@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from birnn.kernel import library
-from birnn.kernel.library import CELLS, Call, Linear, Loss, Pool, address
+from birnn.kernel.library import CELLS, Call, Dropout, Linear, Loss, Pool, address
 
 GATES: Final[dict[str, int]] = {"RNN": 1, "GRU": 3, "LSTM": 4}
 
@@ -63,6 +63,19 @@ def pool(shape: Sequence[int], lengths: Any, at: Any) -> Pool:
         width=width,
         lengths=address(lengths),
         at=address(at),
+        threads=library.threads(),
+    )
+
+
+def dropout(values: Any, output: Any, share: float, seed: int) -> Dropout:
+    """Describe a dropout: a share of the values becomes zero, and the others are scaled up."""
+    return Dropout(
+        count=math.prod(values.shape),
+        values=address(values),
+        output=address(output),
+        seed=seed,
+        below=min(round(share * 2**32), 2**32 - 1),
+        scale=0.0 if share == 1 else 1 / (1 - share),
         threads=library.threads(),
     )
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from birnn.kernel import calls, library
-from birnn.kernel.library import Dropout, address
+from birnn.kernel.library import address
 
 
 def linear(values: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -75,8 +75,13 @@ def dropout(values: Tensor, share: float, training: bool) -> Tensor:
     """
     if not training or share == 0 or not library.serves(values):
         return functional.dropout(values, share, training)
+    return _Dropout.apply(values, share, drawn_seed())  # type: ignore[no-untyped-call, no-any-return]
+
+
+def drawn_seed() -> int:
+    """Draw the 64 bits that a dropout begins with from torch's generator."""
     low, high = torch.randint(1 << 32, (2,)).tolist()
-    return _Dropout.apply(values, share, high << 32 | low)  # type: ignore[no-untyped-call, no-any-return]
+    return int(high << 32 | low)
 
 
 class _Dropout(torch.autograd.Function):
@@ -93,16 +98,7 @@ class _Dropout(torch.autograd.Function):
 def _dropped(values: Tensor, share: float, seed: int) -> Tensor:
     values = values.contiguous()
     output = torch.empty_like(values)
-    call = Dropout(
-        count=values.numel(),
-        values=address(values),
-        output=address(output),
-        seed=seed,
-        below=min(round(share * 2**32), 2**32 - 1),
-        scale=0.0 if share == 1 else 1 / (1 - share),
-        threads=library.threads(),
-    )
-    library.kernel().dropout(call)
+    library.kernel().dropout(calls.dropout(values, output, share, seed))
     return output
 
 

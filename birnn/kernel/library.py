@@ -88,6 +88,16 @@ class Dropout(Structure):
     )
 
 
+class Gather(Structure):
+    """`struct gather` of layers.h."""
+
+    _fields_ = (
+        *((name, c_ssize_t) for name in ("batch", "steps", "width")),
+        *((name, c_void_p) for name in ("starts", "lengths", "values", "wholes", "output")),
+        ("padding", c_int64),
+    )
+
+
 class Loss(Structure):
     """`struct loss` of losses.h."""
 
@@ -138,6 +148,7 @@ class Library:
         rows = (c_void_p, c_void_p, c_ssize_t, c_ssize_t, c_void_p)
         self.embedding_backward = take("embedding_backward", None, *rows)
         self.dropout = take("dropout", None, POINTER(Dropout))
+        self.gather = take("gather", None, POINTER(Gather))
         self.softmax = take("softmax", c_int32, POINTER(Loss))
         self.cross_entropy = take("cross_entropy", c_int32, POINTER(Loss), c_void_p)
         self.adam = take("adam", c_int32, POINTER(Adam))

@@ -108,7 +108,8 @@ class Resident:
     def _spell(self, indices: npt.NDArray[np.int64]) -> Spelling[Tensor]:
         """What the host finds out about tokens goes to the device while that computes."""
         assert self.host.tokens is not None
-        tokens = padded.padded(self.host.tokens, *padded.places(self.host, indices))
+        starts, lengths = self.host.offsets[indices], self.host.lengths[indices]
+        tokens = padded.side_by_side(self.host.tokens, starts, lengths)
         found = spelled(spelling.of(tokens, self.host.dictionary))
         return _spelling_sent(found, self.values.device)
 

@@ -137,21 +137,21 @@ class Network:
         known = known_letters(self._alphabet, spelling.letters)
         rows = self.weights["letters.embedding.weight"].take(known, axis=0)
         output = layer(rows, spelling.lengths).output
-        return _last_states(output, spelling.lengths, layer.hidden).take(spelling.places, axis=0)
+        return arrays.last_states(output, spelling.lengths, layer.hidden).take(
+            spelling.places, axis=0
+        )
 
     def _read(self, steps: Floats, lengths: Ints) -> tuple[Floats, Floats]:
         """The output of the top layer, and its last states, (batch, directions x hidden)."""
         for layer in self._layers:
             steps = layer(steps, lengths).output
-        return steps, _last_states(steps, lengths, self.architecture.hidden_size)
+        return steps, arrays.last_states(steps, lengths, self.architecture.hidden_size)
 
     def _scored(self, output: Floats, last: Floats, batch: Padded) -> Floats:
         if self.architecture.task == "tagging":
-            full = bool((batch.lengths == output.shape[1]).all())
-            read = output.reshape(-1, output.shape[2]) if full else output[batch.real]
-        else:
-            read = self._summary(output, last, batch.lengths)
-        return self.score(read)
+            # Scores are few: to score padding too is faster than to copy what is none.
+            return self.score(output)[batch.real]
+        return self.score(self._summary(output, last, batch.lengths))
 
     def _summary(self, output: Floats, last: Floats, lengths: Ints) -> Floats:
         """What the linear layer reads of a sequence."""
@@ -221,25 +221,15 @@ def known_letters(points: Ints, letters: Ints) -> Ints:
     return found
 
 
+def names(prefix: str, number: int, bidirectional: bool) -> list[str]:
+    """What the weights of a recurrent layer are called, in the order in which layers take them."""
+    return [f"{prefix}.{name}_l{number}{half}" for half in halves(bidirectional) for name in NAMES]
+
+
 def _layers(
     prefix: str, cell: str, count: int, bidirectional: bool, weights: Weights
 ) -> list[Layer]:
     return [
-        Layer(
-            cell,
-            [
-                weights[f"{prefix}.{name}_l{number}{half}"]
-                for half in halves(bidirectional)
-                for name in NAMES
-            ],
-        )
+        Layer(cell, [weights[name] for name in names(prefix, number, bidirectional)])
         for number in range(count)
     ]
-
-
-def _last_states(output: Floats, lengths: Ints, hidden: int) -> Floats:
-    """(batch, directions x hidden): each direction's state after its last step."""
-    last = output[np.arange(len(output)), lengths - 1]
-    if output.shape[2] > hidden:
-        last[:, hidden:] = output[:, 0, hidden:]
-    return last

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from birnn.data import buckets
-from birnn.data.sequences import UNLABELLED, Sequences, steps_of
+from birnn.data.sequences import UNLABELLED, Sequences
+from birnn.kernel import arrays, library
 from birnn.model import spelling
 from birnn.model.spelling import Spelling
 
@@ -100,14 +102,15 @@ def released(sequences: Sequences, batches: Iterable[B]) -> Iterator[B]:
 
 def gather(sequences: Sequences, indices: Ints, *, spell: bool = False) -> Padded:
     """Put some sequences side by side."""
-    rows, real = places(sequences, indices)
-    labels = sequences.labels
-    found = None if sequences.tokens is None else padded(sequences.tokens, rows, real)
+    starts = sequences.offsets[indices]
+    lengths, labels = sequences.offsets[indices + 1] - starts, sequences.labels
+    put = partial(side_by_side, starts=starts, lengths=lengths)
+    found = None if sequences.tokens is None else put(sequences.tokens)
     return Padded(
-        values=padded(sequences.values, rows, real),
-        lengths=sequences.offsets[indices + 1] - sequences.offsets[indices],
+        values=put(sequences.values),
+        lengths=lengths,
         labels=(
-            padded(labels, rows, real, UNLABELLED)
+            put(labels, padding=UNLABELLED)
             if sequences.tagging
             else labels[indices].astype(np.int64)
         ),
@@ -117,20 +120,21 @@ def gather(sequences: Sequences, indices: Ints, *, spell: bool = False) -> Padde
     )
 
 
-def places(sequences: Sequences, indices: Ints) -> tuple[Ints, npt.NDArray[np.bool_]]:
-    """Which steps some sequences have, and where in a batch, (batch, steps), they are put."""
-    lengths = sequences.offsets[indices + 1] - sequences.offsets[indices]
-    return steps_of(sequences.offsets, indices), np.arange(lengths.max()) < lengths[:, None]
-
-
-def padded(
-    flat: npt.NDArray[Any],
-    rows: Ints,
-    real: npt.NDArray[np.bool_],
-    padding: int = 0,
+def side_by_side(
+    flat: npt.NDArray[Any], starts: Ints, lengths: Ints, padding: int = 0
 ) -> npt.NDArray[Any]:
-    """Put rows into their places; whole numbers become int64, as torch wants its indices."""
+    """Put runs of rows beside one another, (batch, steps, ...), each with padding to the longest.
+
+    Args:
+        flat: (rows, ...) float32 or whole numbers; the latter become int64, as torch wants them.
+        starts: (batch,) the first row of each run.
+        lengths: (batch,) how many rows it has.
+        padding: what stands past the end of each.
+    """
+    if library.wanted() and arrays.gathers(flat, padding):
+        return arrays.side_by_side(flat, starts, lengths, padding)
+    real = np.arange(lengths.max()) < lengths[:, None]
     kind = np.int64 if flat.dtype.kind == "i" else flat.dtype
     found = np.full(real.shape + flat.shape[1:], padding, kind)
-    found[real] = flat[rows]
+    found[real] = flat[(starts[:, None] + np.arange(lengths.max()))[real]]
     return found

@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # it takes seconds to import, and prediction on a CPU needs n
 
     from birnn.model.networks import SequenceModel
 
-BATCH_SIZE, BATCH_STEPS = 256, 1 << 16  # bounds on memory, whatever the lengths
+BATCH_SIZE, BATCH_STEPS = 128, 1 << 16  # bounds on memory, whatever the lengths
 
 
 class Predicts(Protocol):

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
@@ -24,12 +22,12 @@ from birnn.model.distributed import ALONE, Group
 from birnn.model.history import Epoch, Keep
 from birnn.model.losses import IGNORED
 from birnn.model.networks import SequenceModel
+from birnn.model.scoring import Score
 
 if TYPE_CHECKING:  # a machine that is lent for its GPU may have no pydantic
     from birnn import params
 
 Track = Callable[[Iterable[Batch], str], Iterable[Batch]]
-Score = Callable[..., tuple[Tensor, Tensor]]
 
 
 HIGH_LOSS = 10  # times that of a model which gives every class the same probability
@@ -198,24 +196,23 @@ def one_pass(
 ) -> tuple[float, float]:
     """One pass with a step of the optimizer after each batch; loss and accuracy on the way."""
     tallies = []
+    score.model.train()
     for batch in batches:
-        loss, tally = score(batch, train=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        gradient = optimizer.take_gradient()
+        gradient, tally = score.learn(batch, optimizer)
         group.add(gradient)
         optimizer.step(gradient)
         tallies.append(tally)
     return _mean(tallies, group)
 
 
-@torch.no_grad()
 def _measure(batches: Iterable[Batch], score: Score, group: Group) -> tuple[float, float]:
     """Mean cross entropy (nats per label) and accuracy over all batches."""
-    return _mean([score(batch, train=False)[1] for batch in batches], group)
+    score.model.eval()
+    return _mean([score.measure(batch) for batch in batches], group)
 
 
 def scorer(model: SequenceModel, train: Sequences, options: Options) -> Score:
-    """Fix for a whole training how `_score` scores a batch."""
+    """Fix for a whole training how a batch is scored."""
     weights, mean_labels = None, None
     known = int(np.count_nonzero(train.labels != IGNORED))
     if options.class_weights == "balanced":
@@ -224,47 +221,15 @@ def scorer(model: SequenceModel, train: Sequences, options: Options) -> Score:
         weights = torch.tensor(options.class_weights).to(options.device)
     if options.loss_average == "sequences" and train.tagging:
         mean_labels = known / len(train.labelled().chosen)
-    objective = partial(losses.total, weights=weights, gamma=options.focal_gamma)
-    labelled = known / len(train.labels)
-    return partial(
-        _score,
+    return Score(
         model,
-        options=options,
-        objective=objective,
+        options.device,
+        labelled=known / len(train.labels),
         mean_labels=mean_labels,
-        labelled=labelled,
+        weights=weights,
+        gamma=options.focal_gamma,
+        halved=options.precision == "bf16",
     )
-
-
-def _score(
-    model: SequenceModel,
-    batch: Batch,
-    *,
-    train: bool,
-    options: Options,
-    objective: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]],
-    mean_labels: float | None,
-    labelled: float,
-) -> tuple[Tensor, Tensor]:
-    """What this process's part of the batch adds to the loss, and a tally that stays on the device.
-
-    The tally holds the summed loss, the right answers and the labels of this part. `mean_labels` is
-    how many labels a sequence has on average, where each sequence is to count the same; `labelled`
-    is the share of steps, or sequences, that have a label.
-    """
-    model.train(train)
-    batch = batch.to(options.device)
-    device = options.device.type
-    halved = options.precision == "bf16"
-    with torch.autocast(device, torch.bfloat16) if halved else nullcontext():
-        logits = model(*batch.inputs).float()
-    label = 1 / (batch.count * labelled)  # what one counts
-    scales = torch.full_like(batch.labels, label, dtype=torch.float32)
-    if mean_labels is not None:
-        known = (batch.labels != IGNORED).view(len(batch.lengths), -1).sum(dim=1)
-        shares = mean_labels / known.clamp(min=1)
-        scales *= shares[:, None] if batch.labels.ndim == 2 else shares
-    return objective(logits.flatten(0, -2), batch.labels.flatten(), scales.flatten())
 
 
 def _mean(tallies: list[Tensor], group: Group) -> tuple[float, float]:

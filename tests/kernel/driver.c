@@ -70,11 +70,11 @@ static void recurrence(int cell, int threads, const isize *shape) {
     for (isize d = 0; d < D; d++)
         for (int k = 0; k < 4; k++) {
             add(grads[d][k], sizes[k] * 4);
-            free(weights[d][k]), free(grads[d][k]);
+            give_back(weights[d][k]), give_back(grads[d][k]);
         }
-    free(lengths), free(packed), free(values), free(starts), free(cells), free(output);
-    free(saved), free(last), free(at_output), free(at_last), free(at_values), free(at_starts);
-    free(at_cells);
+    give_back(lengths), give_back(packed), give_back(values), give_back(starts), give_back(cells), give_back(output);
+    give_back(saved), give_back(last), give_back(at_output), give_back(at_last), give_back(at_values), give_back(at_starts);
+    give_back(at_cells);
     say(failed ? "failed" : (const char *[]){"RNN", "GRU", "LSTM"}[cell]);
 }
 
@@ -115,8 +115,8 @@ static void the_rest(int threads, isize rows, isize inputs, isize classes) {
                         .threads = threads};
     failed |= CALL(adam)(&adam);
     add(weights, sizes[0] * 4), add(bias, sizes[1] * 4);
-    free(values), free(weights), free(bias), free(logits), free(grads), free(at_values);
-    free(gradient), free(losses), free(scales), free(labels), free(mean), free(square);
+    give_back(values), give_back(weights), give_back(bias), give_back(logits), give_back(grads), give_back(at_values);
+    give_back(gradient), give_back(losses), give_back(scales), give_back(labels), give_back(mean), give_back(square);
     say(failed ? "failed" : "rest");
 }
 
@@ -125,7 +125,7 @@ static void pooled(int threads) {
     int64_t lengths[9] = {7, 1, 2, 3, 7, 6, 5, 4, 1}, rows[5] = {2, 0, 2, 1, 2};
     int32_t at[9 * 33];
     float *values = numbers(B * T * W, 1), *mean = floats(B * W), *most = floats(B * W);
-    float *table = room(3 * W);
+    float *table = room(3 * W), *beside = floats(12 * W);
     struct pool pool = {.batch = B, .steps = T, .width = W, .lengths = lengths, .values = values,
                         .mean = mean, .most = most, .at = at, .mean_grads = mean,
                         .most_grads = most, .value_grads = values, .threads = threads};
@@ -133,7 +133,14 @@ static void pooled(int threads) {
     add(values, B * T * W * 4);
     CALL(embedding_backward)(values, rows, 5, W, table);
     add(table, 3 * W * 4);
-    free(values), free(mean), free(most), free(table);
+    int64_t starts[3] = {4, 0, 2}, runs[3] = {1, 4, 3}, side[3 * 4];
+    int32_t wholes[5] = {5, -4, 3, 2, 1};
+    struct gather gather = {.batch = 3, .steps = 4, .width = W, .starts = starts, .lengths = runs,
+                            .values = values, .output = beside, .padding = -1};
+    CALL(gather)(&gather), add(beside, 12 * W * 4);
+    gather.values = NULL, gather.wholes = wholes, gather.output = side;
+    CALL(gather)(&gather), add(side, sizeof side);
+    give_back(values), give_back(mean), give_back(most), give_back(table), give_back(beside);
     say("pool");
 }
 

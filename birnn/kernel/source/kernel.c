@@ -43,6 +43,7 @@ void EXPORT(embedding_backward)(const float *grads, const int64_t *rows, isize c
 void EXPORT(dropout)(struct dropout *d) {
     birnn_divide(drop, d, (d->count + ELEMENTS_AN_ITEM - 1) / ELEMENTS_AN_ITEM, d->threads);
 }
+void EXPORT(gather)(const struct gather *g) { gather(g); }
 int32_t EXPORT(softmax)(struct loss *l) {
     birnn_divide(softmax_rows, l, (l->rows + ROWS_A_LOSS - 1) / ROWS_A_LOSS, l->threads);
     return l->failed ? -1 : 0;

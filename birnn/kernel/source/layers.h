@@ -22,7 +22,7 @@ struct linear {
 /* Rows of whole vectors into rows of any width */
 static void narrow(const float *from, isize from_step, isize rows, isize width, float *to) {
     for (isize r = 0; r < rows; r++)
-        memcpy(to + r * width, from + r * from_step, sizeof(float) * (size_t)width);
+        copy_row(to + r * width, from + r * from_step, width);
 }
 
 static void linear_forward_rows(void *shared, isize item) {
@@ -39,7 +39,7 @@ static void linear_forward_rows(void *shared, isize item) {
                               .from = l->panels, .out = sums, .out_step = wide},
              rows, wide);
     narrow(sums, wide, rows, l->outputs, l->output + first * l->outputs);
-    free(sums);
+    give_back(sums);
 }
 
 static int linear_forward(struct linear *l) {
@@ -49,7 +49,7 @@ static int linear_forward(struct linear *l) {
     pack_columns(l->weights, l->outputs, l->inputs, l->panels + wide);
     birnn_divide(linear_forward_rows, l, (l->rows + ROWS_A_PRODUCT - 1) / ROWS_A_PRODUCT,
                  l->threads);
-    free(l->panels);
+    give_back(l->panels);
     return l->failed ? -1 : 0;
 }
 
@@ -71,22 +71,24 @@ static void linear_backward_rows(void *shared, isize item) {
     memset(dw, 0, sizeof(float) * (size_t)share_floats(l));
     for (isize first = begin; first < end; first += ROWS_A_PRODUCT) {
         isize rows = least(end - first, ROWS_A_PRODUCT);
-        const float *dy = l->output_grads + first * C;
-        for (isize r = 0; r < rows; r++)
+        const float *dy = l->output_grads + first * C, *values = l->values + first * K;
+        float *grads = l->value_grads ? l->value_grads + first * K : NULL;
+        for (isize r = 0; wide > K && r < rows; r++)
             for (isize k = 0; k < wide; k += LANES)
-                store(x + r * wide + k, load_some(l->values + (first + r) * K + k, K - k));
+                store(x + r * wide + k, load_some(values + r * K + k, K - k));
         multiply((struct product){.a = dy, .row_step = 1, .k_step = C, .parts = 1, .count = rows,
-                                  .w = x, .w_step = wide, .from = dw, .from_step = wide, .out = dw, .out_step = wide},
+                                  .w = wide > K ? x : values, .w_step = wide, .from = dw,
+                                  .from_step = wide, .out = dw, .out_step = wide},
                  C, wide);
         for (isize r = 0; r < rows; r++)
             for (isize c = 0; c < C; c++) db[c] += dy[r * C + c];
-        if (!l->value_grads) continue;
+        if (!grads) continue;
         multiply((struct product){.a = dy, .row_step = C, .k_step = 1, .parts = 1, .count = C,
-                                  .w = l->panels, .out = dx, .out_step = wide},
+                                  .w = l->panels, .out = wide > K ? dx : grads, .out_step = wide},
                  rows, wide);
-        narrow(dx, wide, rows, K, l->value_grads + first * K);
+        if (wide > K) narrow(dx, wide, rows, K, grads);
     }
-    free(x);
+    give_back(x);
 }
 
 static int linear_backward(struct linear *l) {
@@ -109,7 +111,7 @@ static int linear_backward(struct linear *l) {
             }
         }
     } else l->failed = 1;
-    free(l->panels), free(l->shares);
+    give_back(l->panels), give_back(l->shares);
     return l->failed ? -1 : 0;
 }
 
@@ -194,5 +196,33 @@ static void drop(void *shared, isize item) {
     for (isize k = begin; k < end; k++) {
         uint32_t draw = mixed(mixed((uint32_t)k ^ low) + high);
         d->output[k] = draw < d->below ? 0.0f : d->values[k] * d->scale;
+    }
+}
+
+/* ---- sequences that lie end to end, side by side: (batch, steps, width), and zero or `padding`
+ * past the end of each ---- */
+
+struct gather {
+    isize batch, steps, width;
+    const int64_t *starts, *lengths; /* of each sequence: its first row, and how many */
+    const float *values;
+    const int32_t *wholes; /* instead of values, of width 1 */
+    void *output;          /* float, or int64_t for whole numbers */
+    int64_t padding;
+};
+
+static void gather(const struct gather *g) {
+    isize W = g->width;
+    for (isize b = 0; b < g->batch; b++) {
+        isize start = g->starts[b], real = g->lengths[b], past = g->steps - real;
+        if (g->values) {
+            float *to = (float *)g->output + b * g->steps * W;
+            memcpy(to, g->values + start * W, sizeof(float) * (size_t)(real * W));
+            memset(to + real * W, 0, sizeof(float) * (size_t)(past * W));
+        } else {
+            int64_t *to = (int64_t *)g->output + b * g->steps;
+            for (isize t = 0; t < real; t++) to[t] = g->wholes[start + t];
+            for (isize t = real; t < g->steps; t++) to[t] = g->padding;
+        }
     }
 }

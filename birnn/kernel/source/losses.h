@@ -58,7 +58,7 @@ static void softmax_rows(void *shared, isize item) {
         for (isize c = 0; c < C; c++) logits[c] /= total;
         give_rows(logits, C, rows, l->output + first * C);
     }
-    free(logits);
+    give_back(logits);
 }
 
 /* With z the logits of a row, p their softmax, y its label: L = -w log p_y (1 - p_y)^gamma, and
@@ -110,7 +110,7 @@ static void loss_rows(void *shared, isize item) {
         }
         give_rows(e, C, rows, l->output + first * C);
     }
-    free(e);
+    give_back(e);
 }
 
 static int cross_entropy(struct loss *l, double *totals) {
@@ -121,7 +121,7 @@ static int cross_entropy(struct loss *l, double *totals) {
     for (int k = 0; k < 4; k++) totals[k] = 0;
     for (isize item = 0; item < items; item++)
         for (int k = 0; k < 4; k++) totals[k] += l->totals[4 * item + k];
-    free(l->totals);
+    give_back(l->totals);
     return l->failed ? -1 : 0;
 }
 
@@ -195,7 +195,7 @@ static int adam(struct adam *a) {
     birnn_divide(add_squares, a, sums, a->threads);
     double total = 0;
     for (isize k = 0; k < sums; k++) total += a->sums[k];
-    free(a->sums);
+    give_back(a->sums);
     double factor = a->clip_norm / (__builtin_sqrt(total) + 1e-6);
     a->factor = factor > 1 ? 1.0f : (float)factor;
     a->rate = (float)(a->learning_rate / (1 - power(0.9, a->step)));

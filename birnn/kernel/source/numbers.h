@@ -9,6 +9,9 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef _WIN32
+#include <malloc.h>
+#endif
 
 #if defined(__AVX512F__)
 #define LANES 16
@@ -57,15 +60,42 @@ INLINE vec load(const float *at) { return *(const loose *)at; }
 INLINE void store(float *at, vec x) { *(loose *)at = x; }
 
 /* The first `count` lanes, where less than a vector is there; 0 in the others */
+#if LANES == 8 && defined(__FMA__)
+INLINE __m256i first(isize count) {
+    const ints lanes = {0, 1, 2, 3, 4, 5, 6, 7};
+    return (__m256i)(lanes < (int32_t)count);
+}
+#endif
 INLINE vec load_some(const float *at, isize count) {
     if (count >= LANES) return load(at);
+#if LANES == 16
+    return (vec)_mm512_maskz_loadu_ps((__mmask16)((1u << count) - 1), at);
+#elif LANES == 8 && defined(__FMA__)
+    return (vec)_mm256_maskload_ps(at, first(count));
+#else
     vec x = all(0.0f);
     memcpy(&x, at, sizeof(float) * (size_t)count);
     return x;
+#endif
 }
 INLINE void store_some(float *at, vec x, isize count) {
-    if (count >= LANES) store(at, x);
-    else memcpy(at, &x, sizeof(float) * (size_t)count);
+    if (count >= LANES) {
+        store(at, x);
+        return;
+    }
+#if LANES == 16
+    _mm512_mask_storeu_ps(at, (__mmask16)((1u << count) - 1), (__m512)x);
+#elif LANES == 8 && defined(__FMA__)
+    _mm256_maskstore_ps(at, first(count), (__m256)x);
+#else
+    memcpy(at, &x, sizeof(float) * (size_t)count);
+#endif
+}
+
+/* A short row: a call of memcpy takes longer */
+INLINE void copy_row(float *to, const float *from, isize width) {
+    for (isize k = 0; k < width; k += LANES)
+        store_some(to + k, load_some(from + k, width - k), width - k);
 }
 
 /* a b + c, rounded once, where the CPU cannot: the product of two floats is exact in a double, and
@@ -164,7 +194,19 @@ INLINE vec tanh_(vec x) {
 
 /* A block of memory on a cache line, taken apart into arrays; NULL where there is none */
 static void *space(isize bytes) {
+    size_t wanted = (size_t)(bytes > 0 ? bytes : 64);
+#ifdef _WIN32
+    return _aligned_malloc(wanted, 64);
+#else
     void *found = NULL;
-    return posix_memalign(&found, 64, (size_t)(bytes > 0 ? bytes : 64)) ? NULL : found;
+    return posix_memalign(&found, 64, wanted) ? NULL : found;
+#endif
+}
+static void give_back(void *block) {
+#ifdef _WIN32
+    _aligned_free(block);
+#else
+    free(block);
+#endif
 }
 static float *floats(isize count) { return space(count * (isize)sizeof(float)); }

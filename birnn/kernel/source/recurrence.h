@@ -157,7 +157,7 @@ static isize most_rows(const struct group *group) { return ROWS_AT_ONCE + group-
 static void gather_values(const struct item *i, isize first, isize end, float *to) {
     for (isize t = first; t < end; t++)
         for (isize r = 0; r < i->group->sizes[t]; r++, to += i->F)
-            memcpy(to, i->call->values + place(i, t, r) * i->F, sizeof(float) * (size_t)i->F);
+            copy_row(to, i->call->values + place(i, t, r) * i->F, i->F);
 }
 
 /* Rows of (directions, batch, hidden) into rows of U, in the order of the group */
@@ -311,7 +311,7 @@ static void forward(void *shared, isize number) {
     float *x = floats(most * i->F + 4 * R * U + (training ? 0 : most * G));
     float **output = space(R * (isize)sizeof(float *));
     if (!x || !output) {
-        i->failed = 1, free(x), free(output);
+        i->failed = 1, give_back(x), give_back(output);
         return;
     }
     float *states = x + most * i->F, *cells = states + 2 * R * U, *cells_0 = cells + R * U;
@@ -342,7 +342,7 @@ static void forward(void *shared, isize number) {
         for (isize r = 0; r < R; r++)
             memset(call->output + (group->sequence[r] * call->steps + group->ends[r]) * width, 0,
                    sizeof(float) * (size_t)((call->steps - group->ends[r]) * width));
-    free(x), free(output);
+    give_back(x), give_back(output);
 }
 
 /* ---- backward ----
@@ -477,7 +477,7 @@ static void give_values(const struct item *i, isize first, isize end, const stru
     const float *from = b->dx;
     for (isize t = first; t < end; t++)
         for (isize r = 0; r < group->sizes[t]; r++, from += b->wide)
-            memcpy(grads + place(i, t, r) * i->F, from, sizeof(float) * (size_t)i->F);
+            copy_row(grads + place(i, t, r) * i->F, from, i->F);
 }
 
 static void backward(void *shared, isize number) {
@@ -487,7 +487,7 @@ static void backward(void *shared, isize number) {
     float *block = take_buffers(i, &b);
     isize *ends = space((group->longest + 1) * (isize)sizeof(isize)), chunks = 0;
     if (!block || !ends) {
-        i->failed = 1, free(block), free(ends);
+        i->failed = 1, give_back(block), give_back(ends);
         return;
     }
     for (isize t = 0; t < group->longest; t = ends[chunks++]) ends[chunks] = chunk_end(group, t);
@@ -502,7 +502,7 @@ static void backward(void *shared, isize number) {
         if (i->call->start_state_grads) scatter(i, r, b.dh + r * i->U, i->call->start_state_grads);
         if (i->call->start_cell_grads) scatter(i, r, b.dc + r * i->U, i->call->start_cell_grads);
     }
-    free(block), free(ends);
+    give_back(block), give_back(ends);
 }
 
 /* The shares of all groups, added in order, as torch has its weights */
@@ -563,7 +563,7 @@ static void pack_back(void *shared, isize direction) {
 static int finish(struct work *work) {
     int failed = 0;
     for (isize k = 0; k < work->count; k++) failed |= work->item[k].failed;
-    free(work->places), free(work->shares), free(work->back);
+    give_back(work->places), give_back(work->shares), give_back(work->back);
     return failed ? -1 : 0;
 }
 
