@@ -125,7 +125,7 @@ def _begin(ray: Any, where: dict[str, Any]) -> None:
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise EngineError(
             f"{ADDRESS}: expected a Ray cluster at {where['address']}, found none: "
-            f"{_first_line(error)}"
+            f"{first_line(error)}"
         ) from None
     finally:
         if ending is not None:  # Ray has put its own there
@@ -209,11 +209,12 @@ def received(ray: Any, result: Any) -> Any:
     except ray.exceptions.RayError as error:
         raise EngineError(
             f"ray: expected the result of a task, found it lost {RETRIES + 1} times: "
-            f"{_first_line(error)}"
+            f"{first_line(error)}"
         ) from None
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """The first line of a message; of an error without one, its name."""
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 

@@ -56,8 +56,19 @@ def load(path: Path, model: nn.Module, optimizer: Adam, group: Group = ALONE) ->
         return Progress()
     model.load_state_dict(_below(tensors, "model/"))
     optimizer.load_state_dict(_below(tensors, "optimizer/"))
-    rows = json.loads(tensors["epochs"].numpy().tobytes())
-    return Progress([Epoch(**row) for row in rows], _below(tensors, "best/"))
+    return Progress(_epochs(tensors), _below(tensors, "best/"))
+
+
+def epochs(path: Path) -> list[Epoch]:
+    """Read how far a training is; nothing where there is no state, or a damaged one."""
+    try:
+        return _epochs(parse(path.read_bytes()))
+    except (FileNotFoundError, SafetensorError):
+        return []
+
+
+def _epochs(tensors: dict[str, Tensor]) -> list[Epoch]:
+    return [Epoch(**row) for row in json.loads(tensors["epochs"].numpy().tobytes())]
 
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -70,6 +70,7 @@ class Options:
         class_weights: `none`, or `balanced` for rare classes to count as much as frequent ones; or
             what each class counts, in the order of their indices.
         focal_gamma: exponent of the focal loss; see `birnn.model.losses.cross_entropy`.
+        workers: processes that divide each batch; see `birnn.model.distributed`.
     """
 
     device: torch.device
@@ -87,6 +88,7 @@ class Options:
     loss_average: str = "steps"
     class_weights: str | tuple[float, ...] = "none"
     focal_gamma: float = 0.0
+    workers: int = 1
 
 
 def options(chosen: params.Train) -> Options:
@@ -112,6 +114,7 @@ def options(chosen: params.Train) -> Options:
         loss_average=chosen.loss_average,
         class_weights=chosen.class_weights,
         focal_gamma=chosen.focal_gamma,
+        workers=chosen.workers,
     )
 
 
