@@ -45,8 +45,8 @@ QUIET = {
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # a relative path means the same in each process
 }
-LOCAL = {"RAY_AUTH_MODE": "token", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-"""Ray reads the second when it is imported: without clusters, it listens on localhost alone."""
+ALONE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+"""Read when Ray is imported: of no cluster with other machines, Ray listens on localhost alone."""
 
 
 @contextmanager
@@ -60,18 +60,17 @@ def connected(workers: int = 1) -> Iterator[Any]:
         EngineError: Ray is not installed, or the cluster that RAY_ADDRESS names does not answer.
     """
     address = os.environ.get(ADDRESS) or "local"
+    own = address == "local"
+    if not own:
+        _check_answers(address)
     with ExitStack() as stack:
-        stack.enter_context(_environment(QUIET))
-        if address == "local":
-            token = {"RAY_AUTH_TOKEN": secrets.token_hex(32)}
-            stack.enter_context(_environment(LOCAL | token))
+        token = {"RAY_AUTH_TOKEN": secrets.token_hex(32)}  # Ray asks for it where it knows one
+        stack.enter_context(_environment(QUIET | (ALONE | token if own else {})))
         ray = _ray()
         if not ray.is_initialized():
             where = {"address": address}
-            if address == "local":
+            if own:
                 where |= stack.enter_context(_room(workers))
-            else:
-                _check_answers(address)
             stack.callback(ray.shutdown)
             _begin(ray, where)
         yield ray

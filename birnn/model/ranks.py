@@ -127,7 +127,7 @@ def _trainer(task: Task, workers: int) -> Callable[[Path], Any]:
 
     def fit(folder: Path) -> Any:
         trainer = TorchTrainer(
-            _rank,
+            process,
             train_loop_config={"task": task},
             scaling_config=ScalingConfig(
                 num_workers=workers, use_gpu=task.options.device.type == "cuda"
@@ -177,7 +177,7 @@ def _in_background(function: Callable[[], Any]) -> Future[Any]:
     return done
 
 
-def _rank(config: dict[str, Task]) -> BirnnError | None:
+def process(config: dict[str, Task]) -> BirnnError | None:
     """What one of the processes does; the mistake of the user that it meets, if any."""
     task, complaint, ready = config["task"], "", None
     try:
@@ -192,9 +192,10 @@ def _rank(config: dict[str, Task]) -> BirnnError | None:
             resume = Path(folder) / "state.safetensors"
             if group.leads:
                 resume.write_bytes(_at(task.node, _state, task.resume))
+            known = len(checkpoint.epochs(resume))
 
-            def sent(_: Epoch) -> None:
-                if group.leads:
+            def sent(epoch: Epoch) -> None:
+                if group.leads and epoch.epoch > known:
                     _at(task.node, _keep, task.resume, resume.read_bytes())
 
             try:
