@@ -82,12 +82,13 @@ def run(
 
 
 def locally(stage: Callable[..., None], *arguments: str) -> None:
-    """What starts several processes does so in one of its own."""
+    """In this process, but for two that `torchrun` starts."""
     if arguments[0] != "train":
         stage(*arguments)
         return
-    command = [sys.executable, "-m", "stages.train", *arguments[1:]]
-    subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    run = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--log-dir", "log"]
+    command = [sys.executable, "-m", *run, "-m", "stages.train", *arguments[1:]]
+    subprocess.run(command, check=True)
 
 
 @pytest.mark.slow

@@ -109,6 +109,7 @@ def launch(size: int, arguments: Sequence[str]) -> None:
             min_nodes=1,
             max_nodes=1,
             nproc_per_node=size,
+            run_id="birnn",
             rdzv_backend="c10d",
             rdzv_endpoint="localhost:0",
             max_restarts=0,

@@ -24,10 +24,10 @@ from safetensors.torch import save as serialized
 
 from birnn.data.sequences import Sequences
 from birnn.errors import BirnnError, EngineError
-from birnn.files import atomic, cluster
+from birnn.files import cluster
 from birnn.model import checkpoint, devices, distributed, train, training
 from birnn.model.architecture import Architecture
-from birnn.model.checkpoint import Progress
+from birnn.model.checkpoint import File, Progress
 from birnn.model.history import Epoch
 from birnn.model.networks import SequenceModel
 from birnn.model.train import Prepared
@@ -36,6 +36,28 @@ from birnn.model.training import Options
 FAILURES = 20  # times that the processes are started again after the loss of one
 LOOKS = 0.5  # seconds between two looks at how far they are
 Told = Callable[[Epoch], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A state that is kept on one machine of a cluster, whoever reads and writes it.
+
+    Attributes:
+        kept: where it is there.
+        node: what Ray calls the machine.
+    """
+
+    kept: File
+    node: str
+
+    def read(self) -> bytes:
+        """See `birnn.model.checkpoint.Kept`."""
+        state: bytes = _at(self.node, self.kept.read)
+        return state
+
+    def write(self, state: bytes) -> None:
+        """See `birnn.model.checkpoint.Kept`."""
+        _at(self.node, self.kept.write, state)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +71,6 @@ class Task:
         folder: of the prepared data on the caller's machine.
         sha256: of what is there; see `birnn.model.train.digest`.
         resume: where the caller's machine keeps the state.
-        node: what Ray calls that machine.
         versions: of what computes there.
     """
 
@@ -58,8 +79,7 @@ class Task:
     options: Options
     folder: Path
     sha256: str
-    resume: Path
-    node: str
+    resume: Sent
     versions: cluster.Versions
 
 
@@ -82,7 +102,7 @@ class Ranks:
         validation: Sequences,
         options: Options,
         *,
-        resume: Path,
+        resume: File,
         on_epoch: Told,
         **_: object,
     ) -> Progress:
@@ -105,7 +125,7 @@ class Ranks:
             _follow(_trainer(self._task(model, options, resume, here), self.workers), resume, tell)
         return training.fit(model, train, validation, options, resume=resume, on_epoch=tell)
 
-    def _task(self, model: SequenceModel, options: Options, resume: Path, node: str) -> Task:
+    def _task(self, model: SequenceModel, options: Options, resume: File, node: str) -> Task:
         weights = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
         return Task(
             architecture=model.architecture,
@@ -113,8 +133,7 @@ class Ranks:
             options=options,
             folder=self.folder.absolute(),
             sha256=train.digest(self.folder),
-            resume=resume.absolute(),
-            node=node,
+            resume=Sent(File(resume.path.absolute()), node),
             versions=cluster.versions(),
         )
 
@@ -143,7 +162,7 @@ def _trainer(task: Task, workers: int) -> Callable[[Path], Any]:
     return fit
 
 
-def _follow(fit: Callable[[Path], Any], resume: Path, tell: Told) -> None:
+def _follow(fit: Callable[[Path], Any], resume: File, tell: Told) -> None:
     """Wait for the processes to end, and tell of each epoch meanwhile."""
     from ray.train import TrainingFailedError
 
@@ -188,28 +207,18 @@ def process(config: dict[str, Task]) -> BirnnError | None:
         if (complaint := group.first(complaint)) or ready is None:
             return EngineError(complaint)
         model, data, options = ready
-        with tempfile.TemporaryDirectory(prefix="birnn-rank-") as folder:
-            resume = Path(folder) / "state.safetensors"
-            if group.leads:
-                resume.write_bytes(_at(task.node, _state, task.resume))
-            known = len(checkpoint.epochs(resume))
-
-            def sent(epoch: Epoch) -> None:
-                if group.leads and epoch.epoch > known:
-                    _at(task.node, _keep, task.resume, resume.read_bytes())
-
-            try:
-                training.fit(
-                    model,
-                    data.train,
-                    data.validation,
-                    options,
-                    resume=resume,
-                    on_epoch=sent,
-                    group=group,
-                )
-            except BirnnError as error:
-                return error
+        try:
+            training.fit(
+                model,
+                data.train,
+                data.validation,
+                options,
+                resume=task.resume,
+                on_epoch=lambda _: None,
+                group=group,
+            )
+        except BirnnError as error:
+            return error
     return None
 
 
@@ -229,7 +238,7 @@ def _data(task: Task) -> Prepared:
             return Prepared.read(task.folder)
     except OSError:  # there are none, or not all
         pass
-    found: Prepared = _at(task.node, _held, task.folder)
+    found: Prepared = _at(task.resume.node, _held, task.folder)
     return found
 
 
@@ -241,15 +250,6 @@ def _at(node: str, function: Callable[..., Any], *given: object) -> Any:
     there = NodeAffinitySchedulingStrategy(node_id=node, soft=False)
     options = {"num_cpus": 0, "max_retries": cluster.RETRIES, "scheduling_strategy": there}
     return ray.get(ray.remote(**options)(function).remote(*given))
-
-
-def _state(path: Path) -> bytes:
-    return path.read_bytes() if path.exists() else b""
-
-
-def _keep(path: Path, state: bytes) -> None:
-    with atomic.replacing(path) as partial:
-        partial.write_bytes(state)
 
 
 def _held(folder: Path) -> Prepared:

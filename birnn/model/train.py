@@ -37,7 +37,7 @@ from birnn.model import (
 )
 from birnn.model.architecture import Architecture, of_params
 from birnn.model.batching import Batch
-from birnn.model.checkpoint import Progress
+from birnn.model.checkpoint import File, Progress
 from birnn.model.distributed import ALONE, Group
 from birnn.model.history import Epoch
 from birnn.model.networks import SequenceModel
@@ -198,7 +198,7 @@ def train(
         data.train,
         data.validation,
         options,
-        resume=state,
+        resume=File(state),
         on_epoch=note,
         group=group,
         track=track,

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
@@ -19,7 +18,7 @@ from birnn.errors import TrainingError
 from birnn.model import batching, checkpoint, devices, history, losses
 from birnn.model.adam import Adam
 from birnn.model.batching import Batch
-from birnn.model.checkpoint import Progress
+from birnn.model.checkpoint import Kept, Progress
 from birnn.model.distributed import ALONE, Group
 from birnn.model.history import Epoch, Keep
 from birnn.model.losses import IGNORED
@@ -124,7 +123,7 @@ def fit(
     validation: Sequences,
     options: Options,
     *,
-    resume: Path | None,
+    resume: Kept | None,
     on_epoch: Callable[[Epoch], None],
     group: Group = ALONE,
     track: Track = lambda batches, _: batches,
@@ -136,8 +135,8 @@ def fit(
         train: what the gradient is computed on.
         validation: what decides when to stop.
         options: how.
-        resume: where the state after each epoch is kept. If the file is there, training goes on
-            from it, and ends with the same weights as if it had never stopped. None for nowhere.
+        resume: where the state after each epoch is kept. If one is there, training goes on from
+            it, and ends with the same weights as if it had never stopped. None for nowhere.
         on_epoch: called after every epoch, and first of all for each one that is resumed from.
         group: the processes that train together; each calls `fit`, the first one keeps `resume`.
         track: wraps the batches of an epoch, to show progress.
