@@ -5,10 +5,14 @@ Processes of the cluster import this file, and so it imports nothing of the test
 
 import os
 import signal
+import time
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+
+MOST_LOOKS = 300
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,7 @@ class Death:
         import ray
 
         if ray.get_runtime_context().get_node_id() == self.home:
+            self._wait(name)
             return
         try:
             (self.folder / name).open("x").close()
@@ -36,6 +41,13 @@ class Death:
         if self.home:
             os.kill(os.getppid(), signal.SIGKILL)  # what keeps the processes of a machine
         os.kill(os.getpid(), signal.SIGKILL)
+
+    def _wait(self, name: str) -> None:
+        """Leave work for the others, until one of them has died of it."""
+        for _ in range(MOST_LOOKS):
+            if (self.folder / name).exists():
+                return
+            time.sleep(0.1)
 
 
 @dataclass(frozen=True)

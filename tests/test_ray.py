@@ -55,9 +55,9 @@ def nodes(place: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         found.shutdown()
 
 
-def params(small: dict[str, Any], engine: str) -> str:
-    """Two processes train, and there is more than one chunk of sequences."""
-    small["data"]["sequences"] = 1100
+def params(small: dict[str, Any], engine: str, *, whole: bool) -> str:
+    """Two processes train, and there is work for more machines than one, if that is wanted."""
+    small["data"]["sequences"] = 30_000 if whole else 1100
     small["train"] |= {"workers": 2, "max_epochs": EPOCHS, "batch_size": 256}
     return yaml.safe_dump(small | {"run": {"engine": engine}})
 
@@ -122,14 +122,16 @@ def test_the_pipeline_has_the_same_bytes_though_some_die(
         folder = runs_root / engine
         folder.mkdir()
         monkeypatch.chdir(folder)
-        (folder / "params.yaml").write_text(params(small_params(), engine), encoding="utf-8")
+        text = params(small_params(), engine, whole=whole)
+        (folder / "params.yaml").write_text(text, encoding="utf-8")
         if engine == "local":
             made[engine] = run(partial(locally, stage), folder)
         else:
             made[engine] = run(stage, folder, begin)
     assert made["ray"].keys() == made["local"].keys()
     assert [name for name, held in made["ray"].items() if held != made["local"][name]] == []
-    died = {one.name: sorted(path.name for path in one.iterdir()) for one in deaths.iterdir()}
-    print(died)
-    epochs = (deaths / "train/epochs").read_text(encoding="ascii").split()
+    begun = deaths / "train/epochs"
+    epochs = begun.read_text(encoding="ascii").split()
+    begun.unlink()
+    assert {path.parent.name for path in deaths.glob("*/*")} == {*STAGES, "predict"}
     assert [epochs.count(number) for number in ("1", "2")] == [1, 1]  # it went on from there

@@ -33,7 +33,7 @@ from birnn.model.networks import SequenceModel
 from birnn.model.train import Prepared
 from birnn.model.training import Options
 
-FAILURES = 20  # times that the processes are started again after the loss of one
+FAILURES = 8  # times that the processes are started again after the loss of one
 LOOKS = 0.5  # seconds between two looks at how far they are
 Told = Callable[[Epoch], None]
 
@@ -52,12 +52,12 @@ class Sent:
 
     def read(self) -> bytes:
         """See `birnn.model.checkpoint.Kept`."""
-        state: bytes = _at(self.node, self.kept.read)
+        state: bytes = _at(self.node, File.read, self.kept)
         return state
 
     def write(self, state: bytes) -> None:
         """See `birnn.model.checkpoint.Kept`."""
-        _at(self.node, self.kept.write, state)
+        _at(self.node, File.write, self.kept, state)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +164,7 @@ def _trainer(task: Task, workers: int) -> Callable[[Path], Any]:
 
 def _follow(fit: Callable[[Path], Any], resume: File, tell: Told) -> None:
     """Wait for the processes to end, and tell of each epoch meanwhile."""
+    import ray
     from ray.train import TrainingFailedError
 
     with tempfile.TemporaryDirectory(prefix="birnn-train-", ignore_cleanup_errors=True) as folder:
@@ -174,12 +175,21 @@ def _follow(fit: Callable[[Path], Any], resume: File, tell: Told) -> None:
         try:
             mistake = done.result()
         except TrainingFailedError as error:
-            raise EngineError(
-                f"ray: expected a training that ends, found that its processes failed "
-                f"{FAILURES + 1} times: {cluster.first_line(error)}"
-            ) from error
+            raise _reason(ray, error) from error
     if mistake is not None:
         raise mistake
+
+
+def _reason(ray: Any, error: Any) -> Exception:
+    """What a training has failed of: a fault of the code as it is, or that processes were lost."""
+    failures: list[Exception] = list(getattr(error, "worker_failures", {}).values())
+    for failure in failures:
+        if not isinstance(failure, (ray.exceptions.RayError, RuntimeError)):
+            return failure
+    return EngineError(
+        f"ray: expected a training that ends, found that processes failed {FAILURES + 1} times: "
+        f"{cluster.first_line(failures[0] if failures else error)}"
+    )
 
 
 def _in_background(function: Callable[[], Any]) -> Future[Any]:
