@@ -28,17 +28,17 @@ def main(name: str) -> None:
     data = train.Prepared.read(paths.PREPARED)
     critical = operating_points.wanted(chosen.evaluate.critical)
     operating_points.check(critical, data.encoding.labels, data.validation)
-    model, folder = train.network(entry, data, options), paths.MODELS / name
+    model = train.network(entry, data, options)
     said = vectors.width_note(chosen.prepare.vectors, data.pretrained, entry.embedding_size)
-    console.say(*said, error=True)
     first, on_ray = distributed.started() is None, chosen.run.engine == "ray"
     if first and entry.workers > 1 and not on_ray:
         module = __spec__.name if __spec__ else "stages.train"
         distributed.launch(entry.workers, ["-m", module, name])
         return
+    console.say(*said, error=True)
     knobs = params.of_run(chosen, name) | {"precision": options.precision}
     states = store.root() / store.STATE / "resume"
-    output = train.Output(folder, params.of_training(knobs), states)
+    output = train.Output(paths.MODELS / name, params.of_training(knobs), states)
     opened = runs.training_run(
         chosen.problem,
         name,
@@ -56,7 +56,7 @@ def main(name: str) -> None:
             model, data, options, critical, output=output, log=run, group=group, fit=fit
         )
     if epochs:
-        console.say(f"{folder}: {history.sentence(epochs)}")
+        console.say(f"{output.folder}: {history.sentence(epochs)}")
 
 
 if __name__ == "__main__":

@@ -11,41 +11,41 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-
-MOST_LOOKS = 300
+MOST_LOOKS = 300  # a tenth of a second each
 
 
 @dataclass(frozen=True)
 class Death:
-    """Comes to the first who asks.
+    """Comes once by each name.
 
     Attributes:
         folder: where each of several deaths leaves a file.
-        home: the machine of Ray that lives; with it, others die as a whole, not a process alone.
+        home: the machine of Ray that lives; with it, one other dies as a whole, not processes.
     """
 
     folder: Path
     home: str = ""
 
     def come(self, name: str) -> None:
-        """End this process, or its machine, if none has asked before by this name."""
+        """End this process, or its machine, if it has not come before."""
         import ray
 
+        mark = self.folder / ("machine" if self.home else name)
         if ray.get_runtime_context().get_node_id() == self.home:
-            self._wait(name)
+            self._leave_work(mark)
             return
         try:
-            (self.folder / name).open("x").close()
+            mark.open("x").close()
         except FileExistsError:
             return
         if self.home:
             os.kill(os.getppid(), signal.SIGKILL)  # what keeps the processes of a machine
         os.kill(os.getpid(), signal.SIGKILL)
 
-    def _wait(self, name: str) -> None:
-        """Leave work for the others, until one of them has died of it."""
+    def _leave_work(self, mark: Path) -> None:
+        """Wait until another machine has died of it."""
         for _ in range(MOST_LOOKS):
-            if (self.folder / name).exists():
+            if mark.exists():
                 return
             time.sleep(0.1)
 

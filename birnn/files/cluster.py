@@ -121,6 +121,7 @@ def _begin(ray: Any, where: dict[str, Any]) -> None:
             log_to_driver=False,
             logging_level="error",
         )
+        ray._private.worker._worker_logs_enabled = False  # of Ray, on the standard output
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise EngineError(
             f"{ADDRESS}: expected a Ray cluster at {where['address']}, found none: "
