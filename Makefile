@@ -73,7 +73,7 @@ ifdef LOCKED
 	PYTHONWARNINGS=ignore $(VENV)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 else
 	PYTHONWARNINGS=ignore $(VENV)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation \
-		--editable '.[dev,onnx,prefect,retrain,s3,sktime,sweep]'
+		--editable '.[dev,onnx,prefect,ray,retrain,s3,sktime,sweep]'
 endif
 	@command -v $${CC:-cc} >/dev/null || command -v gcc >/dev/null || command -v clang >/dev/null || \
 		$(VENV)/python -m pip install --quiet --constraint constraints.txt ziglang  # compiles C

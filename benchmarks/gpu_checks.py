@@ -29,6 +29,7 @@ from birnn.data.sequences import Sequences
 from birnn.model import batching, devices, gpu, prediction, recurrent, training
 from birnn.model.adam import Adam
 from birnn.model.architecture import Cell
+from birnn.model.checkpoint import File
 from birnn.model.distributed import ALONE, joined
 from birnn.model.history import Epoch
 from birnn.model.networks import SequenceModel
@@ -205,7 +206,7 @@ def trained(
             raise StopIteration
 
     with joined(device) as group, suppress(StopIteration):
-        training.fit(model, split, split, options, resume=state, on_epoch=note, group=group)
+        training.fit(model, split, split, options, resume=File(state), on_epoch=note, group=group)
     return model, losses
 
 
@@ -368,7 +369,9 @@ def default_problem(device: torch.device, quick: bool) -> Figures:
         )
         with tempfile.TemporaryDirectory() as folder:
             state = Path(folder) / "state"
-            training.fit(model, train, validation, options, resume=state, on_epoch=lambda _: None)
+            training.fit(
+                model, train, validation, options, resume=File(state), on_epoch=lambda _: None
+            )
         said = prediction.probabilities(model, test, device=device).argmax(1)
         found[name] = float((said == test.labels).mean())
     near = 0.08 if quick else 0.04

@@ -368,7 +368,9 @@ def predict(
     ],
     output: Annotated[Path, typer.Option(help="Where to: .csv, .jsonl or .parquet.")] = Path("-"),
     model: Predicting = PROMOTED,
-    device: Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")] = "auto",
+    device: Annotated[
+        str, typer.Option(help="auto, cuda, mps or cpu; ray for the CPUs of a cluster.")
+    ] = "auto",
     explain: Annotated[
         bool, typer.Option("--explain", help="Add the steps that changed an answer the most.")
     ] = False,
@@ -379,7 +381,7 @@ def predict(
     ledger: LedgerFolder = None,
 ) -> None:
     """Predict the labels of sequences, one row a label; as CSV on standard output."""
-    from birnn.files import tables
+    from birnn.files import engines, tables
     from birnn.files.reading import Skipped
     from birnn.model import prediction, threads
     from birnn.serving import of_files
@@ -390,7 +392,8 @@ def predict(
         raise typer.BadParameter("--spans goes with neither --explain nor --record")
     inputs = [Path(one) for one in files if one != STDIN]
     named.check_output(output, inputs)
-    loaded = _load(model, device)
+    spread = device == "ray"
+    loaded = _load(model, "cpu" if spread else device)
     threads.limit(prediction.BATCH_SIZE * loaded.network.architecture.sums)
     skipped, told = Skipped(), of_files.Told()
     options = of_files.Options(explain=explain, spans=spans)
@@ -400,7 +403,7 @@ def predict(
             from birnn.serving.ledger import recorded
 
             predicted = recorded(folder, loaded, predicted)
-        with skipped.told():
+        with engines.chosen("ray" if spread else "local"), skipped.told():
             tables.export(_tracked(predicted, output), output, inputs)
     for line in (*skipped.sentences(), *told.sentences()):
         console.say(line, error=True)

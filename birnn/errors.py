@@ -7,6 +7,7 @@ BirnnError
 ├── DeviceError     the device asked for is not on this machine
 ├── TrainingError   training cannot go on: the loss is no longer a number
 ├── RegistryError   MLflow is out of reach, or its registry does not hold what was asked for
+├── EngineError     what run.engine names is out of reach, or has other code
 ├── SweepError      a search cannot go on: nothing to search, or its storage does not answer
 ├── RetrainingError a retraining cannot go on: another one runs, or a step of it failed
 └── ServingError    the server cannot start, or does not take a request
@@ -78,6 +79,10 @@ class TrainingError(BirnnError):
 
 class RegistryError(BirnnError):
     """MLflow is out of reach, or its registry does not hold what was asked for."""
+
+
+class EngineError(BirnnError):
+    """What should do the work is out of reach, has died too often, or has other code."""
 
 
 class SweepError(BirnnError):

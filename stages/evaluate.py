@@ -17,7 +17,7 @@ from birnn import errors, params
 from birnn.data import kept, sequences
 from birnn.data.encoding import Encoding
 from birnn.evaluation import outs
-from birnn.files import installed, paths, records
+from birnn.files import engines, installed, paths, records
 from birnn.files.summary import Summary
 from birnn.model import devices, history, operating_points, saved_model
 from birnn.tracking import runs, store
@@ -31,10 +31,11 @@ def main(name: str) -> None:
     device = devices.choose(entry.device)
     devices.make_deterministic(entry.seed, device)
     encoded = records.read(paths.PREPARED / paths.ENCODING, Encoding)
-    test, validation = (
-        outs.predict(model, sequences.read(paths.PREPARED / split), encoded, device)
-        for split in (paths.TEST, paths.VALIDATION)
-    )
+    with engines.chosen(chosen.run.engine):
+        test, validation = (
+            outs.predict(model, sequences.read(paths.PREPARED / split), encoded, device)
+            for split in (paths.TEST, paths.VALIDATION)
+        )
     test = replace(test, kept=kept.read(paths.PREPARED / paths.KEPT))
     summary = records.read(paths.RAW / paths.SUMMARY, Summary)
     limits = summary.limits_by_length.get("smoothing" if entry.bidirectional else "filtering")

@@ -15,7 +15,7 @@ from functools import partial
 from birnn import errors
 from birnn.data import splits
 from birnn.data.splits import Splitting
-from birnn.files import atomic, console, installed, paths, records, room, tables, threads
+from birnn.files import atomic, console, engines, installed, paths, records, room, tables, threads
 from birnn.files.reading import Skipped
 from birnn.files.summary import Summary
 from birnn.files.table_checks import MISSING
@@ -31,7 +31,11 @@ def main() -> None:
     if isinstance(data, HMMData):
         what = f"data with {data.sequences:,} sequences of {data.features:,} features"
         room.check_disk(hmm.table_size(data), paths.RAW, what, "lower one of these")
-    with skipped.told(), atomic.replacing(paths.RAW / paths.SEQUENCES) as path:
+    with (
+        engines.chosen(params.run.engine),
+        skipped.told(),
+        atomic.replacing(paths.RAW / paths.SEQUENCES) as path,
+    ):
         # One pass, each part of it in a thread: read and check, write, count.
         found = ingestion.rows(data, skipped)
         if not ingestion.is_searched(data):

@@ -17,16 +17,23 @@ from birnn.data import buckets, encoding, filling, kept, sequences, splits, vect
 from birnn.data.encoding import Encoding
 from birnn.data.sequences import Sequences
 from birnn.data.splits import Splitting
-from birnn.files import console, installed, paths, records, tables, threads
+from birnn.files import console, engines, installed, paths, records, tables
 from birnn.files.paths import PREPARED, RAW
 from birnn.files.summary import Summary
 from birnn.files.tables import Chunk
-from birnn.params import load
+from birnn.params import Params, load
 
 
 def main() -> None:
     """Run the stage."""
-    params, summary = load(), records.read(RAW / paths.SUMMARY, Summary)
+    params = load()
+    with engines.chosen(params.run.engine):
+        write(params)
+
+
+def write(params: Params) -> None:
+    """Prepare all files, on the engine that is chosen."""
+    summary = records.read(RAW / paths.SUMMARY, Summary)
     prepare, train, how = params.prepare, params.train, Splitting.of(params.prepare)
     filling.check(prepare.missing, summary.missing, summary.first_missing)
     # More than one pass over the table: scales and vocabulary are known after the first one only.
@@ -42,7 +49,7 @@ def main() -> None:
     arrow = {split: PREPARED / f"{split}.arrow" for split in tables.SPLITS}
     divided = kept.recorded(splits.read(RAW, how), PREPARED / paths.KEPT, task=summary.task)
     # Closed where there is no room for one of the files, so that no half of another is left over.
-    with closing(divided), closing(threads.mapped(partial(encode, encoded), divided)) as chunks:
+    with closing(divided), closing(engines.mapped(partial(encode, encoded), divided)) as chunks:
         sequences.write_each(chunks, arrow)
     for split, path in arrow.items():
         sequences.check_labelled(sequences.read(path), split)

@@ -1,10 +1,9 @@
 """Train one model of the matrix; a training that was killed goes on where it stopped.
 
     python -m stages.train bidirectional
-    torchrun --nproc-per-node 2 -m stages.train bidirectional    # the same batches, shared out
 
-Reads `problem`, `model`, `models`, `train` and `evaluate.critical` from params.yaml, and
-data/prepared/.
+Reads `problem`, `model`, `models`, `train`, `evaluate.critical` and `run.engine` from params.yaml,
+and data/prepared/. With `train.workers`, several processes share each batch.
 Writes models/MODEL/{weights.safetensors,model.json,history.csv}, and a run in MLflow.
 """
 
@@ -16,7 +15,7 @@ from contextlib import nullcontext
 from birnn import errors, params
 from birnn.data import vectors
 from birnn.files import console, installed, paths
-from birnn.model import devices, distributed, history, operating_points, train, training
+from birnn.model import devices, distributed, history, operating_points, ranks, train, training
 from birnn.tracking import runs, store
 
 
@@ -24,15 +23,22 @@ def main(name: str) -> None:
     """Run the stage for one model."""
     chosen = params.load()
     entry = params.entry(chosen, name)
+    distributed.check(entry.workers)
     options = training.options(entry)
     data = train.Prepared.read(paths.PREPARED)
     critical = operating_points.wanted(chosen.evaluate.critical)
     operating_points.check(critical, data.encoding.labels, data.validation)
-    model, folder = train.network(entry, data, options), paths.MODELS / name
+    model = train.network(entry, data, options)
     said = vectors.width_note(chosen.prepare.vectors, data.pretrained, entry.embedding_size)
+    first, on_ray = distributed.started() is None, chosen.run.engine == "ray"
+    if first and entry.workers > 1 and not on_ray:
+        module = __spec__.name if __spec__ else "stages.train"
+        distributed.launch(entry.workers, ["-m", module, name])
+        return
     console.say(*said, error=True)
     knobs = params.of_run(chosen, name) | {"precision": options.precision}
-    output = train.Output(folder, params.of_training(knobs))
+    states = store.root() / store.STATE / "resume"
+    output = train.Output(paths.MODELS / name, params.of_training(knobs), states)
     opened = runs.training_run(
         chosen.problem,
         name,
@@ -41,16 +47,16 @@ def main(name: str) -> None:
         base=params.of_last_commit(chosen.problem, name),
         device=devices.name(options.device),
     )
-    states = store.root() / store.STATE / "resume"
+    fit = ranks.Ranks(entry.workers, paths.PREPARED).fit if first and on_ray else training.fit
     with (
         distributed.joined(options.device) as group,
         opened if group.leads else nullcontext(runs.TrainingRun()) as run,
     ):
         epochs = train.train(
-            model, data, options, critical, output=output, states=states, log=run, group=group
+            model, data, options, critical, output=output, log=run, group=group, fit=fit
         )
     if epochs:
-        console.say(f"{folder}: {history.sentence(epochs)}")
+        console.say(f"{output.folder}: {history.sentence(epochs)}")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from birnn.data.filling import Filling, Means
 from birnn.data.scaling import Kind
 from birnn.data.sequences import Sequences
 from birnn.errors import DataError, ParamsError
-from birnn.files import atomic, threads
+from birnn.files import atomic, engines
 from birnn.files.tables import (
     Chunk,
     Form,
@@ -318,7 +318,7 @@ def fit(
     labels: set[str] = set()
     counts: Counter[str] = Counter()
     features, tokens, found = list[str](), False, 0
-    for seen in threads.mapped(partial(_seen, options, fills, fitting), chunks()):
+    for seen in engines.mapped(partial(_seen, options, fills, fitting), chunks()):
         found += seen.sequences
         labels.update(seen.labels)
         features, tokens = seen.features, seen.tokens is not None

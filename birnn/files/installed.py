@@ -44,6 +44,11 @@ def hashes(keys: Iterable[str]) -> dict[str, dict[str, str]]:
     return found
 
 
+def code() -> str:
+    """The version that is installed and a hash of its code, such as `0.2.0 (1f2e3d4c)`."""
+    return f"{version()} ({_hash(LIBRARY)[:8]})"
+
+
 def place(kind: str, name: str) -> Path:
     """Where a room or a stage lies: a folder, or one module."""
     if kind == STAGES:

@@ -1,20 +1,29 @@
-"""Several processes that train one model together, as `torchrun` starts them.
+"""Several processes that train one model together: `train.workers` in params.yaml.
 
 Every process sees the same global batches and computes the gradient of its own share of each; the
 sum over the processes is the gradient of the whole batch. One process alone needs none of this.
 
-    torchrun --nproc-per-node 2 -m stages.train bidirectional
+    launch(2, ["-m", "stages.train", "bidirectional"])          # on this machine
+    torchrun --nnodes 2 ... -m stages.train bidirectional       # on several, started by hand
+
+`birnn.model.ranks` lets a Ray cluster start them.
 """
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterator
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import pyarrow as pa
 import torch
 from torch import Tensor, distributed
+
+from birnn.errors import ParamsError, Terminated
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +45,14 @@ class Group:
             distributed.all_reduce(moved)
             tensor.copy_(moved)
 
+    def first(self, text: str) -> str:
+        """Give every process the first text that one has; empty where none has any."""
+        if self.size == 1:
+            return text
+        found: list[str] = [""] * self.size
+        distributed.all_gather_object(found, text)
+        return next(filter(None, found), "")
+
     def share(self, content: bytes) -> bytes:
         """Give every process the bytes that the leading one has."""
         if self.size == 1:
@@ -52,15 +69,72 @@ class Group:
 ALONE = Group()
 
 
+def started() -> int | None:
+    """How many processes `torchrun` has started with this one; None where it has not."""
+    size = os.environ.get("WORLD_SIZE")
+    return None if size is None else int(size)
+
+
+def check(workers: int) -> None:
+    """Refuse to train in another number of processes than params.yaml says, which decides bytes.
+
+    Raises:
+        ParamsError: `torchrun` has started others.
+    """
+    found = started()
+    if found not in (None, workers):
+        raise ParamsError(
+            f"train.workers: expected {found}, as many as `torchrun` has started, found {workers}"
+        )
+
+
+def launch(size: int, arguments: Sequence[str]) -> None:
+    """Run Python on this machine in several processes that belong together, as `torchrun` does.
+
+    Args:
+        size: how many.
+        arguments: of each.
+
+    Raises:
+        SystemExit: one has failed, and has said why; or a signal has come.
+    """
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, pa.cpu_count() // size)))
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    with tempfile.TemporaryDirectory(prefix="birnn-ranks-") as logs:
+        config = LaunchConfig(
+            min_nodes=1,
+            max_nodes=1,
+            nproc_per_node=size,
+            run_id="birnn",
+            rdzv_backend="c10d",
+            rdzv_endpoint="localhost:0",
+            max_restarts=0,
+            logs_specs=DefaultLogsSpecs(log_dir=logs),
+        )
+        try:
+            elastic_launch(config, sys.executable)(*arguments)
+        except ChildFailedError:
+            raise SystemExit(1) from None
+        except SignalException as error:
+            raise Terminated(128 + error.sigval) from None
+
+
 @contextmanager
 def joined(device: torch.device) -> Iterator[Group]:
-    """Join the processes that `torchrun` has started with this one; alone without it.
+    """Join the processes that `torchrun` or Ray has started with this one; alone without.
 
     Args:
         device: that this process computes on; see `birnn.model.devices.choose`.
     """
-    if "WORLD_SIZE" not in os.environ:
+    if started() is None:
         yield ALONE
+        return
+    if distributed.is_initialized():  # by Ray, which also ends it
+        yield Group(distributed.get_rank(), distributed.get_world_size())
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)

@@ -113,6 +113,10 @@ class Network:
             (self._letters,) = _layers("letters.rnn", "GRU", 1, True, weights)
         self._alphabet = alphabet(a)
 
+    def __reduce__(self) -> tuple[type[Network], tuple[Architecture, Weights]]:
+        """Travel to other processes without what is laid out for this one."""
+        return Network, (self.architecture, self.weights)
+
     def probabilities(self, batch: Padded) -> Floats:
         """Compute the probability of each class.
 

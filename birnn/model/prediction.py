@@ -18,12 +18,13 @@ import pyarrow as pa
 from birnn.data.encoding import Encoding, class_names
 from birnn.data.sequences import Sequences, steps_of
 from birnn.errors import DataError
-from birnn.files import table_checks, tables
+from birnn.files import engines, table_checks, tables
 from birnn.files.reading import Skipped
 from birnn.files.table_checks import Allowed
 from birnn.files.tables import Chunk
 from birnn.model import description, operating_points, padded
 from birnn.model.architecture import Architecture
+from birnn.model.inference import Network
 from birnn.model.padded import Padded
 
 if TYPE_CHECKING:  # it takes seconds to import, and prediction on a CPU needs none
@@ -64,11 +65,19 @@ def probabilities(
     rows = sequences.label_offsets
     found = np.empty((rows[-1], model.architecture.classes), dtype=np.float32)
     spell = bool(model.architecture.characters)
-    for batch in padded.in_order(
+    batches = padded.in_order(
         sequences, batch_size=BATCH_SIZE, batch_steps=BATCH_STEPS, spell=spell
+    )
+    for batch, shares in engines.paired(
+        model.probabilities, batches, threaded=False, portable=is_portable(model)
     ):
-        found[steps_of(rows, batch.indices)] = model.probabilities(batch)
+        found[steps_of(rows, batch.indices)] = shares
     return found
+
+
+def is_portable(model: Predicts) -> bool:
+    """Whether a model gives the same bytes on other machines: in the kernel, unlike torch."""
+    return isinstance(model, Network)
 
 
 def decide(

@@ -2,7 +2,7 @@
 
     data = Prepared.read(Path("data/prepared"))
     model = network(params.Model(), data, options)
-    epochs = train(model, data, options, {}, output=..., states=..., log=run)
+    epochs = train(model, data, options, {}, output=..., log=run)
 
 A training that was killed goes on where it stopped: its state is kept outside of the outs, named by
 all that decides its result.
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -26,18 +26,31 @@ from birnn.data.sequences import UNLABELLED, Sequences
 from birnn.data.vectors import Vectors
 from birnn.files import console, digests, paths, records
 from birnn.kernel import library
-from birnn.model import devices, history, operating_points, prediction, saved_model, sizes
+from birnn.model import (
+    devices,
+    history,
+    operating_points,
+    prediction,
+    saved_model,
+    sizes,
+    training,
+)
 from birnn.model.architecture import Architecture, of_params
 from birnn.model.batching import Batch
+from birnn.model.checkpoint import File, Progress
 from birnn.model.distributed import ALONE, Group
 from birnn.model.history import Epoch
 from birnn.model.networks import SequenceModel
 from birnn.model.operating_points import Wanted
-from birnn.model.training import Options, complaint, fit
+from birnn.model.training import Options, complaint
 
 if TYPE_CHECKING:  # a machine that is lent for its GPU may have no pydantic
     from birnn import params
     from birnn.params import Knobs
+
+
+Fit = Callable[..., Progress]
+"""`birnn.model.training.fit`, or what has it done elsewhere."""
 
 
 class Log(Protocol):
@@ -59,10 +72,12 @@ class Output:
     Attributes:
         folder: of the model and its history.
         params: to note in the model's description, by their flat names.
+        states: where trainings keep how far they are.
     """
 
     folder: Path
     params: Knobs
+    states: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +122,10 @@ def network(chosen: params.Model, data: Prepared, options: Options) -> SequenceM
     Raises:
         ParamsError: see `birnn.model.architecture.of_params`.
     """
-    devices.make_deterministic(options.seed, options.device)
-    devices.use_tf32(options.device, wanted=options.precision == "tf32")
     architecture = of_params(chosen, data.encoding, data.pretrained)
     if options.device.type == "cpu":
         sizes.check_room(architecture, _most_steps(data.train, options))
-    devices.limit_threads(options.batch_size * architecture.sums)
+    settle(options, architecture)
     if options.device.type == "cpu" and library.why_none():
         console.say(
             f"note: torch computes, so other CPUs get other digits: {library.why_none()}",
@@ -121,6 +134,13 @@ def network(chosen: params.Model, data: Prepared, options: Options) -> SequenceM
     model = SequenceModel(architecture)
     model.start_from(data.pretrained)
     return model
+
+
+def settle(options: Options, architecture: Architecture) -> None:
+    """Seed torch, and settle how and in how many threads it computes."""
+    devices.make_deterministic(options.seed, options.device)
+    devices.use_tf32(options.device, wanted=options.precision == "tf32")
+    devices.limit_threads(options.batch_size * architecture.sums)
 
 
 def _most_steps(data: Sequences, options: Options) -> int:
@@ -137,9 +157,9 @@ def train(
     critical: Mapping[str, Wanted],
     *,
     output: Output,
-    states: Path,
     log: Log,
     group: Group = ALONE,
+    fit: Fit = training.fit,
 ) -> list[Epoch]:
     """Train, and keep files and log in step with every epoch.
 
@@ -149,16 +169,16 @@ def train(
         options: how.
         critical: what each critical class must reach.
         output: where the leading process writes the model and its history.
-        states: where trainings keep how far they are.
         log: told of every epoch, and at last of the model; by the leading process alone.
         group: the processes that train together.
+        fit: what does; see `birnn.model.training.fit` and `birnn.model.ranks`.
 
     Returns:
         The epochs so far, of which one is kept; in processes that do not lead, none.
     """
     epochs: list[Epoch] = []
     began: list[float] = []
-    state = states / f"{_name(model.architecture, data, options)}.safetensors"
+    state = output.states / f"{_name(model.architecture, data, options)}.safetensors"
 
     def note(epoch: Epoch) -> None:
         if group.leads:
@@ -178,7 +198,7 @@ def train(
         data.train,
         data.validation,
         options,
-        resume=state,
+        resume=File(state),
         on_epoch=note,
         group=group,
         track=track,
@@ -200,8 +220,16 @@ def train(
 def _name(architecture: Architecture, data: Prepared, options: Options) -> str:
     """The hash of all that decides what comes out of a training."""
     chosen = asdict(options) | {"device": options.device.type}
-    names = (paths.TRAIN, paths.VALIDATION, paths.VECTORS)
-    read = digests.sha256(*(data.folder / name for name in names))
     return digests.sha256_of_text(
-        json.dumps([asdict(architecture), chosen, torch.__version__, read])
+        json.dumps([asdict(architecture), chosen, torch.__version__, digest(data.folder)])
     )
+
+
+def digest(folder: Path) -> str:
+    """The hash of the prepared data that a training reads.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+    """
+    names = (paths.TRAIN, paths.VALIDATION, paths.VECTORS)
+    return digests.sha256(*(folder / name for name in names))

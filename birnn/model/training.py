@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
@@ -17,7 +17,7 @@ from birnn.errors import TrainingError
 from birnn.model import batching, checkpoint, devices, history, losses
 from birnn.model.adam import Adam
 from birnn.model.batching import Batch
-from birnn.model.checkpoint import Progress
+from birnn.model.checkpoint import Kept, Progress
 from birnn.model.distributed import ALONE, Group
 from birnn.model.history import Epoch, Keep
 from birnn.model.losses import IGNORED
@@ -68,6 +68,7 @@ class Options:
         class_weights: `none`, or `balanced` for rare classes to count as much as frequent ones; or
             what each class counts, in the order of their indices.
         focal_gamma: exponent of the focal loss; see `birnn.model.losses.cross_entropy`.
+        workers: processes that divide each batch; see `birnn.model.distributed`.
     """
 
     device: torch.device
@@ -85,6 +86,7 @@ class Options:
     loss_average: str = "steps"
     class_weights: str | tuple[float, ...] = "none"
     focal_gamma: float = 0.0
+    workers: int = 1
 
 
 def options(chosen: params.Train) -> Options:
@@ -110,6 +112,7 @@ def options(chosen: params.Train) -> Options:
         loss_average=chosen.loss_average,
         class_weights=chosen.class_weights,
         focal_gamma=chosen.focal_gamma,
+        workers=chosen.workers,
     )
 
 
@@ -119,7 +122,7 @@ def fit(
     validation: Sequences,
     options: Options,
     *,
-    resume: Path | None,
+    resume: Kept | None,
     on_epoch: Callable[[Epoch], None],
     group: Group = ALONE,
     track: Track = lambda batches, _: batches,
@@ -131,8 +134,8 @@ def fit(
         train: what the gradient is computed on.
         validation: what decides when to stop.
         options: how.
-        resume: where the state after each epoch is kept. If the file is there, training goes on
-            from it, and ends with the same weights as if it had never stopped. None for nowhere.
+        resume: where the state after each epoch is kept. If one is there, training goes on from
+            it, and ends with the same weights as if it had never stopped. None for nowhere.
         on_epoch: called after every epoch, and first of all for each one that is resumed from.
         group: the processes that train together; each calls `fit`, the first one keeps `resume`.
         track: wraps the batches of an epoch, to show progress.

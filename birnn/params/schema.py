@@ -527,6 +527,7 @@ class Train(Section):
         loss_average: what counts the same: each of the `steps`, or each of the `sequences`.
         class_weights: `balanced` lets rare classes count as much as frequent ones.
         focal_gamma: exponent of the focal loss; 0 for cross entropy.
+        workers: processes that divide each batch; another number rounds sums otherwise.
     """
 
     device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
@@ -544,6 +545,7 @@ class Train(Section):
     loss_average: Literal["steps", "sequences"] = "steps"
     class_weights: Literal["none", "balanced"] = "none"
     focal_gamma: NotNegative = 0.0
+    workers: Annotated[int, Field(ge=1, le=4096)] = 1
 
 
 class Entry(Model, Train):
@@ -741,7 +743,7 @@ class Axis(Section):
         return [int(end) if end.is_integer() else end for end in ends]
 
 
-UNSEARCHED = ("seed", "device", "precision")
+UNSEARCHED = ("seed", "device", "precision", "workers")
 """Keys of a training that say nothing of how good it can be."""
 OWN_LOSS = ("class_weights", "focal_gamma", "loss_average")
 """Keys that change what the loss is, so that losses cannot be compared."""
@@ -816,6 +818,17 @@ class Sweep(Section):
         return self
 
 
+class Run(Section):
+    """Where work is done; no byte of what is made depends on it.
+
+    Attributes:
+        engine: `local`, this machine, or `ray`, the cluster that RAY_ADDRESS names; see
+            docs/ray.md.
+    """
+
+    engine: Literal["local", "ray"] = "local"
+
+
 class Params(Section):
     """The whole of params.yaml.
 
@@ -830,6 +843,7 @@ class Params(Section):
         evaluate: how models are judged.
         retrain: when to train again, and what a new model must show.
         sweep: which settings a search tries.
+        run: where work is done.
     """
 
     problem: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
@@ -841,6 +855,7 @@ class Params(Section):
     evaluate: Evaluate = Evaluate()
     retrain: Retrain = Retrain()
     sweep: Sweep = Sweep()
+    run: Run = Run()
 
     @model_validator(mode="after")
     def _splits_of_a_known_process(self) -> Params:

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,7 @@ from birnn.data.in_training import TrainedOn
 from birnn.data.sequences import Sequences
 from birnn.errors import DataError
 from birnn.evaluation import cuts, spans
+from birnn.files import engines
 from birnn.files.paths import PREPARED
 from birnn.files.reading import Skipped
 from birnn.files.tables import Chunk
@@ -66,6 +68,13 @@ class Told:
     first: str = ""
     as_text: list[str] = field(default_factory=list)
 
+    def note(self, answered: _Answered) -> None:
+        """Count the sequences of a chunk."""
+        if len(answered.seen) and not self.seen:
+            self.first = answered.seen[0].as_py()
+        self.sequences += answered.sequences
+        self.seen += len(answered.seen)
+
     def sentences(self) -> list[str]:
         """A line for each thing that there is to say."""
         said = [f"read as text, one sentence a line: {name}" for name in self.as_text]
@@ -102,10 +111,14 @@ def answers(
     trained_on = TrainedOn.of(options.prepared, encoding)
     schema: pa.Schema | None = None
     for file in files:
-        for chunk in _chunks(file, encoding, skipped, told):
-            sequences = encoding.encode(*chunk)
-            _note(told, sequences, trained_on)
-            table = _answered(model, chunk, sequences, options)
+        for _, one in engines.paired(
+            partial(_answered, model, options, trained_on),
+            _chunks(file, encoding, skipped, told),
+            threaded=False,
+            portable=prediction.is_portable(model.network),
+        ):
+            told.note(one)
+            table = one.table
             if len(files) > 1:
                 table = table.add_column(0, "file", pa.repeat(file.name, len(table)))
             schema = schema or table.schema
@@ -140,17 +153,25 @@ def _chunks(file: File, encoding: Encoding, skipped: Skipped, told: Told) -> Ite
     yield from prediction.prepared(encoding, rows, where=str(file.path), skipped=skipped)
 
 
-def _note(told: Told, sequences: Sequences, trained_on: TrainedOn | None) -> None:
-    told.sequences += len(sequences)
-    if trained_on is None:
-        return
-    seen = trained_on.seen(sequences)
-    if seen.any() and not told.seen:
-        told.first = sequences.ids[int(seen.argmax())].as_py()
-    told.seen += int(seen.sum())
+class _Answered(NamedTuple):
+    """The answers for a chunk, and the ids of its sequences that were in training."""
+
+    table: pa.Table
+    sequences: int
+    seen: pa.StringArray
 
 
-def _answered(model: Served, chunk: Chunk, sequences: Sequences, options: Options) -> pa.Table:
+def _answered(
+    model: Served, options: Options, trained_on: TrainedOn | None, chunk: Chunk
+) -> _Answered:
+    sequences = model.encoding.encode(*chunk)
+    seen = sequences.ids.slice(0, 0)
+    if trained_on is not None:
+        seen = sequences.ids.filter(pa.array(trained_on.seen(sequences)))
+    return _Answered(_table(model, chunk, sequences, options), len(sequences), seen)
+
+
+def _table(model: Served, chunk: Chunk, sequences: Sequences, options: Options) -> pa.Table:
     encoding, thresholds = model.encoding, model.thresholds
     shares = prediction.probabilities(model.network, sequences)
     if options.spans:

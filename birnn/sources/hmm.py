@@ -26,7 +26,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from birnn.errors import DataError, ParamsError
-from birnn.files import room, threads
+from birnn.files import engines, room
 from birnn.files.table_checks import MOST_STEPS
 from birnn.files.tables import CHUNK_ROWS, sequence_starts
 
@@ -233,7 +233,7 @@ def draw(
         values = chain.means.astype(np.float32)[states] + noise
         return _batch(_ids(first, lengths), values, names.take(pa.array(chain.labels[states])))
 
-    return threads.mapped(chunk, range(0, sequences, CHUNK))
+    return engines.mapped(chunk, range(0, sequences, CHUNK))
 
 
 def posteriors(

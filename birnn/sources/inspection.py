@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from birnn.errors import DataError
-from birnn.files import console, hashing, threads
+from birnn.files import console, engines, hashing
 from birnn.files.hashing import Hashes, Seen
 from birnn.files.reading import first_few
 from birnn.files.scores import AVERAGES
@@ -74,7 +74,7 @@ def summary(
         DataError: there are no two classes.
     """
     counts = _Counts(task)
-    for chunk, hashes in threads.mapped(counts.hashed, chunks):
+    for chunk, hashes in engines.paired(counts.hashed, chunks):
         counts.add(*chunk, hashes)
     _check_labels(counts.labels, where)
     labels = Counter[str]()
@@ -124,9 +124,9 @@ class _Counts:
         self.duplicates = self.conflicts = 0
         self.first_conflicts: list[tuple[int, Head]] = []
 
-    def hashed(self, chunk: Chunk) -> tuple[Chunk, _Hashed | None]:
+    def hashed(self, chunk: Chunk) -> _Hashed | None:
         """Hash some sequences, unless enough of them have come by, which stays so."""
-        return chunk, _hashed(*chunk, self.task) if len(self.contents) < MOST_COMPARED else None
+        return _hashed(*chunk, self.task) if len(self.contents) < MOST_COMPARED else None
 
     def add(self, table: pa.Table, offsets: npt.NDArray[np.int64], hashes: _Hashed | None) -> None:
         """Count some sequences."""

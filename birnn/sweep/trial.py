@@ -119,9 +119,9 @@ def _trained(
         tags=setting.tags,
     ) as run:
         log = Followed(run, setting.chosen.sweep.metric, done * entry.max_epochs, report)
-        output = train.Output(folder, {})
+        output = train.Output(folder, {}, folder)
         try:
-            epochs = train.train(model, data, options, {}, output=output, states=folder, log=log)
+            epochs = train.train(model, data, options, {}, output=output, log=log)
         except TrialPruned:
             run.tag({"pruned": "true"})
             return None

@@ -8,7 +8,7 @@ from torch import nn
 
 from birnn.model import checkpoint
 from birnn.model.adam import Adam
-from birnn.model.checkpoint import Progress
+from birnn.model.checkpoint import File, Progress
 from birnn.model.history import Epoch, marked
 
 VALUES = torch.randn(8, 3, generator=torch.Generator().manual_seed(0))
@@ -36,9 +36,9 @@ def test_the_next_step_is_the_same(tmp_path: Path) -> None:
     model, optimizer = start()
     step(model, optimizer)
     saved = progress(model, 0.3, 0.2)
-    checkpoint.save(tmp_path / "x.safetensors", model, optimizer, saved)
+    checkpoint.save(File(tmp_path / "x.safetensors"), model, optimizer, saved)
     resumed, resumed_optimizer = start()
-    found = checkpoint.load(tmp_path / "x.safetensors", resumed, resumed_optimizer)
+    found = checkpoint.load(File(tmp_path / "x.safetensors"), resumed, resumed_optimizer)
     assert found.history == saved.history
     assert found.best.keys() == saved.best.keys()
     assert all(torch.equal(found.best[name], saved.best[name]) for name in saved.best)
@@ -60,7 +60,7 @@ class TestNone:
 
     def check(self, path: Path) -> None:
         (model, optimizer), (expected, _) = start(), start()
-        assert checkpoint.load(path, model, optimizer) == Progress()
+        assert checkpoint.load(File(path), model, optimizer) == Progress()
         assert not optimizer.num_steps.any()
         for one, other in zip(model.parameters(), expected.parameters(), strict=True):
             assert torch.equal(one, other)
@@ -73,7 +73,7 @@ class TestNone:
         path = tmp_path / "x.safetensors"
         model, optimizer = start()
         step(model, optimizer)
-        checkpoint.save(path, model, optimizer, progress(model, 0.3))
+        checkpoint.save(File(path), model, optimizer, progress(model, 0.3))
         whole = path.read_bytes()
         path.write_bytes(whole[: int(share * len(whole))])
         self.check(path)
@@ -95,9 +95,9 @@ def test_an_interrupted_save_keeps_the_old_state(
 
     path = tmp_path / "x.safetensors"
     model, optimizer = start()
-    checkpoint.save(path, model, optimizer, progress(model, 0.3))
+    checkpoint.save(File(path), model, optimizer, progress(model, 0.3))
     old = path.read_bytes()
     monkeypatch.setattr(Path, "write_bytes", write_half)
     with pytest.raises(KeyboardInterrupt):
-        checkpoint.save(path, model, optimizer, progress(model, 0.3, 0.2))
+        checkpoint.save(File(path), model, optimizer, progress(model, 0.3, 0.2))
     assert [file.read_bytes() for file in tmp_path.iterdir()] == [old]

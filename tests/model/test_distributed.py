@@ -1,4 +1,4 @@
-"""Two processes that `torchrun` starts train the model that one process trains."""
+"""Two processes train the model that one process trains; `tests/test_ray.py` has `torchrun`."""
 
 import os
 import shutil
@@ -6,18 +6,20 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
-from torch import distributed
+from torch import distributed as torch_distributed
 
-from birnn.model import history
+from birnn.errors import ParamsError
+from birnn.model import distributed, history
 from birnn.model.distributed import ALONE, Group, joined
 from birnn.tracking import store
 
 ROOT = Path(__file__).parents[2]
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 
 def test_alone_nothing_is_exchanged(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,26 +45,64 @@ def test_the_backend_is_that_of_the_device(
     taken: list[str] = []
     begun: list[str] = []
     monkeypatch.setattr(torch.cuda, "set_device", lambda device: taken.append(str(device)))
-    monkeypatch.setattr(distributed, "init_process_group", begun.append)
-    monkeypatch.setattr(distributed, "destroy_process_group", lambda: begun.append("end"))
-    monkeypatch.setattr(distributed, "get_rank", lambda: 1)
-    monkeypatch.setattr(distributed, "get_world_size", lambda: 2)
+    monkeypatch.setattr(torch_distributed, "init_process_group", begun.append)
+    monkeypatch.setattr(torch_distributed, "destroy_process_group", lambda: begun.append("end"))
+    monkeypatch.setattr(torch_distributed, "get_rank", lambda: 1)
+    monkeypatch.setattr(torch_distributed, "get_world_size", lambda: 2)
     with joined(torch.device(kind)) as group:
         assert group == Group(rank=1, size=2)
     assert (begun, taken) == ([backend, "end"], cards)
 
 
+def test_another_number_of_processes_than_params_say_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The number decides bytes, and params name all that does."""
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    distributed.check(3)
+    with pytest.raises(ParamsError, match=r"train.workers: expected 3, as many as `torchrun`"):
+        distributed.check(1)
+
+
+@pytest.mark.slow
+def test_a_mistake_in_several_processes_is_told_without_a_traceback(
+    prepared: Path, small_params: Callable[[], dict[str, Any]], runs_root: Path
+) -> None:
+    shutil.copytree(prepared, runs_root, dirs_exist_ok=True)
+    tree = small_params()
+    tree["train"] |= {"workers": 2, "learning_rate": 1e38}
+    (runs_root / "params.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
+    finished = subprocess.run(
+        [sys.executable, "-m", "stages.train", "bidirectional"],
+        cwd=runs_root,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 1
+    (said,) = {*finished.stderr.splitlines()}  # each process that has come so far says it
+    assert said.startswith("error: epoch 1: expected a finite loss")
+
+
 @pytest.mark.slow
 def test_the_same_weights_as_one_process(
-    prepared: Path, runs_root: Path, stage: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    prepared: Path,
+    small_params: Callable[[], dict[str, Any]],
+    runs_root: Path,
+    stage: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     folders = [runs_root / "one", runs_root / "two"]
-    for folder in folders:
+    for workers, folder in enumerate(folders, 1):
         shutil.copytree(prepared, folder)
+        tree = small_params()
+        tree["train"]["workers"] = workers
+        (folder / "params.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
     monkeypatch.chdir(folders[0])
     stage("train", "bidirectional")
     finished = subprocess.run(
-        [*TORCHRUN, "--log-dir", str(runs_root / "log"), "-m", "stages.train", "bidirectional"],
+        [sys.executable, "-m", "stages.train", "bidirectional"],
         cwd=folders[1],
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -70,6 +110,7 @@ def test_the_same_weights_as_one_process(
         check=False,
     )
     assert finished.returncode == 0, finished.stderr
+    assert finished.stderr == ""
     assert finished.stdout.count("kept epoch") == 1  # only one process speaks
     one, two = (load_file(f / "models/bidirectional/weights.safetensors") for f in folders)
     for name, weight in one.items():

@@ -18,7 +18,7 @@ from birnn.errors import TrainingError
 from birnn.model import training
 from birnn.model.architecture import Architecture
 from birnn.model.batching import Batch
-from birnn.model.checkpoint import Progress
+from birnn.model.checkpoint import File, Progress
 from birnn.model.history import Epoch, marked
 from birnn.model.networks import SequenceModel
 
@@ -69,7 +69,7 @@ def fit(
         train,
         validation or train,
         training.Options(**(options | changes)),
-        resume=folder / "resume.safetensors",
+        resume=File(folder / "resume.safetensors"),
         on_epoch=on_epoch,
         track=track,
     )
