@@ -6,14 +6,25 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+INDEX = "_index.json"
+"""Of a folder of parts; it holds the hash of each of them. See `birnn.files.parts`."""
+
 
 def sha256(*paths: str | Path) -> str:
-    """Hash the content of files, in the order given, as one stream."""
+    """Hash the content of files, in the order given, as one stream.
+
+    A folder of parts counts as its index.
+    """
     digest = hashlib.sha256()
     for path in paths:
-        with Path(path).open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+        digest.update(bytes.fromhex(of_bytes(Path(path, INDEX) if Path(path).is_dir() else path)))
     return digest.hexdigest()
+
+
+def of_bytes(path: str | Path) -> str:
+    """Hash the bytes of one file, as `sha256sum` does."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def md5(path: str | Path) -> str | None:

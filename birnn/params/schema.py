@@ -816,6 +816,25 @@ class Sweep(Section):
         return self
 
 
+class Run(Section):
+    """How the stages work, whatever the data.
+
+    Attributes:
+        part_steps: into parts of how many steps raw and prepared data are divided; each is one file
+            where null.
+        store: where the bytes of the parts lie, such as `s3://bucket/prefix`; here where null.
+    """
+
+    part_steps: Count | None = None
+    store: Annotated[str, Field(pattern=r"^[a-z0-9]+://\S+[^/\s]$")] | None = None
+
+    @model_validator(mode="after")
+    def _store_of_parts(self) -> Run:
+        if self.store is not None and self.part_steps is None:
+            raise ValueError("expected part_steps beside store, which holds parts")
+        return self
+
+
 class Params(Section):
     """The whole of params.yaml.
 
@@ -830,6 +849,7 @@ class Params(Section):
         evaluate: how models are judged.
         retrain: when to train again, and what a new model must show.
         sweep: which settings a search tries.
+        run: how the stages work.
     """
 
     problem: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
@@ -841,6 +861,7 @@ class Params(Section):
     evaluate: Evaluate = Evaluate()
     retrain: Retrain = Retrain()
     sweep: Sweep = Sweep()
+    run: Run = Run()
 
     @model_validator(mode="after")
     def _splits_of_a_known_process(self) -> Params:

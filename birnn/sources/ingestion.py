@@ -40,7 +40,7 @@ PLACES = {
 """What of a section says where data lie, and which of them to train on."""
 
 
-def rows(data: Data, skipped: Skipped) -> Iterator[pa.RecordBatch]:
+def rows(data: Data, skipped: Skipped, *, parts: bool = False) -> Iterator[pa.RecordBatch]:
     """Stream the rows of the sequence table; see `birnn.files.table_checks.checked`.
 
     Numbers and labels may be missing: `prepare` says what becomes of them.
@@ -48,12 +48,13 @@ def rows(data: Data, skipped: Skipped) -> Iterator[pa.RecordBatch]:
     Args:
         data: the section of params.yaml.
         skipped: counts what readers leave out.
+        parts: whether they go into parts.
 
     Raises:
         DataError: the data are missing, broken, or cannot be trained on.
     """
-    most = cut_after(data)
-    refused = None if isinstance(data, HMMData) or most is not None else data.max_steps
+    kept = cut_after(data)
+    refused = None if isinstance(data, HMMData) or kept is not None else data.max_steps
     checked = table_checks.checked(
         read(data, skipped),
         task=data.task,
@@ -64,9 +65,10 @@ def rows(data: Data, skipped: Skipped) -> Iterator[pa.RecordBatch]:
             () if isinstance(data, HMMData) else data.unlabelled,
             numbers=True,
             joined=isinstance(data, TableData) and data.joined,
+            parts=parts,
         ),
     )
-    return checked if most is None else tables.cut(checked, most, skipped)
+    return checked if kept is None else tables.cut(checked, kept, skipped)
 
 
 def cut_after(data: Data) -> int | None:
