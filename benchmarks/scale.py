@@ -1,10 +1,11 @@
 """What a million steps cost in each stage: seconds of one core, bytes on the disk, most memory.
 
-    python -m benchmarks.scale [SEQUENCES]
+    python -m benchmarks.scale [SEQUENCES [PART_STEPS]]
 
-Every stage runs on two sets, of which one has four times as many sequences as the other; the
-difference is the cost of more data, without what a process needs to start. Seconds are those of the
-processor, which other work on the machine changes little. `docs/scale.md` shows the result.
+With `PART_STEPS` the data are in parts of so many steps, else in one file each. Every stage runs on
+two sets, of which one has four times as many sequences as the other; the difference is the cost of
+more data, without what a process needs to start. Seconds are those of the processor, which other
+work on the machine changes little. `docs/scale.md` shows the result.
 """
 
 from __future__ import annotations
@@ -42,19 +43,20 @@ class Cost:
     memory: int
 
 
-def params(sequences: int) -> dict[str, object]:
+def params(sequences: int, part_steps: int | None) -> dict[str, object]:
     """LSTM 32 in both directions on numeric sequences of 3 to 250 steps, for two epochs."""
     path = ROOT / "examples/variable-length.yaml"
     tree: dict[str, dict[str, object]] = yaml.safe_load(path.read_text(encoding="utf-8"))
     tree["data"] |= {"sequences": sequences}
     tree["train"] |= {"max_epochs": EPOCHS, "device": "cpu"}
-    return {**tree, "models": {MODEL: {"bidirectional": True}}}
+    models = {MODEL: {"bidirectional": True}}
+    return {**tree, "models": models, "run": {"part_steps": part_steps}}
 
 
-def measured(folder: Path, sequences: int) -> tuple[int, dict[str, Cost]]:
+def measured(folder: Path, sequences: int, part_steps: int | None) -> tuple[int, dict[str, Cost]]:
     """Run all stages in a folder; how many steps there were, and what each stage has cost."""
     folder.mkdir()
-    (folder / "params.yaml").write_text(yaml.safe_dump(params(sequences)), encoding="utf-8")
+    (folder / "params.yaml").write_text(yaml.safe_dump(params(sequences, part_steps)), "utf-8")
     costs = {stage: _cost(folder, stage) for stage in STAGES}
     return int(atomic.read_json(folder / "data/raw/summary.json")["steps"]), costs
 
@@ -76,10 +78,10 @@ def _cost(folder: Path, stage: str) -> Cost:
     return Cost(seconds, size, int(done.stdout.split()[-1]) * 1024)
 
 
-def rows(sequences: int, place: Path) -> Iterator[str]:
+def rows(sequences: int, part_steps: int | None, place: Path) -> Iterator[str]:
     """A table: what each stage costs more for a million steps more."""
-    few, small = measured(place / "small", sequences)
-    many, large = measured(place / "large", 4 * sequences)
+    few, small = measured(place / "small", sequences, part_steps)
+    many, large = measured(place / "large", 4 * sequences, part_steps)
     millions = (many - few) / 1e6
     yield f"{sequences} and {4 * sequences} sequences, {few} and {many} steps"
     yield f"{'stage':10} {'s':>8} {'MB':>8} {'MB of memory':>14} {'at most, MB':>12}"
@@ -95,8 +97,9 @@ def rows(sequences: int, place: Path) -> Iterator[str]:
 def main() -> None:
     """Measure, and print the table."""
     sequences = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
+    part_steps = int(sys.argv[2]) if len(sys.argv) > 2 else None
     with TemporaryDirectory() as place:
-        for row in rows(sequences, Path(place)):
+        for row in rows(sequences, part_steps, Path(place)):
             print(row, flush=True)
 
 

@@ -94,6 +94,11 @@ def read(path: str | Path) -> Sequences | Parts:
         return Parts(Path(path), places, first.tagging)
 
 
+def each(split: Sequences | Parts) -> Iterator[Sequences]:
+    """Give the parts of a split, or the split itself where it is one file."""
+    return (part for _, part in split.each()) if isinstance(split, Parts) else iter([split])
+
+
 def whole(split: Sequences | Parts) -> Sequences:
     """Give a split as one, whatever it is."""
     return split.whole() if isinstance(split, Parts) else split

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +29,20 @@ def of_bytes(path: str | Path) -> str:
 
 
 def md5(path: str | Path) -> str | None:
-    """The hash by which DVC names a file; None where there is no file."""
+    """The hash by which DVC names a file or a folder; None where there is neither."""
     path = Path(path)
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        names = [{"md5": md5(file), "relpath": str(file.relative_to(path))} for file in files]
+        return f"{_md5(json.dumps(names).encode()).hexdigest()}.dir"
     if not path.is_file():
         return None
     with path.open("rb") as file:
         return hashlib.file_digest(file, _md5).hexdigest()
 
 
-def _md5() -> Any:
-    return hashlib.md5(usedforsecurity=False)
+def _md5(content: bytes = b"") -> Any:
+    return hashlib.md5(content, usedforsecurity=False)
 
 
 def sha256_of_text(text: str) -> str:

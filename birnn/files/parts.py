@@ -130,14 +130,9 @@ class Place:
         yield path
 
     def check(self) -> None:
-        """Compare all bytes of the part with its hash.
-
-        Raises:
-            DataError: they are others.
-        """
-        with self.opened() as path:
-            if digests.of_bytes(path) != self.part.sha256:
-                raise self.unlike("the bytes of its hash", "others")
+        """Read the part from its store, and compare its hash; see `opened`."""
+        with self.opened():
+            pass
 
     def check_columns(self, found: Sequence[str]) -> None:
         """Refuse a part that has other columns than all of them should have."""
@@ -171,7 +166,7 @@ class Place:
         if path.stat().st_size != self.part.size or digests.of_bytes(path) != self.part.sha256:
             raise DataError(
                 f"{address}: expected the bytes of its name ({self._index}), found others; "
-                "remove it there, and run `dvc repro --force generate`"
+                "remove it there, and run `dvc repro --force`"
             )
         return path
 
@@ -184,6 +179,11 @@ def name(number: int, suffix: str) -> str:
 def is_parted(path: str | Path) -> bool:
     """Whether a table or a split is in parts."""
     return Path(path).is_dir()
+
+
+def is_indexed(path: Path) -> bool:
+    """Whether a folder is one of ours; one of the users' has no index."""
+    return (path / INDEX).is_file()
 
 
 def read(folder: str | Path) -> Index:
@@ -300,7 +300,7 @@ def writing(path: Path, store: str = "") -> Iterator[Folder]:
 
 def cleared(path: Path) -> Path:
     """Remove the folder of parts that an earlier run has left where a file is to be, if it has."""
-    if (path / INDEX).is_file():
+    if is_indexed(path):
         shutil.rmtree(path)
     return path
 
@@ -327,6 +327,10 @@ def _understood(address: str) -> Iterator[None]:
     """Say in one line what pyarrow raises of a store."""
     try:
         yield
+    except FileNotFoundError:
+        raise DataError(
+            f"{address}: expected a part there (run.store), found none; run `dvc repro --force`"
+        ) from None
     except BROKEN as error:
         raise DataError(
             f"{address}: expected a store that answers (run.store), found: {one_line(error)}"
