@@ -108,18 +108,13 @@ def make(
         divided: the part.
     """
     number, pieces = divided.place.part.number, dict[str, Piece]()
-    chunks: dict[str, list[Sequences]] = {split: [] for split in tables.SPLITS}
-    beside, kept_part, passed = list[pa.Table](), None, Computed(0, 0)
-    for split, (table, offsets) in divided.chunks():
-        chunks[split].append(encoded.encode(table, offsets))
-        if split == "test" and KEPT in folders:
-            beside.append(pa.table(tables.kept(table, _by_label(encoded, offsets))))
-    for split in [split for split in tables.SPLITS if chunks[split]]:
-        folder = folders[split]
-        with sequences.together(chunks.pop(split), folder.path) as found:
-            order = np.argsort(found.lengths, kind="stable")
-            rows, found = steps_of(found.label_offsets, order), found.select(order)
-        written = sequences.write_part(found, folder, number)
+    chunks, beside = _encoded(encoded, divided, keeps=KEPT in folders)
+    kept_part, passed = None, Computed(0, 0)
+    for split in [split for split in tables.SPLITS if split in chunks]:
+        found = sequences.concatenated(chunks.pop(split))
+        order = np.argsort(found.lengths, kind="stable")
+        rows, found = steps_of(found.label_offsets, order), found.select(order)
+        written = sequences.write_part(found, folders[split], number)
         pieces[split] = Piece(written, dict(Counter(found.lengths.tolist())), found.tally())
         if split == "train":
             passed = buckets.computed(found.lengths, **batching._asdict(), part=number)
@@ -129,8 +124,17 @@ def make(
     return Made(pieces, kept_part, passed)
 
 
-def _by_label(encoded: Encoding, offsets: Counts) -> Counts | None:
-    return None if encoded.task == "tagging" else offsets
+def _encoded(
+    encoded: Encoding, divided: Divided, *, keeps: bool
+) -> tuple[dict[str, list[Sequences]], list[pa.Table]]:
+    """Encode what a part holds of each split, and take what travels with the rows of test."""
+    chunks, beside = dict[str, list[Sequences]](), list[pa.Table]()
+    for split, (table, offsets) in divided.chunks():
+        chunks.setdefault(split, []).append(encoded.encode(table, offsets))
+        if split == "test" and keeps:
+            labelled = None if encoded.task == "tagging" else offsets
+            beside.append(pa.table(tables.kept(table, labelled)))
+    return chunks, beside
 
 
 @dataclass(slots=True)

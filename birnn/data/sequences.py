@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -426,8 +426,12 @@ def read(path: str | Path) -> Sequences:
 
 def _joined(folder: Path) -> Sequences:
     chunks = (chunk for place in parts.of(folder) for chunk in _of_place(place))
-    with together(chunks, folder.parent) as split:
-        return split
+    with TemporaryDirectory(
+        dir=folder.parent, prefix=f".{folder.name}.", ignore_cleanup_errors=True
+    ) as temporary:
+        path = Path(temporary, "all.arrow")
+        write(chunks, path)
+        return read_file(path)  # which stays mapped when its name is gone
 
 
 def _of_place(place: parts.Place) -> Iterator[Sequences]:
@@ -449,24 +453,36 @@ def opened(place: parts.Place) -> Iterator[Sequences]:
 
 
 def write_part(split: Sequences, folder: parts.Folder, number: int) -> parts.Written:
-    """Write a part of a split."""
+    """Write a part of a split, which is held in memory."""
     name = parts.name(number, ".arrow")
-    write([split], folder.path / name)
-    return folder.kept(name, _columns(split), split.lengths)
+    tokens = np.zeros(0, np.int32) if split.tokens is None else split.tokens
+    flat = [pa.py_buffer(np.ascontiguousarray(one)) for one in (split.values, tokens, split.labels)]
+    batch = _record_batch([split], split.dictionary, *flat)
+    with pa.ipc.new_file(str(folder.path / name), batch.schema) as writer:
+        writer.write_batch(batch)
+    return folder.kept(name, batch.schema.names, split.lengths)
 
 
-@contextmanager
-def together(chunks: Iterable[Sequences], folder: Path) -> Iterator[Sequences]:
-    """Give chunks as one, which is mapped from a temporary file in a folder."""
-    with TemporaryDirectory(dir=folder, ignore_cleanup_errors=True) as temporary:
-        path = Path(temporary, "all.arrow")
-        write(chunks, path)
-        yield read_file(path)  # which stays mapped when its name is gone
-
-
-def _columns(split: Sequences) -> list[str]:
-    """What the columns of its file are called."""
-    return ["sequence", "group", "values", "label", *(["token"] if split.dictionary else [])]
+def concatenated(chunks: Sequence[Sequences]) -> Sequences:
+    """Put chunks one behind the other in memory, one or more of a kind."""
+    first, dictionary = chunks[0], chunks[0].dictionary
+    tokens: npt.NDArray[np.int32] | None = None
+    if dictionary is not None:
+        places = []
+        for chunk in chunks:
+            dictionary, found = joined(dictionary, chunk.dictionary)
+            places.append(found[chunk.tokens])
+        tokens = np.concatenate(places)
+    return Sequences(
+        values=np.concatenate([chunk.values for chunk in chunks]),
+        offsets=np.concatenate([[0], np.cumsum(np.concatenate([c.lengths for c in chunks]))]),
+        labels=np.concatenate([chunk.labels for chunk in chunks]),
+        ids=pa.concat_arrays([chunk.ids for chunk in chunks]),
+        groups=pa.concat_arrays([chunk.groups for chunk in chunks]),
+        tagging=first.tagging,
+        tokens=tokens,
+        dictionary=dictionary,
+    )
 
 
 def read_file(
