@@ -99,7 +99,7 @@ def make(
 ) -> Made:
     """Encode one part of the table, and write what it becomes, under its own number.
 
-    Its sequences are sorted by length, so that those of a batch lie together.
+    Its sequences are in the order of `birnn.data.splits.in_part`.
 
     Args:
         encoded: learned from all parts.
@@ -108,33 +108,46 @@ def make(
         divided: the part.
     """
     number, pieces = divided.place.part.number, dict[str, Piece]()
-    chunks, beside = _encoded(encoded, divided, keeps=KEPT in folders)
+    read = _read(encoded, divided, keeps=KEPT in folders)
     kept_part, passed = None, Computed(0, 0)
-    for split in [split for split in tables.SPLITS if split in chunks]:
-        found = sequences.concatenated(chunks.pop(split))
-        order = np.argsort(found.lengths, kind="stable")
+    for split in [split for split in tables.SPLITS if split in read]:
+        one = read.pop(split)
+        found, order = sequences.concatenated(one.chunks), splits.in_part(np.concatenate(one.rows))
         rows, found = steps_of(found.label_offsets, order), found.select(order)
         written = sequences.write_part(found, folders[split], number)
         pieces[split] = Piece(written, dict(Counter(found.lengths.tolist())), found.tally())
         if split == "train":
             passed = buckets.computed(found.lengths, **batching._asdict(), part=number)
-        if split == "test" and beside:
-            table = pa.concat_tables(beside).take(rows)
+        if one.beside:
+            table = pa.concat_tables(one.beside).take(rows)
             kept_part = kept.write_part(table, folders[KEPT], number, found.lengths)
     return Made(pieces, kept_part, passed)
 
 
-def _encoded(
-    encoded: Encoding, divided: Divided, *, keeps: bool
-) -> tuple[dict[str, list[Sequences]], list[pa.Table]]:
-    """Encode what a part holds of each split, and take what travels with the rows of test."""
-    chunks, beside = dict[str, list[Sequences]](), list[pa.Table]()
+class Read(NamedTuple):
+    """What a part of the table holds of a split, chunk by chunk.
+
+    Attributes:
+        chunks: encoded.
+        rows: of the table, for each sequence.
+        beside: what travels with the rows, for each label.
+    """
+
+    chunks: list[Sequences]
+    rows: list[Counts]
+    beside: list[pa.Table]
+
+
+def _read(encoded: Encoding, divided: Divided, *, keeps: bool) -> dict[str, Read]:
+    found: dict[str, Read] = {}
     for split, (table, offsets) in divided.chunks():
-        chunks.setdefault(split, []).append(encoded.encode(table, offsets))
+        chunks, rows, beside = found.setdefault(split, Read([], [], []))
+        chunks.append(encoded.encode(table, offsets))
+        rows.append(np.diff(offsets))
         if split == "test" and keeps:
             labelled = None if encoded.task == "tagging" else offsets
             beside.append(pa.table(tables.kept(table, labelled)))
-    return chunks, beside
+    return found
 
 
 @dataclass(slots=True)

@@ -19,6 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from birnn.data.sequences import steps_of
 from birnn.data.stratification import Stratifier
 from birnn.data.times import Later
 from birnn.errors import DataError, ParamsError
@@ -266,15 +267,21 @@ def _last_spare(
 def read(
     raw: Path, how: Splitting, wanted: Collection[str] = tables.SPLITS
 ) -> Iterator[tuple[str, Chunk]]:
-    """Read the sequences of some splits from `data/raw/` in one pass; see `divide`.
+    """Read the sequences of some splits from `data/raw/` in one pass, in the prepared order.
+
+    See `divide`; of a table in parts, see `Divided.by_length`.
 
     Raises:
         DataError: a split has none; told at the end.
     """
     summary = records.read(raw / paths.SUMMARY, Summary)
-    chunks = partial(tables.chunks, raw / paths.SEQUENCES)
-    found = set()
-    for split, chunk in divide(chunks, how, list(summary.splits), wanted):
+    path, found = raw / paths.SEQUENCES, set()
+    chunks = (
+        (one for part in divided(raw, how, summary) for one in part.by_length(wanted))
+        if parts.is_parted(path)
+        else divide(partial(tables.chunks, path), how, list(summary.splits), wanted)
+    )
+    for split, chunk in chunks:
         found.add(split)
         yield split, chunk
     check_found(found, wanted, summary)
@@ -325,6 +332,29 @@ class Divided:
                 names = np.array(tables.SPLITS)[self.codes[first : first + len(offsets) - 1]]
             first += len(offsets) - 1
             yield from _parts(wanted, (table, offsets, names))
+
+    def by_length(self, wanted: Collection[str]) -> Iterator[tuple[str, Chunk]]:
+        """Read what the part holds of some splits, each as one chunk, in the prepared order."""
+        held: dict[str, list[Chunk]] = {}
+        for split, chunk in self.chunks(wanted):
+            held.setdefault(split, []).append(chunk)
+        for split, chunks in held.items():
+            lengths = np.concatenate([np.diff(offsets) for _, offsets in chunks])
+            order = in_part(lengths)
+            rows = steps_of(np.concatenate([[0], np.cumsum(lengths)]), order)
+            table = pa.concat_tables([table for table, _ in chunks]).take(rows).combine_chunks()
+            yield split, (table, np.concatenate([[0], np.cumsum(lengths[order])]))
+
+
+def in_part(lengths: Offsets) -> Offsets:
+    """The order in which a prepared part has its sequences: from the shortest to the longest.
+
+    So those of a batch lie together.
+
+    Args:
+        lengths: rows of each in the table.
+    """
+    return np.argsort(lengths, kind="stable")
 
 
 def divided(raw: Path, how: Splitting, summary: Summary) -> list[Divided]:

@@ -4,7 +4,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,12 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from birnn import cli
-from birnn.data import kept, parted, sequences
+from birnn import cli, params
+from birnn.data import kept, parted, sequences, splits
 from birnn.data.parted import Parts
+from birnn.data.splits import Splitting
 from birnn.errors import DataError
-from birnn.files import digests, parts
+from birnn.files import digests, parts, threads
 from birnn.model import checkpoint, history
 
 TABLE = "data/external/table.parquet"
@@ -112,6 +115,14 @@ def steps(path: str) -> pd.DataFrame:
     return frame.sort_values(["id", "step"], ignore_index=True)
 
 
+def rows_of(split: str) -> list[str]:
+    """The ids of a split, as whoever asks a model about its raw rows reads them."""
+    how = Splitting.of(params.load().prepare)
+    found = [table for table, _ in splits.read_one(Path("data/raw"), how, split)]
+    ids: list[str] = pa.concat_tables(found)["sequence"].unique().to_pylist()
+    return ids
+
+
 def trees(folder: Path) -> tuple[Tree, Tree, Tree]:
     """The summary, the encoding and the packing."""
     names = ("raw/summary", "prepared/encoding", "prepared/packing")
@@ -142,6 +153,7 @@ def test_parts_hold_what_one_file_does(prepare: Callable[..., Path], way: str, t
             for _, part in split.each():
                 assert (np.diff(part.lengths) >= 0).all()
             pd.testing.assert_frame_equal(steps(name), expected[name], rtol=1e-6)
+            assert sequences.read(name).ids.to_pylist() == rows_of(Path(name).stem)
 
 
 @pytest.mark.parametrize("way", ["by name", "stratified"])
@@ -150,6 +162,21 @@ def test_bytes_do_not_depend_on_threads(prepare: Callable[..., Path], way: str) 
     assert len(one) > 40
     assert one.keys() == many.keys()
     assert [name for name in one if one[name] != many[name]] == []
+
+
+@pytest.mark.slow
+def test_any_process_can_be_given_a_part(
+    prepare: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = files(prepare("stratified", "tagging", 1000))
+
+    def mapped(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            yield from pool.map(function, items)
+
+    monkeypatch.setattr(threads, "mapped", mapped)
+    elsewhere = files(prepare("stratified", "tagging", 1000, threads=2))
+    assert elsewhere == here
 
 
 def test_a_part_without_test_sequences(prepare: Callable[..., Path]) -> None:
