@@ -225,7 +225,7 @@ def _stage(
     """An epoch of the training stage."""
     model = SequenceModel(architecture(cell, hidden)).to(device)
     optimizer = Adam(model.parameters(), learning_rate=0.001, weight_decay=0.0, clip_norm=1.0)
-    score = training.scorer(model, split, options(device, batch))
+    score = training.scorer(model, split.tally(), options(device, batch))
     (placed,) = batching.placed([split], device)
 
     def train() -> object:

@@ -280,7 +280,7 @@ def one_step(device: torch.device, cell: Cell, hidden: int, **changes: Any) -> C
         split = replace(split, labels=labels, tagging=False)
     model = SequenceModel(replace(epochs.architecture(cell, hidden), **changes)).to(device)
     optimizer = Adam(model.parameters(), learning_rate=0.01, weight_decay=0.0, clip_norm=1.0)
-    score = training.scorer(model, split, epochs.options(device, BATCH))
+    score = training.scorer(model, split.tally(), epochs.options(device, BATCH))
     there = batching.resident(split, device)
 
     def step() -> None:

@@ -1,14 +1,17 @@
 """What a million steps cost in each stage: seconds of one core, bytes on the disk, most memory.
 
-    python -m benchmarks.scale [SEQUENCES]
+    python -m benchmarks.scale 50000 200000
+    python -m benchmarks.scale --part-steps 1000000 10000 100000 1000000
 
-Every stage runs on two sets, of which one has four times as many sequences as the other; the
-difference is the cost of more data, without what a process needs to start. Seconds are those of the
-processor, which other work on the machine changes little. `docs/scale.md` shows the result.
+Every stage runs on sets of so many sequences, in one file each, or in parts. Seconds are those of
+the processor, which other work on the machine changes little. What a set costs more than the one
+before it, divided by the steps that it has more, is the cost of more data, without what a process
+needs to start. `docs/scale.md` shows the result.
 """
 
 from __future__ import annotations
 
+import argparse
 import resource
 import subprocess
 import sys
@@ -23,7 +26,6 @@ from birnn.files import atomic
 
 ROOT = Path(__file__).parents[1]
 MODEL = "bidirectional"
-EPOCHS = 2
 STAGES = {
     "generate": ("data/raw",),
     "prepare": ("data/prepared",),
@@ -42,19 +44,20 @@ class Cost:
     memory: int
 
 
-def params(sequences: int) -> dict[str, object]:
-    """LSTM 32 in both directions on numeric sequences of 3 to 250 steps, for two epochs."""
+def params(sequences: int, part_steps: int | None) -> dict[str, object]:
+    """LSTM 32 in both directions on numeric sequences of 3 to 250 steps, for an epoch."""
     path = ROOT / "examples/variable-length.yaml"
     tree: dict[str, dict[str, object]] = yaml.safe_load(path.read_text(encoding="utf-8"))
     tree["data"] |= {"sequences": sequences}
-    tree["train"] |= {"max_epochs": EPOCHS, "device": "cpu"}
-    return {**tree, "models": {MODEL: {"bidirectional": True}}}
+    tree["train"] |= {"max_epochs": 1, "device": "cpu"}
+    models = {MODEL: {"bidirectional": True}}
+    return {**tree, "models": models, "run": {"part_steps": part_steps}}
 
 
-def measured(folder: Path, sequences: int) -> tuple[int, dict[str, Cost]]:
+def measured(folder: Path, sequences: int, part_steps: int | None) -> tuple[int, dict[str, Cost]]:
     """Run all stages in a folder; how many steps there were, and what each stage has cost."""
     folder.mkdir()
-    (folder / "params.yaml").write_text(yaml.safe_dump(params(sequences)), encoding="utf-8")
+    (folder / "params.yaml").write_text(yaml.safe_dump(params(sequences, part_steps)), "utf-8")
     costs = {stage: _cost(folder, stage) for stage in STAGES}
     return int(atomic.read_json(folder / "data/raw/summary.json")["steps"]), costs
 
@@ -76,27 +79,32 @@ def _cost(folder: Path, stage: str) -> Cost:
     return Cost(seconds, size, int(done.stdout.split()[-1]) * 1024)
 
 
-def rows(sequences: int, place: Path) -> Iterator[str]:
-    """A table: what each stage costs more for a million steps more."""
-    few, small = measured(place / "small", sequences)
-    many, large = measured(place / "large", 4 * sequences)
-    millions = (many - few) / 1e6
-    yield f"{sequences} and {4 * sequences} sequences, {few} and {many} steps"
-    yield f"{'stage':10} {'s':>8} {'MB':>8} {'MB of memory':>14} {'at most, MB':>12}"
-    for stage in STAGES:
-        one, other = small[stage], large[stage]
-        yield (
-            f"{stage:10} {(other.seconds - one.seconds) / millions:8.2f}"
-            f" {(other.size - one.size) / millions / 1e6:8.1f}"
-            f" {(other.memory - one.memory) / millions / 1e6:14.1f} {other.memory / 1e6:12.0f}"
-        )
+def rows(sizes: list[int], part_steps: int | None, place: Path) -> Iterator[str]:
+    """A table: what each stage costs, and how much more a million steps more."""
+    names = f"{'sequences':>10} {'steps':>10} {'stage':10} {'s':>8} {'MB':>8} {'memory, MB':>11}"
+    yield f"{names}, and of a million steps more"
+    before, last = 0, dict.fromkeys(STAGES, Cost(0, 0, 0))
+    for sequences in sizes:
+        steps, costs = measured(place / str(sequences), sequences, part_steps)
+        for stage, cost in costs.items():
+            more, millions = last[stage], (steps - before) / 1e6
+            yield (
+                f"{sequences:10} {steps:10} {stage:10} {cost.seconds:8.1f} {cost.size / 1e6:8.1f}"
+                f" {cost.memory / 1e6:11.0f} {(cost.seconds - more.seconds) / millions:8.2f} s"
+                f" {(cost.size - more.size) / millions / 1e6:8.1f} MB"
+                f" {(cost.memory - more.memory) / millions / 1e6:8.1f} MB of memory"
+            )
+        before, last = steps, costs
 
 
 def main() -> None:
     """Measure, and print the table."""
-    sequences = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
+    parser = argparse.ArgumentParser()
+    parser.add_argument("sequences", type=int, nargs="+")
+    parser.add_argument("--part-steps", type=int)
+    asked = parser.parse_args()
     with TemporaryDirectory() as place:
-        for row in rows(sequences, Path(place)):
+        for row in rows(asked.sequences, asked.part_steps, Path(place)):
             print(row, flush=True)
 
 

@@ -2,8 +2,9 @@
 
     python -m stages.generate
 
-Reads `data` and how `prepare` splits from params.yaml, and data/external/.
-Writes data/raw/sequences.parquet and data/raw/summary.json.
+Reads `data`, `run.part_steps`, `run.store` and how `prepare` splits from params.yaml, and
+data/external/.
+Writes data/raw/sequences.parquet, a file or a folder of parts, and data/raw/summary.json.
 """
 
 from __future__ import annotations
@@ -15,37 +16,35 @@ from functools import partial
 from birnn import errors
 from birnn.data import splits
 from birnn.data.splits import Splitting
-from birnn.files import atomic, console, engines, installed, paths, records, room, tables, threads
+from birnn.files import (
+    atomic,
+    console,
+    engines,
+    installed,
+    parts,
+    paths,
+    records,
+    room,
+    tables,
+    threads,
+)
 from birnn.files.reading import Skipped
 from birnn.files.summary import Summary
 from birnn.files.table_checks import MISSING
 from birnn.files.tables import Chunk
 from birnn.params import HMMData, Params, load
-from birnn.sources import hmm, ingestion, inspection
+from birnn.sources import hmm, in_parts, ingestion, inspection
 
 
 def main() -> None:
     """Run the stage."""
     params, skipped = load(), Skipped()
-    data, where = params.data, ingestion.name(params.data)
-    if isinstance(data, HMMData):
+    data = params.data
+    if isinstance(data, HMMData) and params.run.store is None:
         what = f"data with {data.sequences:,} sequences of {data.features:,} features"
         room.check_disk(hmm.table_size(data), paths.RAW, what, "lower one of these")
-    with (
-        engines.chosen(params.run.engine),
-        skipped.told(),
-        atomic.replacing(paths.RAW / paths.SEQUENCES) as path,
-    ):
-        # One pass, each part of it in a thread: read and check, write, count.
-        found = ingestion.rows(data, skipped)
-        if not ingestion.is_searched(data):
-            found = threads.ahead(found)
-        rows = tables.written(found, path)
-        chunks, again = tables.whole_sequences(tables.of_rows(rows)), partial(tables.chunks, path)
-        if isinstance(data, HMMData):
-            summary = with_limits(params, data, chunks, again)
-        else:
-            summary = inspection.summary(chunks, again, task=data.task, where=where)
+    with engines.chosen(params.run.engine), skipped.told():
+        summary = (as_one if params.run.part_steps is None else as_parts)(params, skipped)
     summary = replace(
         summary,
         left_out=dict(skipped.counts),
@@ -60,6 +59,18 @@ def main() -> None:
         console.say(line, error=True)
 
 
+def as_one(params: Params, skipped: Skipped) -> Summary:
+    """Write the table as one file, in one pass, each part of it in a thread: read, write, count."""
+    data = params.data
+    with atomic.replacing(parts.cleared(paths.RAW / paths.SEQUENCES)) as path:
+        rows = tables.written(ingestion.ahead(data, skipped), path)
+        chunks, again = tables.whole_sequences(tables.of_rows(rows)), partial(tables.chunks, path)
+        if isinstance(data, HMMData):
+            return with_limits(params, data, chunks, again)
+        where = ingestion.name(data)
+        return inspection.summary(chunks, again, task=data.task, where=where)
+
+
 def with_limits(
     params: Params, data: HMMData, chunks: Iterator[Chunk], again: Callable[[], Iterator[Chunk]]
 ) -> Summary:
@@ -72,6 +83,30 @@ def with_limits(
 
     passed, where = threads.aside(add, chunks), ingestion.name(data)
     summary = inspection.summary(passed, again, task=data.task, where=where)
+    return limited(summary, best)
+
+
+def as_parts(params: Params, skipped: Skipped) -> Summary:
+    """Write the table as parts, and put together what each of them tells."""
+    data, run = params.data, params.run
+    assert run.part_steps is not None
+    tested = partial(splits.chosen, how=Splitting.of(params.prepare), split="test")
+    where, best = ingestion.name(data), None
+    with parts.writing(paths.RAW / paths.SEQUENCES, run.store or "") as folder:
+        again = partial(tables.chunks, folder.path)
+        if isinstance(data, HMMData):
+            best = hmm.Best(hmm.chain_of(data), data.task)
+            drawn = in_parts.drawn(data, run.part_steps, folder, tested)
+            looks = in_parts.put_together(drawn, folder, best)
+        else:
+            folder.finish([*in_parts.read(data, run.part_steps, folder, skipped)])
+            looks = in_parts.looked_at(data.task, parts.of(folder.path))
+        summary = inspection.summary_of_looks(looks, again, task=data.task, where=where)
+    return summary if best is None else limited(summary, best)
+
+
+def limited(summary: Summary, best: hmm.Best) -> Summary:
+    """Put the accuracy limits beside what was counted."""
     overall, by_length = best.limits()
     return replace(summary, limits=overall, limits_by_length=by_length)
 

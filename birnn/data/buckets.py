@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,6 +14,12 @@ JITTER = 0.01  # lengths are blurred by 1 % before sorting, so that batches diff
 MOST_BINS = 24  # of the histogram of lengths
 
 
+def part_order(parts: int, *, seed: int, number: int) -> list[int]:
+    """Draw the order in which an epoch reads the parts of a split."""
+    order: list[int] = np.random.default_rng([seed, number]).permutation(parts).tolist()
+    return order
+
+
 def shuffled(
     lengths: npt.NDArray[np.int64],
     *,
@@ -20,9 +27,14 @@ def shuffled(
     batch_steps: int | None = None,
     seed: int,
     number: int,
+    part: int | None = None,
 ) -> list[npt.NDArray[np.int64]]:
-    """Draw the batches of one epoch as arrays of indices; see `birnn.model.batching.epoch`."""
-    generator = np.random.default_rng([seed, number])
+    """Draw the batches of one epoch as arrays of indices; see `birnn.model.batching.epoch`.
+
+    Of a split in parts, those of one of them, which depend on nothing that the others hold.
+    """
+    drawn = [seed, number] if part is None else [seed, number, part + 1]
+    generator = np.random.default_rng(drawn)
     order = generator.permutation(len(lengths))
     blurred = lengths[order] * generator.uniform(1 - JITTER, 1 + JITTER, len(order))
     order = order[np.argsort(blurred, kind="stable")]
@@ -55,8 +67,7 @@ def cut(
 
 def padding_share(lengths: npt.NDArray[np.int64], batches: list[npt.NDArray[np.int64]]) -> float:
     """Steps of padding divided by all steps that a pass over the batches computes."""
-    computed = sum(len(batch) * int(lengths[batch].max()) for batch in batches)
-    return 1 - int(lengths.sum()) / computed
+    return 1 - int(lengths.sum()) / _computed(lengths, batches)
 
 
 def alive(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -72,16 +83,50 @@ class BothWays(NamedTuple):
 
 
 def both_ways(
-    lengths: npt.NDArray[np.int64], *, batch_size: int, batch_steps: int | None, seed: int
+    lengths: npt.NDArray[np.int64],
+    *,
+    batch_size: int,
+    batch_steps: int | None,
+    seed: int,
+    part: int | None = None,
 ) -> BothWays:
     """Batch sequences in a random order, and as training batches them in its first epoch."""
     order = np.random.default_rng(seed).permutation(len(lengths))
     return BothWays(
         at_random=cut(order, lengths, batch_size, batch_steps),
         as_batched=shuffled(
-            lengths, batch_size=batch_size, batch_steps=batch_steps, seed=seed, number=1
+            lengths,
+            batch_size=batch_size,
+            batch_steps=batch_steps,
+            seed=seed,
+            number=1,
+            part=part,
         ),
     )
+
+
+class Computed(NamedTuple):
+    """Steps that a pass over some batches computes, padding included."""
+
+    at_random: int
+    as_batched: int
+
+
+def computed(
+    lengths: npt.NDArray[np.int64],
+    *,
+    batch_size: int,
+    batch_steps: int | None,
+    seed: int,
+    part: int | None = None,
+) -> Computed:
+    """Count the steps that both ways of batching compute."""
+    ways = both_ways(lengths, batch_size=batch_size, batch_steps=batch_steps, seed=seed, part=part)
+    return Computed(*(_computed(lengths, batches) for batches in ways))
+
+
+def _computed(lengths: npt.NDArray[np.int64], batches: list[npt.NDArray[np.int64]]) -> int:
+    return sum(len(batch) * int(lengths[batch].max()) for batch in batches)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,25 +174,45 @@ def packing(
         duplicates: see `Packing`.
         conflicts: see `Packing`.
     """
-    train = lengths["train"]
-    batches = both_ways(train, batch_size=batch_size, batch_steps=batch_steps, seed=seed)
-    edges = _edges(np.concatenate(list(lengths.values())))
+    passed = computed(lengths["train"], batch_size=batch_size, batch_steps=batch_steps, seed=seed)
+    counted = {split: Counter(steps.tolist()) for split, steps in lengths.items()}
+    return packing_of(counted, passed, duplicates=duplicates, conflicts=conflicts)
+
+
+def packing_of(
+    counted: Mapping[str, Mapping[int, int]], passed: Computed, *, duplicates: int, conflicts: int
+) -> Packing:
+    """Say what padding costs, of what was counted elsewhere.
+
+    Args:
+        counted: how many sequences have so many steps, by split.
+        passed: what a pass over the training sequences computes.
+        duplicates: see `Packing`.
+        conflicts: see `Packing`.
+    """
+    steps = {split: _steps(counts) for split, counts in counted.items()}
+    edges = _edges({length for counts in counted.values() for length in counts})
     return Packing(
-        sequences={split: len(steps) for split, steps in lengths.items()},
-        steps={split: int(steps.sum()) for split, steps in lengths.items()},
+        sequences={split: sum(counts.values()) for split, counts in counted.items()},
+        steps=steps,
         edges=edges.tolist(),
         histogram={
-            split: np.histogram(steps, edges)[0].tolist() for split, steps in lengths.items()
+            split: np.histogram([*counts], edges, weights=[*counts.values()])[0].tolist()
+            for split, counts in counted.items()
         },
-        padding_at_random=padding_share(train, batches.at_random),
-        padding_as_batched=padding_share(train, batches.as_batched),
+        padding_at_random=1 - steps["train"] / passed.at_random,
+        padding_as_batched=1 - steps["train"] / passed.as_batched,
         duplicates=duplicates,
         conflicts=conflicts,
     )
 
 
-def _edges(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def _steps(counts: Mapping[int, int]) -> int:
+    return sum(length * number for length, number in counts.items())
+
+
+def _edges(lengths: Collection[int]) -> npt.NDArray[np.int64]:
     """Bins of as many whole steps each, from the shortest to beyond the longest."""
-    shortest, longest = int(lengths.min()), int(lengths.max())
+    shortest, longest = min(lengths), max(lengths)
     width = -(-(longest - shortest + 1) // MOST_BINS)
     return np.arange(shortest, longest + width + 1, width)

@@ -7,12 +7,12 @@ is scaled, the vocabulary of tokens and their alphabet, and the names of the cla
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +36,8 @@ from birnn.files.tables import (
 
 if TYPE_CHECKING:  # who trains and predicts needs no schema
     from birnn.params import Prepare
+
+Told = TypeVar("Told")
 
 UNKNOWN = 0  # the place of a token of which nothing is known
 MOST_SHOWN = 60  # letters of what differs between two encodings
@@ -313,12 +315,51 @@ def fit(
         ParamsError: steps that cannot be framed: they have tokens, or labels of their own; or
             numbers that must be scaled, since float32 holds too little of what differs.
     """
-    fills = _fills(chunks(), options) if options.missing != "refuse" else Fills([], [])
-    fitting = scaling.Fitting(options.scale)
+
+    def mapped(function: Callable[[Chunk], Told]) -> Iterator[Told]:
+        return engines.mapped(function, chunks())
+
+    return fit_mapped(
+        mapped, options, task=task, max_steps=max_steps, reading=reading, unseen=unseen
+    )
+
+
+class Mapped(Protocol):
+    """Calls a function with each chunk of the training sequences, and gives results in order."""
+
+    def __call__(self, function: Callable[[Chunk], Told], /) -> Iterable[Told]: ...  # noqa: D102
+
+
+def fit_mapped(
+    mapped: Mapped,
+    options: Options,
+    *,
+    task: str,
+    max_steps: int | None = None,
+    reading: Mapping[str, object] = MappingProxyType({}),
+    unseen: Collection[str] = (),
+    steps: int | None = None,
+) -> Encoding:
+    """Fit an encoding on training sequences that are looked at elsewhere; see `fit`.
+
+    Args:
+        mapped: called once, or twice where numbers may be missing.
+        options: see `fit`.
+        task: see `fit`.
+        max_steps: see `fit`.
+        reading: see `fit`.
+        unseen: see `fit`.
+        steps: how many there are about, so that of very many only a sample is sent back; all are
+            where None.
+    """
+    fills = Fills([], [])
+    if options.missing != "refuse":
+        fills = _fills(mapped(partial(_seen_numbers, options)), options)
+    fitting = scaling.Fitting(options.scale, steps)
     labels: set[str] = set()
     counts: Counter[str] = Counter()
     features, tokens, found = list[str](), False, 0
-    for seen in engines.mapped(partial(_seen, options, fills, fitting), chunks()):
+    for seen in mapped(partial(_seen, options, fills, fitting)):
         found += seen.sequences
         labels.update(seen.labels)
         features, tokens = seen.features, seen.tokens is not None
@@ -384,14 +425,20 @@ class Fills(NamedTuple):
     masked: list[str]
 
 
-def _fills(chunks: Iterable[Chunk], options: Options) -> Fills:
+def _seen_numbers(options: Options, chunk: Chunk) -> tuple[list[str], Means]:
+    """The numeric columns of a chunk, and what is known of them."""
+    features = options.features(chunk[0].schema)
+    means = Means(len(features))
+    if features:
+        means.add(_raw(chunk[0], features))
+    return features, means
+
+
+def _fills(seen: Iterable[tuple[list[str], Means]], options: Options) -> Fills:
     """Learn from the training sequences what to put where a number is missing."""
     means, features = None, list[str]()
-    for table, _ in chunks:
-        features = options.features(table.schema)
-        means = means or Means(len(features))
-        if features:
-            means.add(_raw(table, features))
+    for names, one in seen:
+        features, means = names, one if means is None else means.take(one)
     if means is None or not features:
         return Fills([], [])
     masked = [features[place] for place in np.flatnonzero(means.lacking)]

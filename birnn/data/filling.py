@@ -61,6 +61,13 @@ class Means:
         self.total += np.where(known, raw, 0).sum(axis=0)
         self.lacking |= ~known.all(axis=0)
 
+    def take(self, other: Means) -> Means:
+        """Add what another one has seen of steps that come after these."""
+        self.count += other.count
+        self.total += other.total
+        self.lacking |= other.lacking
+        return self
+
     def result(self) -> npt.NDArray[np.float64]:
         """Give the mean of each feature, (features,), NaN of one without any number."""
         means: npt.NDArray[np.float64] = np.where(

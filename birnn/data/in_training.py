@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from birnn.data import fingerprints, sequences
+from birnn.data import fingerprints, parted
 from birnn.data.encoding import Encoding
 from birnn.data.sequences import Sequences
 from birnn.errors import DataError
@@ -35,14 +35,14 @@ class TrainedOn:
             encoding: the model's own.
         """
         known, train = folder / paths.ENCODING, folder / paths.TRAIN
-        if not known.is_file() or not train.is_file():
+        if not known.is_file() or not train.exists():
             return None
         try:
             Encoding(**atomic.read_json(known)).check_same(encoding, "the model")
-            split = sequences.read(train)
+            split = parted.read(train)
+            return cls(np.unique(np.concatenate([_hashes(one) for one in parted.each(split)])))
         except (DataError, TypeError):  # of another model, or of another version
             return None
-        return cls(np.unique(_hashes(split)))
 
     def seen(self, asked: Sequences) -> npt.NDArray[np.bool_]:
         """Say which of some sequences, encoded for the model, training had, (sequences,)."""

@@ -10,11 +10,13 @@ from collections.abc import Generator, Iterable
 from contextlib import ExitStack
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from birnn.errors import DataError
-from birnn.files import atomic, tables
+from birnn.files import atomic, parts, tables
 from birnn.files.tables import Chunk
 
 
@@ -27,7 +29,7 @@ def recorded(
     that is what its first step has. Without such columns, the file has none.
     """
     with ExitStack() as stack:
-        partial, writer = stack.enter_context(atomic.replacing(path)), None
+        partial, writer = stack.enter_context(atomic.replacing(parts.cleared(path))), None
         for split, (table, offsets) in divided:
             if split == "test":
                 rows = tables.kept(table, None if task == "tagging" else offsets)
@@ -41,16 +43,52 @@ def recorded(
             pq.write_table(pa.table({}), partial)
 
 
+def write_none(path: Path) -> None:
+    """Write a file without columns, where nothing travels with rows."""
+    for _ in recorded((), path, task=""):
+        raise AssertionError
+
+
+def write_part(
+    table: pa.Table, folder: parts.Folder, number: int, lengths: npt.NDArray[np.int64]
+) -> parts.Written:
+    """Write what travels with the rows of a part of the test split.
+
+    Args:
+        table: a row a label.
+        folder: where to.
+        number: of the part.
+        lengths: steps of its sequences.
+    """
+    name = parts.name(number, ".parquet")
+    pq.write_table(table, folder.path / name, compression="zstd")
+    return folder.kept(name, table.schema.names, lengths)
+
+
 def read(path: str | Path) -> dict[str, pa.ChunkedArray]:
-    """Read what `recorded` has written: text for each label, (labels,), by the column's name.
+    """Read what was written: text for each label, (labels,), by the column's name.
 
     Raises:
-        DataError: the file is missing or is not Parquet.
+        DataError: the file, or a part, is missing or is not Parquet.
     """
-    try:
-        found = pq.read_table(path)
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file; run `dvc repro` first") from None
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path}: expected Parquet, found {error}; run `dvc repro`") from None
+    if parts.is_parted(path):
+        found = pa.concat_tables([_of_part(place) for place in parts.of(path)])
+    else:
+        found = _of_file(path, path)
     return {name: found[name] for name in found.schema.names}
+
+
+def _of_part(place: parts.Place) -> pa.Table:
+    with place.opened() as path:
+        found = _of_file(path, place)
+    place.check_columns(found.schema.names)
+    return found
+
+
+def _of_file(path: str | Path, name: object) -> pa.Table:
+    try:
+        return pq.read_table(path, memory_map=False)
+    except FileNotFoundError:
+        raise DataError(f"{name}: no such file; run `dvc repro` first") from None
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{name}: expected Parquet, found {error}; run `dvc repro`") from None

@@ -74,10 +74,12 @@ class Fitting:
 
     Args:
         kind: the scaling.
+        steps: how many there are about. Where that is so many that medians are taken from a sample,
+            each chunk is thinned by itself, and no more than twice the sample is added.
     """
 
-    def __init__(self, kind: Kind) -> None:
-        self.kind = kind
+    def __init__(self, kind: Kind, steps: int | None = None) -> None:
+        self.kind, self.steps = kind, steps
         self._moments = Moments()
         self._logs: Floats | float = 0.0  # how many log scales, their sums, the sums of squares
         self._sample: Floats | None = None
@@ -94,7 +96,13 @@ class Fitting:
             logs = by_sequence(raw, offsets)[1]
             known = np.nan_to_num(logs)
             return np.stack([(~np.isnan(logs)).sum(0), known.sum(0), (known**2).sum(0)])
-        return Moments.sums(raw) if self.kind == "global" else raw
+        return Moments.sums(raw) if self.kind == "global" else self._thinned(raw)
+
+    def _thinned(self, raw: Floats) -> Floats:
+        """Some of the steps, by chance; which ones, their number alone decides."""
+        if self.steps is None or (share := 2 * _most(raw) / self.steps) >= 1:
+            return raw
+        return raw[np.random.default_rng(len(raw)).random(len(raw)) < share]
 
     def add(self, seen: Floats) -> None:
         """Take up what was seen of some more sequences, in their order."""
@@ -143,10 +151,15 @@ class Fitting:
         """Keep the steps with the lowest of numbers drawn for all, however they are chunked."""
         drawn = np.column_stack([self._generator.random(len(raw)), raw])
         joined = drawn if self._sample is None else np.concatenate([self._sample, drawn])
-        most = max(1, SAMPLE // raw.shape[1])
+        most = _most(raw)
         if len(joined) > most:
             joined = joined[np.argpartition(joined[:, 0], most)[:most]]
         self._sample = joined
+
+
+def _most(raw: Floats) -> int:
+    """How many steps a sample holds."""
+    return max(1, SAMPLE // int(raw.shape[1]))
 
 
 def scaled(

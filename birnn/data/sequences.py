@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryFile
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import IO, NamedTuple
 
 import numpy as np
@@ -22,10 +22,49 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from birnn.errors import DataError
-from birnn.files import atomic, hashing
+from birnn.files import atomic, hashing, parts
 
 COPY_BYTES = 1 << 26
+Counts = npt.NDArray[np.int64]
 UNLABELLED = -1  # the label of a step or a sequence that has none
+
+
+class Tally(NamedTuple):
+    """How many labels a split has, or a part of it.
+
+    Attributes:
+        sequences: that there are.
+        labels: places for a label: steps for tagging, sequences for classification.
+        known: of these, how many have one.
+        labelled: sequences that have a label.
+        classes: how often each occurs, (classes,) int64; none behind the last that does.
+        tokens: how often each place of the vocabulary occurs, the unknown first; None without.
+    """
+
+    sequences: int
+    labels: int
+    known: int
+    labelled: int
+    classes: Counts
+    tokens: Counts | None
+
+    def plus(self, other: Tally) -> Tally:
+        """Add what there is in another part."""
+        tokens = self.tokens
+        if tokens is not None and other.tokens is not None:
+            # Behind the vocabulary, which both have, each part has names of its own.
+            places = min(len(tokens), len(other.tokens))
+            tokens = tokens[:places] + other.tokens[:places]
+        width = max(len(self.classes), len(other.classes))
+        classes = [np.pad(one, (0, width - len(one))) for one in (self.classes, other.classes)]
+        return Tally(
+            self.sequences + other.sequences,
+            self.labels + other.labels,
+            self.known + other.known,
+            self.labelled + other.labelled,
+            np.sum(classes, axis=0),
+            tokens,
+        )
 
 
 class Labelled(NamedTuple):
@@ -85,6 +124,11 @@ class Sequences:
         return np.diff(self.offsets)
 
     @property
+    def longest(self) -> int:
+        """Steps of the longest sequence; 0 of none."""
+        return int(self.lengths.max(initial=0))
+
+    @property
     def label_offsets(self) -> npt.NDArray[np.int64]:
         """Where each sequence's labels begin, (sequences + 1,) int64."""
         return self.offsets if self.tagging else np.arange(len(self) + 1)
@@ -135,6 +179,14 @@ class Sequences:
             dictionary=self.dictionary,
         )
 
+    def tally(self) -> Tally:
+        """Count the labels, and the tokens."""
+        known = self.labels != UNLABELLED
+        classes = np.bincount(self.labels[known]).astype(np.int64)
+        labelled = np.logical_or.reduceat(known, self.label_offsets[:-1])
+        numbers = (len(self), len(known), int(known.sum()), int(labelled.sum()))
+        return Tally(*numbers, classes, self.token_counts())
+
     def token_counts(self, places: int | None = None) -> npt.NDArray[np.int64] | None:
         """How often each place of the dictionary occurs, or each of the first ones."""
         if self.tokens is None or self.dictionary is None:
@@ -159,9 +211,14 @@ def check_labelled(split: Sequences, name: str) -> None:
     Raises:
         DataError: it has none.
     """
-    if not (split.labels != UNLABELLED).any():
+    check_known(int(np.count_nonzero(split.labels != UNLABELLED)), len(split), name)
+
+
+def check_known(known: int, sequences: int, name: str) -> None:
+    """Refuse a split of which no label is known; see `check_labelled`."""
+    if not known:
         raise DataError(
-            f"the {name} split: expected labels, found none in {len(split)} sequences; add some"
+            f"the {name} split: expected labels, found none in {sequences} sequences; add some"
         )
 
 
@@ -223,7 +280,7 @@ def _spooled(path: str | Path) -> Iterator[_Spool]:
     behind what those before it have added.
     """
     with ExitStack() as stack:
-        partial = stack.enter_context(atomic.replacing(path))
+        partial = stack.enter_context(atomic.replacing(parts.cleared(Path(path))))
         spool = _Spool(*(stack.enter_context(TemporaryFile(dir=partial.parent)) for _ in range(3)))
         yield spool
         if not spool.heads:
@@ -358,13 +415,92 @@ def _record_batch(
 def read(path: str | Path) -> Sequences:
     """Map an Arrow file of sequences into memory; the arrays are read-only views of the file.
 
+    Of a split in parts, they are joined in a temporary file, which is as large as all of them;
+    `birnn.data.parted` reads one after the other.
+
     Raises:
-        DataError: the file is missing or is not one that `write` has made.
+        DataError: the file, or a part, is missing or is not one that `write` has made.
+    """
+    return _joined(Path(path)) if parts.is_parted(path) else read_file(path)
+
+
+def _joined(folder: Path) -> Sequences:
+    chunks = (chunk for place in parts.of(folder) for chunk in _of_place(place))
+    with TemporaryDirectory(
+        dir=folder.parent, prefix=f".{folder.name}.", ignore_cleanup_errors=True
+    ) as temporary:
+        path = Path(temporary, "all.arrow")
+        write(chunks, path)
+        return read_file(path)  # which stays mapped when its name is gone
+
+
+def _of_place(place: parts.Place) -> Iterator[Sequences]:
+    with opened(place) as split:
+        yield split
+
+
+@contextmanager
+def opened(place: parts.Place) -> Iterator[Sequences]:
+    """Map a part of a split into memory until the block ends; see `read`.
+
+    Raises:
+        DataError: it is missing, or is not what the index says.
+    """
+    with place.opened() as path:
+        split = read_file(path, str(place), place.check_columns)
+        place.check_counts(len(split), int(split.offsets[-1]))
+        yield split
+
+
+def write_part(split: Sequences, folder: parts.Folder, number: int) -> parts.Written:
+    """Write a part of a split, which is held in memory."""
+    name = parts.name(number, ".arrow")
+    tokens = np.zeros(0, np.int32) if split.tokens is None else split.tokens
+    flat = [pa.py_buffer(np.ascontiguousarray(one)) for one in (split.values, tokens, split.labels)]
+    batch = _record_batch([split], split.dictionary, *flat)
+    with pa.ipc.new_file(str(folder.path / name), batch.schema) as writer:
+        writer.write_batch(batch)
+    return folder.kept(name, batch.schema.names, split.lengths)
+
+
+def concatenated(chunks: Sequence[Sequences]) -> Sequences:
+    """Put chunks one behind the other in memory, one or more of a kind."""
+    first, dictionary = chunks[0], chunks[0].dictionary
+    tokens: npt.NDArray[np.int32] | None = None
+    if dictionary is not None:
+        places = []
+        for chunk in chunks:
+            dictionary, found = joined(dictionary, chunk.dictionary)
+            places.append(found[chunk.tokens])
+        tokens = np.concatenate(places)
+    return Sequences(
+        values=np.concatenate([chunk.values for chunk in chunks]),
+        offsets=np.concatenate([[0], np.cumsum(np.concatenate([c.lengths for c in chunks]))]),
+        labels=np.concatenate([chunk.labels for chunk in chunks]),
+        ids=pa.concat_arrays([chunk.ids for chunk in chunks]),
+        groups=pa.concat_arrays([chunk.groups for chunk in chunks]),
+        tagging=first.tagging,
+        tokens=tokens,
+        dictionary=dictionary,
+    )
+
+
+def read_file(
+    path: str | Path, name: str = "", check: Callable[[list[str]], None] | None = None
+) -> Sequences:
+    """Map one file of sequences; see `read`.
+
+    Args:
+        path: of the file.
+        name: what to call it in messages; as it is called if empty.
+        check: called with the columns that it has.
     """
     try:
         with Path(path).open("rb") as file:
             mapped = _mapped(file)
         batch = pa.ipc.open_file(_buffer(mapped)).get_batch(0)
+        if check is not None:
+            check(batch.schema.names)
         values, labels = batch["values"], batch["label"]
         tagging = pa.types.is_large_list(labels.type)
         tokens = batch["token"].values if "token" in batch.schema.names else None
@@ -380,9 +516,9 @@ def read(path: str | Path) -> Sequences:
             mapped=mapped,
         )
     except FileNotFoundError:
-        raise DataError(f"{path}: no such file; run `dvc repro` first") from None
+        raise DataError(f"{name or path}: no such file; run `dvc repro` first") from None
     except (AttributeError, KeyError, OSError, ValueError) as error:
-        raise DataError(f"{path}: expected a prepared split, found {error}") from None
+        raise DataError(f"{name or path}: expected a prepared split, found {error}") from None
 
 
 def _step_values(steps: pa.FixedSizeListArray) -> npt.NDArray[np.float32]:

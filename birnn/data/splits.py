@@ -19,10 +19,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from birnn.data.sequences import steps_of
 from birnn.data.stratification import Stratifier
 from birnn.data.times import Later
 from birnn.errors import DataError, ParamsError
-from birnn.files import paths, records, tables, threads
+from birnn.files import parts, paths, records, tables, threads
+from birnn.files.parts import Place
 from birnn.files.summary import Summary
 from birnn.files.tables import Chunk
 from birnn.params import Prepare
@@ -199,11 +201,11 @@ def divide(
     """
     divider = _Divider(how, named, chunks)
     # The names come in order, from a divider that may remember; what is kept of a chunk, from it.
-    divided = (
+    named_chunks = (
         (table, offsets, divider.split_of_each(table, offsets)) for table, offsets in chunks()
     )
-    for parts in threads.mapped(partial(_parts, wanted), divided):
-        yield from parts
+    for found in threads.mapped(partial(_parts, wanted), named_chunks):
+        yield from found
 
 
 def _parts(
@@ -265,17 +267,32 @@ def _last_spare(
 def read(
     raw: Path, how: Splitting, wanted: Collection[str] = tables.SPLITS
 ) -> Iterator[tuple[str, Chunk]]:
-    """Read the sequences of some splits from `data/raw/` in one pass; see `divide`.
+    """Read the sequences of some splits from `data/raw/` in one pass, in the prepared order.
+
+    See `divide`; of a table in parts, see `Divided.by_length`.
 
     Raises:
         DataError: a split has none; told at the end.
     """
     summary = records.read(raw / paths.SUMMARY, Summary)
-    chunks = partial(tables.chunks, raw / paths.SEQUENCES)
-    found = set()
-    for split, chunk in divide(chunks, how, list(summary.splits), wanted):
+    path, found = raw / paths.SEQUENCES, set()
+    chunks = (
+        (one for part in divided(raw, how, summary) for one in part.by_length(wanted))
+        if parts.is_parted(path)
+        else divide(partial(tables.chunks, path), how, list(summary.splits), wanted)
+    )
+    for split, chunk in chunks:
         found.add(split)
         yield split, chunk
+    check_found(found, wanted, summary)
+
+
+def check_found(found: Collection[str], wanted: Iterable[str], summary: Summary) -> None:
+    """Refuse a split without sequences.
+
+    Raises:
+        DataError: one that is wanted is not found.
+    """
     for split in wanted:
         if split not in found:
             mend = "add some" if split in summary.splits else "add sequences, or raise its share"
@@ -288,6 +305,77 @@ def read(
 def read_one(raw: Path, how: Splitting, split: str) -> Iterator[Chunk]:
     """Read the sequences of one split; see `read`."""
     return (chunk for _, chunk in read(raw, how, [split]))
+
+
+@dataclass(frozen=True, slots=True)
+class Divided:
+    """A part of the table, and the splits of its sequences, so that anybody can divide it.
+
+    Attributes:
+        place: of the part.
+        divider: names the splits of a chunk; None where only the whole table tells them.
+        codes: (sequences,) the place in `SPLITS` of the split of each sequence then.
+    """
+
+    place: Place
+    divider: _Divider | None = None
+    codes: npt.NDArray[np.uint8] | None = None
+
+    def chunks(self, wanted: Collection[str] = tables.SPLITS) -> Iterator[tuple[str, Chunk]]:
+        """Read what the part holds of some splits."""
+        first = 0
+        for table, offsets in tables.chunks_of(self.place):
+            if self.divider is not None:
+                names = self.divider.split_of_each(table, offsets)
+            else:
+                assert self.codes is not None
+                names = np.array(tables.SPLITS)[self.codes[first : first + len(offsets) - 1]]
+            first += len(offsets) - 1
+            yield from _parts(wanted, (table, offsets, names))
+
+    def by_length(self, wanted: Collection[str]) -> Iterator[tuple[str, Chunk]]:
+        """Read what the part holds of some splits, each as one chunk, in the prepared order."""
+        held: dict[str, list[Chunk]] = {}
+        for split, chunk in self.chunks(wanted):
+            held.setdefault(split, []).append(chunk)
+        for split, chunks in held.items():
+            lengths = np.concatenate([np.diff(offsets) for _, offsets in chunks])
+            order = in_part(lengths)
+            rows = steps_of(np.concatenate([[0], np.cumsum(lengths)]), order)
+            table = pa.concat_tables([table for table, _ in chunks]).take(rows).combine_chunks()
+            yield split, (table, np.concatenate([[0], np.cumsum(lengths[order])]))
+
+
+def in_part(lengths: Offsets) -> Offsets:
+    """The order in which a prepared part has its sequences: from the shortest to the longest.
+
+    So those of a batch lie together.
+
+    Args:
+        lengths: rows of each in the table.
+    """
+    return np.argsort(lengths, kind="stable")
+
+
+def divided(raw: Path, how: Splitting, summary: Summary) -> list[Divided]:
+    """Divide the parts of a table; an order in it, or in time, takes a look at all of them here.
+
+    Raises:
+        ParamsError: see `divide`.
+        DataError: see `divide`.
+    """
+    path = raw / paths.SEQUENCES
+    divider = _Divider(how, list(summary.splits), partial(tables.chunks, path))
+    if not how.stratify and how.by is None:
+        return [Divided(place, divider) for place in parts.of(path)]
+    return [Divided(place, codes=_codes(divider, place)) for place in parts.of(path)]
+
+
+def _codes(divider: _Divider, place: Place) -> npt.NDArray[np.uint8]:
+    order = np.argsort(tables.SPLITS)
+    names = [divider.split_of_each(*chunk) for chunk in tables.chunks_of(place)]
+    found = np.searchsorted(np.array(tables.SPLITS), np.concatenate(names), sorter=order)
+    return order[found].astype(np.uint8)
 
 
 def _positions(names: Iterable[str]) -> npt.NDArray[np.float64]:

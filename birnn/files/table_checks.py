@@ -53,11 +53,13 @@ class Allowed:
         numbers: whether features may be missing; they become NaN then.
         joined: whether a sequence may begin in one file and go on in the next; if None, it may, and
             a line says so.
+        parts: whether it goes into parts, so that it may have any number of steps in all.
     """
 
     labels: Collection[str] = ()
     numbers: bool = False
     joined: bool | None = None
+    parts: bool = False
 
 
 NOTHING_MORE = Allowed()
@@ -95,7 +97,7 @@ def checked(
             sequences are interleaved; a label, group or split changes within a sequence; a group
             is in two splits; a sequence or the table is too long; there are no rows.
     """
-    place, skipped = _Place(where), skipped or Skipped()
+    place, skipped = _Place(where, None if allowed.parts else MOST_STEPS), skipped or Skipped()
     order = _Order(task, max_steps, allowed.joined, skipped)
     names: list[str] = []
     for batch in batches:
@@ -121,8 +123,9 @@ def checked(
 class _Place:
     """Where a batch lies: its file, and how many rows of the file come before it."""
 
-    def __init__(self, where: str) -> None:
+    def __init__(self, where: str, most: int | None) -> None:
         self.where, self.unit, self.rows, self.total = where, "row", 0, 0
+        self.most = most
         self.before = ""  # the file before this one
 
     def enter(self, batch: pa.RecordBatch) -> None:
@@ -138,8 +141,8 @@ class _Place:
         """Go on to what follows a batch."""
         self.rows += batch.num_rows
         self.total += batch.num_rows
-        if self.total > MOST_STEPS:
-            raise DataError(f"{self.where}: expected up to {MOST_STEPS} steps in all, found more")
+        if self.most is not None and self.total > self.most:
+            raise DataError(f"{self.where}: expected up to {self.most} steps in all, found more")
 
     def row(self, row: int | np.integer[Any]) -> str:
         """Name a row of the batch."""

@@ -8,6 +8,8 @@ features or one `token`; `label`; optionally `group` (never divided between spli
     write(batches, "data/raw/sequences.parquet")
     for table, offsets in chunks("data/raw/sequences.parquet"): ...   # whole sequences
 
+A table may be a folder of parts (`birnn.files.parts`), each of which holds whole sequences.
+
 Everything streams: what is held is a chunk of rows and the ids that were seen.
 """
 
@@ -16,7 +18,8 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Iterator
-from itertools import chain
+from itertools import chain, groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -28,7 +31,7 @@ import pyarrow.parquet as pq
 from pyarrow import csv
 
 from birnn.errors import DataError
-from birnn.files import bounds, console, named, threads
+from birnn.files import bounds, console, named, parts, threads
 from birnn.files.reading import Skipped
 
 Rows = npt.NDArray[np.int64]
@@ -98,19 +101,92 @@ def written(batches: Iterable[pa.RecordBatch], path: Path) -> Iterator[pa.Record
             yield from threads.aside(file.write_batch, chain([first], stream))
 
 
+def write_parts(
+    chunks: Iterable[Chunk], folder: parts.Folder, part_steps: int
+) -> Iterator[parts.Written]:
+    """Stream chunks into parts, each of which ends with the sequence that fills it.
+
+    Args:
+        chunks: whole sequences.
+        folder: where to.
+        part_steps: steps that a part has at least, but for the last one.
+
+    Yields:
+        Each part once it is written.
+    """
+    cut = _cut_into_parts(chunks, part_steps)
+    for number, pieces in groupby(cut, key=itemgetter(0)):
+        yield write_part((chunk for _, chunk in pieces), folder, number)
+
+
+def _cut_into_parts(chunks: Iterable[Chunk], part_steps: int) -> Iterator[tuple[int, Chunk]]:
+    """Cut chunks at the ends of parts, each piece with the number of its part."""
+    number, steps = 0, 0
+    for table, offsets in chunks:
+        first = 0
+        while first < len(offsets) - 1:
+            end = int(np.searchsorted(offsets, offsets[first] + part_steps - steps))
+            end = min(max(end, first + 1), len(offsets) - 1)
+            start, stop = int(offsets[first]), int(offsets[end])
+            yield number, (table.slice(start, stop - start), offsets[first : end + 1] - start)
+            steps, first = steps + stop - start, end
+            if steps >= part_steps:
+                number, steps = number + 1, 0
+
+
+def write_part(chunks: Iterable[Chunk], folder: parts.Folder, number: int) -> parts.Written:
+    """Write chunks into a part of a table."""
+    name, lengths, columns = parts.name(number, ".parquet"), list[Rows](), list[str]()
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for table, offsets in chunks:
+            columns[:] = table.schema.names
+            lengths.append(np.diff(offsets))
+            yield from table.to_batches()
+
+    write(batches(), folder.path / name)
+    return folder.kept(name, columns, np.concatenate(lengths))
+
+
 def chunks(path: str | Path, rows: int = CHUNK_ROWS) -> Iterator[Chunk]:
     """Read a Parquet sequence table back, about `rows` rows at a time.
 
     Raises:
-        DataError: the file is missing or is not Parquet.
+        DataError: the file, or a part, is missing or is not Parquet.
     """
+    if parts.is_parted(path):
+        for place in parts.of(path):
+            yield from chunks_of(place, rows)
+    else:
+        yield from _of_file(path, rows)
+
+
+def chunks_of(place: parts.Place, rows: int = CHUNK_ROWS) -> Iterator[Chunk]:
+    """Read a part of a table; see `chunks`.
+
+    Raises:
+        DataError: it is missing, or is not what the index says.
+    """
+    sequences = steps = 0
+    with place.opened() as path:
+        for table, offsets in _of_file(path, rows, str(place)):
+            if not steps:
+                place.check_columns(table.schema.names)
+            sequences, steps = sequences + len(offsets) - 1, steps + table.num_rows
+            yield table, offsets
+    place.check_counts(sequences, steps)
+
+
+def _of_file(path: str | Path, rows: int, name: str = "") -> Iterator[Chunk]:
     try:
         with pq.ParquetFile(path, pre_buffer=False) as file:  # else it keeps what was read
             yield from whole_sequences(file.iter_batches(batch_size=rows))
     except FileNotFoundError:
-        raise DataError(f"{path}: no such file; run `dvc repro` first") from None
+        raise DataError(f"{name or path}: no such file; run `dvc repro` first") from None
     except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{path}: expected Parquet, found {error}; run `dvc repro`") from None
+        raise DataError(
+            f"{name or path}: expected Parquet, found {error}; run `dvc repro`"
+        ) from None
 
 
 def of_rows(batches: Iterable[pa.RecordBatch], rows: int = CHUNK_ROWS) -> Iterator[pa.Table]:

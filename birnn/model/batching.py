@@ -8,8 +8,9 @@ They are batches of `birnn.model.padded` as tensors, wherever these lie.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor
 
 from birnn.data import buckets
+from birnn.data.parted import Parts
 from birnn.data.sequences import Sequences
 from birnn.model import padded, spelling
 from birnn.model.distributed import ALONE, Group
@@ -120,15 +122,22 @@ def _spelling_sent(spelled: Spelling[Tensor], device: torch.device) -> Spelling[
     )
 
 
-def placed(splits: list[Sequences], device: torch.device) -> list[Sequences | Resident]:
+Split = Sequences | Resident | Parts
+"""What batches are made of."""
+
+
+def placed(splits: Iterable[Sequences | Parts], device: torch.device) -> list[Split]:
     """Put splits onto a GPU, in this order, as long as all take no more than half of what is free.
 
-    The other half is for the training itself.
+    The other half is for the training itself. A split in parts stays where it is.
     """
     if device.type != "cuda":
         return [*splits]
-    left, found = torch.cuda.mem_get_info(device)[0] // 2, list[Sequences | Resident]()
+    left, found = torch.cuda.mem_get_info(device)[0] // 2, list[Split]()
     for split in splits:
+        if isinstance(split, Parts):
+            found.append(split)
+            continue
         size = _bytes_on_device(split)
         found.append(resident(split, device) if size <= left else split)
         left -= size if size <= left else 0
@@ -162,7 +171,7 @@ def _with_one_more(flat: npt.NDArray[Any], last: int, device: torch.device) -> T
 
 
 def epoch(
-    sequences: Sequences | Resident,
+    sequences: Split,
     *,
     batch_size: int,
     batch_steps: int | None = None,
@@ -173,6 +182,9 @@ def epoch(
 ) -> Iterator[Batch]:
     """Give every sequence once, in batches of about one length, in an order drawn for the epoch.
 
+    Of a split in parts, the order of the parts is drawn, and in each of them that of its batches;
+    both depend on the seed, the epoch and the part alone, never on who reads them.
+
     Args:
         sequences: the split to train on.
         batch_size: sequences in a batch at most.
@@ -182,24 +194,49 @@ def epoch(
         spell: whether to say what the tokens look like.
         group: the processes that divide each batch among them.
     """
-    lengths = _host(sequences).lengths
-    batches = buckets.shuffled(
-        lengths, batch_size=batch_size, batch_steps=batch_steps, seed=seed, number=number
+    draw = partial(
+        buckets.shuffled, batch_size=batch_size, batch_steps=batch_steps, seed=seed, number=number
     )
-    yield from _gathered(sequences, batches, spell, group)
+    if isinstance(sequences, Parts):
+        count = _mean_labels(sequences, batch_size, batch_steps)
+        order = buckets.part_order(len(sequences.places), seed=seed, number=number)
+        for part, split in sequences.each(order):
+            yield from _gathered(split, draw(split.lengths, part=part), spell, group, count)
+    else:
+        batches = draw(_host(sequences).lengths)
+        yield from _gathered(sequences, batches, spell, group)
 
 
 def in_order(
-    sequences: Sequences | Resident,
+    sequences: Split,
     *,
     batch_size: int,
     batch_steps: int | None = None,
     spell: bool = False,
     group: Group = ALONE,
 ) -> Iterator[Batch]:
-    """Give every sequence once, from the shortest to the longest."""
-    batches = padded.by_length(_host(sequences).lengths, batch_size, batch_steps)
-    yield from _gathered(sequences, batches, spell, group)
+    """Give every sequence once, from the shortest to the longest, of each part by itself."""
+    if isinstance(sequences, Parts):
+        count = _mean_labels(sequences, batch_size, batch_steps)
+        for _, split in sequences.each():
+            batches = padded.by_length(split.lengths, batch_size, batch_steps)
+            yield from _gathered(split, batches, spell, group, count)
+    else:
+        batches = padded.by_length(_host(sequences).lengths, batch_size, batch_steps)
+        yield from _gathered(sequences, batches, spell, group)
+
+
+def _mean_labels(split: Parts, batch_size: int, batch_steps: int | None) -> float:
+    """How many labels a batch has on average, by the index of the parts alone.
+
+    Where `batch_steps` bounds the batches, about: what they hold of padding is not known there.
+    """
+    parts = [place.part for place in split.places]
+    batches = sum(
+        max(-(-part.sequences // batch_size), -(-part.steps // batch_steps) if batch_steps else 0)
+        for part in parts
+    )
+    return (split.steps if split.tagging else len(split)) / batches
 
 
 def _host(sequences: Sequences | Resident) -> Sequences:
@@ -211,9 +248,10 @@ def _gathered(
     batches: list[npt.NDArray[np.int64]],
     spell: bool,
     group: Group,
+    count: float | None = None,
 ) -> Iterator[Batch]:
     host = _host(sequences)
-    count = len(host.labels) / max(len(batches), 1)
+    count = len(host.labels) / max(len(batches), 1) if count is None else count
     shares = (_share(sequences, indices, spell, group) for indices in batches)
     return padded.released(host, (replace(batch, count=count) for batch in shares))
 

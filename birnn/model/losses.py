@@ -72,13 +72,15 @@ def total(
     return (loss * scales).sum(), tally
 
 
-def balanced(labels: npt.NDArray[np.int32], classes: int) -> Tensor:
-    """Weigh each class by the inverse of its frequency, with a mean of 1 over these labels.
+def balanced(counts: npt.NDArray[np.int64], classes: int) -> Tensor:
+    """Weigh each class by the inverse of its frequency, with a mean of 1 over all labels.
 
-    The rule of scikit-learn's `class_weight="balanced"`; a class without labels gets weight 1, and
-    `IGNORED` labels do not count.
+    The rule of scikit-learn's `class_weight="balanced"`; a class without labels gets weight 1.
+
+    Args:
+        counts: how often each class occurs, perhaps without those behind the last that does.
+        classes: that there are.
     """
-    labels = labels[labels != IGNORED]
-    counts = np.bincount(labels, minlength=classes)
-    weights = len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1))
+    counts = np.pad(counts, (0, classes - len(counts)))
+    weights = counts.sum() / (np.count_nonzero(counts) * np.maximum(counts, 1))
     return torch.tensor(np.where(counts > 0, weights, 1.0), dtype=torch.float32)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from birnn.data.parted import Parts
 from birnn.data.sequences import Sequences
 from birnn.errors import DataError, ParamsError
 
@@ -126,7 +127,9 @@ def tallies_at_thresholds(
     return last + 1 - right, right, ranked[last]
 
 
-def check(critical: Mapping[str, Wanted], labels: Sequence[str], validation: Sequences) -> None:
+def check(
+    critical: Mapping[str, Wanted], labels: Sequence[str], validation: Sequences | Parts
+) -> None:
     """Refuse what could only be found out after training: critical classes that are not there.
 
     Raises:
@@ -137,7 +140,7 @@ def check(critical: Mapping[str, Wanted], labels: Sequence[str], validation: Seq
         raise ParamsError(
             f"evaluate.critical: expected classes among {', '.join(labels)}, found {min(unknown)!r}"
         )
-    present = np.unique(validation.labels) if critical else ()
+    present = np.flatnonzero(validation.tally().classes) if critical else ()
     for label in critical:
         if labels.index(label) not in present:
             raise DataError(

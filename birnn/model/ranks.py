@@ -22,6 +22,7 @@ from typing import Any
 from safetensors.torch import load as parse
 from safetensors.torch import save as serialized
 
+from birnn.data.parted import Parts
 from birnn.data.sequences import Sequences
 from birnn.errors import BirnnError, EngineError
 from birnn.files import cluster
@@ -98,8 +99,8 @@ class Ranks:
     def fit(
         self,
         model: SequenceModel,
-        train: Sequences,
-        validation: Sequences,
+        train: Sequences | Parts,
+        validation: Sequences | Parts,
         options: Options,
         *,
         resume: File,
@@ -263,10 +264,13 @@ def _at(node: str, function: Callable[..., Any], *given: object) -> Any:
 
 
 def _held(folder: Path) -> Prepared:
-    """What prepared data hold, without the files, which are of no use elsewhere."""
+    """What prepared data hold, without the files, which are of no use elsewhere.
+
+    Of a split in parts, each process reads those from `run.store` that it needs.
+    """
     data = Prepared.read(folder)
-    return replace(
-        data,
-        train=replace(data.train, mapped=None),
-        validation=replace(data.validation, mapped=None),
-    )
+    return replace(data, train=_unmapped(data.train), validation=_unmapped(data.validation))
+
+
+def _unmapped(split: Sequences | Parts) -> Sequences | Parts:
+    return split if isinstance(split, Parts) else replace(split, mapped=None)

@@ -13,16 +13,16 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
 import torch
 
-from birnn.data import sequences, vectors
+from birnn.data import parted, sequences, vectors
 from birnn.data.encoding import Encoding
-from birnn.data.sequences import UNLABELLED, Sequences
+from birnn.data.parted import Parts
+from birnn.data.sequences import Sequences
 from birnn.data.vectors import Vectors
 from birnn.files import console, digests, paths, records
 from birnn.kernel import library
@@ -86,8 +86,8 @@ class Prepared:
 
     folder: Path
     encoding: Encoding
-    train: Sequences
-    validation: Sequences
+    train: Sequences | Parts
+    validation: Sequences | Parts
     pretrained: Vectors
 
     @classmethod
@@ -101,16 +101,14 @@ class Prepared:
             DataError: a file is missing, or no label of validation is left.
         """
         encoding = records.read(folder / paths.ENCODING, Encoding)
-        validation = sequences.read(folder / paths.VALIDATION)
+        validation = parted.read(folder / paths.VALIDATION)
         if encoding.unseen:
-            labels = validation.labels
-            known = np.where(labels < len(encoding.labels), labels, UNLABELLED)
-            validation = replace(validation, labels=known)
-            sequences.check_labelled(validation, "validation")
+            validation = parted.known(validation, len(encoding.labels))
+            sequences.check_known(validation.tally().known, len(validation), "validation")
         return cls(
             folder=folder,
             encoding=encoding,
-            train=sequences.read(folder / paths.TRAIN),
+            train=parted.read(folder / paths.TRAIN),
             validation=validation,
             pretrained=vectors.load(folder / paths.VECTORS),
         )
@@ -143,9 +141,9 @@ def settle(options: Options, architecture: Architecture) -> None:
     devices.limit_threads(options.batch_size * architecture.sums)
 
 
-def _most_steps(data: Sequences, options: Options) -> int:
+def _most_steps(data: Sequences | Parts, options: Options) -> int:
     """Steps of the largest batch, padding included, if the longest sequences are together."""
-    longest = int(np.diff(data.offsets).max(initial=0))
+    longest = data.longest
     most = longest * min(options.batch_size, len(data))
     return most if options.batch_steps is None else max(longest, min(most, options.batch_steps))
 
@@ -206,8 +204,9 @@ def train(
     if group.leads:
         thresholds: dict[str, float] = {}
         if critical:
-            said = prediction.probabilities(model, data.validation, device=options.device)
-            labels, known = data.encoding.labels, data.validation.labelled()
+            validation = parted.whole(data.validation)
+            said = prediction.probabilities(model, validation, device=options.device)
+            labels, known = data.encoding.labels, validation.labelled()
             actual, said = known.labels, said[known.rows]
             thresholds = operating_points.thresholds(critical, labels, actual, said)
         saved_model.save(model, data.encoding, thresholds, output.folder, params=output.params)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, TypedDict
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from birnn.data.sequences import Sequences
+from birnn.data.parted import Parts
+from birnn.data.sequences import Sequences, Tally
 from birnn.errors import TrainingError
 from birnn.model import batching, checkpoint, devices, history, losses
 from birnn.model.adam import Adam
@@ -20,7 +19,6 @@ from birnn.model.batching import Batch
 from birnn.model.checkpoint import Kept, Progress
 from birnn.model.distributed import ALONE, Group
 from birnn.model.history import Epoch, Keep
-from birnn.model.losses import IGNORED
 from birnn.model.networks import SequenceModel
 from birnn.model.scoring import Score
 
@@ -118,8 +116,8 @@ def options(chosen: params.Train) -> Options:
 
 def fit(
     model: SequenceModel,
-    train: Sequences,
-    validation: Sequences,
+    train: Sequences | Parts,
+    validation: Sequences | Parts,
     options: Options,
     *,
     resume: Kept | None,
@@ -143,9 +141,9 @@ def fit(
     Raises:
         TrainingError: the loss is no longer a number.
     """
-    counts = train.token_counts()
-    if counts is not None:
-        model.expect(counts)
+    tally = train.tally()
+    if tally.tokens is not None:
+        model.expect(tally.tokens)
     model.to(options.device)
     optimizer = Adam(
         model.parameters(),
@@ -155,7 +153,7 @@ def fit(
     )
     spell = bool(model.architecture.characters)
     bounds = Bounds(batch_size=options.batch_size, batch_steps=options.batch_steps, spell=spell)
-    score = scorer(model, train, options)
+    score = scorer(model, tally, options)
     splits = batching.placed([train, validation], options.device)
     progress = Progress() if resume is None else checkpoint.load(resume, model, optimizer, group)
     for epoch in progress.history:
@@ -214,20 +212,19 @@ def _measure(batches: Iterable[Batch], score: Score, group: Group) -> tuple[floa
     return _mean([score.measure(batch) for batch in batches], group)
 
 
-def scorer(model: SequenceModel, train: Sequences, options: Options) -> Score:
+def scorer(model: SequenceModel, train: Tally, options: Options) -> Score:
     """Fix for a whole training how a batch is scored."""
     weights, mean_labels = None, None
-    known = int(np.count_nonzero(train.labels != IGNORED))
     if options.class_weights == "balanced":
-        weights = losses.balanced(train.labels, model.architecture.classes).to(options.device)
+        weights = losses.balanced(train.classes, model.architecture.classes).to(options.device)
     elif not isinstance(options.class_weights, str):
         weights = torch.tensor(options.class_weights).to(options.device)
-    if options.loss_average == "sequences" and train.tagging:
-        mean_labels = known / len(train.labelled().chosen)
+    if options.loss_average == "sequences":
+        mean_labels = train.known / train.labelled
     return Score(
         model,
         options.device,
-        labelled=known / len(train.labels),
+        labelled=train.known / train.labels,
         mean_labels=mean_labels,
         weights=weights,
         gamma=options.focal_gamma,

@@ -819,14 +819,25 @@ class Sweep(Section):
 
 
 class Run(Section):
-    """Where work is done; no byte of what is made depends on it.
+    """Where and how the stages work, whatever the data.
 
     Attributes:
-        engine: `local`, this machine, or `ray`, the cluster that RAY_ADDRESS names; see
-            docs/ray.md.
+        engine: `local`, this machine, or `ray`, the cluster that RAY_ADDRESS names; no byte of what
+            is made depends on it. See docs/ray.md.
+        part_steps: into parts of how many steps raw and prepared data are divided; each is one file
+            where null.
+        store: where the bytes of the parts lie, such as `s3://bucket/prefix`; here where null.
     """
 
     engine: Literal["local", "ray"] = "local"
+    part_steps: Count | None = None
+    store: Annotated[str, Field(pattern=r"^[a-z0-9]+://\S+[^/\s]$")] | None = None
+
+    @model_validator(mode="after")
+    def _store_of_parts(self) -> Run:
+        if self.store is not None and self.part_steps is None:
+            raise ValueError("expected part_steps beside store, which holds parts")
+        return self
 
 
 class Params(Section):
@@ -843,7 +854,7 @@ class Params(Section):
         evaluate: how models are judged.
         retrain: when to train again, and what a new model must show.
         sweep: which settings a search tries.
-        run: where work is done.
+        run: where and how the stages work.
     """
 
     problem: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]

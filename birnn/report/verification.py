@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from birnn.errors import DataError
-from birnn.files import digests, paths
+from birnn.files import digests, parts, paths
 from birnn.params import lock
 from birnn.params.lock import Recorded
 
@@ -52,9 +52,10 @@ def verify() -> Finding:
     """Compare the outs in the working directory with the last commit.
 
     Raises:
-        DataError: there is no `dvc.lock` here, or none in the last commit.
+        DataError: there is no `dvc.lock` here, or none in the last commit; or a store lacks a part.
     """
     then, now = committed(), here()
+    _check_stored(now)
     outs = {path: md5 for stage in then.values() for path, md5 in stage.outs.items()}
     if then.keys() == now.keys() and all(digests.md5(path) == md5 for path, md5 in outs.items()):
         return Finding("identical", f"all {len(outs)} outs have the bytes of the last commit")
@@ -63,6 +64,19 @@ def verify() -> Finding:
         return Finding("different", different)
     models = [name.partition("@")[2] for name in then if name.startswith("evaluate@")]
     return Finding("equivalent", _how_close(models))
+
+
+def _check_stored(found: Lock) -> None:
+    """Compare parts in a store with their hashes, since the outs hold no more than these.
+
+    Raises:
+        DataError: one is missing, or has other bytes.
+    """
+    outs = [path for name in DATA_STAGES if name in found for path in found[name].outs]
+    for path in filter(parts.is_parted, outs):
+        for place in parts.of(path):
+            if place.store:
+                place.check()
 
 
 def committed() -> Lock:
@@ -102,7 +116,7 @@ def _differences(then: Lock, now: Lock) -> Iterator[str]:
         yield from (
             f"{name}: {path}: no such file here; run `dvc repro`"
             for path in then[name].outs
-            if not Path(path).is_file()
+            if not Path(path).exists()
         )
         if name in DATA_STAGES:
             yield from _other_data(name, then[name].outs)

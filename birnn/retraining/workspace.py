@@ -168,10 +168,10 @@ def adopt(folder: Path, root: Path) -> None:
     dvc(root, "checkout", "--force", "--allow-missing", "dvc.yaml")
     differing = [path for path, md5 in _outs(root).items() if digests.md5(root / path) != md5]
     for path in differing:  # kept in git or in the registry, not in DVC's cache
-        if (folder / path).exists():
+        if (folder / path).is_file():
             with atomic.replacing(root / path) as partial:
                 shutil.copyfile(folder / path, partial)
-    if missing := [path for path in differing if not (folder / path).exists()]:
+    if missing := [path for path in differing if not (folder / path).is_file()]:
         console.say(f"not in DVC's cache: {', '.join(missing)}; `dvc pull` brings them")
     provenance.record(root, lock.read((root / lock.PATH).read_text(encoding="utf-8")))
 

@@ -170,15 +170,31 @@ def read(data: HMMData) -> Iterator[pa.RecordBatch]:
             f"data: expected up to {MOST_STEPS:,} steps in all, found about {expected:,}; lower "
             "data.sequences or the steps of each"
         )
+    _check_memory(data)
+    return engines.mapped(partial(_drawn_chunk, *_drawing(data)), _firsts(data.sequences))
+
+
+def in_parts(data: HMMData, part_steps: int) -> list[range]:
+    """Cut the table into parts of about so many steps: the first sequences of the chunks of each.
+
+    Any of them can be drawn by itself; see `read_part`.
+
+    Raises:
+        NoRoomError: there is not enough memory for that.
+    """
+    _check_memory(data)
+    firsts = _firsts(data.sequences)
+    chunks = max(1, round(part_steps / (CHUNK * _mean_steps(data))))
+    return [firsts[first : first + chunks] for first in range(0, len(firsts), chunks)]
+
+
+def read_part(data: HMMData, part: range) -> Iterator[pa.RecordBatch]:
+    """Draw what `read` gives, of one of the parts alone."""
+    return map(partial(_drawn_chunk, *_drawing(data)), part)
+
+
+def _check_memory(data: HMMData) -> None:
     room.check_memory(_memory(data), "data", "lower data.features, classes, states or max_steps")
-    return draw(
-        chain_of(data),
-        sequences=data.sequences,
-        min_steps=data.min_steps,
-        max_steps=data.max_steps,
-        mean_steps=data.mean_steps or data.max_steps,
-        seed=data.seed,
-    )
 
 
 def table_size(data: HMMData) -> int:
@@ -218,22 +234,45 @@ def draw(
         Columns `sequence` (string), x0, x1, ... (float32) and `label` (string); whole sequences,
         each with its steps in order.
     """
-    names = _label_names(chain)
-    location = np.log(mean_steps) - LENGTH_SIGMA**2 / 2
+    how = Drawing(sequences, min_steps, max_steps, mean_steps, seed)
+    return engines.mapped(partial(_drawn_chunk, chain, how), _firsts(sequences))
 
-    def chunk(first: int) -> pa.RecordBatch:
-        rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1, first // CHUNK)))
-        # Lengths and states are drawn for a whole chunk, or the noise would change as it fills.
-        lengths = np.rint(rng.lognormal(location, LENGTH_SIGMA, CHUNK))
-        lengths = lengths.clip(min_steps, max_steps).astype(np.int64)
-        paths = _paths(chain, lengths.max(), rng)
-        lengths = lengths[: sequences - first]
-        states = paths[: lengths.max(), : len(lengths)].T[_mask(lengths)]
-        noise = rng.standard_normal((len(states), chain.means.shape[1]), dtype=np.float32)
-        values = chain.means.astype(np.float32)[states] + noise
-        return _batch(_ids(first, lengths), values, names.take(pa.array(chain.labels[states])))
 
-    return engines.mapped(chunk, range(0, sequences, CHUNK))
+class Drawing(NamedTuple):
+    """How many sequences to draw, of which lengths; see `draw`."""
+
+    sequences: int
+    min_steps: int
+    max_steps: int
+    mean_steps: float
+    seed: int
+
+
+def _drawing(data: HMMData) -> tuple[Chain, Drawing]:
+    mean = data.mean_steps or data.max_steps
+    how = Drawing(data.sequences, data.min_steps, data.max_steps, mean, data.seed)
+    return chain_of(data), how
+
+
+def _firsts(sequences: int) -> range:
+    """The first sequence of each chunk."""
+    return range(0, sequences, CHUNK)
+
+
+def _drawn_chunk(chain: Chain, how: Drawing, first: int) -> pa.RecordBatch:
+    """Draw the chunk that begins with a sequence; nothing of it depends on other chunks."""
+    rng = np.random.default_rng(np.random.SeedSequence(how.seed, spawn_key=(1, first // CHUNK)))
+    location = np.log(how.mean_steps) - LENGTH_SIGMA**2 / 2
+    # Lengths and states are drawn for a whole chunk, or the noise would change as it fills.
+    lengths = np.rint(rng.lognormal(location, LENGTH_SIGMA, CHUNK))
+    lengths = lengths.clip(how.min_steps, how.max_steps).astype(np.int64)
+    paths = _paths(chain, lengths.max(), rng)
+    lengths = lengths[: how.sequences - first]
+    states = paths[: lengths.max(), : len(lengths)].T[_mask(lengths)]
+    noise = rng.standard_normal((len(states), chain.means.shape[1]), dtype=np.float32)
+    values = chain.means.astype(np.float32)[states] + noise
+    labels = _label_names(chain).take(pa.array(chain.labels[states]))
+    return _batch(_ids(first, lengths), values, labels)
 
 
 def posteriors(
@@ -300,9 +339,9 @@ class Best:
         self.chain, self.task = chain, task
         self.rows, self.right = Counter[int](), dict[str, Counter[int]]()
 
-    def add(self, batch: pa.RecordBatch) -> None:
+    def add(self, batch: pa.RecordBatch | pa.Table) -> None:
         """Look at whole sequences with the columns of `draw`; any of those may be left out."""
-        if not len(batch):
+        if not batch.num_rows:
             return
         values, starts = _observations(self.chain, batch), sequence_starts(batch["sequence"])
         lengths = np.diff(np.append(starts, len(values)))
@@ -312,6 +351,12 @@ class Best:
                 sums[length] += total
         asked = lengths if self.task == "tagging" else np.ones_like(lengths)
         self.rows.update(dict(zip(*_summed(asked, lengths), strict=True)))
+
+    def take(self, other: Best) -> None:
+        """Add what another one, of the same chain, has seen."""
+        self.rows.update(other.rows)
+        for view, sums in other.right.items():
+            self.right.setdefault(view, Counter()).update(sums)
 
     def limits(self) -> Limits:
         """Give the limits on what has come by.

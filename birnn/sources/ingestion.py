@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from birnn import params
 from birnn.errors import DataError
-from birnn.files import named, table_checks, tables
+from birnn.files import named, table_checks, tables, threads
 from birnn.files.hashing import Seen
 from birnn.files.reading import Skipped, kind, missing
 from birnn.files.table_checks import Allowed
@@ -40,7 +40,7 @@ PLACES = {
 """What of a section says where data lie, and which of them to train on."""
 
 
-def rows(data: Data, skipped: Skipped) -> Iterator[pa.RecordBatch]:
+def rows(data: Data, skipped: Skipped, *, parts: bool = False) -> Iterator[pa.RecordBatch]:
     """Stream the rows of the sequence table; see `birnn.files.table_checks.checked`.
 
     Numbers and labels may be missing: `prepare` says what becomes of them.
@@ -48,12 +48,13 @@ def rows(data: Data, skipped: Skipped) -> Iterator[pa.RecordBatch]:
     Args:
         data: the section of params.yaml.
         skipped: counts what readers leave out.
+        parts: whether they go into parts.
 
     Raises:
         DataError: the data are missing, broken, or cannot be trained on.
     """
-    most = cut_after(data)
-    refused = None if isinstance(data, HMMData) or most is not None else data.max_steps
+    kept = cut_after(data)
+    refused = None if isinstance(data, HMMData) or kept is not None else data.max_steps
     checked = table_checks.checked(
         read(data, skipped),
         task=data.task,
@@ -64,9 +65,20 @@ def rows(data: Data, skipped: Skipped) -> Iterator[pa.RecordBatch]:
             () if isinstance(data, HMMData) else data.unlabelled,
             numbers=True,
             joined=isinstance(data, TableData) and data.joined,
+            parts=parts,
         ),
     )
-    return checked if most is None else tables.cut(checked, most, skipped)
+    return checked if kept is None else tables.cut(checked, kept, skipped)
+
+
+def ahead(data: Data, skipped: Skipped, *, parts: bool = False) -> Iterator[pa.RecordBatch]:
+    """Let another thread make a few batches of rows in advance; see `rows`.
+
+    Not where params have a regular expression: a bad one can be ended in the main thread alone.
+    """
+    found = rows(data, skipped, parts=parts)
+    patterns = (getattr(data, name, None) for name in ("pattern", "label_pattern"))
+    return found if any(pattern is not None for pattern in patterns) else threads.ahead(found)
 
 
 def cut_after(data: Data) -> int | None:
@@ -263,12 +275,6 @@ def of_file(path: Path, task: str | None = None, skipped: Skipped | None = None)
     if path.suffix in (".yaml", ".yml"):
         return params.load(path).data
     return params.data(guesses.of(path, task, skipped).section)
-
-
-def is_searched(data: Data) -> bool:
-    """Whether to read in the main thread, where a bad regular expression of params can be ended."""
-    patterns = (getattr(data, name, None) for name in ("pattern", "label_pattern"))
-    return any(pattern is not None for pattern in patterns)
 
 
 def _files(files: Mapping[str, str], read_file: ReadFile) -> Iterator[pa.RecordBatch]:

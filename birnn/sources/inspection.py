@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,6 +22,7 @@ import pyarrow.compute as pc
 from birnn.errors import DataError
 from birnn.files import console, engines, hashing
 from birnn.files.hashing import Hashes, Seen
+from birnn.files.parts import Place
 from birnn.files.reading import first_few
 from birnn.files.scores import AVERAGES
 from birnn.files.summary import ClassCount, Conflict, Groups, Summary, gaps
@@ -28,6 +30,7 @@ from birnn.files.tables import (
     SPLITS,
     Chunk,
     Precision,
+    chunks_of,
     feature_names,
     natural_order,
     value_counts,
@@ -73,9 +76,33 @@ def summary(
     Raises:
         DataError: there are no two classes.
     """
-    counts = _Counts(task)
-    for chunk, hashes in engines.paired(counts.hashed, chunks):
-        counts.add(*chunk, hashes)
+    counts, wanted = _Counts(), Wanted()
+
+    def look(chunk: Chunk) -> Look:
+        return of_chunk(task, chunk, wanted)  # what is no longer wanted only saves time
+
+    for one in engines.mapped(look, chunks):
+        counts.add(one)
+        wanted = wanted.after(one, compared=len(counts.contents) < MOST_COMPARED)
+    return _summary(counts, again, task=task, where=where)
+
+
+def summary_of_looks(
+    looks: Iterable[Look], again: Callable[[], Iterable[Chunk]], *, task: str, where: str
+) -> Summary:
+    """Count what a sequence table holds of which others have looked at the chunks, in their order.
+
+    See `summary`, `watched` and `of_part`.
+    """
+    counts = _Counts()
+    for one in looks:
+        counts.add(one)
+    return _summary(counts, again, task=task, where=where)
+
+
+def _summary(
+    counts: _Counts, again: Callable[[], Iterable[Chunk]], *, task: str, where: str
+) -> Summary:
     _check_labels(counts.labels, where)
     labels = Counter[str]()
     for (_, name), count in counts.labels.items():
@@ -108,14 +135,174 @@ def summary(
     )
 
 
-class _Counts:
-    """What is added up, chunk by chunk."""
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is still to be looked for, so that no look takes longer than it must.
 
-    def __init__(self, task: str) -> None:
-        self.task = task
+    Attributes:
+        hashes: whether to compare sequences.
+        known: classes of which enough sequences have come by to be in each split.
+        counters: features that may still be counters; all where None.
+    """
+
+    hashes: bool = True
+    known: frozenset[str] = frozenset()
+    counters: frozenset[str] | None = None
+
+    def after(self, look: Look, *, compared: bool = True) -> Wanted:
+        """What is left after one more look."""
+        known = {name for name, units in look.units.items() if len(units) == len(SPLITS)}
+        left = {name for name, run in look.runs.items() if run.rows or run.units}
+        return Wanted(compared, self.known | known, frozenset(left))
+
+
+class Run(NamedTuple):
+    """How the values of a feature go up in a chunk.
+
+    Attributes:
+        rows: whether each is one more than that of the row above.
+        first: value.
+        last: value.
+        units: in which they may be a time, of `UNITS`.
+    """
+
+    rows: bool
+    first: float
+    last: float
+    units: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What a chunk of whole sequences tells; those of a table are added up in their order.
+
+    Attributes:
+        features: names of the numeric columns.
+        heads: the first row of each sequence, without what it holds.
+        lengths: how many sequences have so many steps.
+        labels: how often each class occurs, by split.
+        splits: sequences in each split.
+        groups: labels of each group.
+        missing: numbers that are missing, by column.
+        unlabelled: labels that are missing.
+        units: of some classes, the first few groups or sequences that hold them.
+        runs: of features that may be counters.
+        steps: of all sequences.
+        tokens: hashes of the distinct ones.
+        hashed: of each sequence; None where nobody wants to compare them.
+    """
+
+    features: list[str]
+    heads: pa.Table
+    lengths: dict[int, int]
+    labels: dict[tuple[str, str], int]
+    splits: dict[str, int]
+    groups: dict[str, int]
+    missing: dict[str, int]
+    unlabelled: int
+    units: dict[str, list[str]]
+    runs: dict[str, Run]
+    steps: int
+    tokens: Hashes | None
+    hashed: _Hashed | None
+
+
+def of_part(task: str, place: Place) -> list[Look]:
+    """Look at a part of a table, chunk by chunk."""
+    looks = list[Look]()
+    for _ in watched(task, chunks_of(place), looks):
+        pass
+    return looks
+
+
+def watched(task: str, chunks: Iterable[Chunk], looks: list[Look]) -> Iterator[Chunk]:
+    """Pass chunks on, and note what each of them tells."""
+    wanted = Wanted()
+    for chunk in chunks:
+        looks.append(of_chunk(task, chunk, wanted))
+        wanted = wanted.after(looks[-1])
+        yield chunk
+
+
+def of_chunk(task: str, chunk: Chunk, wanted: Wanted) -> Look:
+    """Look at whole sequences."""
+    table, offsets = chunk
+    names = table.schema.names
+    heads = table.select(_kept(table)).take(offsets[:-1])
+    labelled = table if task == "tagging" else heads
+    lengths, numbers = np.unique(np.diff(offsets), return_counts=True)
+    features = feature_names(table.schema)
+    counts = {name: int(np.isnan(table[name].to_numpy()).sum()) for name in features}
+    return Look(
+        features=features,
+        heads=heads,
+        lengths=dict(zip(lengths.tolist(), numbers.tolist(), strict=True)),
+        labels=_labels(labelled),
+        splits=value_counts(heads["split"]) if "split" in names else {},
+        groups=value_counts(labelled["group"]) if "group" in names else {},
+        missing={name: count for name, count in counts.items() if count},
+        unlabelled=labelled["label"].null_count,
+        units=_units(table, offsets, heads, wanted.known),
+        runs={
+            name: _run(table[name].to_numpy(), offsets)
+            for name in features
+            if wanted.counters is None or name in wanted.counters
+        },
+        steps=table.num_rows,
+        tokens=hashing.of_text(table["token"].unique()) if "token" in names else None,
+        hashed=_hashed(table, offsets, task) if wanted.hashes else None,
+    )
+
+
+def _labels(rows: pa.Table) -> dict[tuple[str, str], int]:
+    found = dict[tuple[str, str], int]()
+    for split in rows["split"].unique().to_pylist() if "split" in rows.schema.names else [""]:
+        chosen = rows.filter(pc.field("split") == split) if split else rows
+        for label, count in value_counts(chosen["label"].drop_null()).items():
+            found[split, label] = count
+    return found
+
+
+def _units(
+    table: pa.Table, offsets: npt.NDArray[np.int64], heads: pa.Table, known: Collection[str]
+) -> dict[str, list[str]]:
+    """Note the first few groups, or sequences, that hold each class, of those not yet known."""
+    units = heads["group" if "group" in heads.schema.names else "sequence"]
+    encoded = (table["label"]).combine_chunks().dictionary_encode()
+    names = encoded.dictionary.to_pylist()
+    wanted = [name not in known for name in names]
+    found: dict[str, list[str]] = {name: [] for name in names if name not in known}
+    if not any(wanted):
+        return {}
+    codes = pc.fill_null(encoded.indices, len(names)).to_numpy()
+    rows = np.flatnonzero(np.array([*wanted, False])[codes])
+    sequence = np.searchsorted(offsets, rows, side="right") - 1
+    pairs = np.unique(codes[rows].astype(np.int64) * len(heads) + sequence)
+    for code, number in zip(*np.divmod(pairs, len(heads)), strict=True):
+        held = found[names[code]]
+        if len(held) < len(SPLITS) and (unit := units[int(number)].as_py()) not in held:
+            held.append(unit)
+    return found
+
+
+def _run(values: npt.NDArray[np.float64], offsets: npt.NDArray[np.int64]) -> Run:
+    steps = np.diff(values, prepend=values[0] - 1)
+    rows = not (steps != 1).any()
+    steps[offsets[:-1]] = 0  # a sequence begins when it will
+    low, high = float(values.min()), float(values.max())
+    fits = {unit for unit, size in UNITS.items() if EPOCH[0] * size <= low <= high}
+    fits = {unit for unit in fits if high < EPOCH[1] * UNITS[unit]}
+    units = fits if fits and (steps >= 0).all() else ()
+    return Run(rows, float(values[0]), float(values[-1]), frozenset(units))
+
+
+class _Counts:
+    """What is added up, look by look."""
+
+    def __init__(self) -> None:
         self.lengths = Counter[int]()
-        self.labels, self.splits = Counter[tuple[str, str]](), Counter[str]()
-        self.groups, self.missing = Counter[str](), Counter[str]()
+        self.labels = Counter[tuple[str, str]]()  # by split and class
+        self.splits, self.groups, self.missing = Counter[str](), Counter[str](), Counter[str]()
         self.unlabelled = 0
         self.units: dict[str, set[str]] = {}  # of each class, some of what splits do not divide
         self.features: list[str] = []
@@ -124,54 +311,22 @@ class _Counts:
         self.duplicates = self.conflicts = 0
         self.first_conflicts: list[tuple[int, Head]] = []
 
-    def hashed(self, chunk: Chunk) -> _Hashed | None:
-        """Hash some sequences, unless enough of them have come by, which stays so."""
-        return _hashed(*chunk, self.task) if len(self.contents) < MOST_COMPARED else None
-
-    def add(self, table: pa.Table, offsets: npt.NDArray[np.int64], hashes: _Hashed | None) -> None:
+    def add(self, look: Look) -> None:
         """Count some sequences."""
-        heads = table.select(_kept(table)).take(offsets[:-1])
-        lengths, numbers = np.unique(np.diff(offsets), return_counts=True)
-        self.lengths.update(dict(zip(lengths.tolist(), numbers.tolist(), strict=True)))
-        self.features = feature_names(table.schema)
-        self.counters.add(table, offsets)
-        if "split" in table.schema.names:
-            self.splits.update(value_counts(heads["split"]))
-        if "group" in table.schema.names:
-            labelled = table if self.task == "tagging" else heads
-            self.groups.update(value_counts(labelled["group"]))
-        if "token" in table.schema.names:
-            self.tokens.add(hashing.of_text(table["token"].unique()))
-        for name in self.features:
-            if count := int(np.isnan(table[name].to_numpy()).sum()):
-                self.missing[name] += count
-        self._add_labels(table if self.task == "tagging" else heads)
-        self._add_units(table, offsets, heads)
-        if hashes is not None and len(self.contents) < MOST_COMPARED:
-            self._add_contents(hashes, heads)
-
-    def _add_labels(self, rows: pa.Table) -> None:
-        for split in rows["split"].unique().to_pylist() if "split" in rows.schema.names else [""]:
-            chosen = rows.filter(pc.field("split") == split) if split else rows
-            for label, count in value_counts(chosen["label"].drop_null()).items():
-                self.labels[split, label] += count
-        self.unlabelled += rows["label"].null_count
-
-    def _add_units(self, table: pa.Table, offsets: npt.NDArray[np.int64], heads: pa.Table) -> None:
-        """Note the first few groups, or sequences, that hold each class."""
-        units = heads["group" if "group" in heads.schema.names else "sequence"]
-        encoded = (table["label"]).combine_chunks().dictionary_encode()
-        names = encoded.dictionary.to_pylist()
-        wanted = [len(self.units.setdefault(name, set())) < len(SPLITS) for name in names]
-        if not any(wanted):
-            return
-        codes = pc.fill_null(encoded.indices, len(names)).to_numpy()
-        rows = np.flatnonzero(np.array([*wanted, False])[codes])
-        sequence = np.searchsorted(offsets, rows, side="right") - 1
-        pairs = np.unique(codes[rows].astype(np.int64) * len(heads) + sequence)
-        for code, number in zip(*np.divmod(pairs, len(heads)), strict=True):
-            if len(self.units[names[code]]) < len(SPLITS):
-                self.units[names[code]].add(units[int(number)].as_py())
+        self.features = look.features
+        self.lengths.update(look.lengths)
+        self.labels.update(look.labels)
+        self.splits.update(look.splits)
+        self.groups.update(look.groups)
+        self.missing.update(look.missing)
+        self.unlabelled += look.unlabelled
+        self.counters.add(look)
+        for name, units in look.units.items():
+            self.units.setdefault(name, set()).update(units)  # of one look up to three
+        if look.tokens is not None:
+            self.tokens.add(look.tokens)
+        if look.hashed is not None and len(self.contents) < MOST_COMPARED:
+            self._add_contents(look.hashed, look.heads)
 
     def held_out(self, label: str) -> int:
         """How often a class occurs in validation and test, where the table names its splits."""
@@ -248,11 +403,11 @@ def _ordered(steps: Hashes, offsets: npt.NDArray[np.int64]) -> Hashes:
 class _Counters:
     """Features that only count: seconds since 1970, say, or the rows of the table.
 
-    A model takes them for something measured. Each drops out at the first value that does not fit.
+    A model takes them for something measured. Each drops out at the first look that does not fit.
     """
 
     def __init__(self) -> None:
-        self.units: dict[str, set[str]] | None = None  # that the values of a feature may count
+        self.units: dict[str, frozenset[str]] | None = None  # that a feature may count
         self.rows: set[str] = set()
         self.last: dict[str, float] = {}
         self.sequences = self.steps = 0
@@ -264,31 +419,30 @@ class _Counters:
         several = self.sequences > 1 and self.steps >= LEAST_ROWS
         return (dict.fromkeys(sorted(self.rows), NUMBER) if several else {}) | times
 
-    def add(self, table: pa.Table, offsets: npt.NDArray[np.int64]) -> None:
-        """Look at some sequences."""
+    def add(self, look: Look) -> None:
+        """Take up one more look."""
+        self.sequences += len(look.heads)
+        self.steps += look.steps
         if self.units is None:
-            names = feature_names(table.schema)
-            self.units, self.rows = {name: {*UNITS} for name in names}, {*names}
-        self.sequences += len(offsets) - 1
-        self.steps += table.num_rows
-        for name in {*self.units, *self.rows}:
-            values = table[name].to_numpy()
-            steps = np.diff(values, prepend=self.last.get(name, values[0] - 1))
-            self.last[name] = float(values[-1])
-            if (steps != 1).any():
+            self.units, self.rows = (
+                {name: run.units for name, run in look.runs.items()},
+                {*look.runs},
+            )
+            self.last = {name: run.first - 1 for name, run in look.runs.items()}
+        for name in [*self.rows]:
+            run = look.runs.get(name)
+            if run is None or not run.rows or run.first - self.last[name] != 1:
                 self.rows.discard(name)
-            steps[offsets[:-1]] = 0  # a sequence begins when it will
-            low, high = float(values.min()), float(values.max())
-            fits = {unit for unit, size in UNITS.items() if EPOCH[0] * size <= low <= high}
-            fits = {unit for unit in fits if high < EPOCH[1] * UNITS[unit]}
-            self._keep(name, fits if (steps >= 0).all() else set())
+            else:
+                self.last[name] = run.last
+        found = {name: units & self._units(look, name) for name, units in self.units.items()}
+        self.units = {name: units for name, units in found.items() if units}
 
-    def _keep(self, name: str, fits: set[str]) -> None:
-        """Remember the units that still fit; without any, it is no time."""
-        if self.units is not None and name in self.units:
-            self.units[name] &= fits
-            if not self.units[name]:
-                del self.units[name]
+    @staticmethod
+    def _units(look: Look, name: str) -> frozenset[str]:
+        """The units that still fit; without any, it is no time."""
+        run = look.runs.get(name)
+        return frozenset() if run is None else run.units
 
 
 def _kept(table: pa.Table) -> list[str]:

@@ -6,7 +6,7 @@ import csv
 import re
 import zlib
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from pyarrow import csv as arrow_csv
 
 from birnn.errors import DataError
-from birnn.files import bounds, reading
+from birnn.files import bounds, parts, reading
 from birnn.files.reading import Skipped, missing, one_line
 from birnn.files.table_checks import OTHERS, TIMES, from_file
 from birnn.params import TableData
@@ -70,8 +70,9 @@ def read(
     """
     skipped = skipped or Skipped()
     columns = Columns(data, skipped, labelled=labelled, features=features)
-    for part in _parts(Path(path)):
-        yield from (from_file(batch, part) for batch in _file(part, columns))
+    for name, part in _parts(Path(path)):
+        with part as file:
+            yield from (from_file(batch, name) for batch in _file(file, columns))
 
 
 def header(path: Path, data: TableData = PLAIN) -> list[str]:
@@ -94,18 +95,25 @@ def understood(path: Path) -> Iterator[None]:
         raise DataError(f"{path}: expected {_kind(path)}, found: {one_line(error)}") from None
 
 
-def _parts(path: Path) -> list[Path]:
+def _parts(path: Path) -> list[tuple[str, AbstractContextManager[Path]]]:
+    """What to call each file, and the file once it is opened."""
+    if parts.is_indexed(path):  # a table of the pipeline, which may lie in a store
+        return [(str(place), place.opened()) for place in parts.of(path)]
+    return [(str(file), nullcontext(file)) for file in _files(path)]
+
+
+def _files(path: Path) -> list[Path]:
     if not path.is_dir():
         _suffix(path)
         return [path]
-    parts = reading.parts(path)
-    if not parts:
+    found = reading.parts(path)
+    if not found:
         raise DataError(f"{path}: expected files in {', '.join(SUFFIXES)}, found an empty folder")
-    kinds = {_suffix(part) == ".parquet": part.name for part in parts}
+    kinds = {_suffix(part) == ".parquet": part.name for part in found}
     if len(kinds) > 1:
         names = f"{kinds[False]} and {kinds[True]}"
         raise DataError(f"{path}: expected parts of one kind, found {names} among others")
-    return parts
+    return found
 
 
 def _kind(path: Path) -> str:

@@ -4,6 +4,7 @@ import csv
 from collections.abc import Iterator
 from itertools import groupby, pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from birnn.errors import DataError
-from birnn.files import table_checks, tables
+from birnn.files import parts, table_checks, tables
 from birnn.files.reading import Skipped
 
 GOOD: dict[str, Any] = {
@@ -506,3 +507,33 @@ class TestUnlabelled:
         rows["label"] = [None, None, "p", "p"]
         (found,) = table_checks.checked([pa.record_batch(rows)], task="classification", where="t")
         assert found["label"].to_pylist() == rows["label"]
+
+
+class TestParts:
+    @given(
+        lengths=st.lists(st.integers(1, 9), min_size=1, max_size=30),
+        part_steps=st.integers(1, 40),
+        rows=st.integers(1, 20),
+    )
+    def test_each_is_full_and_no_sequence_is_cut(
+        self, lengths: list[int], part_steps: int, rows: int
+    ) -> None:
+        ids = np.repeat([f"s{number}" for number in range(len(lengths))], lengths)
+        whole = pa.table({"sequence": ids, "x": np.arange(len(ids)) * 0.5})
+        chunks = tables.whole_sequences(tables.of_rows(whole.to_batches(), rows))
+        expected: list[list[str]] = [[]]
+        steps = 0
+        for number, length in enumerate(lengths):
+            if steps >= part_steps:
+                expected, steps = [*expected, []], 0
+            expected[-1].append(f"s{number}")
+            steps += length
+        with TemporaryDirectory() as place:
+            path = Path(place, "t.parquet")
+            with parts.writing(path) as folder:
+                folder.finish([*tables.write_parts(chunks, folder, part_steps)])
+            found = [tables.chunks_of(one, rows) for one in parts.of(path)]
+            held = [[table for table, _ in part] for part in found]
+        assert pa.concat_tables([table for part in held for table in part]).equals(whole)
+        ids_of = [pa.concat_tables(part)["sequence"].unique().to_pylist() for part in held]
+        assert ids_of == expected

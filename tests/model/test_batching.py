@@ -1,7 +1,10 @@
 """Batches: complete, shuffled, repeatable, and mostly free of padding."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from birnn.data import buckets, parted, sequences
+from birnn.data.parted import Parts
 from birnn.data.sequences import Sequences
+from birnn.files.parts import writing
 from birnn.model import batching
 from birnn.model.batching import Batch
 from birnn.model.distributed import Group
@@ -103,6 +109,80 @@ class TestEpoch:
 
     def test_the_same_with_the_same_seed(self, ragged: Ragged) -> None:
         assert self.order(ragged, seed=1, number=3) == self.order(ragged, seed=1, number=3)
+
+
+class TestParts:
+    """Batches of a split in parts, by the ids of their sequences."""
+
+    LENGTHS = tuple(lengths_of(60).tolist())
+
+    def split(self, ragged: Ragged, folder: Path, *cuts: int) -> Parts:
+        whole = ragged(self.LENGTHS, features=1)
+        edges = [0, *cuts, len(self.LENGTHS)]
+        with writing(folder / "x.arrow") as target:
+            pieces = [whole.select(np.arange(*edge)) for edge in pairwise(edges)]
+            made = [sequences.write_part(one, target, n) for n, one in enumerate(pieces)]
+            target.finish(made)
+        found = parted.read(folder / "x.arrow")
+        assert isinstance(found, Parts)
+        return found
+
+    def lengths(self, batches: Iterable[Batch]) -> list[list[int]]:
+        return [batch.lengths.tolist() for batch in batches]
+
+    def epoch(self, split: Parts, **changes: Any) -> list[Batch]:
+        return list(batching.epoch(split, **{"batch_size": 8, "seed": 1, "number": 1, **changes}))
+
+    def test_each_part_by_itself_in_an_order_of_the_epoch(
+        self, ragged: Ragged, tmp_path: Path
+    ) -> None:
+        split = self.split(ragged, tmp_path, 20, 45)
+        orders = {}
+        for number in range(1, 9):
+            found = self.lengths(self.epoch(split, number=number))
+            order = buckets.part_order(3, seed=1, number=number)
+            expected = [
+                part.lengths[batch].tolist()
+                for place, part in split.each(order)
+                for batch in buckets.shuffled(
+                    part.lengths, batch_size=8, seed=1, number=number, part=place
+                )
+            ]
+            assert found == expected
+            assert sorted(np.concatenate(found).tolist()) == sorted(self.LENGTHS)
+            orders[tuple(order)] = found
+        assert len(orders) > 2
+
+    def test_what_other_parts_hold_changes_nothing(self, ragged: Ragged, tmp_path: Path) -> None:
+        one = self.split(ragged, tmp_path / "one", 20, 45)
+        other = self.split(ragged, tmp_path / "other", 20, 50)
+        first = [
+            self.lengths(self.epoch(replace(split, places=split.places[:1])))
+            for split in (one, other)
+        ]
+        assert first[0] == first[1]
+        assert self.lengths(self.epoch(one)) != self.lengths(self.epoch(other))
+
+    def test_a_label_counts_the_same_in_every_part(self, ragged: Ragged, tmp_path: Path) -> None:
+        split = self.split(ragged, tmp_path, 20, 59)  # the last part is a single sequence
+        (count,) = {batch.count for batch in self.epoch(split)}
+        assert count == pytest.approx(sum(self.LENGTHS) / len(self.epoch(split)))
+        bounded = self.epoch(split, batch_steps=40)
+        (count,) = {batch.count for batch in bounded}
+        assert count == pytest.approx(sum(self.LENGTHS) / len(bounded), rel=0.5)
+
+    def test_processes_share_every_batch(self, ragged: Ragged, tmp_path: Path) -> None:
+        split = self.split(ragged, tmp_path, 20, 45)
+        shares = [self.epoch(split, group=Group(rank, 2)) for rank in range(2)]
+        for batch, *both in zip(self.epoch(split), *shares, strict=True):
+            real = [part.lengths for part in both if (part.labels != IGNORED).any()]
+            assert sorted(torch.cat(real).tolist()) == sorted(batch.lengths.tolist())
+
+    def test_in_order_each_from_the_shortest(self, ragged: Ragged, tmp_path: Path) -> None:
+        split = self.split(ragged, tmp_path, 20, 45)
+        found = np.concatenate(self.lengths(batching.in_order(split, batch_size=8))).tolist()
+        edges = pairwise([0, 20, 45, 60])
+        assert found == [n for start, end in edges for n in sorted(self.LENGTHS[start:end])]
 
 
 class TestInOrder:

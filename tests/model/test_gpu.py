@@ -286,7 +286,7 @@ class TestLaunches:
         architecture = replace(epochs.architecture(cell, hidden), **changes)
         model = SequenceModel(architecture).to(META)
         optimizer = Adam(model.parameters(), learning_rate=0.01, weight_decay=0.0, clip_norm=1.0)
-        score = training.scorer(model, split, epochs.options(META, 64))
+        score = training.scorer(model, split.tally(), epochs.options(META, 64))
         there = batching.resident(split, META)
 
         def step() -> None:
@@ -355,7 +355,7 @@ class TestEveryModel:
             epochs.architecture("GRU", 4), task=task, head=head, features=2, tokens=3, **changes
         )
         model = SequenceModel(replace(architecture, embedding_size=4)).to(META)
-        score = training.scorer(model, split, epochs.options(META, 2))
+        score = training.scorer(model, split.tally(), epochs.options(META, 2))
         there = batching.resident(split, META) if resident else split
         spell = bool(changes.get("characters"))
 

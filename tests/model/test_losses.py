@@ -65,11 +65,11 @@ class TestBalanced:
     def test_is_the_rule_of_scikit_learn(self) -> None:
         labels = np.repeat([0, 1, 2], [70, 25, 5]).astype(np.int32)
         expected = compute_class_weight("balanced", classes=np.arange(3), y=labels)
-        found = losses.balanced(labels, 3)
+        found = losses.balanced(np.bincount(labels).astype(np.int64), 3)
         assert found.dtype == torch.float32
         np.testing.assert_allclose(found.numpy(), expected, rtol=1e-6)
         assert found.numpy()[labels].mean() == pytest.approx(1)
 
     def test_a_class_that_does_not_occur(self) -> None:
-        found = losses.balanced(np.array([0, 0, 2], np.int32), 4)
+        found = losses.balanced(np.array([2, 0, 1]), 4)
         np.testing.assert_allclose(found.numpy(), [0.75, 1, 1.5, 1])

@@ -39,7 +39,7 @@ def declared(section: type[BaseModel], path: str) -> set[str]:
 
 def test_every_key_is_there() -> None:
     expected = set(Params.model_fields)
-    for name in ("prepare", "model", "train", "evaluate", "retrain", "run", "sweep"):
+    for name in ("prepare", "model", "train", "evaluate", "retrain", "sweep", "run"):
         section = Params.model_fields[name].annotation
         assert isinstance(section, type)
         expected |= declared(section, f"{name}.")

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
+import yaml
 from checkout import SEQUENCES
 from conftest import Once
 
@@ -22,7 +23,7 @@ from birnn import params
 from birnn.data import sequences, splits
 from birnn.data.splits import Splitting
 from birnn.errors import RegistryError, RetrainingError
-from birnn.files import atomic, locks, records
+from birnn.files import atomic, locks, parts, records
 from birnn.model import saved_model
 from birnn.retraining import attempts, decisions, judging, service, steps, workspace
 from birnn.retraining.attempts import Reproduce
@@ -665,3 +666,17 @@ def wait_for(happens: Callable[[], bool]) -> None:
     while not happens():
         assert time.monotonic() < end
         time.sleep(0.05)
+
+
+@pytest.mark.slow
+def test_data_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = checkout.make(tmp_path / "checkout", checkout.table(range(SEQUENCES)))
+    tree = checkout.params() | {"run": {"part_steps": 1000, "store": None}}
+    (place / "params.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
+    checkout.enter(place, monkeypatch)
+    assert retrain(checkout.reproduce).decision == "promoted"
+    grow(place)
+    assert retrain(checkout.reproduce).decision in ("promoted", "kept")
+    assert parts.read("data/raw/sequences.parquet").sequences == SEQUENCES + 60
+    assert {one.part.number for one in parts.of("data/prepared/test.arrow")} == {0, 1, 2, 3}
+    assert not workspace.changed(place)

@@ -1,0 +1,337 @@
+"""A table, or a prepared split, in parts: a folder of files of about one size, and their index.
+
+    with parts.writing(Path("data/raw/sequences.parquet")) as folder:
+        written = folder.kept("part-00000.parquet", columns, lengths)  # once that file is there
+        folder.finish([written])
+    for place in parts.of("data/raw/sequences.parquet"):
+        with place.opened() as path: ...
+
+The index says what is in each part, so that work can be given out, and results put together,
+without a look at the data. With a store (`s3://bucket/prefix`, or whatever pyarrow opens) the bytes
+of the parts lie there, each under its hash, and the folder holds the index alone. Nothing in a
+store is replaced, so a folder stands for the same bytes for ever, and two may share a part.
+
+The name of the index begins with an underscore, so that pyarrow, pandas and Spark pass over it and
+read the folder as one data set.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pyarrow import fs
+
+from birnn.errors import DataError
+from birnn.files import atomic, digests, records
+from birnn.files.digests import INDEX
+from birnn.files.reading import one_line
+
+NAME = re.compile(r"part-\d{5,9}\.(?:arrow|parquet)")
+SHA256 = re.compile(r"[0-9a-f]{64}")
+COPY_BYTES = 1 << 22
+BROKEN = (OSError, pa.ArrowException)
+"""What pyarrow raises for a store that is not there, or does not answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What the index says of a part.
+
+    Attributes:
+        name: of its file.
+        sha256: of its bytes.
+        size: how many bytes.
+        sequences: how many it holds, whole ones.
+        steps: how many these have together.
+        shortest: steps of the shortest.
+        longest: steps of the longest.
+    """
+
+    name: str
+    sha256: str
+    size: int
+    sequences: int
+    steps: int
+    shortest: int
+    longest: int
+
+    @property
+    def number(self) -> int:
+        """In its name; some may be missing, where a part of a table has nothing of a split."""
+        return int(self.name.removeprefix("part-").split(".")[0])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Index:
+    """What is in a folder of parts.
+
+    Attributes:
+        parts: in their order.
+        columns: that each of them has.
+        sequences: of all parts.
+        steps: of all parts.
+        shortest: steps of the shortest sequence.
+        longest: steps of the longest.
+        store: where the bytes lie; empty if in the folder.
+    """
+
+    parts: list[Part]
+    columns: list[str]
+    sequences: int
+    steps: int
+    shortest: int
+    longest: int
+    store: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A part and where it lies: all that a process, here or elsewhere, needs to read it."""
+
+    folder: Path
+    part: Part
+    columns: list[str]
+    store: str = ""
+
+    def __str__(self) -> str:
+        return str(self.folder / self.part.name)
+
+    @contextmanager
+    def opened(self) -> Iterator[Path]:
+        """Give a file with the bytes of the part, fetched from the store if they lie there.
+
+        Raises:
+            DataError: there is none, or it is not the one that the index means.
+        """
+        if self.store:
+            with TemporaryDirectory(
+                dir=self.folder.parent, prefix=f".{self.folder.name}.", ignore_cleanup_errors=True
+            ) as temporary:
+                yield self._fetched(Path(temporary))
+            return
+        path = self.folder / self.part.name
+        if not path.is_file():
+            raise DataError(
+                f"{path}: no such part of {self._index}; run `dvc repro`, or `dvc pull`"
+            )
+        if (size := path.stat().st_size) != self.part.size:
+            raise self.unlike(f"{self.part.size:,} bytes", f"{size:,}")
+        yield path
+
+    def check(self) -> None:
+        """Read the part from its store, and compare its hash; see `opened`."""
+        with self.opened():
+            pass
+
+    def check_columns(self, found: Sequence[str]) -> None:
+        """Refuse a part that has other columns than all of them should have."""
+        if list(found) != self.columns:
+            raise self.unlike(f"columns {', '.join(self.columns)}", ", ".join(found))
+
+    def check_counts(self, sequences: int, steps: int) -> None:
+        """Refuse a part that holds more or less than the index says."""
+        if (sequences, steps) != (self.part.sequences, self.part.steps):
+            expected = f"{self.part.sequences:,} sequences of {self.part.steps:,} steps"
+            raise self.unlike(expected, f"{sequences:,} of {steps:,}")
+
+    def unlike(self, expected: str, found: str) -> DataError:
+        """Say that the part is not as the index says."""
+        return DataError(
+            f"{self}: expected {expected} ({self._index}), found {found}; run `dvc repro`"
+        )
+
+    @property
+    def _index(self) -> Path:
+        return self.folder / INDEX
+
+    def _fetched(self, folder: Path) -> Path:
+        """Copy the part from its store; it is read as a whole, so that its hash costs little."""
+        address, path = f"{self.store}/{_key(self.part)}", folder / self.part.name
+        with _understood(address):
+            system, root = fs.FileSystem.from_uri(self.store)
+            stored = system.open_input_stream(f"{root}/{_key(self.part)}")
+            with stored as source, path.open("wb") as target:
+                shutil.copyfileobj(source, target, COPY_BYTES)
+        if path.stat().st_size != self.part.size or digests.of_bytes(path) != self.part.sha256:
+            raise DataError(
+                f"{address}: expected the bytes of its name ({self._index}), found others; "
+                "remove it there, and run `dvc repro --force`"
+            )
+        return path
+
+
+def name(number: int, suffix: str) -> str:
+    """What to call a part; `.parquet` or `.arrow`."""
+    return f"part-{number:05d}{suffix}"
+
+
+def is_parted(path: str | Path) -> bool:
+    """Whether a table or a split is in parts."""
+    return Path(path).is_dir()
+
+
+def is_indexed(path: Path) -> bool:
+    """Whether a folder is one of ours; one of the users' has no index."""
+    return (path / INDEX).is_file()
+
+
+def read(folder: str | Path) -> Index:
+    """Read the index of a folder.
+
+    Raises:
+        DataError: it is missing, or contradicts itself.
+    """
+    path = Path(folder) / INDEX
+    if Path(folder).is_dir() and not path.exists():
+        raise DataError(
+            f"{folder}: expected a folder of parts with {INDEX}, found none; `dvc repro`"
+        )
+    found = records.read(path, Index)
+    names = [part.name for part in found.parts]
+    wrong = [name for name in names if not NAME.fullmatch(name)]
+    wrong += [part.sha256 for part in found.parts if not SHA256.fullmatch(part.sha256)]
+    if wrong or names != sorted(set(names)) or not names:
+        shown = repr(wrong[0] if wrong else names[:2])
+        raise DataError(f"{path}: expected parts with names and hashes, in order, found {shown}")
+    if found != _index(found.parts, found.columns, found.store):
+        raise DataError(f"{path}: expected the sums of its parts, found others; run `dvc repro`")
+    return found
+
+
+def of(folder: str | Path) -> list[Place]:
+    """Say where the parts of a folder lie, in their order; see `read`."""
+    found, folder = read(folder), Path(folder)
+    return [Place(folder, part, found.columns, found.store) for part in found.parts]
+
+
+def _index(parts: list[Part], columns: list[str], store: str) -> Index:
+    return Index(
+        parts=parts,
+        columns=columns,
+        sequences=sum(part.sequences for part in parts),
+        steps=sum(part.steps for part in parts),
+        shortest=min(part.shortest for part in parts),
+        longest=max(part.longest for part in parts),
+        store=store,
+    )
+
+
+class Written(NamedTuple):
+    """A part, and the columns that it has."""
+
+    part: Part
+    columns: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder of parts that is being written, by one process or several.
+
+    Attributes:
+        path: where the files go, until they are in the store.
+        store: see `Index`.
+    """
+
+    path: Path
+    store: str = ""
+
+    def kept(self, name: str, columns: list[str], lengths: npt.NDArray[np.int64]) -> Written:
+        """Describe a part whose file is written, and bring it to the store if there is one.
+
+        Args:
+            name: of its file.
+            columns: that it has.
+            lengths: steps of each of its sequences.
+
+        Raises:
+            DataError: the store does not take it.
+        """
+        path = self.path / name
+        part = Part(
+            name=name,
+            sha256=digests.of_bytes(path),
+            size=path.stat().st_size,
+            sequences=len(lengths),
+            steps=int(lengths.sum()),
+            shortest=int(lengths.min()),
+            longest=int(lengths.max()),
+        )
+        if self.store:
+            _put(path, self.store, part)
+            path.unlink()
+        return Written(part, columns)
+
+    def finish(self, written: Sequence[Written]) -> None:
+        """Write the index, once all parts are there; their order is that of the table."""
+        parts, columns = [one.part for one in written], written[0].columns
+        assert all(one.columns == columns for one in written)
+        records.write(self.path / INDEX, _index(parts, columns, self.store))
+
+
+@contextmanager
+def writing(path: Path, store: str = "") -> Iterator[Folder]:
+    """Give a folder to write parts into, which takes its place when the index is written.
+
+    If the block raises, the place is as it was, and nothing is left over but what has come to the
+    store, where a second try finds it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with atomic.naming(path, instead_of=partial):
+            partial.mkdir()
+            yield Folder(partial, store)
+            cleared(path).unlink(missing_ok=True)
+            atomic.move(partial, path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def cleared(path: Path) -> Path:
+    """Remove the folder of parts that an earlier run has left where a file is to be, if it has."""
+    if is_indexed(path):
+        shutil.rmtree(path)
+    return path
+
+
+def _key(part: Part) -> str:
+    return f"{part.sha256}{Path(part.name).suffix}"
+
+
+def _put(path: Path, store: str, part: Part) -> None:
+    """Copy a file into the store, unless it is there already: a stream is whole or not there."""
+    with _understood(store):
+        system, root = fs.FileSystem.from_uri(store)
+        there: Any = system.get_file_info(f"{root}/{_key(part)}")
+        if there.size == part.size:
+            return
+        if system.type_name == "local":
+            system.create_dir(root)
+        with path.open("rb") as source, system.open_output_stream(f"{root}/{_key(part)}") as target:
+            shutil.copyfileobj(source, target, COPY_BYTES)
+
+
+@contextmanager
+def _understood(address: str) -> Iterator[None]:
+    """Say in one line what pyarrow raises of a store."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise DataError(
+            f"{address}: expected a part there (run.store), found none; run `dvc repro --force`"
+        ) from None
+    except BROKEN as error:
+        raise DataError(
+            f"{address}: expected a store that answers (run.store), found: {one_line(error)}"
+        ) from None
