@@ -28,8 +28,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     try:
         with naming(path, instead_of=partial):
             yield partial
-            with partial.open("rb+") as file:
-                os.fsync(file.fileno())
+            sync(partial)
             move(partial, path)
     finally:
         partial.unlink(missing_ok=True)
@@ -51,6 +50,12 @@ def move(source: Path, place: Path) -> None:
     """Rename a file or folder, for good: after a power cut, too, it has the new name."""
     source.replace(place)
     sync_folder(place.parent)
+
+
+def sync(path: Path) -> None:
+    """Bring the bytes of a file to the disk."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
 
 
 def sync_folder(folder: Path) -> None:

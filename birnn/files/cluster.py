@@ -89,14 +89,17 @@ def _ray() -> Any:
 
 @contextmanager
 def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Set variables that are not set, for this process and those that it starts."""
-    added = {name: value for name, value in values.items() if name not in os.environ}
-    os.environ.update(added)
+    """Set variables that are not set, for this process and those that it starts.
+
+    Those that Ray adds for itself end with them.
+    """
+    before = dict(os.environ)
+    os.environ.update({**values, **before})
     try:
         yield
     finally:
-        for name in added:
-            os.environ.pop(name, None)
+        for name in {one for one in os.environ if one.startswith("RAY_")} - before.keys():
+            del os.environ[name]
 
 
 @contextmanager

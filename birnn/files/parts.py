@@ -270,6 +270,8 @@ class Folder:
         if self.store:
             _put(path, self.store, part)
             path.unlink()
+        else:
+            atomic.sync(path)
         return Written(part, columns)
 
     def finish(self, written: Sequence[Written]) -> None:

@@ -29,6 +29,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Name = Annotated[str, Field(min_length=1)]
+ADDRESS = re.compile(r"[a-z0-9+]+://[^\s@]*[^\s@/]")
 
 
 class Section(BaseModel):
@@ -818,6 +819,13 @@ class Sweep(Section):
         return self
 
 
+def _address(store: str) -> str:
+    """Refuse what is no address, or holds keys, which would come into files that others read."""
+    if not ADDRESS.fullmatch(store):
+        raise ValueError("expected an address such as s3://bucket/prefix, without keys")
+    return store
+
+
 class Run(Section):
     """Where and how the stages work, whatever the data.
 
@@ -831,7 +839,7 @@ class Run(Section):
 
     engine: Literal["local", "ray"] = "local"
     part_steps: Count | None = None
-    store: Annotated[str, Field(pattern=r"^[a-z0-9]+://\S+[^/\s]$")] | None = None
+    store: Annotated[str, AfterValidator(_address)] | None = None
 
     @model_validator(mode="after")
     def _store_of_parts(self) -> Run:

@@ -28,13 +28,19 @@ def of_line(line: str, place: str) -> dict[str, Any]:
     try:
         tree = DECODER.decode(line)
     except json.JSONDecodeError as error:
-        found = f"{error.msg} at character {error.pos + 1}"
+        found = f"{_plainly(error)} at character {error.pos + 1}"
         raise DataError(f"{place}: expected JSON, found: {found}") from None
     except (RecursionError, ValueError) as error:
         raise DataError(f"{place}: expected JSON, found: {one_line(error)}") from None
     if not isinstance(tree, dict):
-        raise DataError(f"{place}: expected an object, found {line.strip()[:60]!r}")
+        array = "; if the file is an array, let its name end in .json"
+        hint = array if isinstance(tree, list) else ""
+        raise DataError(f"{place}: expected an object, found {line.strip()[:60]!r}{hint}")
     return tree
+
+
+def _plainly(error: json.JSONDecodeError) -> str:
+    return error.msg.removesuffix(" at")
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -101,7 +107,7 @@ class _Text:
                 value, self.at = DECODER.raw_decode(self.text, self.at)
             except json.JSONDecodeError as error:  # perhaps it goes on
                 if not self._more():
-                    self._refuse("JSON", error.msg)
+                    self._refuse("JSON", _plainly(error))
             except (RecursionError, ValueError) as error:
                 self._refuse("JSON", one_line(error))
             else:

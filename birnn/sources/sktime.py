@@ -19,6 +19,7 @@ from birnn.files.reading import Skipped, lines
 
 MISSING = "data.name: needs the package sktime; run `pip install 'birnn[sktime]'`"
 BATCH_CHARACTERS = 1 << 22
+ABSENT = ["?", "nan"]  # what archives write for a missing number
 
 
 class Series(NamedTuple):
@@ -70,7 +71,8 @@ def read(
     Raises:
         DataError: the file is missing or not UTF-8; its header lacks classes, or announces time
             stamps; a line has too many dimensions or too few, or dimensions of different lengths,
-            a label that the header has not, or something that is no finite number.
+            a label that the header has not, or something that is neither a finite number nor
+            missing.
     """
     held: list[Series] = []
     characters = 0
@@ -181,13 +183,15 @@ def _batch(held: list[Series]) -> pa.RecordBatch:
 
 
 def _numbers(text: str) -> pa.DoubleArray | None:
-    """Finite numbers that stand between commas; None if anything else does."""
-    found = pc.split_pattern(pa.array([text]), ",").flatten()
+    """Finite numbers that stand between commas, null where one is missing; else None."""
+    found = pc.utf8_trim_whitespace(pc.split_pattern(pa.array([text]), ",").flatten())
+    if "?" in text or "n" in text.lower():
+        found = pc.if_else(pc.is_in(pc.utf8_lower(found), pa.array(ABSENT)), None, found)
     try:
-        values = pc.utf8_trim_whitespace(found).cast(pa.float64())
+        values = found.cast(pa.float64())
     except pa.ArrowInvalid:
         return None
-    return values if pc.all(pc.is_finite(values)).as_py() else None
+    return None if pc.any(pc.invert(pc.is_finite(values))).as_py() else values
 
 
 def _first_fault(held: list[Series], dimension: int) -> str:

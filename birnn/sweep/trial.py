@@ -42,9 +42,9 @@ class Setting:
     tags: Mapping[str, str]
 
     def entry(self, seed: int) -> Entry:
-        """What is trained with one seed."""
+        """What is trained with one seed, by this process alone."""
         base = params.entry(self.chosen, self.model).model_dump()
-        return Entry.model_validate({**base, **self.values, "seed": seed})
+        return Entry.model_validate({**base, **self.values, "seed": seed, "workers": 1})
 
 
 def seeds(chosen: Params, model: str) -> list[int]:

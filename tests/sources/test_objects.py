@@ -62,6 +62,21 @@ def test_mistakes(tmp_path: Path, text: str, expected: str) -> None:
     assert str(refused.value).startswith(f"{tmp_path / 't.json'}{expected}")
 
 
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ('{"a": "b', ": expected JSON, found: Unterminated string starting at character 7"),
+        ('{"a": 1, "a": 2}', ": expected JSON, found: the key 'a' twice"),
+        ("[1]", ": expected an object, found '[1]'; if the file is an array, let its name end in"),
+        ("1", ": expected an object, found '1'"),
+    ],
+)
+def test_mistakes_in_a_line(line: str, expected: str) -> None:
+    with pytest.raises(DataError) as refused:
+        objects.of_line(line, "t, line 1")
+    assert str(refused.value).startswith(f"t, line 1{expected}")
+
+
 def test_a_value_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(objects, "PART_CHARACTERS", 10)
     monkeypatch.setattr(objects, "MOST_CHARACTERS", 100)

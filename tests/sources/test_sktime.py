@@ -50,6 +50,16 @@ def complaint(path: Path) -> str:
     return str(refused.value).removeprefix(str(path))
 
 
+@pytest.mark.parametrize("sign", ["?", "NaN", " ? "])
+def test_numbers_may_be_missing(path: Path, sign: str) -> None:
+    found = read(path, TWO.replace("40,50", f"{sign},50").replace("missing false", "missing true"))
+    assert found["dim_1"] == [10.0, 20.0, 30.0, None, 50.0]
+    skipped = Skipped()
+    data = ingestion.of_file(path)
+    rows = pa.Table.from_batches(ingestion.rows(data, skipped))
+    assert np.isnan(rows["dim_1"].to_numpy()).tolist() == [False] * 3 + [True, False]
+
+
 class TestFiles:
     def test_steps_labels_and_ids(self, path: Path) -> None:
         skipped = Skipped()
@@ -130,9 +140,7 @@ class TestFiles:
         path.write_text(content)
         assert complaint(path).startswith(expected)
 
-    @pytest.mark.parametrize(
-        "found", ["?", "", "NaN", "inf", "-inf", "1e999", "1_0", "(0,1)", "0x1"]
-    )
+    @pytest.mark.parametrize("found", ["", "inf", "n/a", "-inf", "1e999", "1_0", "(0,1)", "0x1"])
     def test_what_is_no_finite_number(self, path: Path, found: str) -> None:
         path.write_text(TWO.replace("40,50", f"40,{found}".replace("40,(0,1)", "(0,1)")))
         place = ", line 13, column `dim_1`, step "

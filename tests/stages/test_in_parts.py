@@ -16,12 +16,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from conftest import small_params
 
 from birnn import cli, params
 from birnn.data import kept, parted, sequences, splits
 from birnn.data.parted import Parts
 from birnn.data.splits import Splitting
-from birnn.errors import DataError
+from birnn.errors import DataError, ParamsError, without_secrets
 from birnn.files import digests, parts, threads
 from birnn.model import checkpoint, history
 
@@ -293,19 +294,22 @@ def test_dvc_names_a_folder_as_we_do(drawn: Path) -> None:
     assert digests.md5("data/raw/sequences.parquet") == recorded["md5"]
 
 
-def test_a_store_needs_parts(
-    stage: Stage,
-    small_params: Callable[[], Tree],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    tree = small_params() | {"run": {"store": "s3://bucket/data"}}
-    Path("params.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
-    with pytest.raises(SystemExit):
-        stage("generate")
-    assert "run: expected part_steps beside store" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("run", "expected"),
+    [
+        ({"store": "s3://bucket/data"}, "run: expected part_steps beside store"),
+        ({"part_steps": 9, "store": "bucket"}, "expected an address such as s3://bucket/prefix"),
+        ({"part_steps": 9, "store": "s3://key:secret@bucket/x"}, "without keys"),
+        ({"part_steps": 0}, "run.part_steps"),
+    ],
+)
+def test_params_that_do_not_fit(tmp_path: Path, run: Tree, expected: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(small_params() | {"run": run}), encoding="utf-8")
+    with pytest.raises(ParamsError) as caught:
+        params.load(path)
+    assert expected in str(caught.value)
+    assert "secret" not in without_secrets(str(caught.value))  # as commands print it
 
 
 def test_a_store_holds_all_parts(

@@ -246,7 +246,12 @@ def running(one: optuna.trial.FrozenTrial) -> bool:
 
 
 def started(folder: Path, *command: str, **variables: str) -> subprocess.Popen[str]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "DVC_ROOT": str(folder), **variables}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]),
+        "DVC_ROOT": str(folder),
+        **variables,
+    }
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
     return subprocess.Popen(
         list(command), cwd=folder, env=environment, stdout=subprocess.PIPE, text=True
@@ -297,6 +302,16 @@ class TestProcesses:
         found = json.loads(written(folder))
         assert [one["place"] for one in found["tried"]] == [0, 1, 2, 3, 4, 5]
         assert len({run.data.tags["mlflow.parentRunId"] for run in children(store.connect())}) == 1
+
+    @pytest.mark.long
+    def test_share_a_search_as_tasks_of_ray(self, place: Place) -> None:
+        pytest.importorskip("ray", reason="ray is not installed")
+        folder = place("ray", trials=4)
+        script = str(ROOT / "examples/sweep_ray.py")
+        said = started(folder, sys.executable, script, "2", RAY_ADDRESS="", OPTUNA_STORAGE="")
+        said.communicate(timeout=300)
+        assert said.returncode == 0
+        assert [one["place"] for one in json.loads(written(folder))["tried"]] == [0, 1, 2, 3]
 
 
 @pytest.mark.usefixtures("unlogged")
