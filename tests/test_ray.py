@@ -135,3 +135,31 @@ def test_the_pipeline_has_the_same_bytes_though_some_die(
     begun.unlink()
     assert {path.parent.name for path in deaths.glob("*/*")} == {*STAGES, "predict"}
     assert [epochs.count(number) for number in ("1", "2")] == [1, 1]  # it went on from there
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stored", [False, True], ids=["on a disk", "in a store"])
+def test_parts_are_made_where_there_is_room(
+    stored: bool,
+    nodes: Any,
+    runs_root: Path,
+    stage: Callable[..., None],
+    small_params: Callable[[], dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each by some process of the cluster, of which the indexes are those of one machine."""
+    made = {}
+    for engine in ("local", "ray"):
+        folder, run = runs_root / engine, {"engine": engine, "part_steps": 2000}
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        if stored:
+            run["store"] = f"file://{runs_root}/store"
+        tree = small_params() | {"run": run}
+        (folder / "params.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
+        stage("generate")
+        stage("prepare")
+        paths = [path for path in (folder / "data").rglob("*") if path.is_file()]
+        made[engine] = {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+    assert len([name for name in made["local"] if name.endswith("_index.json")]) == 4
+    assert made["ray"] == made["local"]

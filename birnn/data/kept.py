@@ -60,9 +60,9 @@ def write_part(
         number: of the part.
         lengths: steps of its sequences.
     """
-    name = parts.name(number, ".parquet")
-    pq.write_table(table, folder.path / name, compression="zstd")
-    return folder.kept(name, table.schema.names, lengths)
+    with folder.file(parts.name(number, ".parquet")) as path:
+        pq.write_table(table, path, compression="zstd")
+        return folder.kept(path, table.schema.names, lengths)
 
 
 def read(path: str | Path) -> dict[str, pa.ChunkedArray]:

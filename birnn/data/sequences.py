@@ -454,13 +454,13 @@ def opened(place: parts.Place) -> Iterator[Sequences]:
 
 def write_part(split: Sequences, folder: parts.Folder, number: int) -> parts.Written:
     """Write a part of a split, which is held in memory."""
-    name = parts.name(number, ".arrow")
     tokens = np.zeros(0, np.int32) if split.tokens is None else split.tokens
     flat = [pa.py_buffer(np.ascontiguousarray(one)) for one in (split.values, tokens, split.labels)]
     batch = _record_batch([split], split.dictionary, *flat)
-    with pa.ipc.new_file(str(folder.path / name), batch.schema) as writer:
-        writer.write_batch(batch)
-    return folder.kept(name, batch.schema.names, split.lengths)
+    with folder.file(parts.name(number, ".arrow")) as path:
+        with pa.ipc.new_file(str(path), batch.schema) as writer:
+            writer.write_batch(batch)
+        return folder.kept(path, batch.schema.names, split.lengths)
 
 
 def concatenated(chunks: Sequence[Sequences]) -> Sequences:

@@ -1,7 +1,9 @@
 """A table, or a prepared split, in parts: a folder of files of about one size, and their index.
 
     with parts.writing(Path("data/raw/sequences.parquet")) as folder:
-        written = folder.kept("part-00000.parquet", columns, lengths)  # once that file is there
+        with folder.file("part-00000.parquet") as path:
+            ...                                            # writes it
+            written = folder.kept(path, columns, lengths)
         folder.finish([written])
     for place in parts.of("data/raw/sequences.parquet"):
         with place.opened() as path: ...
@@ -97,7 +99,14 @@ class Index:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A part and where it lies: all that a process, here or elsewhere, needs to read it."""
+    """A part and where it lies: all that a process, here or elsewhere, needs to read it.
+
+    Attributes:
+        folder: of the index, an absolute path.
+        part: see `Part`.
+        columns: see `Index`.
+        store: see `Index`.
+    """
 
     folder: Path
     part: Part
@@ -105,7 +114,12 @@ class Place:
     store: str = ""
 
     def __str__(self) -> str:
-        return str(self.folder / self.part.name)
+        return self._named(self.part.name)
+
+    def _named(self, name: str) -> str:
+        """What to call a file of the folder: as short as the working directory allows."""
+        path, here = self.folder / name, Path.cwd()
+        return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
     @contextmanager
     def opened(self) -> Iterator[Path]:
@@ -115,15 +129,13 @@ class Place:
             DataError: there is none, or it is not the one that the index means.
         """
         if self.store:
-            with TemporaryDirectory(
-                dir=self.folder.parent, prefix=f".{self.folder.name}.", ignore_cleanup_errors=True
-            ) as temporary:
+            with TemporaryDirectory(prefix="birnn-part-", ignore_cleanup_errors=True) as temporary:
                 yield self._fetched(Path(temporary))
             return
         path = self.folder / self.part.name
         if not path.is_file():
             raise DataError(
-                f"{path}: no such part of {self._index}; run `dvc repro`, or `dvc pull`"
+                f"{self}: no such part of {self._index}; run `dvc repro`, or `dvc pull`"
             )
         if (size := path.stat().st_size) != self.part.size:
             raise self.unlike(f"{self.part.size:,} bytes", f"{size:,}")
@@ -152,8 +164,8 @@ class Place:
         )
 
     @property
-    def _index(self) -> Path:
-        return self.folder / INDEX
+    def _index(self) -> str:
+        return self._named(INDEX)
 
     def _fetched(self, folder: Path) -> Path:
         """Copy the part from its store; it is read as a whole, so that its hash costs little."""
@@ -211,7 +223,7 @@ def read(folder: str | Path) -> Index:
 
 def of(folder: str | Path) -> list[Place]:
     """Say where the parts of a folder lie, in their order; see `read`."""
-    found, folder = read(folder), Path(folder)
+    found, folder = read(folder), Path(folder).absolute()
     return [Place(folder, part, found.columns, found.store) for part in found.parts]
 
 
@@ -246,20 +258,31 @@ class Folder:
     path: Path
     store: str = ""
 
-    def kept(self, name: str, columns: list[str], lengths: npt.NDArray[np.int64]) -> Written:
+    @contextmanager
+    def file(self, name: str) -> Iterator[Path]:
+        """Give a file to write a part into; where a store takes its bytes, a temporary one.
+
+        So the machine that writes it needs no more than the store.
+        """
+        if not self.store:
+            yield self.path / name
+            return
+        with TemporaryDirectory(prefix="birnn-part-", ignore_cleanup_errors=True) as temporary:
+            yield Path(temporary, name)
+
+    def kept(self, path: Path, columns: list[str], lengths: npt.NDArray[np.int64]) -> Written:
         """Describe a part whose file is written, and bring it to the store if there is one.
 
         Args:
-            name: of its file.
+            path: of its file; see `file`.
             columns: that it has.
             lengths: steps of each of its sequences.
 
         Raises:
             DataError: the store does not take it.
         """
-        path = self.path / name
         part = Part(
-            name=name,
+            name=path.name,
             sha256=digests.of_bytes(path),
             size=path.stat().st_size,
             sequences=len(lengths),
@@ -269,9 +292,6 @@ class Folder:
         )
         if self.store:
             _put(path, self.store, part)
-            path.unlink()
-        else:
-            atomic.sync(path)
         return Written(part, columns)
 
     def finish(self, written: Sequence[Written]) -> None:
@@ -289,7 +309,7 @@ def writing(path: Path, store: str = "") -> Iterator[Folder]:
     store, where a second try finds it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = path.absolute().with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with atomic.naming(path, instead_of=partial):
             partial.mkdir()

@@ -144,8 +144,9 @@ def write_part(chunks: Iterable[Chunk], folder: parts.Folder, number: int) -> pa
             lengths.append(np.diff(offsets))
             yield from table.to_batches()
 
-    write(batches(), folder.path / name)
-    return folder.kept(name, columns, np.concatenate(lengths))
+    with folder.file(name) as path:
+        write(batches(), path)
+        return folder.kept(path, columns, np.concatenate(lengths))
 
 
 def chunks(path: str | Path, rows: int = CHUNK_ROWS) -> Iterator[Chunk]:
