@@ -65,7 +65,7 @@ def printed(name: str, folder: Path, threads: int) -> str:
     subprocess.run(
         [*command, *plain, *flags, "-I", str(build.SOURCE), *sources, "-o", str(made)], check=True
     )
-    quiet = {"WINEPREFIX": str(folder / "wine"), "WINEDEBUG": "-all"}
+    quiet = {"WINEPREFIX": str(folder / "wine"), "WINEDEBUG": "-all", "TMPDIR": str(folder)}
     run = subprocess.run(
         [*emulator, str(made), str(threads)],
         env=os.environ | quiet,

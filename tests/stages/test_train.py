@@ -20,7 +20,7 @@ from birnn.model.batching import Batch
 from birnn.tracking import runs, store
 
 ROOT = Path(__file__).parents[2]
-EPOCHS = 25  # more than are over before the signal arrives
+EPOCHS = 60  # more than are over before the signal arrives
 OUTS = ("history.csv", "model.json", "weights.safetensors")
 
 
