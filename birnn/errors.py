@@ -39,12 +39,18 @@ CONTROLS = re.compile(
 """Characters that move a terminal's cursor, change its state, or the order of what stands there."""
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 """What the system says where a disk is full, or a quota or a limit is reached."""
-STORE = "MLFLOW_TRACKING_URI"
+ADDRESS_VARIABLES = (
+    *("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "OPTUNA_STORAGE"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"),
+)
 SECRET_VARIABLES = (
+    "BIRNN_SERVE_TOKEN",
     *("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "DATABRICKS_TOKEN"),
     *("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AZURE_STORAGE_ACCESS_KEY"),
     "AZURE_STORAGE_CONNECTION_STRING",
 )
+WITHOUT_SCHEME = re.compile("[^/:@]+:.*@", re.DOTALL)
+"""How `user:password@host` begins, and an address whose scheme was mistyped."""
 LONGEST_LINE = 4000  # letters of a message; names in a file may be of any length
 SHORTEST_SECRET = 4  # letters of a part of an address; shorter ones are in most words
 HIDDEN = "..."
@@ -126,7 +132,7 @@ def address(uri: str) -> str:
     """
     scheme, colon, rest = uri.partition("://")
     if not colon:
-        return uri
+        return f"{HIDDEN}@{uri.rpartition('@')[2]}" if WITHOUT_SCHEME.match(uri) else uri
     first = re.split("[/?#]", rest, maxsplit=1)[0]
     if "@" not in rest or "@" in first:
         host = first.rpartition("@")[2]
@@ -137,17 +143,23 @@ def address(uri: str) -> str:
     return f"{scheme}://{host if sure and HOST.fullmatch(host) else HIDDEN}"
 
 
-def without_secrets(text: object) -> str:
+def without_secrets(text: object, *addresses: str) -> str:
     """Take out of a text what the environment says of passwords, before it is shown or kept.
 
-    That is all of `MLFLOW_TRACKING_URI` but scheme, host and port, each of its parts, and the
-    variables in `SECRET_VARIABLES`; also as they are quoted in addresses and in Python.
+    That is all of the addresses in `ADDRESS_VARIABLES` but scheme, host and port, each of their
+    parts, and the variables in `SECRET_VARIABLES`; also as they are quoted in addresses and in
+    Python.
+
+    Args:
+        text: the text.
+        addresses: further ones, which do not come from the environment.
     """
-    found, uri = str(text), os.environ.get(STORE, "")
-    secrets = {os.environ.get(name, "") for name in SECRET_VARIABLES}
-    if "://" in uri and not uri.startswith(("sqlite", "file:")):
-        found = found.replace(uri, address(uri))
-        secrets |= _secret_parts(uri)
+    found, secrets = str(text), {os.environ.get(name, "") for name in SECRET_VARIABLES}
+    for uri in {*addresses, *(os.environ.get(name, "") for name in ADDRESS_VARIABLES)}:
+        with_scheme = "://" in uri and not uri.startswith(("sqlite", "file:"))
+        if with_scheme or WITHOUT_SCHEME.match(uri):
+            found = found.replace(uri, address(uri))
+            secrets |= _secret_parts(uri)
     spelled = {form for secret in secrets if secret for form in _spellings(secret)}
     for secret in sorted(spelled, key=len, reverse=True):
         found = found.replace(secret, HIDDEN)
@@ -159,7 +171,7 @@ def _secret_parts(uri: str) -> set[str]:
 
     A question mark or an @ may belong to a password or end it, so it is read both ways.
     """
-    rest, shown = uri.partition("://")[2], address(uri)
+    rest, shown = re.sub("^[^/:@]+:/+", "", uri), address(uri)
     before, at, after = rest.rpartition("@")
     user, colon, password = before.partition(":")
     login = password if colon else user
@@ -170,7 +182,7 @@ def _secret_parts(uri: str) -> set[str]:
     whole = [rest, before + at, before, login, path, *behind, *values]
     tokens = [part for part in path.split("/") if re.search("[0-9]", part)]  # no usual name
     told = " ".join([login, *values, *tokens])
-    words = re.split(r"[/:@?&=#;+\s]+", f"{told} {unquote(told)}")
+    words = re.split(r"[/\\:@?&=#;+\s]+", f"{told} {unquote(told)}")
     return {one for one in (*whole, *words) if len(one) >= SHORTEST_SECRET and one not in shown}
 
 

@@ -93,6 +93,9 @@ SECRETS = {  # addresses of a server, and what must not be seen of each
     "http://127.0.0.1:9/key/S3cr3t": ["S3cr3t"],
     "http://127.0.0.1:9/#S3cr3t": ["S3cr3t"],
     "postgresql://bob:S3cr%403tpw@127.0.0.1:9/db?password=S3cr3t": ["S3cr", "3tpw"],
+    "http://bob:S3cr\\3tpw@127.0.0.1:9": ["S3cr", "3tpw"],
+    "bob:S3cr/3tpw@127.0.0.1:9": ["S3cr", "3tpw"],
+    "http:/bob:S3cr3t@127.0.0.1:9": ["S3cr3t"],
     "mssql+pyodbc:///?odbc_connect=DRIVER%3Dx%3BPWD%3DS3cr3t": ["S3cr3t"],
 }
 
@@ -111,6 +114,9 @@ class TestSecrets:
             ("http://bob:1/2@host/a@b", "http://..."),
             ("mssql+pyodbc:///?odbc_connect=x", "mssql+pyodbc://..."),
             ("databricks", "databricks"),
+            ("bob:p/w@host:1", "...@host:1"),
+            ("http:/bob:pw@host", "...@host"),
+            ("/there/a@b", "/there/a@b"),
         ],
     )
     def test_of_an_address_are_not_shown(self, uri: str, shown: str) -> None:
@@ -127,6 +133,19 @@ class TestSecrets:
             shown = without_secrets(text)
             assert not [secret for secret in SECRETS[uri] if secret in shown]
         assert without_secrets("MLflow at 127.0.0.1:9 is gone") == "MLflow at 127.0.0.1:9 is gone"
+
+    @pytest.mark.parametrize("name", ["HTTPS_PROXY", "http_proxy", "OPTUNA_STORAGE"])
+    def test_of_other_addresses_are_taken_out_as_well(
+        self, monkeypatch: pytest.MonkeyPatch, name: str
+    ) -> None:
+        monkeypatch.setenv(name, "http://bob:S3cr/3tpw@127.0.0.1:9")
+        said = "http://bob:S3cr/3tpw@127.0.0.1:9: 'bob:S3cr' is no valid host"
+        assert without_secrets(said) == "http://127.0.0.1:9: 'bob:...' is no valid host"
+
+    def test_of_an_address_that_was_given_are_taken_out(self) -> None:
+        said = "invalid literal for int(): 'S3cr'"
+        shown = without_secrets(said, "postgresql://bob:S3cr/3tpw@127.0.0.1:9/db")
+        assert shown == "invalid literal for int(): '...'"
 
     def test_of_the_environment_are_taken_out_as_well(
         self, monkeypatch: pytest.MonkeyPatch

@@ -189,7 +189,7 @@ def _reached(storage: str) -> Iterator[None]:
         said = " ".join(str(error.__cause__ or error).split())[:300]
         raise SweepError(
             f"{store.shown(_url(storage))}: expected a storage of Optuna's, found: "
-            f"{without_secrets(said)}"
+            f"{without_secrets(said, storage)}"
         ) from error
 
 
