@@ -10,12 +10,12 @@ be known of all of them is put together in their order.
 
 from __future__ import annotations
 
+import operator
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
-from operator import add
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -35,6 +35,7 @@ from birnn.params import Train
 
 Result = TypeVar("Result")
 KEPT = "kept"  # beside the names of the splits
+NOTHING = Computed(0, 0)
 
 
 class Batching(NamedTuple):
@@ -109,7 +110,7 @@ def make(
     """
     number, pieces = divided.place.part.number, dict[str, Piece]()
     read = _read(encoded, divided, keeps=KEPT in folders)
-    kept_part, passed = None, Computed(0, 0)
+    kept_part, passed = None, NOTHING
     for split in [split for split in tables.SPLITS if split in read]:
         one = read.pop(split)
         found, order = sequences.concatenated(one.chunks), splits.in_part(np.concatenate(one.rows))
@@ -165,6 +166,37 @@ class Sum:
         self.tally = piece.tally if self.tally is None else self.tally.plus(piece.tally)
 
 
+@dataclass(slots=True)
+class Sums:
+    """Of all that parts of the table become, as they come."""
+
+    splits: dict[str, Sum] = field(
+        default_factory=lambda: {split: Sum() for split in tables.SPLITS}
+    )
+    kept: list[Written] = field(default_factory=list)
+    passed: Computed = NOTHING
+
+    def add(self, made: Made) -> None:
+        """Take up the next part."""
+        for split, piece in made.pieces.items():
+            self.splits[split].add(piece)
+        if made.kept is not None:
+            self.kept.append(made.kept)
+        self.passed = Computed(*map(operator.add, self.passed, made.passed))
+
+    def check(self, summary: Summary) -> None:
+        """Refuse a split without sequences, or without a label.
+
+        Raises:
+            DataError: there is one.
+        """
+        found = [split for split, one in self.splits.items() if one.written]
+        splits.check_found(found, tables.SPLITS, summary)
+        for split, one in self.splits.items():
+            assert one.tally is not None
+            sequences.check_known(one.tally.known, one.tally.sequences, split)
+
+
 class Wrote(NamedTuple):
     """What `packing.json` says, and how often each place of the vocabulary is in train."""
 
@@ -196,30 +228,24 @@ def write(
         names[KEPT] = paths.KEPT
     else:
         kept.write_none(folder / paths.KEPT)
-    sums, beside, passed = (
-        {split: Sum() for split in tables.SPLITS},
-        list[Written](),
-        Computed(0, 0),
-    )
+    sums = Sums()
     with ExitStack() as stack:
         folders = {
             name: stack.enter_context(parts.writing(folder / file, place.store))
             for name, file in names.items()
         }
         for made in engines.mapped(partial(make, encoded, folders, batching), divided):
-            for split, piece in made.pieces.items():
-                sums[split].add(piece)
-            beside += [] if made.kept is None else [made.kept]
-            passed = Computed(*map(add, passed, made.passed))
-        splits.check_found([split for split in sums if sums[split].written], tables.SPLITS, summary)
-        for split, found in sums.items():
-            assert found.tally is not None
-            sequences.check_known(found.tally.known, found.tally.sequences, split)
-            folders[split].finish(found.written)
+            sums.add(made)
+        sums.check(summary)
+        for split, one in sums.splits.items():
+            folders[split].finish(one.written)
         if KEPT in folders:
-            folders[KEPT].finish(beside)
-    lengths = {split: found.lengths for split, found in sums.items()}
-    duplicates, conflicts = summary.duplicates, summary.conflicts
-    packing = buckets.packing_of(lengths, passed, duplicates=duplicates, conflicts=conflicts)
-    tally, places = sums["train"].tally, len(encoded.vocabulary or ()) + 1
+            folders[KEPT].finish(sums.kept)
+    packing = buckets.packing_of(
+        {split: one.lengths for split, one in sums.splits.items()},
+        sums.passed,
+        duplicates=summary.duplicates,
+        conflicts=summary.conflicts,
+    )
+    tally, places = sums.splits["train"].tally, len(encoded.vocabulary or ()) + 1
     return Wrote(packing, tally.tokens[:places] if tally and tally.tokens is not None else None)

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from birnn.data import parted, sequences
+from birnn.data.encoding import Encoding
+from birnn.data.in_training import TrainedOn
 from birnn.data.parted import Parts
 from birnn.data.sequences import UNLABELLED, Sequences
 from birnn.errors import DataError
-from birnn.files import parts
+from birnn.files import parts, paths
 
 Ragged = Callable[..., Sequences]
 LENGTHS = [3, 1, 4, 1, 5, 9, 2, 6]
@@ -84,3 +86,14 @@ def test_a_part_of_another_split(tmp_path: Path, ragged: Ragged) -> None:
     (tmp_path / "y.arrow/part-00001.arrow").replace(tmp_path / "x.arrow/part-00000.arrow")
     with pytest.raises(DataError, match=r"x\.arrow/part-00000\.arrow: expected .* bytes .*, found"):
         list(found.each())
+
+
+def test_what_training_had_is_found_in_any_part(tmp_path: Path, ragged: Ragged) -> None:
+    encoding = Encoding("tagging", ["a", "b", "c"], ["w", "x", "y", "z"], [0.0] * 4, [1.0] * 4)
+    encoding.write(tmp_path / paths.ENCODING)
+    split = ragged(LENGTHS)
+    write(split, tmp_path / paths.TRAIN)
+    found = TrainedOn.of(tmp_path, encoding)
+    assert found is not None
+    assert found.seen(split).all()
+    assert not found.seen(ragged(LENGTHS, seed=1)).any()

@@ -109,6 +109,23 @@ def test_medians_of_much_data_come_from_a_sample(monkeypatch: pytest.MonkeyPatch
     np.testing.assert_allclose(whole.result(3)[1][:2], exact.scale_[:2], rtol=0.1)
 
 
+@pytest.mark.parametrize("kind", ["asinh", "none"])
+def test_of_very_much_no_more_than_twice_the_sample_is_sent(
+    kind: Kind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = draw(steps=20_000)
+    monkeypatch.setattr(scaling, "SAMPLE", 15_000)
+    whole, thinned = Fitting(kind), Fitting(kind, steps=20_000)
+    sent = [thinned.seen(part, np.array([0, 1000])) for part in np.split(raw, 20)]
+    assert 8_000 < sum(map(len, sent)) < 12_000
+    for part in sent:
+        thinned.add(part)
+    whole.add(whole.seen(raw, np.array([0, 20_000])))
+    np.testing.assert_allclose(thinned.result(3)[1][:2], whole.result(3)[1][:2], rtol=0.1)
+    few = Fitting(kind, steps=9_000)
+    assert len(few.seen(raw[:1000], np.array([0, 1000]))) == 1000
+
+
 class TestMoments:
     @given(sizes=st.lists(st.integers(1, 400), min_size=1, max_size=6), seed=st.integers(0, 99))
     def test_have_the_bits_of_scikit_learn(self, sizes: list[int], seed: int) -> None:

@@ -5,11 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
 import yaml
 
 from birnn.errors import DataError
-from birnn.files import atomic, digests
+from birnn.files import atomic, digests, parts, tables
 from birnn.params import lock
 from birnn.report import provenance, verification
 
@@ -253,3 +255,31 @@ class TestProvenance:
     ) -> None:
         monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
         assert provenance.machine()["ONEDNN_MAX_CPU_ISA"] == "AVX2"
+
+
+def test_parts_in_a_store_are_read(commit: Callable[[], None], tmp_path: Path) -> None:
+    path = Path("data/raw/sequences.parquet")
+    table = pa.table({"sequence": ["a", "a", "b"], "x": [1.0, 2.0, 3.0]})
+    chunks = [(table, np.array([0, 2, 3]))]
+    with parts.writing(path, (tmp_path / "store").as_uri()) as folder:
+        folder.finish([*tables.write_parts(chunks, folder, part_steps=2)])
+    write_lock()
+    commit()
+    assert verification.verify().status == "identical"
+    for stored in Path("store").iterdir():
+        stored.write_bytes(bytes(stored.stat().st_size))
+    with pytest.raises(DataError, match="expected the bytes of its name"):
+        verification.verify()
+
+
+def test_other_parts_are_other_data(commit: Callable[[], None]) -> None:
+    path = Path("data/raw/sequences.parquet")
+    table = pa.table({"sequence": ["a", "a", "b"], "x": [1.0, 2.0, 3.0]})
+    for part_steps in (2, 3):
+        with parts.writing(path) as folder:
+            chunks = [(table, np.array([0, 2, 3]))]
+            folder.finish([*tables.write_parts(chunks, folder, part_steps=part_steps)])
+        write_lock()
+        if part_steps == 2:
+            commit()
+    assert "data/raw/sequences.parquet: MD5" in verification.verify().reason
