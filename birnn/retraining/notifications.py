@@ -12,6 +12,7 @@ import logging
 import os
 import re
 from typing import Literal
+from urllib.parse import unquote
 
 from birnn.errors import without_secrets
 from birnn.files import console
@@ -70,7 +71,9 @@ def _refused(place: str, title: str, body: str, kind: Kind) -> str | None:
 def _without_words(place: str, text: str) -> str:
     """Take the words of a place out of a text: any of them may be a password."""
     _, _, address = place.partition("://")
-    for word in sorted(re.split(r"[/:@?&=]+", address or place), key=len, reverse=True):
+    told = f"{address or place} {unquote(address or place)}"
+    words = {*re.split(r"[/\\:@?&=#;,\s]+", told), *re.split(r"[/:@?&=\s]+", told)}
+    for word in sorted(words, key=len, reverse=True):
         if len(word) >= SHORTEST_SECRET:
             text = text.replace(word, "...")
     return text

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +27,7 @@ def log(run_id: str, folder: Path) -> None:
     import mlflow
 
     room = Path(__file__).parent
-    with mlflow.start_run(run_id=run_id), warnings.catch_warnings():
+    with mlflow.start_run(run_id=run_id), warnings.catch_warnings(), _without_compiler():
         warnings.filterwarnings("ignore", ".*An input example was not provided")  # the signature is
         mlflow.pyfunc.log_model(
             name="model",
@@ -35,6 +37,18 @@ def log(run_id: str, folder: Path) -> None:
             signature=_signature(atomic.read_json(folder / paths.DESCRIPTION)["encoding"]),
             pip_requirements=_requirements(),
         )
+
+
+@contextmanager
+def _without_compiler() -> Iterator[None]:
+    """Let MLflow, which reads the model once, not warn where the compiler's package is missing."""
+    logger = logging.getLogger("mlflow.utils.requirements_utils")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _requirements() -> list[str]:

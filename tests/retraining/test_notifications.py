@@ -100,12 +100,13 @@ def test_a_plugin_that_raises(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(*_: object, **__: object) -> bool:
-        raise OSError("no route to secret")
+        raise OSError("no route to secret, or p4rt/s3cr3t;t41l")
 
     monkeypatch.setattr("apprise.Apprise.notify", fail)
-    monkeypatch.setenv("BIRNN_NOTIFY", "json://user:secret@here")
+    monkeypatch.setenv("BIRNN_NOTIFY", "json://user:secret@here/p4rt%2Fs3cr3t%3Bt41l")
     assert not notifications.send("a", "b")
-    assert capsys.readouterr().err.endswith("failed: OSError: no route to ...\n")
+    said = capsys.readouterr().err
+    assert said.endswith("failed: OSError: no route to ..., or .../...\n")
 
 
 def test_a_place_that_is_none_is_said(

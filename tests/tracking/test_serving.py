@@ -148,9 +148,13 @@ class TestRequest:
             loaded.predict(request.iloc[[0, 2, 1]])
 
 
-def test_requirements_are_pinned_as_they_were_tested(place: Path) -> None:
+def test_requirements_are_pinned_as_they_were_tested(
+    place: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     save(place / "m", task="tagging", columns="features")
-    logged = Path(mlflow.artifacts.download_artifacts(log(place / "m", place)))
+    address = log(place / "m", place)
+    assert "mismatches" not in capfd.readouterr().err
+    logged = Path(mlflow.artifacts.download_artifacts(address))
     lines = (logged / "requirements.txt").read_text().splitlines()
     assert f"pyarrow=={version('pyarrow')}" in lines
     assert all(re.fullmatch(r"[a-z]+==[0-9.]+", line) for line in lines)
