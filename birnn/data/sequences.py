@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from birnn.errors import DataError
-from birnn.files import atomic, hashing, parts
+from birnn.files import arrow, atomic, hashing, parts
 
 COPY_BYTES = 1 << 26
 Counts = npt.NDArray[np.int64]
@@ -496,6 +496,7 @@ def read_file(
         check: called with the columns that it has.
     """
     try:
+        arrow.check(path, most=0)  # what was compressed may take any amount of memory
         with Path(path).open("rb") as file:
             mapped = _mapped(file)
         batch = pa.ipc.open_file(_buffer(mapped)).get_batch(0)

@@ -300,3 +300,16 @@ class TestLabelled:
         same = names[:, None] == names
         assert (same == (found.groups[:, None] == found.groups)).all()
         assert set(found.groups.tolist()) == set(range(len(set(names.tolist()))))
+
+
+def test_what_was_compressed_is_refused(ragged: Ragged, tmp_path: Path) -> None:
+    """Nobody but a stranger has written it, and it may take any amount of memory."""
+    path, compressed = tmp_path / "train.arrow", tmp_path / "compressed.arrow"
+    sequences.write([ragged([500])], path)
+    with pa.ipc.open_file(path) as file:
+        batch = file.get_batch(0)
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    with pa.ipc.new_file(compressed, batch.schema, options=options) as writer:
+        writer.write_batch(batch)
+    with pytest.raises(DataError, match=r"compressed\.arrow: expected compressed record batches"):
+        sequences.read(compressed)
