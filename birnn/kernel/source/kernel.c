@@ -51,4 +51,4 @@ int32_t EXPORT(softmax)(struct loss *l) {
 int32_t EXPORT(cross_entropy)(struct loss *l, double *totals) { return cross_entropy(l, totals); }
 int32_t EXPORT(adam)(struct adam *a) { return adam(a); }
 
-void EXPORT(borrow)(birnn_team *team) { birnn_borrowed = team; }
+void EXPORT(borrow)(birnn_team *team) { birnn_borrow(team); }

@@ -90,14 +90,15 @@ static void *help(void *nothing) {
     return nothing;
 }
 
-birnn_team *birnn_borrowed;
+static birnn_team *borrowed;
+static int forked;
 
 #ifdef _WIN32
 static int forks_seen_to(void) { return 1; } /* there are none */
 #else
 /* A forked child has no helpers, and nobody holds its locks; nor has it another's team */
 static void forget(void) {
-    birnn_borrowed = NULL;
+    borrowed = NULL, forked = 1;
     pthread_mutex_init(&pool.busy, NULL), pthread_mutex_init(&pool.own, NULL);
     pthread_cond_init(&pool.wanted, NULL), pthread_cond_init(&pool.done, NULL);
     pool.helpers = pool.wanting = pool.working = 0;
@@ -109,6 +110,11 @@ static int forks_seen_to(void) {
     return done;
 }
 #endif
+
+void birnn_borrow(birnn_team *team) {
+    forks_seen_to();
+    borrowed = forked ? NULL : team;
+}
 
 static void share(struct job *job, int helpers) {
     lock(&pool.own);
@@ -128,7 +134,7 @@ void birnn_divide(void (*work)(void *, ptrdiff_t), void *shared, ptrdiff_t items
     struct job job = {.work = work, .shared = shared, .items = items};
     int helpers = (int)(threads < items ? threads : items) - 1;
     if (helpers < 1 || !forks_seen_to()) take_items(&job);
-    else if (birnn_borrowed) birnn_borrowed(take_items, &job, (unsigned)helpers + 1, 0);
+    else if (borrowed) borrowed(take_items, &job, (unsigned)helpers + 1, 0);
     else if (!lock_if_free(&pool.busy)) take_items(&job); /* a second caller at once */
     else share(&job, helpers), unlock(&pool.busy);
 }
