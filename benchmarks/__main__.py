@@ -13,6 +13,8 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from benchmarks.timing import matmul_speed
 from birnn.kernel import library
 from birnn.model import devices
 
+PACKAGES = ("torch", "onnxruntime", "openvino", "jax", "flax", "keras")
 Measured = tuple[str, Callable[[], Any], Callable[[Any], Table]]
 
 
@@ -41,8 +44,7 @@ def main() -> None:
     console = console if console.is_terminal else Console(width=120)
     device, began = devices.choose(arguments.device), time.monotonic()
     speed = matmul_speed(device)
-    found: dict[str, object] = {"device": _name(device), "torch": torch.__version__}
-    found["matmul"] = speed
+    found: dict[str, object] = {"device": _name(device), "matmul": speed, "versions": _versions()}
     console.print(f"\n{_name(device)}, torch {torch.__version__}")
     console.print(f"float32 product of 2048 x 2048 matrices: {speed / 1e9:,.0f} GFLOP/s\n")
     for name, measure, table in _tables(device, arguments.threads, speed, arguments.quick):
@@ -63,6 +65,11 @@ def _tables(device: torch.device, threads: int, speed: float, quick: bool) -> It
         yield "prediction", partial(prediction.measure, quick=quick), prediction.table
         yield "padding", partial(padding.measure, threads, quick=quick), padding.table
         yield "memory", partial(memory.measure, quick=quick), memory.table
+
+
+def _versions() -> dict[str, str]:
+    """Of the peers that are installed."""
+    return {name: version(name) for name in PACKAGES if find_spec(name)}
 
 
 def _name(device: torch.device) -> str:

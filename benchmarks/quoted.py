@@ -40,8 +40,9 @@ def quoted(found: dict[str, Any]) -> dict[str, str]:
         "padding": Quoted(padding.table, left_out=padding.PEERS),
         "memory": Quoted(memory.table),
     }
-    machine = f"{found['device']}, torch {found['torch']}; a float32 product of large matrices"
-    made = {"machine": f"{machine}: {found['matmul'] / 1e9:,.0f} GFLOP/s."}
+    versions = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
+    speed = f"a float32 product of large matrices: {found['matmul'] / 1e9:,.0f} GFLOP/s"
+    made = {"machine": f"{found['device']}; {versions}; {speed}."}
     for name, way in ways.items():
         if name in found:
             made[name] = markdown(way.table([*filter(way.shown, found[name])]), way.left_out)
