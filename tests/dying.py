@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Generator, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,11 +75,14 @@ def paired(
 def rank(death: Death, config: dict[str, Any]) -> Any:
     """In the place of `birnn.model.ranks.process`: one dies when the third epoch begins.
 
-    A file holds the epochs that the leading process has begun.
+    A file holds the epochs that the leading process has begun. Where machines live on, they take
+    the prepared data for others than those of the caller.
     """
     from birnn.model import batching, ranks
 
     epoch = batching.epoch
+    if not death.home:
+        config["task"] = replace(config["task"], sha256="of other files")
 
     def mortal(*args: Any, **options: Any) -> Any:
         if options["number"] == 3:

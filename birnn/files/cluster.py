@@ -125,7 +125,7 @@ def _begin(ray: Any, where: dict[str, Any]) -> None:
             logging_level="error",
         )
         ray._private.worker._worker_logs_enabled = False  # of Ray, on the standard output
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+    except (ray.exceptions.RayError, OSError, RuntimeError, ValueError) as error:
         raise EngineError(
             f"{ADDRESS}: expected a Ray cluster at {where['address']}, found none: "
             f"{first_line(error)}"

@@ -170,9 +170,12 @@ def _follow(fit: Callable[[Path], Any], resume: File, tell: Told) -> None:
 
     with tempfile.TemporaryDirectory(prefix="birnn-train-", ignore_cleanup_errors=True) as folder:
         done = _in_background(lambda: fit(Path(folder)))
+        seen = 0.0
         while wait([done], LOOKS).not_done:
-            for epoch in checkpoint.epochs(resume):
-                tell(epoch)
+            if resume.path.exists() and (now := resume.path.stat().st_mtime) > seen:
+                seen = now
+                for epoch in checkpoint.epochs(resume):
+                    tell(epoch)
         try:
             mistake = done.result()
         except TrainingFailedError as error:

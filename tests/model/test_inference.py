@@ -1,5 +1,6 @@
 """The forward pass without torch: the bytes of the network that torch trains."""
 
+import pickle
 from typing import Any
 
 import numpy as np
@@ -105,6 +106,15 @@ def test_alone_or_among_others_and_in_any_order(reads: str) -> None:
     order = np.random.default_rng(0).permutation(len(sequences))
     shuffled = prediction.probabilities(network, sequences.select(order))
     assert shuffled.tobytes() == np.concatenate([alone[number] for number in order]).tobytes()
+
+
+@pytest.mark.parametrize("reads", READS)
+def test_travels_to_another_process(reads: str) -> None:
+    network = without_torch(model := build(**READS[reads]))
+    sequences = drawn(model)
+    there = pickle.loads(pickle.dumps(network))
+    expected = prediction.probabilities(network, sequences)
+    assert prediction.probabilities(there, sequences).tobytes() == expected.tobytes()
 
 
 def test_words_that_training_lacks_are_unknown() -> None:
