@@ -318,5 +318,6 @@ def test_tally(
     assert (found.sequences, found.labels, found.known) == (4, len(labels), len(known))
     assert found.labelled == (2 if unlabelled else 4)
     assert found.classes.tolist() == np.bincount(known).tolist()
-    assert found.tokens is not None and split.tokens is not None
+    assert found.tokens is not None
+    assert split.tokens is not None
     assert found.tokens.tolist() == np.bincount(split.tokens, minlength=10).tolist()
