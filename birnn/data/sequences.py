@@ -25,6 +25,7 @@ from birnn.errors import DataError
 from birnn.files import arrow, atomic, hashing, parts
 
 COPY_BYTES = 1 << 26
+COUNTED = 1 << 23  # labels at a time, which become numbers of 8 bytes for that
 Counts = npt.NDArray[np.int64]
 UNLABELLED = -1  # the label of a step or a sequence that has none
 
@@ -180,12 +181,14 @@ class Sequences:
         )
 
     def tally(self) -> Tally:
-        """Count the labels, and the tokens."""
-        known = self.labels != UNLABELLED
-        classes = np.bincount(self.labels[known]).astype(np.int64)
-        labelled = np.logical_or.reduceat(known, self.label_offsets[:-1])
-        numbers = (len(self), len(known), int(known.sum()), int(labelled.sum()))
-        return Tally(*numbers, classes, self.token_counts())
+        """Count the labels, and the tokens, in bounded memory if all labels are known."""
+        counts = _counted(self.labels, self.release)
+        unknown, labelled = int(counts[0]), len(self)
+        if unknown:
+            known = self.labels != UNLABELLED
+            labelled = int(np.logical_or.reduceat(known, self.label_offsets[:-1]).sum())
+        numbers = (len(self), len(self.labels), len(self.labels) - unknown, labelled)
+        return Tally(*numbers, counts[1:], self.token_counts())
 
     def token_counts(self, places: int | None = None) -> npt.NDArray[np.int64] | None:
         """How often each place of the dictionary occurs, or each of the first ones."""
@@ -203,6 +206,17 @@ class Sequences:
         if self.dictionary is None:
             return None
         return hashing.of_text(self.dictionary)
+
+
+def _counted(labels: npt.NDArray[np.int32], release: Callable[[], None]) -> Counts:
+    """How many labels there are of none and of each class, (1 + classes,)."""
+    counts = np.zeros(1, np.int64)
+    for start in range(0, len(labels), COUNTED):
+        more = np.bincount(labels[start : start + COUNTED] + 1, minlength=len(counts))
+        more[: len(counts)] += counts
+        counts = more.astype(np.int64)
+        release()
+    return counts
 
 
 def check_labelled(split: Sequences, name: str) -> None:

@@ -210,11 +210,11 @@ def read(folder: str | Path) -> Index:
             f"{folder}: expected a folder of parts with {INDEX}, found none; `dvc repro`"
         )
     found = records.read(path, Index)
-    names = [part.name for part in found.parts]
-    wrong = [name for name in names if not NAME.fullmatch(name)]
+    wrong = [part.name for part in found.parts if not NAME.fullmatch(part.name)]
     wrong += [part.sha256 for part in found.parts if not SHA256.fullmatch(part.sha256)]
-    if wrong or names != sorted(set(names)) or not names:
-        shown = repr(wrong[0] if wrong else names[:2])
+    numbers = [] if wrong else [part.number for part in found.parts]
+    if not numbers or numbers != sorted(set(numbers)):
+        shown = repr(wrong[0]) if wrong else f"the numbers {numbers[:3]}"
         raise DataError(f"{path}: expected parts with names and hashes, in order, found {shown}")
     if found != _index(found.parts, found.columns, found.store):
         raise DataError(f"{path}: expected the sums of its parts, found others; run `dvc repro`")

@@ -11,7 +11,7 @@ import yaml
 from birnn.errors import ParamsError
 from birnn.files import atomic
 from birnn.params.loading import Knob, entry, load
-from birnn.params.schema import Data, Evaluate, Model, Params, Prepare, Train
+from birnn.params.schema import Data, Evaluate, Model, Params, Prepare, Run, Train
 
 
 def section(data: Data) -> dict[str, Any]:
@@ -59,6 +59,7 @@ def whole_text(
         },
         "train": Train.model_validate(dict(train)).model_dump(),
         "evaluate": Evaluate.model_validate(dict(evaluate)).model_dump(),
+        "run": Run().model_dump(),
     }
     Params.model_validate(tree)
     return "\n".join(_text({name: value}) for name, value in tree.items())

@@ -82,6 +82,9 @@ def preparation(
     if invented:
         lengths = np.random.default_rng(seed).integers(SHORTEST, LONGEST + 1, len(lengths))
     both = buckets.both_ways(lengths, batch_size=batch_size, batch_steps=batch_steps, seed=seed)
+    at_random, as_batched = packing.padding_at_random, packing.padding_as_batched
+    if invented:
+        at_random, as_batched = (buckets.padding_share(lengths, batches) for batches in both)
     packed = lengths[both.at_random[0]]
     sizes = buckets.alive(packed).tolist()
     return Preparation(
@@ -89,8 +92,8 @@ def preparation(
         invented=invented,
         shortest=int(lengths.min()),
         longest=int(lengths.max()),
-        padding_at_random=buckets.padding_share(lengths, both.at_random),
-        padding_as_batched=buckets.padding_share(lengths, both.as_batched),
+        padding_at_random=at_random,
+        padding_as_batched=as_batched,
         sequences=len(packed),
         padded=len(packed) * len(sizes),
         sizes=sizes,

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from birnn.data import sequences
-from birnn.data.sequences import Sequences
+from birnn.data.sequences import UNLABELLED, Sequences
 from birnn.errors import DataError
 
 Ragged = Callable[..., Sequences]
@@ -313,3 +313,24 @@ def test_what_was_compressed_is_refused(ragged: Ragged, tmp_path: Path) -> None:
         writer.write_batch(batch)
     with pytest.raises(DataError, match=r"compressed\.arrow: expected compressed record batches"):
         sequences.read(compressed)
+
+
+@pytest.mark.parametrize("tagging", [True, False])
+@pytest.mark.parametrize("unlabelled", [True, False])
+@pytest.mark.parametrize("at_once", [1, 3, 100])
+def test_tally(
+    ragged: Ragged, monkeypatch: pytest.MonkeyPatch, tagging: bool, unlabelled: bool, at_once: int
+) -> None:
+    monkeypatch.setattr(sequences, "COUNTED", at_once)
+    split = ragged([3, 1, 4, 2], tagging=tagging, tokens=True)
+    labels = split.labels.copy()
+    if unlabelled:
+        labels[: split.label_offsets[2]] = UNLABELLED
+    found = replace(split, labels=labels).tally()
+    known = labels[labels != UNLABELLED]
+    assert (found.sequences, found.labels, found.known) == (4, len(labels), len(known))
+    assert found.labelled == (2 if unlabelled else 4)
+    assert found.classes.tolist() == np.bincount(known).tolist()
+    assert found.tokens is not None
+    assert split.tokens is not None
+    assert found.tokens.tolist() == np.bincount(split.tokens, minlength=10).tolist()

@@ -69,6 +69,12 @@ class TestIndex:
         change(path, sha256="0" * 64)
         assert digests.sha256(path) != before
 
+    def test_more_parts_than_five_digits_count(self, tmp_path: Path) -> None:
+        numbers = [7, 99_999, 100_000]
+        with parts.writing(tmp_path / "t.parquet") as folder:
+            folder.finish([tables.write_part([chunk()], folder, number) for number in numbers])
+        assert [place.part.number for place in parts.of(tmp_path / "t.parquet")] == numbers
+
 
 class TestWriting:
     def test_takes_the_place_of_a_file_or_a_folder(self, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from birnn.errors import DataError, ParamsError
+from birnn.params import HMMData
 from birnn.sources import hmm
 from birnn.sources.hmm import Chain
 
@@ -402,3 +403,38 @@ class TestRead:
         classes = labels(drawn(chain, 4000)).reshape(-1, 10)
         assert (classes == classes[:, :1]).all()
         assert classes[:, 0].mean() == pytest.approx(0.1, abs=4 * 0.3 / 4000**0.5)
+
+
+class TestParts:
+    DATA = HMMData(
+        source="hmm",
+        task="tagging",
+        sequences=4000,
+        min_steps=3,
+        max_steps=30,
+        mean_steps=10,
+        features=2,
+        classes=3,
+        stay=0.5,
+        separation=2.0,
+    )
+
+    @pytest.mark.parametrize("part_steps", [1, 10_000, 25_000, 10**9])
+    def test_each_is_drawn_by_itself(self, part_steps: int) -> None:
+        parts = hmm.in_parts(self.DATA, part_steps)
+        last_first = [[*hmm.read_part(self.DATA, part)] for part in reversed(parts)]
+        batches = [batch for part in reversed(last_first) for batch in part]
+        assert pa.Table.from_batches(batches).equals(pa.Table.from_batches(hmm.read(self.DATA)))
+
+    @pytest.mark.parametrize(("part_steps", "count"), [(1, 4), (20_480, 2), (10**9, 1)])
+    def test_each_has_about_so_many_steps(self, part_steps: int, count: int) -> None:
+        assert len(hmm.in_parts(self.DATA, part_steps)) == count
+
+    def test_their_limits_add_up(self) -> None:
+        chain, batches = hmm.chain_of(self.DATA), list(hmm.read(self.DATA))
+        total = hmm.Best(chain, "tagging")
+        for batch in batches:
+            one = hmm.Best(chain, "tagging")
+            one.add(batch)
+            total.take(one)
+        assert total.limits() == limits_of(chain, batches, task="tagging")

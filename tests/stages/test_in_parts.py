@@ -236,6 +236,7 @@ def test_a_known_process_is_drawn_part_by_part(
     assert summary == whole
 
 
+@pytest.mark.slow
 def test_all_stages(drawn: Path, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     save = checkpoint.save
 
