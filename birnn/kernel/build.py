@@ -117,6 +117,8 @@ def compile_into(made: Path, name: str, command: list[str]) -> None:
         if done.returncode:
             lines = [line for line in done.stdout.splitlines() if "error" in line]
             raise BuildError(f"{command[0]}: {lines[0] if lines else done.stdout.strip()}")
+        with library.open("rb+") as file:  # or a power cut could leave an empty library here
+            os.fsync(file.fileno())
         library.replace(made)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -20,6 +19,7 @@ import numpy as np
 
 from birnn import params
 from birnn.errors import DataError, ParamsError
+from birnn.files import atomic
 from birnn.files.digests import md5
 from birnn.files.summary import Summary
 from birnn.files.tables import Chunk, feature_names
@@ -71,11 +71,7 @@ def placed(path: Path) -> Path:
         if here.is_file() and target.is_file() and md5(here) == md5(target):
             return target
         raise DataError(f"{target}: expected nothing, found another file; remove or rename it")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if here.is_dir():
-        shutil.copytree(here, target)
-    else:
-        shutil.copy(here, target)
+    atomic.copy(here, target)
     return target
 
 

@@ -122,27 +122,60 @@ class TestHashes:
         assert digests.sha256(paths["ab"], paths["c"]) != digests.sha256(paths["a"], paths["bc"])
 
 
+@pytest.fixture(name="done")
+def _done(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is asked of the disk, in order."""
+    done: list[str] = []
+    sync, rename = os.fsync, Path.replace
+
+    def fsync(number: int) -> None:
+        done.append("folder" if stat.S_ISDIR(os.fstat(number).st_mode) else "file")
+        sync(number)
+
+    def replace(self: Path, target: Path) -> Path:
+        done.append("rename")
+        return rename(self, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(Path, "replace", replace)
+    return done
+
+
 class TestPowerCut:
     @pytest.mark.parametrize("write", [atomic.write_text, atomic.write_json])
     def test_loses_neither_the_bytes_nor_the_name(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[Path, str], None]
+        self, tmp_path: Path, done: list[str], write: Callable[[Path, str], None]
     ) -> None:
         """The file is synced before the rename, and its folder after."""
-        done: list[str] = []
-        sync, rename = os.fsync, Path.replace
-
-        def fsync(number: int) -> None:
-            done.append("folder" if stat.S_ISDIR(os.fstat(number).st_mode) else "file")
-            sync(number)
-
-        def replace(self: Path, target: Path) -> Path:
-            done.append("rename")
-            return rename(self, target)
-
-        monkeypatch.setattr(os, "fsync", fsync)
-        monkeypatch.setattr(Path, "replace", replace)
         write(tmp_path / "a.json", "x")
         assert done == ["file", "rename", "folder"]
+
+    def test_loses_nothing_in_a_folder(self, tmp_path: Path, done: list[str]) -> None:
+        (tmp_path / "a/b").mkdir(parents=True)
+        (tmp_path / "a/b/1").write_text("x")
+        (tmp_path / "a/2").write_text("y")
+        (tmp_path / "a/link").symlink_to("nowhere")
+        atomic.move(tmp_path / "a", tmp_path / "c")
+        assert done == ["file", "file", "rename", "folder"]
+        assert (tmp_path / "c/b/1").read_text() == "x"
+
+
+class TestCopy:
+    @pytest.mark.parametrize("folder", [False, True])
+    def test_that_fails_leaves_nothing(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: bool
+    ) -> None:
+        source = tmp_path / "a"
+        written = source / "b" if folder else source
+        written.parent.mkdir(exist_ok=True)
+        written.write_text("x")
+        monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            atomic.copy(source, tmp_path / "there/c")
+        assert [*(tmp_path / "there").iterdir()] == []
+        monkeypatch.undo()
+        atomic.copy(source, tmp_path / "there/c")
+        assert (tmp_path / "there" / ("c/b" if folder else "c")).read_text() == "x"
 
 
 def test_a_full_disk_names_the_file(tmp_path: Path) -> None:

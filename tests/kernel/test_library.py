@@ -85,6 +85,17 @@ def test_is_compiled_once(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert fresh.stat().st_mode & 0o077 == 0  # what lies there is run
 
 
+def test_is_on_the_disk_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty library would be taken for one that this machine cannot load, ever after."""
+    done: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda _: done.append("synced"))
+    monkeypatch.setattr(Path, "replace", lambda *_: done.append("renamed"))
+    build.compile_into(tmp_path / "made.so", build.PROCESSOR, build.compiler())
+    assert done == ["synced", "renamed"]
+
+
 def test_no_compiler(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "compiler", list)
     assert library.found() is None

@@ -160,7 +160,7 @@ class TestTable:
             (changed("sequence", 5, ""), "row 5, column `sequence`: value missing"),
             (changed("sequence", 5, "s00"), "row 5: sequence 's00' goes on after another"),
             (changed("split", 4, "test"), "row 4, column `split`: expected 'train' on every row"),
-            (table(split="dev"), "row 1, column `split`: expected train, validation, test"),
+            (table(split="other"), "row 1, column `split`: expected train, validation, test"),
             (table(label="a"), "column `label`: expected two classes or more, found only 'a'"),
         ],
     )
