@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -77,7 +77,12 @@ def run(
     cli.app(
         ["predict", str(given), "--output", str(out), "--device", device], standalone_mode=False
     )
-    paths = [path for name in FOLDERS for path in (folder / name).rglob("*") if path.is_file()]
+    return held(folder, FOLDERS)
+
+
+def held(folder: Path, names: Iterable[str]) -> dict[str, bytes]:
+    """All files in some folders of a folder."""
+    paths = [path for name in names for path in (folder / name).rglob("*") if path.is_file()]
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
@@ -138,28 +143,26 @@ def test_the_pipeline_has_the_same_bytes_though_some_die(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stored", [False, True], ids=["on a disk", "in a store"])
 def test_parts_are_made_where_there_is_room(
-    stored: bool,
     nodes: Any,
     runs_root: Path,
     stage: Callable[..., None],
     small_params: Callable[[], dict[str, Any]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Each by some process of the cluster, of which the indexes are those of one machine."""
-    made = {}
-    for engine in ("local", "ray"):
-        folder, run = runs_root / engine, {"engine": engine, "part_steps": 2000}
+    """By any process of the cluster, on a disk that all share, or into a store."""
+
+    def prepared(engine: str, store: str | None) -> dict[str, bytes]:
+        run = {"engine": engine, "part_steps": 2000, "store": store}
+        folder = runs_root / f"{engine}-{store is None}"
         folder.mkdir()
         monkeypatch.chdir(folder)
-        if stored:
-            run["store"] = f"file://{runs_root}/store"
-        tree = small_params() | {"run": run}
-        (folder / "params.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
+        Path("params.yaml").write_text(yaml.safe_dump(small_params() | {"run": run}), "utf-8")
         stage("generate")
         stage("prepare")
-        paths = [path for path in (folder / "data").rglob("*") if path.is_file()]
-        made[engine] = {str(path.relative_to(folder)): path.read_bytes() for path in paths}
-    assert len([name for name in made["local"] if name.endswith("_index.json")]) == 4
-    assert made["ray"] == made["local"]
+        return held(folder, ["data"])
+
+    for store in (None, f"file://{runs_root}/store"):
+        expected = prepared("local", store)
+        assert len([name for name in expected if name.endswith("_index.json")]) == 4
+        assert prepared("ray", store) == expected
