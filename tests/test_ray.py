@@ -1,6 +1,7 @@
 """What a Ray cluster makes has the bytes of one machine, also where some of it dies meanwhile."""
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -42,6 +43,7 @@ def nodes(place: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     ray = pytest.importorskip("ray", reason="ray is not installed")
     from ray.cluster_utils import Cluster
 
+    ending = signal.getsignal(signal.SIGTERM)  # in whose place the cluster puts its own
     found = Cluster(
         initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
     )
@@ -53,6 +55,7 @@ def nodes(place: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     finally:
         ray.shutdown()
         found.shutdown()
+        signal.signal(signal.SIGTERM, ending)
 
 
 def params(small: dict[str, Any], engine: str, *, whole: bool) -> str:
