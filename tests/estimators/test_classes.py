@@ -249,7 +249,9 @@ class TestScikitLearn:
         assert (torch.get_num_threads(), library.chosen_threads()) == before
 
     @pytest.mark.slow
-    @pytest.mark.parametrize("backend", ["loky", "multiprocessing"])
+    @pytest.mark.parametrize(
+        "backend", [pytest.param("loky", marks=pytest.mark.long), "multiprocessing"]
+    )
     def test_processes_that_search_at_once_end(self, backend: str) -> None:
         """The second are forked from a process that has computed in several threads."""
         command = [sys.executable, "-W", "error", __file__, backend]

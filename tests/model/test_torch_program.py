@@ -28,6 +28,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "all states": {"cell": "LSTM", "head": "all", **CLASSIFYING, **READS["letters"]},
     "last, forward": {"cell": "GRU", "head": "last", "bidirectional": False, **CLASSIFYING},
 }
+DAILY = ("tokens, forward", "all states")  # of which there is everything once
 MORE = {
     f"{cell}-{head}": {"cell": cell, "head": head, **CLASSIFYING, **READS["all"]}
     for cell in ("RNN", "GRU", "LSTM")
@@ -63,7 +64,9 @@ def compared(model: SequenceModel) -> None:
         np.testing.assert_allclose(found, expected, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.long] * (name not in DAILY)) for name in MODELS]
+)
 def test_the_same_probabilities_at_any_length(name: str) -> None:
     compared(build(**MODELS[name]))
 

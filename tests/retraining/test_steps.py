@@ -129,6 +129,7 @@ class TestDecision:
         assert {"headline", "classes", "lengths", "calibration", "latency", "reloaded"} <= {*names}
         assert {finding["name"] for finding in record["drift"]} >= {"labels", "feature x"}
 
+    @pytest.mark.long
     def test_says_how_answers_change_for_recent_sequences(self, place: Path) -> None:
         before = judging.settings_sha256(params.load())
         checkout.write_params(place, shadow="recent.csv")
@@ -143,7 +144,7 @@ class TestDecision:
         assert registry.connect("small").version(2).tags["shadow"] == said
         assert said.split(";")[0] in Path("report/retraining.html").read_text()
 
-    @pytest.mark.slow
+    @pytest.mark.long
     def test_a_model_that_is_not_better_is_kept_out_until_less_is_asked(self, place: Path) -> None:
         checkout.write_params(place, aim="superior")
         grow(place)
@@ -296,6 +297,7 @@ class TestWhen:
         assert retrain().decision in ("promoted", "kept")
         assert any(one["drifted"] for one in decisions.read("decisions.jsonl")[-1]["drift"])
 
+    @pytest.mark.long
     def test_few_new_data_have_drifted(self, place: Path) -> None:
         """Beside those that the champion knows they would hardly be seen."""
         checkout.write_params(place, when="drift")
@@ -668,7 +670,7 @@ def wait_for(happens: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_data_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = checkout.make(tmp_path / "checkout", checkout.table(range(SEQUENCES)))
     tree = checkout.params() | {"run": {"part_steps": 1000, "store": None}}

@@ -69,7 +69,9 @@ def outs(folder: str) -> dict[str, bytes]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", STAGES)
-@pytest.mark.parametrize("share", [0.0, pytest.param(0.5, marks=pytest.mark.long), 0.99])
+@pytest.mark.parametrize(
+    "share", [*(pytest.param(share, marks=pytest.mark.long) for share in (0.0, 0.5)), 0.99]
+)
 def test_of_a_stage(
     place: Path, stage: Stage, capsys: pytest.CaptureFixture[str], command: str, share: float
 ) -> None:
