@@ -8,6 +8,9 @@ The states of long sequences take hundreds of megabytes, and a page fault for ev
 takes longer than to compute them. Torch asks for huge pages where this variable is set before it
 allocates; a training step on 4000 steps then takes half the time.
 
+Stages work in threads of their own (`birnn.files.threads`). NumPy's products of small matrices would
+have more of them, which wait by spinning: of two cores, half of one.
+
 Ctrl-C while a stage imports ends it without a word, as it does later.
 """
 
@@ -26,4 +29,5 @@ def _tell(kind: type[BaseException], error: BaseException, trace: TracebackType 
 gc.set_threshold(100_000)
 atexit.register(gc.freeze)
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 sys.excepthook = _tell
