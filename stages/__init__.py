@@ -8,8 +8,8 @@ The states of long sequences take hundreds of megabytes, and a page fault for ev
 takes longer than to compute them. Torch asks for huge pages where this variable is set before it
 allocates; a training step on 4000 steps then takes half the time.
 
-Stages work in threads of their own (`birnn.files.threads`). NumPy's products of small matrices would
-have more of them, which wait by spinning: of two cores, half of one.
+Stages work in threads of their own (`birnn.files.threads`). NumPy's products of small matrices
+would have more of them, which wait by spinning: of two cores, half of one.
 
 Ctrl-C while a stage imports ends it without a word, as it does later.
 """
