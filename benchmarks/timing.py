@@ -6,6 +6,8 @@ from statistics import median
 
 import torch
 
+PAUSE = 0.02  # seconds, until the threads of the last peer, which wait by spinning, leave the cores
+
 
 def in_turn(
     peers: Mapping[str, Callable[[], object]], repetitions: int, device: torch.device
@@ -16,6 +18,7 @@ def in_turn(
     seconds: dict[str, list[float]] = {name: [] for name in peers}
     for _ in range(repetitions):
         for name, call in peers.items():
+            time.sleep(PAUSE)
             seconds[name].append(once(call, device))
     return {name: median(times) for name, times in seconds.items()}
 
