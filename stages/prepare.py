@@ -30,10 +30,10 @@ def main() -> None:
     """Run the stage."""
     params = load()
     with engines.chosen(params.run.engine):
-        write(params)
+        prepare_all(params)
 
 
-def write(params: Params) -> None:
+def prepare_all(params: Params) -> None:
     """Prepare all files, on the engine that is chosen."""
     summary = records.read(RAW / paths.SUMMARY, Summary)
     prepare, how = params.prepare, Splitting.of(params.prepare)
