@@ -23,12 +23,12 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import cache, lru_cache
 from importlib import metadata
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 
 import pyarrow as pa
 
 from birnn.errors import BirnnError, EngineError
-from birnn.files import installed
+from birnn.files import installed, threads
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -170,9 +170,9 @@ def paired(
     task = ray.remote(num_cpus=1, max_retries=RETRIES)(_worked)
     sent = [ray.put(function)]  # within a list, so that a process fetches it once, not each task
     most = 2 * max(1, int(ray.cluster_resources().get("CPU", 1)))
-    waiting: deque[tuple[Item, Any]] = deque()
+    waiting: deque[tuple[Any, Any]] = deque()
     try:
-        for pair in _begun(lambda item: task.remote(versions(), sent, item), items):
+        for pair in threads.begun(lambda item: task.remote(versions(), sent, item), items):
             waiting.append(pair)
             if len(waiting) > most:
                 item, result = waiting.popleft()
@@ -184,15 +184,6 @@ def paired(
         for _, result in waiting:
             if not isinstance(result, Exception):
                 ray.cancel(result)
-
-
-def _begun(submit: Callable[[Item], Any], items: Iterable[Item]) -> Iterator[tuple[Item, Any]]:
-    """Submit items; a failure to make one is a result too, which waits for its turn."""
-    try:
-        for item in items:
-            yield item, submit(item)
-    except Exception as error:  # noqa: BLE001  it is raised again, in its turn
-        yield cast("Item", None), error
 
 
 def received(ray: Any, result: Any) -> Any:

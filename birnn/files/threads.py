@@ -51,27 +51,35 @@ def mapped(
     if count() == 1:
         yield from map(function, items)
         return
-    waiting: deque[Future[Result]] = deque()
+    waiting: deque[Future[Result] | Exception] = deque()
     with _pool(count()) as pool:
-        for future in _futures(lambda item: pool.submit(function, item), items):
+        for _, future in begun(lambda item: pool.submit(function, item), items):
             waiting.append(future)
             if len(waiting) > count():
-                yield waiting.popleft().result()
+                yield _result(waiting.popleft())
         while waiting:
-            yield waiting.popleft().result()
+            yield _result(waiting.popleft())
 
 
-def _futures(
-    submit: Callable[[Item], Future[Result]], items: Iterable[Item]
-) -> Iterator[Future[Result]]:
-    """Submit items; a failure to make one is a result too, which waits for its turn."""
+def _result(future: Future[Result] | Exception) -> Result:
+    if isinstance(future, Exception):
+        raise future
+    return future.result()
+
+
+def begun(
+    begin: Callable[[Item], Result], items: Iterable[Item]
+) -> Iterator[tuple[Item | None, Result | Exception]]:
+    """Begin the work on items, and give each beside what `begin` returns, to wait for.
+
+    If an item cannot be made or begun, the last thing given is the reason, which waits for its
+    turn.
+    """
     try:
         for item in items:
-            yield submit(item)
+            yield item, begin(item)
     except Exception as error:  # noqa: BLE001  it is raised again, in its turn
-        failed = Future[Result]()
-        failed.set_exception(error)
-        yield failed
+        yield None, error
 
 
 def ahead(items: Iterable[Item]) -> Iterator[Item]:
