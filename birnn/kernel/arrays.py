@@ -4,7 +4,8 @@
     output = layer(values, lengths).output
     shares = softmax(linear(output, weight, bias))
 
-They make the same calls as the functions on tensors beside them, so they give the same bytes.
+They make the same calls as the functions on tensors beside them (`birnn.kernel.calls`), so they
+give the same bytes.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from birnn.kernel import calls, library
-from birnn.kernel.library import CELLS, address
+from birnn.kernel.library import CELLS, Call, address
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -55,12 +56,11 @@ class Layer:
         shapes = calls.shapes(cell, features, hidden, len(given) // 4)
         for weight, shape in zip(given, shapes, strict=True):
             check(weight, np.float32, shape)
-        kernel, call = library.kernel(), calls.weights(cell, given)
+        call = calls.weights(cell, given)
         self.cell, self.features, self.hidden = cell, features, hidden
         self.directions = call.directions
-        floats = kernel.packed_floats(call.cell, features, hidden)
-        self._packed = np.empty(call.directions * floats, np.float32)
-        kernel.pack(call, address(self._packed))
+        self._packed = np.empty(calls.packed_floats(call), np.float32)
+        calls.pack(call, self._packed)
 
     def __call__(self, values: Floats, lengths: Ints, start: Start = (None, None)) -> Computed:
         """Compute the layer.
@@ -77,27 +77,18 @@ class Layer:
         """
         batch, steps, _ = values.shape
         self._check_input(values, lengths, start)
-        arrays = [*map(np.ascontiguousarray, (values, lengths))]
-        states, cells = (None if one is None else np.ascontiguousarray(one) for one in start)
+        values, lengths = np.ascontiguousarray(values), np.ascontiguousarray(lengths)
+        begun = [None if one is None else np.ascontiguousarray(one) for one in start]
         output = np.empty((batch, steps, self.directions * self.hidden), np.float32)
         last = np.empty((self.directions, batch, self.hidden), np.float32) if self._lstm else None
-        call = library.Call(
+        call = Call(
             cell=CELLS[self.cell],
             directions=self.directions,
-            threads=library.threads(),
-            batch=batch,
-            steps=steps,
             features=self.features,
             hidden=self.hidden,
-            values=address(arrays[0]),
-            lengths=address(arrays[1]),
-            packed=address(self._packed),
-            start_states=address(states),
-            start_cells=address(cells),
-            output=address(output),
-            last_cells=address(last),
         )
-        library.check_memory(library.kernel().forward(call))
+        calls.read(call, values, lengths, begun)
+        calls.layer(call, self._packed, output, last, saved=None)
         return Computed(output, last)
 
     @property
@@ -173,9 +164,9 @@ def linear(values: Floats, weight: Floats, bias: Floats) -> Floats:
     values, weight = _contiguous(values, np.float32), _contiguous(weight, np.float32)
     bias = _contiguous(bias, np.float32)
     check(bias, np.float32, weight.shape[:1])
-    call, output = calls.linear(values, weight), np.empty((*values.shape[:-1], len(weight)), "f4")
-    call.bias, call.output = address(bias), address(output)
-    library.check_memory(library.kernel().linear_forward(call))
+    check(values, np.float32, (*values.shape[:-1], weight.shape[1]))
+    output = np.empty((*values.shape[:-1], len(weight)), np.float32)
+    calls.linear(values, weight, bias, output)
     return output
 
 
@@ -196,18 +187,15 @@ def pooled(values: Floats, lengths: Ints) -> tuple[Floats, Floats, npt.NDArray[n
     batch, _, width = values.shape
     mean, most = np.empty((batch, width), np.float32), np.empty((batch, width), np.float32)
     at = np.empty((batch, width), np.int32)
-    call = calls.pool(values.shape, lengths, at)
-    call.values, call.mean, call.most = address(values), address(mean), address(most)
-    library.kernel().pool(call)
+    calls.pool(values, lengths, mean, most, at)
     return mean, most, at
 
 
 def softmax(logits: Floats) -> Floats:
     """Compute the softmax over the last dimension."""
     logits = _contiguous(logits, np.float32)
-    call, found = calls.loss(logits), np.empty_like(logits)
-    call.output = address(found)
-    library.check_memory(library.kernel().softmax(call))
+    found = np.empty_like(logits)
+    calls.softmax(logits, found)
     return found
 
 

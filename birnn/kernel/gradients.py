@@ -4,14 +4,13 @@
     output = layer.forward(values, lengths, keep=True)
     at_values = layer.backward_to_values(output_grads)
 
-They make the same calls of the kernel as the functions on tensors beside them, so they give the
-same bytes, without what torch does around each: in a small model that takes longer than the
-arithmetic. What a layer gives lies in its own memory, until it is called again.
+They make the same calls as the functions on tensors beside them (`birnn.kernel.calls`), so they
+give the same bytes, without what torch does around each: in a small model that takes longer than
+the arithmetic. What a layer gives lies in its own memory, until it is called again.
 """
 
 from __future__ import annotations
 
-import ctypes
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -19,9 +18,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from birnn.kernel import arrays, calls, library
+from birnn.kernel import arrays, calls
 from birnn.kernel.arrays import Floats, Ints
-from birnn.kernel.library import address
 
 
 class Room:
@@ -53,21 +51,19 @@ class Recurrent:
     """
 
     def __init__(self, cell: str, weights: Sequence[Floats], gradients: Sequence[Floats]) -> None:
-        kernel, self._call = library.kernel(), calls.weights(cell, weights)
-        call = self._call
+        self._call = call = calls.weights(cell, weights)
         for array, shape in zip(
             (*weights, *gradients),
             calls.shapes(cell, call.features, call.hidden, call.directions) * 2,
             strict=True,
         ):
             arrays.check(array, np.float32, shape)
-        calls.point(call.weight_grads, gradients)
+        calls.write_gradients(call, gradients)
         self._arrays = weights, gradients  # they live as long as what points to them
-        floats = kernel.packed_floats(call.cell, call.features, call.hidden)
-        self._packed = np.empty(call.directions * floats, np.float32)
-        self._kept = kernel.saved_floats(call.cell, call.hidden)
+        self._packed = np.empty(calls.packed_floats(call), np.float32)
+        self._kept = calls.saved_floats(cell, call.hidden)
         self._saved, self._output, self._at_values = Room(), Room(), Room()
-        self._read: tuple[Floats, Ints] | None = None
+        self._read: tuple[Floats, Ints, Floats] | None = None  # the last: what is saved
 
     def forward(self, values: Floats, lengths: Ints, *, keep: bool) -> Floats:
         """Compute the layer, as `birnn.kernel.arrays.Layer` does.
@@ -80,23 +76,16 @@ class Recurrent:
         Returns:
             (batch, steps, directions x hidden), zero past each length.
         """
-        call, kernel = self._call, library.kernel()
+        call = self._call
         arrays.check_sequences(values, lengths, call.features)
-        values = np.ascontiguousarray(values)
-        call.batch, call.steps, _ = values.shape
-        call.threads = library.threads()
-        kernel.pack(call, address(self._packed))
+        values, lengths = np.ascontiguousarray(values), np.ascontiguousarray(lengths)
+        calls.pack(call, self._packed)
+        calls.read(call, values, lengths)
         output = self._output.array(call.batch, call.steps, call.directions * call.hidden)
         rows = int(lengths.sum()) if keep else 0
         saved = self._saved.array(call.directions * rows * self._kept) if keep else None
-        call.values, call.lengths = address(values), address(lengths)
-        call.packed, call.output, call.saved = (
-            address(self._packed),
-            address(output),
-            address(saved),
-        )
-        library.check_memory(kernel.forward(call))
-        self._read = (values, lengths) if keep else None
+        calls.layer(call, self._packed, output, None, saved)
+        self._read = None if saved is None else (values, lengths, saved)
         return output
 
     def backward(self, output_grads: Floats) -> None:
@@ -116,8 +105,7 @@ class Recurrent:
         call = self._call
         shape = (call.batch, call.steps, call.directions * call.hidden)
         arrays.check(output_grads, np.float32, shape)
-        call.output_grads, call.value_grads = address(output_grads), address(at_values)
-        library.check_memory(library.kernel().backward(call))
+        calls.layer_back(call, self._read[-1], np.ascontiguousarray(output_grads), None, at_values)
         self._read = None
 
 
@@ -141,10 +129,9 @@ class Linear:
     def forward(self, values: Floats) -> Floats:
         """Compute the layer; the values are to stay as they are until `backward`."""
         arrays.check(values, np.float32, (*values.shape[:-1], self._weight.shape[1]))
-        call = calls.linear(values, self._weight)
+        values = np.ascontiguousarray(values)
         output = self._output.array(*values.shape[:-1], len(self._weight))
-        call.bias, call.output = address(self._bias), address(output)
-        library.check_memory(library.kernel().linear_forward(call))
+        calls.linear(values, self._weight, self._bias, output)
         self._values = values
         return output
 
@@ -153,10 +140,9 @@ class Linear:
         values = self._values
         assert values is not None
         arrays.check(output_grads, np.float32, (*values.shape[:-1], len(self._weight)))
-        call, found = calls.linear(values, self._weight), self._at_values.array(*values.shape)
-        call.output_grads, call.value_grads = address(output_grads), address(found)
-        call.weight_grads, call.bias_grads = map(address, self._gradients)
-        library.check_memory(library.kernel().linear_backward(call))
+        found = self._at_values.array(*values.shape)
+        grads = np.ascontiguousarray(output_grads)
+        calls.linear_back(values, self._weight, grads, found, *self._gradients)
         return found
 
 
@@ -195,9 +181,7 @@ def add_rows(grads: Floats, rows: Ints, to: Floats) -> None:
     """
     arrays.check(grads, np.float32, (*rows.shape, to.shape[1]))
     grads, rows = np.ascontiguousarray(grads), np.ascontiguousarray(rows, np.int64)
-    library.kernel().embedding_backward(
-        address(grads), address(rows), rows.size, to.shape[1], address(to)
-    )
+    calls.add_rows(grads, rows, to)
 
 
 class Dropout:
@@ -223,7 +207,7 @@ class Dropout:
     def _dropped(self, values: Floats, room: Room) -> Floats:
         arrays.check(values, np.float32, values.shape)
         values, output = np.ascontiguousarray(values), room.array(*values.shape)
-        library.kernel().dropout(calls.dropout(values, output, self.share, self._seed))
+        calls.dropout(values, output, self.share, self._seed)
         return output
 
 
@@ -267,10 +251,7 @@ class Summary:
         if at is None:
             found[:] = 0
         else:
-            call = calls.pool(shape, lengths, at)
-            call.mean_grads, call.most_grads = map(address, map(given.get, ("mean", "max")))
-            call.value_grads = address(found)
-            library.kernel().pool_back(call)
+            calls.pool_back(lengths, at, given.get("mean"), given.get("max"), found)
         if "last" in given:
             self._add_last(given["last"], lengths, found)
         return found
@@ -325,10 +306,9 @@ class CrossEntropy:
             arrays.check(self._weights, np.float32, (classes,))
         if rows and labels.max() >= classes:
             raise ValueError(f"expected labels below {classes}, found {labels.max()}")
+        logits, labels, scales = map(np.ascontiguousarray, (logits, labels, scales))
         grads = self._grads.array(rows, classes) if learn else None
-        call, totals = calls.loss(logits), (ctypes.c_double * 4)()
-        call.labels, call.scales = address(labels), address(scales)
-        call.class_weights, call.gamma = address(self._weights), self._gamma
-        call.losses, call.output = address(self._losses.array(rows)), address(grads)
-        library.check_memory(library.kernel().cross_entropy(call, totals))
-        return Loss(grads, totals[1:])
+        losses = self._losses.array(rows)
+        weights, gamma = self._weights, self._gamma
+        _, tally = calls.cross_entropy(logits, labels, scales, weights, gamma, losses, grads)
+        return Loss(grads, tally)

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from birnn.kernel import calls, library
-from birnn.kernel.library import address
+from birnn.kernel import calls, library, tensors
 
 
 def linear(values: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -23,23 +22,21 @@ def linear(values: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        values, weight = values.contiguous(), weight.contiguous()
-        call = calls.linear(values, weight)
-        output = values.new_empty(*values.shape[:-1], len(weight))
-        call.bias, call.output = address(bias), address(output)
-        library.check_memory(library.kernel().linear_forward(call))
+        outputs, inputs = weight.shape
+        values = tensors.read(values, torch.float32, (*values.shape[:-1], inputs))
+        weight = tensors.read(weight, torch.float32, (outputs, inputs))
+        bias = tensors.read(bias, torch.float32, (outputs,))
+        output = values.new_empty(*values.shape[:-1], outputs)
+        calls.linear(values, weight, bias, output)
         ctx.save_for_backward(values, weight)
         return output
 
     @staticmethod
     def backward(ctx: Any, grads: Tensor) -> tuple[Tensor | None, ...]:
         values, weight = ctx.saved_tensors
-        grads, call = grads.contiguous(), calls.linear(values, weight)
         at_values = torch.empty_like(values) if ctx.needs_input_grad[0] else None
         at_weight, at_bias = torch.empty_like(weight), weight.new_empty(len(weight))
-        call.output_grads, call.value_grads = address(grads), address(at_values)
-        call.weight_grads, call.bias_grads = address(at_weight), address(at_bias)
-        library.check_memory(library.kernel().linear_backward(call))
+        calls.linear_back(values, weight, grads.contiguous(), at_values, at_weight, at_bias)
         return at_values, at_weight, at_bias
 
 
@@ -60,10 +57,8 @@ class _Embedding(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grads: Tensor) -> tuple[None, Tensor]:
         (rows,) = ctx.saved_tensors
-        rows, grads, made = rows.contiguous(), grads.contiguous(), grads.new_zeros(ctx.shape)
-        library.kernel().embedding_backward(
-            address(grads), address(rows), rows.numel(), ctx.shape[1], address(made)
-        )
+        made = grads.new_zeros(ctx.shape)
+        calls.add_rows(grads.contiguous(), rows.long().contiguous(), made)  # torch takes int32 too
         return None, made
 
 
@@ -98,7 +93,7 @@ class _Dropout(torch.autograd.Function):
 def _dropped(values: Tensor, share: float, seed: int) -> Tensor:
     values = values.contiguous()
     output = torch.empty_like(values)
-    library.kernel().dropout(calls.dropout(values, output, share, seed))
+    calls.dropout(values, output, share, seed)
     return output
 
 
@@ -123,13 +118,11 @@ def mean_and_most(values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
 class _Pool(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        values, lengths = values.contiguous(), lengths.contiguous()
         batch, _, width = values.shape
+        values, lengths = values.contiguous(), tensors.read(lengths, torch.int64, (batch,))
         mean, most = values.new_empty(batch, width), values.new_empty(batch, width)
         at = torch.empty(batch, width, dtype=torch.int32)
-        call = calls.pool(values.shape, lengths, at)
-        call.values, call.mean, call.most = address(values), address(mean), address(most)
-        library.kernel().pool(call)
+        calls.pool(values, lengths, mean, most, at)
         ctx.save_for_backward(lengths, at)
         ctx.shape = values.shape
         return mean, most
@@ -137,10 +130,6 @@ class _Pool(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, mean_grads: Tensor, most_grads: Tensor) -> tuple[Tensor, None]:
         lengths, at = ctx.saved_tensors
-        mean_grads, most_grads = mean_grads.contiguous(), most_grads.contiguous()
         made = mean_grads.new_empty(ctx.shape)
-        call = calls.pool(ctx.shape, lengths, at)
-        call.mean_grads, call.most_grads = address(mean_grads), address(most_grads)
-        call.value_grads = address(made)
-        library.kernel().pool_back(call)
+        calls.pool_back(lengths, at, mean_grads.contiguous(), most_grads.contiguous(), made)
         return made, None

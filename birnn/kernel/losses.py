@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from birnn.kernel import calls, library
+from birnn.kernel import calls, library, tensors
 from birnn.kernel.library import address
 
 
@@ -19,9 +19,7 @@ def softmax(logits: Tensor) -> Tensor:
         return logits.softmax(dim=-1)
     logits = logits.contiguous()
     found = torch.empty_like(logits)
-    call = calls.loss(logits)
-    call.output = address(found)
-    library.check_memory(library.kernel().softmax(call))
+    calls.softmax(logits, found)
     return found
 
 
@@ -67,18 +65,19 @@ class _CrossEntropy(torch.autograd.Function):
         gamma: float,
         tally: Tensor,
     ) -> Tensor:
-        logits, labels, scales = logits.contiguous(), labels.contiguous(), scales.contiguous()
-        weights = None if weights is None else weights.contiguous()
-        losses, totals = logits.new_empty(len(labels)), (ctypes.c_double * 4)()
+        rows, classes = logits.shape
+        logits = tensors.read(logits, torch.float32, (rows, classes))
+        labels = tensors.read(labels, torch.int64, (rows,))
+        scales = tensors.read(scales, torch.float32, (rows,))
+        if weights is not None:
+            weights = tensors.read(weights, torch.float32, (classes,))
+        losses = logits.new_empty(rows)
         grads = torch.empty_like(logits) if ctx.needs_input_grad[0] else None
-        call = calls.loss(logits)
-        call.labels, call.scales, call.losses = address(labels), address(scales), address(losses)
-        call.class_weights, call.gamma, call.output = address(weights), gamma, address(grads)
-        library.check_memory(library.kernel().cross_entropy(call, totals))
+        total, counts = calls.cross_entropy(logits, labels, scales, weights, gamma, losses, grads)
         if grads is not None:
             ctx.save_for_backward(grads)
-        tally.copy_(torch.tensor(totals[1:], dtype=torch.float64))
-        return logits.new_tensor(totals[0])
+        tally.copy_(torch.tensor(counts, dtype=torch.float64))
+        return logits.new_tensor(total)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from birnn.kernel import recurrence
+from birnn.kernel import calls, recurrence
 from birnn.kernel.recurrence import Start
 
 
@@ -41,7 +41,7 @@ def _layer(
 def _size_kept(cell: str, values: Tensor, weights: list[Tensor]) -> int:
     """Room for as many steps as the padded batch has: how many are real is not known beforehand."""
     directions, hidden = len(weights) // 4, weights[1].shape[1]
-    floats = recurrence.floats_kept(cell, hidden)
+    floats = calls.saved_floats(cell, hidden)
     return directions * values.shape[0] * values.shape[1] * floats
 
 

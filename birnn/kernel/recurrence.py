@@ -10,8 +10,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from birnn.kernel import calls, library
-from birnn.kernel.library import CELLS, Call, address
+from birnn.kernel import calls, tensors
+from birnn.kernel.library import CELLS, Call
 
 
 class Start(NamedTuple):
@@ -54,12 +54,10 @@ def packed(cell: str, weights: Sequence[Tensor]) -> Tensor:
         cell: RNN, GRU or LSTM.
         weights: of each direction weight_ih, weight_hh, bias_ih and bias_hh, as in `torch.nn`.
     """
-    kernel = library.kernel()
     weights = [weight.contiguous() for weight in weights]
     call = calls.weights(cell, weights)
-    floats = kernel.packed_floats(call.cell, call.features, call.hidden)
-    made = torch.empty(call.directions * floats)
-    kernel.pack(call, made.data_ptr())
+    made = torch.empty(calls.packed_floats(call))
+    calls.pack(call, made)
     return made
 
 
@@ -98,11 +96,6 @@ def layer(
     ready = packed(cell, weights) if ready is None else ready
     arrays = checked(cell, values, lengths, weights, start)
     return forward(described(cell, arrays), ready, saved=None)
-
-
-def floats_kept(cell: str, hidden: int) -> int:
-    """How many numbers the backward pass needs of one step in one direction."""
-    return int(library.kernel().saved_floats(CELLS[cell], hidden))
 
 
 class _Loan(np.ndarray[tuple[int], np.dtype[np.float32]]):
@@ -144,7 +137,7 @@ class _Layer(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         arrays = checked(cell, values, lengths, weights, Start(states, cells))
         call, rows = described(cell, arrays), int(lengths.sum())
-        saved = lent(call.directions * rows * floats_kept(cell, call.hidden))
+        saved = lent(call.directions * rows * calls.saved_floats(cell, call.hidden))
         output, last = forward(call, packed(cell, weights), saved=saved)
         ctx.call, ctx.present = call, [array is not None for array in arrays]
         ctx.save_for_backward(saved, *(array for array in arrays if array is not None))
@@ -156,8 +149,8 @@ class _Layer(torch.autograd.Function):
     def backward(ctx: Any, grads: Tensor, cell_grads: Tensor) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():  # once_differentiable is silent where `grads` is a constant
             raise RuntimeError("expected create_graph=False: a recurrence has no second gradient")
-        saved, *tensors = ctx.saved_tensors
-        given = iter(tensors)
+        saved, *kept = ctx.saved_tensors
+        given = iter(kept)
         arrays = [next(given) if present else None for present in ctx.present]
         needed = [ctx.needs_input_grad[place] for place in (1, 3, 4)]
         at_values, *others = gradients(ctx.call, arrays, saved, (grads, cell_grads), needed)
@@ -189,12 +182,9 @@ def gradients(
         for array, need in zip((states, cells), needed[1:], strict=True)
     ]
     at_weights = [torch.empty_like(weight) for weight in weights if weight is not None]
-    call.saved, call.output_grads = address(saved), address(output_grads)
-    call.last_cell_grads = address(cell_grads) if call.cell == CELLS["LSTM"] else None
-    call.value_grads = address(at_values)
-    call.start_state_grads, call.start_cell_grads = map(address, at_start)
-    calls.point(call.weight_grads, at_weights)
-    library.check_memory(library.kernel().backward(call))
+    of_cells = cell_grads if call.cell == CELLS["LSTM"] else None
+    calls.write_gradients(call, at_weights)
+    calls.layer_back(call, saved, output_grads, of_cells, at_values, at_start)
     return [None if at_values is None else at_values[0], *at_start, *at_weights]
 
 
@@ -209,13 +199,13 @@ def checked(
     batch, _, features = values.shape
     hidden, directions = weights[1].shape[1], len(weights) // 4
     shapes = calls.shapes(cell, features, hidden, directions)
-    _check(values, torch.float32, tuple(values.shape))
-    _check(lengths, torch.int64, (batch,))
+    tensors.check(values, torch.float32, tuple(values.shape))
+    tensors.check(lengths, torch.int64, (batch,))
     for weight, shape in zip(weights, shapes, strict=True):
-        _check(weight, torch.float32, shape)
+        tensors.check(weight, torch.float32, shape)
     for given in start:
         if given is not None:
-            _check(given, torch.float32, (directions, batch, hidden))
+            tensors.check(given, torch.float32, (directions, batch, hidden))
     return [
         None if array is None else array.contiguous()
         for array in (values, lengths, *start, *weights)
@@ -228,9 +218,7 @@ def described(cell: str, arrays: list[Tensor | None]) -> Call:
     present = [weight for weight in weights if weight is not None]
     assert values is not None
     call = calls.weights(cell, present)
-    call.batch, call.steps, _ = values.shape
-    call.values, call.lengths = address(values), address(lengths)
-    call.start_states, call.start_cells = address(states), address(cells)
+    calls.read(call, values, lengths, (states, cells))
     return call
 
 
@@ -239,15 +227,5 @@ def forward(call: Call, ready: Tensor, *, saved: Tensor | None) -> tuple[Tensor,
     output = torch.empty(call.batch, call.steps, call.directions * call.hidden)
     lstm = call.cell == CELLS["LSTM"]
     last = torch.empty(call.directions if lstm else 0, call.batch, call.hidden)
-    call.packed, call.output, call.saved = address(ready), address(output), address(saved)
-    call.last_cells = address(last) if lstm else None
-    library.check_memory(library.kernel().forward(call))
+    calls.layer(call, ready, output, last if lstm else None, saved)
     return output, last
-
-
-def _check(tensor: Tensor, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
-    if tensor.dtype != dtype or tensor.device.type != "cpu" or tuple(tensor.shape) != shape:
-        raise ValueError(
-            f"expected {dtype} of shape {shape} on a CPU, found {tensor.dtype} of shape "
-            f"{tuple(tensor.shape)} on {tensor.device}"
-        )

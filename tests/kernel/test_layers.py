@@ -43,15 +43,27 @@ def test_linear_of_a_view_with_more_dimensions() -> None:
     torch.testing.assert_close(*both(layers.linear, *given), rtol=1e-5, atol=1e-5)
 
 
+def test_linear_of_columns_and_of_every_second_number() -> None:
+    torch.manual_seed(0)
+    given = torch.randn(5, 4).T, torch.randn(5, 3).T, torch.randn(3, 2)[:, 0]
+    ours = layers.linear(*given)
+    torch.testing.assert_close(ours, functional.linear(*given), rtol=1e-5, atol=1e-5)
+
+
 def test_linear_refuses_another_width() -> None:
-    with pytest.raises(ValueError, match="expected values of width 3, found 2"):
+    with pytest.raises(
+        ValueError, match=r"expected torch.float32 of shape \(4, 3\) on a CPU, found"
+    ):
         layers.linear(torch.zeros(4, 2), torch.zeros(5, 3), torch.zeros(5))
+    with pytest.raises(ValueError, match=r"expected torch.float32 of shape \(5,\) on a CPU, found"):
+        layers.linear(torch.zeros(4, 3), torch.zeros(5, 3), torch.zeros(4))
 
 
 def test_embedding_adds_the_gradients_of_equal_rows() -> None:
     rows = torch.tensor([[2, 0, 2], [2, 1, 0]])
-    ours, theirs = both(lambda weight: layers.embedding(rows, weight), torch.randn(4, 6))
-    torch.testing.assert_close(ours, theirs)
+    for given in (rows, rows.int(), rows.T):
+        ours, theirs = both(lambda weight, r=given: layers.embedding(r, weight), torch.randn(4, 6))
+        torch.testing.assert_close(ours, theirs)
 
 
 def test_embedding_refuses_a_row_that_is_not_there() -> None:
@@ -68,6 +80,11 @@ def test_mean_and_maximum(width: int) -> None:
     ours, theirs = both(lambda one: torch.cat(layers.mean_and_most(one, lengths)), values)
     theirs[1][torch.arange(9) >= lengths[:, None]] = 0  # the kernel does not read the padding
     torch.testing.assert_close(ours, theirs)
+
+
+def test_mean_and_maximum_refuse_lengths_of_another_dtype() -> None:
+    with pytest.raises(ValueError, match=r"expected torch\.int64"):
+        layers.mean_and_most(torch.zeros(3, 9, 2), torch.tensor([5, 1, 9], dtype=torch.int32))
 
 
 def test_a_nan_is_the_mean_and_the_maximum() -> None:

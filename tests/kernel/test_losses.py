@@ -56,6 +56,16 @@ def test_a_label_that_is_no_class() -> None:
         losses.cross_entropy(torch.zeros(2, 3), torch.tensor([0, 3]), torch.ones(2))
 
 
+def test_labels_scales_and_weights_of_another_kind() -> None:
+    logits, labels, scales = torch.zeros(2, 3), torch.tensor([0, 2]), torch.ones(2)
+    with pytest.raises(ValueError, match=r"expected torch\.int64"):
+        losses.cross_entropy(logits, labels.int(), scales)
+    with pytest.raises(ValueError, match=r"expected torch\.float32"):
+        losses.cross_entropy(logits, labels, scales.double())
+    with pytest.raises(ValueError, match=r"of shape \(3,\)"):
+        losses.cross_entropy(logits, labels, scales, weights=torch.ones(2))
+
+
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
 @pytest.mark.parametrize("clip_norm", [0.1, 100.0])
 def test_adam(weight_decay: float, clip_norm: float) -> None:
