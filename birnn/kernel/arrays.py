@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from birnn.kernel import calls, library
-from birnn.kernel.library import CELLS, Call, address
+from birnn.kernel.library import Call, address
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -56,7 +56,8 @@ class Layer:
         shapes = calls.shapes(cell, features, hidden, len(given) // 4)
         for weight, shape in zip(given, shapes, strict=True):
             check(weight, np.float32, shape)
-        call = calls.weights(cell, given)
+        self._call = call = calls.weights(cell, given)
+        self._weights = given  # they live as long as what points to them
         self.cell, self.features, self.hidden = cell, features, hidden
         self.directions = call.directions
         self._packed = np.empty(calls.packed_floats(call), np.float32)
@@ -81,14 +82,9 @@ class Layer:
         begun = [None if one is None else np.ascontiguousarray(one) for one in start]
         output = np.empty((batch, steps, self.directions * self.hidden), np.float32)
         last = np.empty((self.directions, batch, self.hidden), np.float32) if self._lstm else None
-        call = Call(
-            cell=CELLS[self.cell],
-            directions=self.directions,
-            features=self.features,
-            hidden=self.hidden,
-        )
+        call = Call.from_buffer_copy(self._call)  # several threads may call one layer
         calls.read(call, values, lengths, begun)
-        calls.layer(call, self._packed, output, last, saved=None)
+        calls.layer(call, output, cells=last, saved=None)
         return Computed(output, last)
 
     @property

@@ -51,7 +51,8 @@ def packed_floats(call: Call) -> int:
 
 def pack(call: Call, packed: Any) -> None:
     """Lay the weights of a layer out as the kernel multiplies with them."""
-    library.kernel().pack(call, address(packed))
+    call.packed = address(packed)
+    library.kernel().pack(call, call.packed)
 
 
 def saved_floats(cell: str, hidden: int) -> int:
@@ -74,47 +75,51 @@ def read(call: Call, values: Any, lengths: Any, start: Sequence[Any] = (None, No
     call.start_states, call.start_cells = map(address, start)
 
 
-def layer(call: Call, packed: Any, output: Any, cells: Any, saved: Any) -> None:
+def layer(call: Call, output: Any, *, cells: Any, saved: Any, packed: Any = None) -> None:
     """Compute a recurrent layer.
 
     Args:
         call: which `read` has completed.
-        packed: what `pack` has written.
         output: (batch, steps, directions x hidden), written.
         cells: of the LSTM after the last step, (directions, batch, hidden), written; or None.
         saved: what `layer_back` needs, written, or None: `saved_floats` for each real step and
             direction.
+        packed: what `pack` has written; None where it did so in this very call.
 
     Raises:
         MemoryError: there is too little memory.
     """
-    call.packed, call.output = address(packed), address(output)
-    call.last_cells, call.saved = address(cells), address(saved)
+    if packed is not None:
+        call.packed = address(packed)
+    call.output, call.last_cells, call.saved = address(output), address(cells), address(saved)
     library.check_memory(library.kernel().forward(call))
 
 
 def layer_back(
     call: Call,
-    saved: Any,
     output_grads: Any,
     cell_grads: Any,
     at_values: Any,
+    *,
     at_start: Sequence[Any] = (None, None),
+    saved: Any = None,
 ) -> None:
     """Compute the gradients of a recurrent layer.
 
     Args:
         call: which `read` and `write_gradients` have completed.
-        saved: what `layer` has written.
         output_grads: (batch, steps, directions x hidden).
         cell_grads: of the LSTM's last cells; zeros for None.
         at_values: (directions, batch, steps, features) or None; its first part is written.
         at_start: of states and cells to begin with, written; None where nobody asks.
+        saved: what `layer` has written; None where it did so in this very call.
 
     Raises:
         MemoryError: there is too little memory.
     """
-    call.saved, call.value_grads = address(saved), address(at_values)
+    if saved is not None:
+        call.saved = address(saved)
+    call.value_grads = address(at_values)
     call.output_grads, call.last_cell_grads = address(output_grads), address(cell_grads)
     call.start_state_grads, call.start_cell_grads = map(address, at_start)
     library.check_memory(library.kernel().backward(call))

@@ -63,7 +63,7 @@ class Recurrent:
         self._packed = np.empty(calls.packed_floats(call), np.float32)
         self._kept = calls.saved_floats(cell, call.hidden)
         self._saved, self._output, self._at_values = Room(), Room(), Room()
-        self._read: tuple[Floats, Ints, Floats] | None = None  # the last: what is saved
+        self._read: tuple[Floats, Ints, Floats] | None = None  # what the call points to
 
     def forward(self, values: Floats, lengths: Ints, *, keep: bool) -> Floats:
         """Compute the layer, as `birnn.kernel.arrays.Layer` does.
@@ -84,7 +84,7 @@ class Recurrent:
         output = self._output.array(call.batch, call.steps, call.directions * call.hidden)
         rows = int(lengths.sum()) if keep else 0
         saved = self._saved.array(call.directions * rows * self._kept) if keep else None
-        calls.layer(call, self._packed, output, None, saved)
+        calls.layer(call, output, cells=None, saved=saved)
         self._read = None if saved is None else (values, lengths, saved)
         return output
 
@@ -101,11 +101,11 @@ class Recurrent:
         return both
 
     def _back(self, output_grads: Floats, at_values: Floats | None) -> None:
-        assert self._read is not None  # what the call points to
+        assert self._read is not None
         call = self._call
         shape = (call.batch, call.steps, call.directions * call.hidden)
         arrays.check(output_grads, np.float32, shape)
-        calls.layer_back(call, self._read[-1], np.ascontiguousarray(output_grads), None, at_values)
+        calls.layer_back(call, np.ascontiguousarray(output_grads), None, at_values)
         self._read = None
 
 

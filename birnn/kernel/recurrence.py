@@ -184,7 +184,7 @@ def gradients(
     at_weights = [torch.empty_like(weight) for weight in weights if weight is not None]
     of_cells = cell_grads if call.cell == CELLS["LSTM"] else None
     calls.write_gradients(call, at_weights)
-    calls.layer_back(call, saved, output_grads, of_cells, at_values, at_start)
+    calls.layer_back(call, output_grads, of_cells, at_values, at_start=at_start, saved=saved)
     return [None if at_values is None else at_values[0], *at_start, *at_weights]
 
 
@@ -227,5 +227,5 @@ def forward(call: Call, ready: Tensor, *, saved: Tensor | None) -> tuple[Tensor,
     output = torch.empty(call.batch, call.steps, call.directions * call.hidden)
     lstm = call.cell == CELLS["LSTM"]
     last = torch.empty(call.directions if lstm else 0, call.batch, call.hidden)
-    calls.layer(call, ready, output, last if lstm else None, saved)
+    calls.layer(call, output, cells=last if lstm else None, saved=saved, packed=ready)
     return output, last
