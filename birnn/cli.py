@@ -191,7 +191,7 @@ def check(
     from birnn.data import outlook
     from birnn.files.reading import Skipped
     from birnn.params import writing
-    from birnn.sources import ingestion
+    from birnn.sources import ingestion, inspection
 
     skipped = Skipped()
     data = ingestion.of_file(file, task, skipped)
@@ -200,7 +200,9 @@ def check(
     _show(found)
     if chosen is None:
         console.say(f"For params.yaml:\n\n{writing.data_text(data)}")
-    noted = _notes(found, chosen.prepare.missing if chosen else "")
+    prepare = params.Prepare() if chosen is None else chosen.prepare
+    reads = "" if chosen is None else prepare.missing
+    noted = inspection.notes(found, reads, by_chance=prepare.by_chance)
     ahead = outlook.notes(chosen, found, again) if chosen else ()
     for line in (*skipped.sentences(), *noted, *ahead, *_origins(found, again)):
         console.say(line)
@@ -233,12 +235,6 @@ def _show(found: Summary) -> None:
 
     for table in inspection.tables(found):
         Console().print(table)
-
-
-def _notes(found: Summary, missing: str = "") -> Iterator[str]:
-    from birnn.sources import inspection
-
-    return inspection.notes(found, missing)
 
 
 @app.command()
@@ -281,7 +277,7 @@ def _beginning(
     from birnn import params
     from birnn.files.reading import Skipped
     from birnn.project import beginning
-    from birnn.sources import guesses
+    from birnn.sources import guesses, inspection
 
     target = Path(params.PATH)
     beginning.check_params(target, force=force)
@@ -300,7 +296,9 @@ def _beginning(
         atomic.write_text(target, text)
         to_commit = beginning.tracked(place)  # by DVC, which reads params.yaml
         _show(found)
-        console.say(*skipped.sentences(), *_notes(found))
+        written = params.load(target).prepare
+        noted = inspection.notes(found, by_chance=written.by_chance)
+        console.say(*skipped.sentences(), *noted)
         console.say(f"{target}: {found.task} of {place}; look at `data`, then run `{then}`")
         return [*to_commit, str(target)] if to_commit else []
 

@@ -55,7 +55,9 @@ def main() -> None:
         reading=ingestion.reading(data),
     )
     records.write(paths.RAW / paths.SUMMARY, summary)
-    for line in (*skipped.sentences(), *inspection.notes(summary, params.prepare.missing)):
+    prepare = params.prepare
+    noted = inspection.notes(summary, prepare.missing, by_chance=prepare.by_chance)
+    for line in (*skipped.sentences(), *noted):
         console.say(line, error=True)
 
 

@@ -97,13 +97,15 @@ class Summary:
     reading: dict[str, object]
 
 
-def gaps(found: Summary, reads: str = "") -> Iterator[str]:
+def gaps(found: Summary, reads: str = "", *, by_chance: bool = True) -> Iterator[str]:
     """Say what a table lacks, a sentence a kind: classes in some splits, labels, and numbers.
 
     Args:
         found: what is in the table.
         reads: what is read where a number is missing, as `prepare.missing` says; "" where nobody
             has said it yet.
+        by_chance: whether chance alone divides sequences among the splits: `prepare.stratify` is
+            off, and `prepare.split_by`, which excludes it, is not set.
     """
     what = "steps" if found.task == "tagging" else "sequences"
     if unseen := found.not_in_train:
@@ -115,10 +117,11 @@ def gaps(found: Summary, reads: str = "") -> Iterator[str]:
     if rare := found.rare:
         unit = "groups" if found.groups else "sequences"
         named = first_few(f"{name!r} ({count})" for name, count in rare.items())
+        advice = "; prepare.stratify puts the first of each class into train" if by_chance else ""
         yield (
             f"labels in fewer {unit} than there are splits: {named}; of one in train alone nobody "
-            "knows how well it is found, and one in another split alone is refused by `prepare`; "
-            "prepare.stratify puts the first of each class into train"
+            "knows how well it is found, and one in another split alone is refused by `prepare`"
+            f"{advice}"
         )
     if found.unlabelled:
         yield (

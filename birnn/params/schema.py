@@ -473,6 +473,11 @@ class Prepare(Section):
             raise ValueError("expected `split_by` without `stratify` and `folds`")
         return self
 
+    @property
+    def by_chance(self) -> bool:
+        """Whether chance alone divides sequences among the splits that the data do not name."""
+        return not self.stratify and self.split_by is None
+
 
 class Model(Section):
     """The network; `model` holds what all models share.

@@ -98,16 +98,18 @@ def content(
         drawn: pictures of the models.
         sections: of params.yaml, to be shown.
     """
+    from birnn.params import Prepare
     from birnn.report import conclusions
 
     results, average = evidence.results, sections["evaluate"]["average"]
+    by_chance = Prepare(**sections["prepare"]).by_chance
     return {
         "problem": sections["problem"],
         "average": headlines.averaged_over(results[0].metrics, average),
         "results": results,
         "summary": evidence.summary,
         "gaps": [
-            *gaps(evidence.summary, evidence.encoding.missing),
+            *gaps(evidence.summary, evidence.encoding.missing, by_chance=by_chance),
             *treatment(evidence.summary),
         ],
         "frame": evidence.encoding.frame,

@@ -521,14 +521,14 @@ def _quantiles(lengths: Counter[int]) -> dict[str, float]:
     return {"mean": mean, **dict(zip(shares, found.tolist(), strict=True))}
 
 
-def notes(found: Summary, reads: str = "") -> Iterator[str]:
+def notes(found: Summary, reads: str = "", *, by_chance: bool = True) -> Iterator[str]:
     """Say what in a summary deserves a warning, a line each; see `birnn.files.summary.gaps`."""
     if absent := found.not_in_test:
         yield f"in train but not in test: labels {first_few(map(repr, absent))}"
     for names in _alike(found.labels):
         shown = " and ".join(map(repr, names[:SHOWN]))
         yield f"classes that differ in capitals or blanks alone: {shown}; are they one? write it so"
-    yield from gaps(found, reads)
+    yield from gaps(found, reads, by_chance=by_chance)
     if found.groups and found.groups.share > 0.5:
         share = f"{100 * found.groups.share:.0f} % of all labels"
         yield (

@@ -53,9 +53,10 @@ def test_classes_are_divided_where_chance_may_leave_a_split_without(
     rows = [f"{row // 2},{row},{'ab'[row % 2]}" for row in range(2 * sequences)]
     rows[-2:] = [f"{sequences - 1},{row},{label}" for row, label in enumerate(last)]
     Path("t.csv").write_text("sequence,x,label\n" + "\n".join(rows) + "\n")
-    status, *_ = birnn("init", "t.csv")
+    status, said, warned = birnn("init", "t.csv")
     assert status == 0
     assert params.load().prepare.stratify == stratify
+    assert "prepare.stratify" not in said + warned  # no advice to do what is done
 
 
 def test_params_are_complete_and_read_the_data(birnn: Run) -> None:

@@ -684,6 +684,30 @@ def test_a_single_test_group_is_compared_without_intervals(
     assert compared.ladder[0].accuracy.low is None
 
 
+@pytest.mark.parametrize("stratify", [False, True])
+def test_advises_to_stratify_where_that_is_not_done(
+    stratify: bool, ragged: Callable[..., Sequences], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conclusions, "identify", lambda _: [])  # it hashes files
+    splits = ragged([5, 3])
+    evidence = Evidence(
+        results=[result()],
+        answers={},
+        encoding=Encoding("tagging", list("abc"), list("wxyz"), [0.0] * 4, [1.0] * 4),
+        splits=Splits(train=splits, validation=splits, test=splits),
+        summary=replace(SUMMARY, rare={"c": 2}),
+    )
+    compared = Compared([], "", "", Figure(0.1))
+    sections = {
+        "problem": "speech",
+        "evaluate": {"average": "macro"},
+        "prepare": params.Prepare(stratify=stratify).model_dump(),
+    }
+    content = pages.content(evidence, compared, conclude(result()), prepare(LENGTHS), {}, sections)
+    (rare,) = [gap for gap in content["gaps"] if gap.startswith("labels in fewer")]
+    assert ("prepare.stratify puts" in rare) != stratify
+
+
 def cell(model: Result, name: Cell) -> Architecture:
     return replace(model.architecture, cell=name)
 

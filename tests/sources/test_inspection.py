@@ -223,6 +223,9 @@ class TestGaps:
         assert found.rare == {"rare": 1}
         (note,) = inspection.notes(found)
         assert note.startswith("labels in fewer sequences than there are splits: 'rare' (1); of ")
+        assert note.endswith("; prepare.stratify puts the first of each class into train")
+        (note,) = inspection.notes(found, by_chance=False)
+        assert "prepare.stratify" not in note
         grouped = summary(COMMON | {"group": [*"g" * 8, *"h" * 4, *"i" * 4]})
         assert grouped.rare == {}
         named = summary(COMMON | {"label": labels, "split": ["train"] * 14 + ["test"] * 2})
