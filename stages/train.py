@@ -25,17 +25,18 @@ def main(name: str) -> None:
     entry = params.entry(chosen, name)
     distributed.check(entry.workers)
     options = training.options(entry)
-    data = train.Prepared.read(paths.PREPARED)
-    critical = operating_points.wanted(chosen.evaluate.critical)
-    operating_points.check(critical, data.encoding.labels, data.validation)
-    model = train.network(entry, data, options)
-    said = vectors.width_note(chosen.prepare.vectors, data.pretrained, entry.embedding_size)
     first, on_ray = distributed.started() is None, chosen.run.engine == "ray"
     if first and entry.workers > 1 and not on_ray:
+        train.planned(entry, read(chosen), options)  # a mistake is told once, and nothing is kept
         module = __spec__.name if __spec__ else "stages.train"
         distributed.launch(entry.workers, ["-m", module, name])
         return
-    console.say(*said, error=True)
+    data, critical = read(chosen), operating_points.wanted(chosen.evaluate.critical)
+    model = train.network(entry, data, options)
+    if distributed.leads():
+        size = entry.embedding_size
+        said = vectors.width_note(chosen.prepare.vectors, data.pretrained, size)
+        console.say(*said, error=True)
     knobs = params.of_run(chosen, name) | {"precision": options.precision}
     states = store.root() / store.STATE / "resume"
     output = train.Output(paths.MODELS / name, params.of_training(knobs), states)
@@ -57,6 +58,14 @@ def main(name: str) -> None:
         )
     if epochs:
         console.say(f"{output.folder}: {history.sentence(epochs)}")
+
+
+def read(chosen: params.Params) -> train.Prepared:
+    """Map the prepared data, and check that critical classes can be judged on them."""
+    data = train.Prepared.read(paths.PREPARED)
+    critical = operating_points.wanted(chosen.evaluate.critical)
+    operating_points.check(critical, data.encoding.labels, data.validation)
+    return data
 
 
 if __name__ == "__main__":

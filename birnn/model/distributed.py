@@ -75,6 +75,11 @@ def started() -> int | None:
     return None if size is None else int(size)
 
 
+def leads() -> bool:
+    """Whether this process is the first of those that `torchrun` has started, or alone."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
 def check(workers: int) -> None:
     """Refuse to train in another number of processes than params.yaml says, which decides bytes.
 

@@ -28,6 +28,7 @@ from birnn.files import console, digests, paths, records
 from birnn.kernel import library
 from birnn.model import (
     devices,
+    distributed,
     history,
     operating_points,
     prediction,
@@ -114,17 +115,29 @@ class Prepared:
         )
 
 
-def network(chosen: params.Model, data: Prepared, options: Options) -> SequenceModel:
-    """Seed torch, and make the network with which a training begins.
+def planned(chosen: params.Model, data: Prepared, options: Options) -> Architecture:
+    """What the network is to be; what is wrong with it is found before it is made.
 
     Raises:
         ParamsError: see `birnn.model.architecture.of_params`.
+        NoRoomError: this machine has too little memory.
     """
     architecture = of_params(chosen, data.encoding, data.pretrained)
     if options.device.type == "cpu":
         sizes.check_room(architecture, _most_steps(data.train, options))
+    return architecture
+
+
+def network(chosen: params.Model, data: Prepared, options: Options) -> SequenceModel:
+    """Seed torch, and make the network with which a training begins.
+
+    Raises:
+        ParamsError: see `planned`.
+        NoRoomError: likewise.
+    """
+    architecture = planned(chosen, data, options)
     settle(options, architecture)
-    if options.device.type == "cpu" and library.why_none():
+    if options.device.type == "cpu" and library.why_none() and distributed.leads():
         console.say(
             f"note: torch computes, so other CPUs get other digits: {library.why_none()}",
             error=True,
