@@ -35,6 +35,7 @@ from birnn.files.tables import PREFIX, natural_order, sequence_starts
 
 SUFFIXES = {".csv": ",", ".tsv": "\t", ".parquet": ""}
 MOST_COLUMNS, MOST_PAIRS = 12, 20  # of a confusion matrix on a terminal; of its pairs otherwise
+ROWS_AT_ONCE = 16_384
 NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?")
 MOST_DIGITS = 6  # to which probabilities are taken to be rounded; float32 has no more
 MOST_ROUNDING = 0.1  # that rounding may take from a sum; more is no distribution
@@ -151,16 +152,15 @@ def read(path: str | Path, by: str | None = None) -> Scored:
         raise DataError(f"{path}: expected a name that ends in {', '.join(SUFFIXES)}")
     named.check_input(path)
     try:
-        table = _parquet(path, by) if path.suffix == ".parquet" else _text(path, by)
+        names, given = (_parquet if path.suffix == ".parquet" else _text)(path, by)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         message = " ".join(str(error).split())
         raise DataError(f"{path}: expected {path.suffix[1:]}, found: {message}") from None
-    wanted = table.select(_wanted(table.schema.names, str(path)))
-    known = _known(wanted, str(path))
-    scored = _scored(wanted, known, str(path))
-    return scored if by is None else replace(scored, columns={by: _names(table[by])[known]})
+    known = _known(names, str(path))
+    scored = _scored(names, given, known, str(path))
+    return scored if by is None else replace(scored, columns={by: _names(names[by])[known]})
 
 
 def _names(column: pa.ChunkedArray) -> npt.NDArray[Any]:
@@ -169,9 +169,54 @@ def _names(column: pa.ChunkedArray) -> npt.NDArray[Any]:
     return np.asarray(pc.if_else(pc.equal(text, ""), "(none)", text).to_numpy(), dtype=object)
 
 
-def _parquet(path: Path, by: str | None) -> pa.Table:
-    with pq.ParquetFile(path) as file:
-        return file.read(_with(by, file.schema_arrow.names, str(path)))
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The probabilities of a table.
+
+    Attributes:
+        names: of the classes they are given for, as the columns say, each in NFC.
+        shares: (N, names), one array, since the metrics need it as a whole.
+    """
+
+    names: list[str]
+    shares: npt.NDArray[np.float64]
+
+
+def _parquet(path: Path, by: str | None) -> tuple[pa.Table, Given]:
+    """Read some rows at a time, so that no probability is held twice."""
+    with pq.ParquetFile(path, pre_buffer=False) as file:
+        columns = _with(by, file.schema_arrow.names, str(path))
+        schema = pa.schema([file.schema_arrow.field(name) for name in columns])
+        batches = file.iter_batches(batch_size=ROWS_AT_ONCE, columns=columns)
+        return _divided(schema, batches, file.metadata.num_rows, path, by)
+
+
+def _divided(
+    schema: pa.Schema, batches: Iterable[pa.RecordBatch], rows: int, path: Path, by: str | None
+) -> tuple[pa.Table, Given]:
+    """The columns of names, and the probabilities, of a table in parts."""
+    ours = natural_order(name for name in schema.names if name.startswith(PREFIX))
+    for name in ours:
+        kind = schema.field(name).type
+        if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
+            raise DataError(f"{path}, column `{name}`: expected numbers, found {kind}")
+    classes = [unicodedata.normalize("NFC", name.removeprefix(PREFIX)) for name in ours]
+    for name in classes:
+        if classes.count(name) > 1:
+            raise DataError(
+                f"{path}: expected one column of probabilities for a class, found two for {name!r} "
+                "that differ in how Unicode composes accents; leave one out"
+            )
+    shares, others, begin = np.empty((rows, len(ours))), list[pa.RecordBatch](), 0
+    texts = [name for name in schema.names if name not in ours or name == by]
+    for batch in batches:
+        others.append(batch.select(texts))
+        for column, name in enumerate(ours):
+            numbers = batch[name].cast(pa.float64(), safe=False)
+            shares[begin : begin + len(numbers), column] = numbers.to_numpy(zero_copy_only=False)
+        begin += batch.num_rows
+    names = pa.Table.from_batches(others, pa.schema([schema.field(name) for name in texts]))
+    return names, Given(classes, shares[:begin])
 
 
 def _with(by: str | None, names: list[str], where: str) -> list[str]:
@@ -181,7 +226,7 @@ def _with(by: str | None, names: list[str], where: str) -> list[str]:
     return wanted if by is None or by in wanted else [*wanted, by]
 
 
-def _text(path: Path, by: str | None) -> pa.Table:
+def _text(path: Path, by: str | None) -> tuple[pa.Table, Given]:
     parse = csv.ParseOptions(delimiter=SUFFIXES[path.suffix], newlines_in_values=True)
     with csv.open_csv(path, parse_options=parse) as reader:
         names = _with(by, reader.schema.names, str(path))
@@ -189,7 +234,8 @@ def _text(path: Path, by: str | None) -> pa.Table:
     convert = csv.ConvertOptions(
         column_types=types, include_columns=names, strings_can_be_null=False
     )
-    return csv.read_csv(path, parse_options=parse, convert_options=convert)
+    table = csv.read_csv(path, parse_options=parse, convert_options=convert)
+    return _divided(table.schema, table.to_batches(), table.num_rows, path, by)
 
 
 def _wanted(names: list[str], where: str) -> list[str]:
@@ -230,9 +276,9 @@ def _unlabelled(known: npt.NDArray[np.int64], rows: int) -> str:
     return f"rows without a label are left out: {rows - len(known)} of {rows}, first row {first}"
 
 
-def _scored(table: pa.Table, known: npt.NDArray[np.int64], where: str) -> Scored:
-    columns = {name: table[name].combine_chunks() for name in table.schema.names}
-    named = {name: column for name, column in columns.items() if not name.startswith(PREFIX)}
+def _scored(table: pa.Table, given: Given, known: npt.NDArray[np.int64], where: str) -> Scored:
+    read = [name for name in _wanted(table.schema.names, where) if not name.startswith(PREFIX)]
+    named = {name: table[name].combine_chunks() for name in read}
     true = "actual" if "actual" in named else "label"
     texts = {
         name: text_column(_whole(column), f"column `{name}`", where, 0, may_miss=name == true)
@@ -244,22 +290,19 @@ def _scored(table: pa.Table, known: npt.NDArray[np.int64], where: str) -> Scored
     actual, predicted = (
         composed_text(texts[name].take(pa.array(known)), "NFC") for name in (true, "predicted")
     )
-    given = {
-        unicodedata.normalize("NFC", name.removeprefix(PREFIX)): columns[name]
-        for name in columns.keys() - named.keys()
-    }
-    spelling = _one_spelling(*(one.unique().to_pylist() for one in (actual, predicted)), given)
+    sides = [one.unique().to_pylist() for one in (actual, predicted)]
+    spelling = _one_spelling(*sides, given.names)
     actual, predicted = (_spelled(one, spelling) for one in (actual, predicted))
-    given = {spelling.get(name, name): column for name, column in given.items()}
-    labels = _classes(actual, predicted, given, where)
-    shares, rounded = _probabilities(given, labels, where) if given else (None, None)
+    own = [spelling.get(name, name) for name in given.names]
+    labels = _classes(actual, predicted, own, where)
+    shares, rounded = _probabilities(own, given.shares, labels, where) if own else (None, None)
     notes = [_unlabelled(known, table.num_rows), _respelled(spelling), rounded]
     return Scored(
         where=where,
         labels=labels,
         actual=_indices(actual, labels),
         predicted=_indices(predicted, labels),
-        probabilities=None if shares is None else shares[known],
+        probabilities=shares if shares is None or len(known) == len(shares) else shares[known],
         offsets=np.append(0, np.cumsum(kept[kept > 0])),
         groups=groups[kept > 0],
         notes=tuple(filter(None, notes)),
@@ -313,9 +356,7 @@ def _respelled(spelling: Mapping[str, str]) -> str:
     return f"classes are equal as numbers: read {first_few(read)}" if spelling else ""
 
 
-def _classes(
-    actual: pa.Array, predicted: pa.Array, given: Mapping[str, pa.Array], where: str
-) -> list[str]:
+def _classes(actual: pa.Array, predicted: pa.Array, given: Sequence[str], where: str) -> list[str]:
     """The names of all classes, in natural order.
 
     Raises:
@@ -323,7 +364,7 @@ def _classes(
             on both sides: then most likely one side has other names for the same classes.
     """
     true, said = ({*column.unique().to_pylist()} for column in (actual, predicted))
-    if given and (without := (true | said) - given.keys()):
+    if given and (without := (true | said) - {*given}):
         there = first_few(f"`{PREFIX}{name}`" for name in natural_order(given))
         raise DataError(
             f"{where}: expected a column `{PREFIX}{min(without)}`, as other classes have one, "
@@ -337,7 +378,7 @@ def _classes(
             f"{where}: expected a predicted class that is an actual one, {found}; write both in "
             f"the same names, or give a column `{PREFIX}LABEL` for each class"
         )
-    return natural_order(true | said | given.keys())
+    return natural_order(true | said | {*given})
 
 
 def _indices(column: pa.Array, labels: list[str]) -> npt.NDArray[np.int64]:
@@ -345,17 +386,17 @@ def _indices(column: pa.Array, labels: list[str]) -> npt.NDArray[np.int64]:
 
 
 def _probabilities(
-    given: Mapping[str, pa.Array], labels: list[str], where: str
+    given: Sequence[str], shares: npt.NDArray[np.float64], labels: list[str], where: str
 ) -> tuple[npt.NDArray[np.float64], str]:
-    """The probabilities (N, C), scaled to a sum of one where they are rounded, and a note of it."""
-    found = np.zeros((len(next(iter(given.values()))), len(labels)))
-    for label, column in given.items():
-        if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
-            raise DataError(
-                f"{where}, column `{PREFIX}{label}`: expected numbers, found {column.type}"
-            )
-        numbers = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-        found[:, labels.index(label)] = numbers
+    """The probabilities (N, C), scaled to a sum of one where they are rounded, and a note of it.
+
+    Args:
+        given: of which class each column of `shares` is.
+        shares: changed in place.
+        labels: of all classes, in the order that is wanted.
+        where: what to call the table in messages.
+    """
+    found = shares if [*given] == labels else shares[:, [given.index(name) for name in labels]]
     total = found.sum(axis=1, keepdims=True)
     rounded = ~(np.abs(total[:, 0] - 1) <= EXACT_SUM)  # NaN is not
     if not rounded.any():
@@ -369,7 +410,8 @@ def _probabilities(
         f"probabilities are rounded: {int(rounded.sum())} of {len(found)} rows were scaled to a "
         f"sum of one, the first is row {first + 1} with {total[first, 0]:g}"
     )
-    return found / total, note
+    found /= total
+    return found, note
 
 
 def _rounding(probabilities: npt.NDArray[np.float64]) -> float:
@@ -380,7 +422,8 @@ def _rounding(probabilities: npt.NDArray[np.float64]) -> float:
 
 
 def _has_digits(values: npt.NDArray[np.float64], digits: int) -> bool:
-    return bool(np.allclose(values, values.round(digits), rtol=0, atol=1e-9))
+    parts = (values[row : row + ROWS_AT_ONCE] for row in range(0, len(values), ROWS_AT_ONCE))
+    return all(np.allclose(part, part.round(digits), rtol=0, atol=1e-9) for part in parts)
 
 
 def _offsets(ids: pa.Array, where: str) -> npt.NDArray[np.int64]:

@@ -1,6 +1,7 @@
 """Anybody's predictions, scored as `evaluate` scores its own."""
 
 import re
+import tracemalloc
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from rich.console import Console
 from sklearn import metrics as sklearn_metrics
@@ -47,6 +49,40 @@ def write(frame: pd.DataFrame, path: Path) -> Path:
     else:
         frame.to_csv(path, index=False, sep="\t" if path.suffix == ".tsv" else ",")
     return path
+
+
+def test_holds_the_probabilities_of_a_parquet_file_once(tmp_path: Path) -> None:
+    rows, classes = 200_000, 20
+    shares = np.random.default_rng(0).dirichlet(np.ones(classes), rows).round(3)
+    names = np.array([f"c{number:02}" for number in range(classes)])
+    answers = names[shares.argmax(axis=1)]
+    columns: dict[str, Any] = {"sequence": np.arange(rows) // 10}
+    columns |= {"actual": answers, "predicted": answers}
+    columns |= {f"probability_{name}": shares[:, at] for at, name in enumerate(names)}
+    path = tmp_path / "t.parquet"
+    pd.DataFrame(columns).to_parquet(path, row_group_size=20_000)
+    del columns, answers
+    before, pool = pa.default_memory_pool(), pa.proxy_memory_pool(pa.default_memory_pool())
+    pa.set_memory_pool(pool)
+    tracemalloc.start()
+    try:
+        found = scoring.read(path)
+        most = tracemalloc.get_traced_memory()[1] + pool.max_memory()  # NumPy's and Arrow's
+    finally:
+        tracemalloc.stop()
+        pa.set_memory_pool(before)
+    assert found.probabilities is not None
+    assert found.probabilities.shape == shares.shape
+    assert most < 2.5 * shares.nbytes  # names and numbers of rows too; once it took 6.9
+
+
+def test_two_columns_of_one_class(tmp_path: Path) -> None:
+    columns = {f"probability_{name}": 0.5 for name in ("caf\u00e9", "cafe\u0301")}
+    rows = pd.DataFrame(
+        {"sequence": ["s"], "actual": "caf\u00e9", "predicted": "caf\u00e9", **columns}
+    )
+    with pytest.raises(DataError, match="expected one column of probabilities for a class"):
+        scoring.read(write(rows, tmp_path / "t.parquet"))
 
 
 @pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.parquet"])
