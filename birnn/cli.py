@@ -582,7 +582,7 @@ def score(
     from rich.console import Console
 
     from birnn import params
-    from birnn.evaluation import scoring, verdict
+    from birnn.evaluation import score_tables, scoring, verdict
 
     if (folder := _ledger(recorded, ledger, "--recorded")) is not None:
         _score_recorded(folder, file, as_json=as_json)
@@ -597,7 +597,7 @@ def score(
         console.say(console.json_text(found))
         return
     sure = scored.intervals()
-    for table in scoring.tables(scored, sure):
+    for table in score_tables.on_terminal(scored, sure):
         Console().print(table)
     aims = verdict.aims(params.load().evaluate if use_params else params.Evaluate())
     console.say(scoring.judge(scored, sure, aims).sentence)

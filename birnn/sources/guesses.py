@@ -1,4 +1,5 @@
-"""What somebody's file is: the `data` section that reads it, guessed from names and first rows.
+"""What somebody's file is: the `data` section that reads it, guessed from names and first rows;
+`birnn.sources.roles` guesses what its columns are for.
 
     found = guesses.of("maschine-7.csv")
     found.section        # {"source": "table", "task": "tagging", "columns": {...}, "keep": [...]}
@@ -12,8 +13,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +22,10 @@ from birnn.errors import DataError
 from birnn.files import bounds, named, reading
 from birnn.files.reading import Skipped, kind, lines, one_line
 from birnn.files.tables import SPLITS
-from birnn.sources import arrays, conll, dialect, headers, lists, table
-from birnn.sources.columns import SPLIT_NAMES, is_time, standard_split
-from birnn.sources.headers import NUMBER, WORDS_OF_A_TEXT, unread
-from birnn.sources.inspection import LEAST_ROWS
+from birnn.sources import arrays, conll, dialect, headers, lists, roles, table
+from birnn.sources.columns import SPLIT_NAMES
+from birnn.sources.headers import unread
+from birnn.sources.roles import Column
 
 SOURCES = {
     **dict.fromkeys((".jsonl", ".ndjson"), "text"),
@@ -38,28 +37,8 @@ SOURCES = {
 """Files that say by their names what is in them."""
 KNOWN = (".csv", ".tsv", ".psv", ".parquet", *SOURCES, ".json", *lists.ARROW)
 SAMPLE_ROWS = 20_000
-NAMES = {
-    "sequence": (
-        *("sequence", "sequenceid", "seq", "seqid", "sentence", "sentenceid", "sentid", "sent"),
-        *("series", "seriesid", "session", "sessionid", "trial", "trialid", "run", "runid"),
-        *("episode", "episodeid", "segment", "segmentid", "recording", "recordingid", "id"),
-    ),
-    "label": (
-        *("label", "labels", "nertags", "nertag", "ner", "tags", "tag", "class", "target"),
-        *("category", "activity", "state", "status", "klasse", "zustand"),
-    ),
-    "token": ("token", "tokens", "word", "words", "form"),
-    "group": (
-        *("group", "groupid", "speaker", "speakerid", "patient", "patientid", "subject"),
-        *("subjectid", "user", "userid", "document", "documentid", "doc", "docid"),
-    ),
-}
-"""What people call the columns, without spaces and signs; the first that is there is taken."""
-NUMBERS_OF_ROWS = ("unnamed0", "index", "row", "rowid", "rownumber")
-OF_SPLIT = ("split", "set", "subset", "partition", "fold")
-OF_LABEL = ("label", "class", "target")  # with which the name of a label ends, as SepsisLabel
 SPANS = ("spans", "annotations", "entities", "paragraphs")
-MOST_CLASSES, MOST_SLICES, MOST_PARTS = 200, 20, 20
+MOST_SLICES, MOST_PARTS = 20, 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +93,7 @@ def of(path: Path, task: str | None = None, skipped: Skipped | None = None) -> G
 def _texts_in_lines(path: Path) -> dict[str, str]:
     """Guess what a file with an object a line calls its texts and classes."""
     columns = [Column(*one) for one in lists.sample(path).items()]
-    texts = _texts(columns, _label(columns, []), sure=True)
+    texts = roles.texts_of(columns, roles.label_of(columns, []), sure=True)
     if texts is None:
         found = one_line(", ".join(one.name for one in columns))
         raise DataError(
@@ -186,77 +165,19 @@ def _has_columns(path: Path) -> bool:
     return ends and len({len(one) for one in words}) == 1 and len(words[0]) > 1
 
 
-@dataclass(frozen=True)
-class Column:
-    """The first values of a column, as text."""
-
-    name: str
-    values: Sequence[str]
-
-    @cached_property
-    def plain(self) -> str:
-        """Its name without spaces and signs, in small letters."""
-        return re.sub(r"[\W_]", "", self.name.lower())
-
-    @cached_property
-    def filled(self) -> list[str]:
-        """The values that are there."""
-        return [value for value in self.values if value]
-
-    @cached_property
-    def kind(self) -> str:
-        """What most would say is in it: numbers, whole or not, times, or text."""
-        some = [value for value in self.filled if value not in table.ABSENT]
-        if some and all(value.lower() in ("true", "false") for value in some):
-            return "number"
-        if some and all(NUMBER.fullmatch(value) for value in some):
-            return (
-                "whole" if all(re.fullmatch(r"\s*[+-]?\d+\s*", one) for one in some) else "number"
-            )
-        return "time" if some and is_time(some[0]) else "text"
-
-    @cached_property
-    def distinct(self) -> int:
-        """How many different values there are."""
-        return len({*self.filled})
-
-    @property
-    def counts_rows(self) -> bool:
-        """Whether it holds the numbers of the rows."""
-        many = len(self.values) >= LEAST_ROWS or self.plain in NUMBERS_OF_ROWS
-        if self.kind != "whole" or not many or len(self.filled) < len(self.values):
-            return False
-        return all(int(b) - int(a) == 1 for a, b in pairwise(self.values))
-
-    @property
-    def down(self) -> list[str]:
-        """The values, with those that stand on a first row alone repeated below it."""
-        found, last = [], ""
-        for value in self.values:
-            last = value or last
-            found.append(last)
-        return found
-
-    @property
-    def runs(self) -> int:
-        """How many runs of one value there are; 0 where a value comes back after another."""
-        values = [value for value, _ in groupby(self.down)]
-        return len(values) if len({*values}) == len(values) and "" not in values else 0
-
-
 def _of_table(
     path: Path, parts: list[Path], section: dict[str, Any], task: str | None, skipped: Skipped
 ) -> Guess:
     """Guess what the columns of a table are; or a file of texts."""
     columns = _sample(parts[0])
-    token = _named(columns, "token")
-    label = _label(columns, [token])
+    token = roles.by_name(columns, "token")
+    label = roles.label_of(columns, [token])
     _check_is_class(path, label)
-    sequence = _sequence(columns, [token, label])
+    sequence = roles.sequence_of(columns, [token, label])
     if sequence is None or sequence.name != "sequence":
         rest = [one for one in columns if one not in (label, sequence, token)]
         numbers = [one for one in rest if one.kind != "text" and not one.counts_rows]
-        texts = _texts(columns, label, sure=sequence is None or not (token or numbers))
+        texts = roles.texts_of(columns, label, sure=sequence is None or not (token or numbers))
         if texts is not None:
             given = _encoded(parts[0]) | ({"task": task} if task else {})
             return Guess({"source": "text", **section, **texts, **given})
@@ -264,13 +185,13 @@ def _of_table(
         raise DataError(_not_found(path, columns))
     ids = sequence.down if sequence else ["" for _ in columns[0].values]
     rest = [one for one in columns if one not in (label, sequence)]
-    found = {"sequence": sequence, "label": label} | _others(rest, ids, token)
+    found = {"sequence": sequence, "label": label} | roles.others_of(rest, ids, token)
     own = {role: one.name for role, one in found.items() if one and one.name != role}
     rest = [one for one in rest if one not in found.values()]
-    if label and label.plain not in NAMES["label"] and not label.plain.endswith(OF_LABEL):
+    if label and not roles.is_called_label(label):
         what = f"column `{label.name}` as the label, since no name says which one is"
         skipped.note(what, str(parts[0]))
-    ways = _ways(parts[0], sequence, rest) | _leftovers(rest)
+    ways = _ways(parts[0], sequence, rest) | roles.leftovers(rest)
     for one in rest:
         if one.kind == "text" and (others := unread(one.values)):
             what = f"column `{one.name}` as text, which no model reads, since {others[0][:60]!r} "
@@ -295,7 +216,7 @@ def _of_table(
 def _is_single(label: Column, ids: Sequence[str], parts: Sequence[Path]) -> bool:
     """Whether a label seems to be that of the sequence; ids are empty where files are sequences."""
     if any(ids):
-        return _constant(label, ids)
+        return roles.is_constant(label, ids)
     others = [one for part in parts[1:MOST_PARTS] for one in _sample(part)]
     same = [label, *(one for one in others if one.name == label.name)]
     return len(label.values) > 1 and all(one.distinct <= 1 for one in same)
@@ -339,50 +260,6 @@ def _texts_of(column: pa.Array) -> list[str]:
         return [str(value) for value in column.to_pylist()]
 
 
-def _named(columns: Sequence[Column], role: str) -> Column | None:
-    """The column whose name says what it is."""
-    for name in (role, *NAMES[role]):
-        for column in columns:
-            if name in (column.name, column.plain) and not (name == role != column.name):
-                return column
-    return None
-
-
-def _sequence(columns: Sequence[Column], others: Sequence[Column | None]) -> Column | None:
-    """The column with the ids of sequences: by its name, or since its values come in runs."""
-    left = [one for one in columns if one not in others]
-    left.sort(key=lambda one: one.name != "sequence")
-    for name in NAMES["sequence"]:
-        for column in left:
-            repeats = 0 < column.runs < len(column.values)
-            if column.name == "sequence" or (column.plain == name and repeats):
-                return column
-    grouped = [
-        one
-        for one in left
-        if one.kind in ("whole", "text") and one.plain not in NAMES["group"]
-        if 1 < one.runs < len(one.values)
-    ]
-    return max(grouped, key=lambda one: one.runs, default=None)
-
-
-def _label(columns: Sequence[Column], others: Sequence[Column | None]) -> Column | None:
-    """The column with the classes: by its name, or the last one that may be classes."""
-    if (named := _named(columns, "label")) is not None:
-        return named
-    for column in columns:
-        if column.plain.endswith(OF_LABEL) and column not in others:
-            return column
-    names = {*NAMES["group"], *NAMES["sequence"], "split"}
-    left = [one for one in columns if one not in others and one.plain not in names]
-    left = [one for one in left if len(one.filled) == len(one.values)]
-    left = [one for one in left if one.kind == "text" or not {*table.ABSENT} & {*one.values}]
-    few = [one for one in left if 2 <= one.distinct <= _most_classes(one)]
-    texts = [one for one in few if one.kind == "text"]
-    numbers = [one for one in few if one.kind == "whole"]
-    return next((found[-1] for found in (texts, numbers) if found), None)
-
-
 def _check_is_class(path: Path, label: Column | None) -> None:
     """Refuse what a program for marking texts puts beside each."""
     for value in label.filled[:1] if label else ():
@@ -391,77 +268,6 @@ def _check_is_class(path: Path, label: Column | None) -> None:
                 f"{path}, column `{label.name}`: expected classes, found {value[:60]!r}; "
                 f"{lists.OF_SPANS}"
             )
-
-
-def _most_classes(column: Column) -> int:
-    return min(MOST_CLASSES, max(2, len(column.values) // 2))
-
-
-def _others(rest: Sequence[Column], ids: Sequence[str], token: Column | None) -> dict[str, Any]:
-    """The columns of tokens, groups and splits, if there are any."""
-    group = _named([one for one in rest if one is not token], "group")
-    split = next((one for one in rest if _is_split(one)), None)
-    return {
-        "token": token,
-        "group": group if group and _constant(group, ids) else None,
-        "split": split,
-    }
-
-
-def _is_split(column: Column) -> bool:
-    if column.plain not in OF_SPLIT or not column.filled:
-        return False
-    return {standard_split(value) for value in column.filled} <= {*SPLITS}
-
-
-def _constant(column: Column, ids: Sequence[str]) -> bool:
-    """Whether a column has one value in each sequence, of which some have several steps."""
-    pairs = {*zip(ids, column.down, strict=True)}
-    return len(pairs) == len({*ids}) and 1 < len(pairs) < len(ids)
-
-
-def _leftovers(rest: Sequence[Column]) -> dict[str, list[str]]:
-    """What no model can read travels with the rows; the numbers of rows are left out."""
-    ignored = [one.name for one in rest if one.counts_rows and one.name]
-    kept = [
-        one.name
-        for one in rest
-        if one.name not in ignored
-        and (one.kind in ("text", "time") or _is_clock(one))
-        and one.filled
-    ]
-    return {key: names for key, names in (("ignore", ignored), ("keep", kept)) if names}
-
-
-def _is_clock(column: Column) -> bool:
-    """Whether it holds seconds, or parts of them, since 1970."""
-    if column.plain not in ("time", "timestamp", "ts", "epoch", "date", "datetime", "zeit", "t"):
-        return False
-    values = [float(value.replace(",", ".")) for value in column.filled if NUMBER.fullmatch(value)]
-    return bool(values) and min(values) >= 6e8
-
-
-def _texts(columns: Sequence[Column], label: Column | None, *, sure: bool) -> dict[str, str] | None:
-    """How to read a file with a text a row; None if it is none.
-
-    Args:
-        columns: the file's.
-        label: the one with the classes.
-        sure: whether nothing else says what it is, so that any column of sentences will do.
-    """
-    left = [one for one in columns if one is not label]
-    texts = [one for one in left if one.plain in ("text", "texts")]
-    if not texts and sure and label is not None:
-        texts = [one for one in left if one.kind == "text" and _words(one) >= WORDS_OF_A_TEXT]
-    if not texts:
-        return None
-    own = {"text": texts[0].name, "label": label.name if label else "label"}
-    return {key: name for key, name in own.items() if key != name}
-
-
-def _words(column: Column) -> float:
-    some = column.filled[:1000]
-    return sum(len(value.split()) for value in some) / max(1, len(some))
 
 
 def _not_found(path: Path, columns: Sequence[Column]) -> str:
@@ -483,11 +289,13 @@ def _of_lists(path: Path, section: dict[str, Any], task: str | None) -> Guess:
     schema = lists.schema(path)
     columns = [Column(name, []) for name in schema.names]
     nested = [one for one in columns if lists.is_list(schema.field(one.name).type)]
-    found = {role: _named(nested, role) for role in ("token", "label")}
+    found = {role: roles.by_name(nested, role) for role in ("token", "label")}
     if found["label"] is None:
-        found["label"] = _named(columns, "label") or _list_of_classes(nested, found["token"])
+        found["label"] = roles.by_name(columns, "label") or roles.list_of_classes(
+            nested, found["token"]
+        )
     single = [one for one in columns if one not in nested]
-    found |= {role: _named(single, role) for role in ("sequence", "group")}
+    found |= {role: roles.by_name(single, role) for role in ("sequence", "group")}
     if found["label"] is None:
         advice = "name it in data.columns of a file of params, and check that"
         if {*SPANS} & {*schema.names}:
@@ -512,12 +320,6 @@ def _of_lists(path: Path, section: dict[str, Any], task: str | None) -> Guess:
             **({"keep": kept} if kept else {}),
         }
     )
-
-
-def _list_of_classes(nested: Sequence[Column], token: Column | None) -> Column | None:
-    """The list whose name ends in `tags` or `labels`."""
-    left = [one for one in nested if one is not token]
-    return next((one for one in left if one.plain.endswith(("tags", "labels"))), None)
 
 
 def _is_numeric(found: pa.Field) -> bool:

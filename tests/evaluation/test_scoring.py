@@ -17,7 +17,7 @@ from sklearn import metrics as sklearn_metrics
 from birnn.data.encoding import Encoding
 from birnn.data.sequences import UNLABELLED, Sequences
 from birnn.errors import DataError
-from birnn.evaluation import outs, scoring
+from birnn.evaluation import outs, score_tables, scoring
 from birnn.evaluation.outs import Predicted
 from birnn.files import paths
 from birnn.model.history import Epoch
@@ -314,7 +314,7 @@ def test_tables(tmp_path: Path) -> None:
     frame["predicted"] = frame["predicted"].replace("2", "[b]")
     scored = scoring.read(write(frame, tmp_path / "t.csv"))
     console = Console(file=StringIO(), width=120)
-    for drawn in scoring.tables(scored, scored.intervals()):
+    for drawn in score_tables.on_terminal(scored, scored.intervals()):
         console.print(drawn)
     assert isinstance(console.file, StringIO)
     shown = console.file.getvalue()
@@ -331,7 +331,7 @@ def test_groups_are_read(tmp_path: Path) -> None:
     frame = table(400).assign(group=lambda t: "g" + (t["sequence"].astype(int) // 5).astype(str))
     scored = scoring.read(write(frame, tmp_path / "t.csv"))
     assert scored.groups.tolist() == (np.arange(100) // 5).tolist()
-    captions = [drawn.caption for drawn in scoring.tables(scored, scored.intervals())]
+    captions = [drawn.caption for drawn in score_tables.on_terminal(scored, scored.intervals())]
     assert captions[0] == "In brackets: 95 % intervals over 20 groups of sequences."
 
 
@@ -357,7 +357,7 @@ def test_slices_by_a_column(tmp_path: Path, name: str) -> None:
     ]
     console = Console(file=StringIO(), width=120)
     scored = scoring.read(path, "city")
-    *_, last = scoring.tables(scored, scored.intervals())
+    *_, last = score_tables.on_terminal(scored, scored.intervals())
     console.print(last)
     assert isinstance(console.file, StringIO)
     assert "city [Bern]" in console.file.getvalue()
