@@ -52,7 +52,7 @@ SECRET_VARIABLES = (
 WITHOUT_SCHEME = re.compile("[^/:@]+:.*@", re.DOTALL)
 """How `user:password@host` begins, and an address whose scheme was mistyped."""
 LONGEST_LINE = 4000  # letters of a message; names in a file may be of any length
-SHORTEST_SECRET = 4  # letters of a part of an address; shorter ones are in most words
+SHORTEST_SECRET = 4  # letters of a part of an address; shorter ones, in most words, may be shown
 HIDDEN = "..."
 ENDING = [
     getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)

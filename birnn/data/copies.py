@@ -26,7 +26,7 @@ import numpy.typing as npt
 from birnn.data import chance, fingerprints, near_copies, near_texts
 from birnn.data.chance import Chance
 from birnn.data.fingerprints import Ints, Letters, Runs
-from birnn.data.near_copies import Natural, Sketches
+from birnn.data.near_copies import LEAST_NUMBERS, Natural, Sketches
 from birnn.data.near_texts import Rare, Texts
 from birnn.data.sequences import Sequences
 from birnn.files.hashing import Hashes
@@ -34,7 +34,6 @@ from birnn.files.hashing import Hashes
 SHARE = 1 / 3
 """Of a sequence's runs that an overlap has in common with training. Windows that overlap by half
 with one that was trained on have nearly half of them in common."""
-LEAST_NUMBERS = 8  # fewer are equal by chance
 SHORTEST_RUN, LONGEST_RUN = 4, 64  # letters
 SAMPLE = 4000  # sequences or more, by which phrases are judged
 FREQUENT = 10

@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.compute as pc
 
+from birnn.data.encoding import UNKNOWN
 from birnn.data.sequences import UNLABELLED, Sequences
 
 BAG = "bag of steps"
-UNKNOWN = 0  # the place of a token of which train knows nothing
 TINY = np.finfo(np.float64).tiny  # the share of a class that train does not have
 MOST_STEPS = 100_000  # to learn from: more would take longer and change the third digit at most
 

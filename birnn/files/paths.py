@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+EXTERNAL = Path("data/external")  # the user's own files
 RAW, PREPARED = Path("data/raw"), Path("data/prepared")
 LEDGER = Path("ledger")  # of what was answered
 MODELS, EVALUATION, REPORT = Path("models"), Path("evaluation"), Path("report")

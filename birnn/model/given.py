@@ -17,11 +17,11 @@ from birnn.data.encoding import Encoding
 from birnn.data.sequences import Sequences
 from birnn.errors import DataError
 from birnn.files.reading import first_few
+from birnn.files.table_checks import LARGEST
 from birnn.files.tables import sequence_starts
 from birnn.model import prediction
 
 WHERE = "the sequences"
-LARGEST = float(np.finfo(np.float32).max)  # see `birnn.files.table_checks`
 
 
 def read(given: Sequence[Any], encoding: Encoding) -> Sequences:

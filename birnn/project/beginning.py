@@ -19,14 +19,13 @@ import numpy as np
 
 from birnn import params
 from birnn.errors import DataError, ParamsError
-from birnn.files import atomic
+from birnn.files import atomic, paths
 from birnn.files.digests import md5
 from birnn.files.summary import Summary
 from birnn.files.tables import Chunk, feature_names
 from birnn.params import lock, writing
 from birnn.sources.guesses import Guess
 
-EXTERNAL = Path("data/external")
 FEW = 100  # sequences, or groups of them
 SIZES = ((5_000, 16), (50_000, 32), (500_000, 64))
 """Steps up to which a hidden size is enough; beyond all, `LARGEST`."""
@@ -64,9 +63,9 @@ def placed(path: Path) -> Path:
     if not path.exists():
         raise DataError(f"{path}: no such file; put it there, or correct the path")
     here, root = path.resolve(), Path.cwd()
-    if here.is_relative_to(root / EXTERNAL):
+    if here.is_relative_to(root / paths.EXTERNAL):
         return here.relative_to(root)
-    target = EXTERNAL / path.name
+    target = paths.EXTERNAL / path.name
     if target.exists():
         if here.is_file() and target.is_file() and md5(here) == md5(target):
             return target

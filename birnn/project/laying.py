@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from birnn.errors import DataError
-from birnn.files import atomic, digests, installed
+from birnn.files import atomic, digests, installed, paths
 from birnn.params import pipeline
 from birnn.project import beginning
 
@@ -78,10 +78,10 @@ def check(*, force: bool) -> None:
             f"{Path.cwd()}: expected the top folder of a git repository, found one within; "
             f"`cd {up}`"
         )
-    beside = f"{beginning.EXTERNAL / 'x'}.dvc"
+    beside = f"{paths.EXTERNAL / 'x'}.dvc"
     if not subprocess.run(["git", "check-ignore", "--quiet", beside], check=False).returncode:
         raise DataError(
-            f".gitignore: expected {beginning.EXTERNAL}/*.dvc in git, which name the data, found "
+            f".gitignore: expected {paths.EXTERNAL}/*.dvc in git, which name the data, found "
             "them ignored; DVC lets git ignore each data file by itself"
         )
     if not force and PIPELINE in _by_hand(_noted().get("files", {})):

@@ -14,11 +14,10 @@ import re
 from typing import Literal
 from urllib.parse import unquote
 
-from birnn.errors import without_secrets
+from birnn.errors import SHORTEST_SECRET, without_secrets
 from birnn.files import console
 
 PLACES = "BIRNN_NOTIFY"
-SHORTEST_SECRET = 4  # letters; shorter words of a place may be shown
 
 Kind = Literal["info", "success", "warning", "failure"]
 

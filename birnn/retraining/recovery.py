@@ -271,8 +271,8 @@ def undo(attempt: str | None, found: Registry | None, *, restore: bool) -> None:
     """
     before = attempts.state() / "external"
     if restore and before.exists():
-        _empty(workspace.EXTERNAL)
-        shutil.copytree(before, workspace.EXTERNAL, symlinks=True, dirs_exist_ok=True)
+        _empty(paths.EXTERNAL)
+        shutil.copytree(before, paths.EXTERNAL, symlinks=True, dirs_exist_ok=True)
     if found is not None:
         with suppress(RegistryError), store.reached():
             found.discard(attempt or "")

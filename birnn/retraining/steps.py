@@ -156,7 +156,7 @@ def _refresh(command: Sequence[str]) -> None:
         RetrainingError: the command failed.
     """
     partial = attempts.state() / "external.partial"
-    shutil.copytree(workspace.EXTERNAL, partial, symlinks=True)
+    shutil.copytree(paths.EXTERNAL, partial, symlinks=True)
     atomic.move(partial, attempts.state() / "external")
     wanted = f"retrain.refresh: expected `{_program(command)}` to end with status 0"
     try:

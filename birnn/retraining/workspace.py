@@ -27,7 +27,6 @@ from birnn.params import lock
 from birnn.report import provenance
 from birnn.tracking import store
 
-EXTERNAL = Path("data/external")
 MARK = "BIRNN_RETRAINING"
 """In the environment of all processes of a retraining: whose it is."""
 PATIENCE = 30.0
@@ -42,11 +41,11 @@ def create(root: Path, folder: Path) -> Path:
     """
     shutil.rmtree(folder, ignore_errors=True)
     for name in _listed(root):
-        if (root / name).is_file() and EXTERNAL not in Path(name).parents:
+        if (root / name).is_file() and paths.EXTERNAL not in Path(name).parents:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(root / name, folder / name)
-    (folder / EXTERNAL.parent).mkdir(parents=True, exist_ok=True)
-    (folder / EXTERNAL).symlink_to(root / EXTERNAL, target_is_directory=True)
+    (folder / paths.EXTERNAL.parent).mkdir(parents=True, exist_ok=True)
+    (folder / paths.EXTERNAL).symlink_to(root / paths.EXTERNAL, target_is_directory=True)
     _configure(root, folder)
     return folder
 
@@ -186,7 +185,7 @@ def adopt_model(folder: Path, root: Path) -> None:
 def uncommitted(root: Path) -> list[str]:
     """Name what a retraining has written in a checkout and git has not committed."""
     outs = _outs(root) if (root / lock.PATH).exists() else {}
-    own = [lock.PATH, provenance.PATH, "decisions.jsonl", EXTERNAL.as_posix(), *outs]
+    own = [lock.PATH, provenance.PATH, "decisions.jsonl", paths.EXTERNAL.as_posix(), *outs]
     command = ["git", "status", "--porcelain", "--no-renames", "-z", "--", *own]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     return [line[3:] for line in done.stdout.split("\0") if line]
