@@ -215,18 +215,23 @@ def train(
         track=track,
     )
     if group.leads:
-        thresholds: dict[str, float] = {}
-        if critical:
-            validation = parted.whole(data.validation)
-            said = prediction.probabilities(model, validation, device=options.device)
-            labels, known = data.encoding.labels, validation.labelled()
-            actual, said = known.labels, said[known.rows]
-            thresholds = operating_points.thresholds(critical, labels, actual, said)
+        thresholds = _thresholds(model, data, options, critical) if critical else {}
         saved_model.save(model, data.encoding, thresholds, output.folder, params=output.params)
         log.log_model(output.folder)
         # An experiment beside this one may have had the same training, and be done with it.
         state.unlink(missing_ok=True)
     return epochs
+
+
+def _thresholds(
+    model: SequenceModel, data: Prepared, options: Options, critical: Mapping[str, Wanted]
+) -> dict[str, float]:
+    """From which probability on the model is to answer with each critical class."""
+    validation = parted.whole(data.validation)
+    said = prediction.probabilities(model, validation, device=options.device)
+    known = validation.labelled()
+    labels, actual = data.encoding.labels, known.labels
+    return operating_points.thresholds(critical, labels, actual, said[known.rows])
 
 
 def _name(architecture: Architecture, data: Prepared, options: Options) -> str:

@@ -188,14 +188,8 @@ def _of_table(
     found = {"sequence": sequence, "label": label} | roles.others_of(rest, ids, token)
     own = {role: one.name for role, one in found.items() if one and one.name != role}
     rest = [one for one in rest if one not in found.values()]
-    if label and not roles.is_called_label(label):
-        what = f"column `{label.name}` as the label, since no name says which one is"
-        skipped.note(what, str(parts[0]))
     ways = _ways(parts[0], sequence, rest) | roles.leftovers(rest)
-    for one in rest:
-        if one.kind == "text" and (others := unread(one.values)):
-            what = f"column `{one.name}` as text, which no model reads, since {others[0][:60]!r} "
-            skipped.note(f"{what}is no number", str(parts[0]), len(others))
+    _note_doubts(parts[0], label, rest, skipped)
     single = label is not None and _is_single(label, ids, parts)
     return Guess(
         {
@@ -211,6 +205,19 @@ def _of_table(
             if one.name in ways.get("keep", ()) and 2 <= one.distinct <= MOST_SLICES
         ],
     )
+
+
+def _note_doubts(
+    path: Path, label: Column | None, rest: Sequence[Column], skipped: Skipped
+) -> None:
+    """Note what was guessed without a name that says so, or against most of the values."""
+    if label and not roles.is_called_label(label):
+        what = f"column `{label.name}` as the label, since no name says which one is"
+        skipped.note(what, str(path))
+    for one in rest:
+        if one.kind == "text" and (others := unread(one.values)):
+            what = f"column `{one.name}` as text, which no model reads, since {others[0][:60]!r} "
+            skipped.note(f"{what}is no number", str(path), len(others))
 
 
 def _is_single(label: Column, ids: Sequence[str], parts: Sequence[Path]) -> bool:
