@@ -193,12 +193,7 @@ class TestStore:
     @pytest.mark.slow
     def test_in_s3(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         with services.s3() as address:
-            known = {
-                **services.KEYS,
-                "AWS_ENDPOINT_URL": address,
-                "AWS_DEFAULT_REGION": "us-east-1",
-            }
-            for name, value in known.items():
+            for name, value in services.keys(address).items():
                 monkeypatch.setenv(name, value)
             self.check(tmp_path / "t.parquet", f"s3://{services.BUCKET}/data")
             names = {f"data/{one.part.sha256}.parquet" for one in parts.of(tmp_path / "t.parquet")}
