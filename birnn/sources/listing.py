@@ -50,12 +50,11 @@ def check(data: Data) -> None:
         )
     with PATH.open(encoding="utf-8", newline="") as file:
         found = [(row[0], row[-1]) for row in [*csv.reader(file)][1:] if row]
-    others = sorted({*found} ^ {*_listed(data)})
+    others = sorted({name for name, _ in {*found} ^ {*_listed(data)}})
     if others:
         raise DataError(
             f"{PATH}: expected the files as they are in {ingestion.name(data)}, found "
-            f"{others[0][0]} as another, one of {len({name for name, _ in others})}; run "
-            "`birnn objects`, or `dvc repro`"
+            f"{len(others)} to differ, the first {others[0]}; run `birnn objects`, or `dvc repro`"
         )
 
 

@@ -197,7 +197,9 @@ class TestList:
         for name, change in changes:
             before = listing.PATH.read_bytes()
             change()
-            with pytest.raises(DataError, match=rf"found s3://runs/live/{name}\.jsonl as another"):
+            with pytest.raises(
+                DataError, match=rf"found 1 to differ, the first s3://runs/live/{name}\.jsonl"
+            ):
                 listing.check(data)
             listing.write(data)
             assert listing.PATH.read_bytes() != before
