@@ -221,3 +221,21 @@ class TestBucket:
         assert status == 1
         assert "dvc.yaml: expected a stage with `cmd: birnn objects`, found others" in err
         assert beginning.LISTING.read_text() == "stages: {}\n"
+
+    @pytest.mark.slow
+    def test_dvc_runs_again_what_reads_them_when_they_change(self, birnn: Run, s3: str) -> None:
+        def reproduced() -> bytes:
+            beginning.dvc("repro")
+            return Path("seen.csv").read_bytes()
+
+        assert birnn("init", "s3://runs/begun/export.csv")[0] == 0
+        Path("dvc.yaml").write_text(
+            "stages: {generate: {cmd: cp data/external/objects.csv seen.csv, "
+            "deps: [data/external], outs: [seen.csv]}}\n"
+        )
+        beginning.dvc("init", "--no-scm", "-q")
+        before = reproduced()
+        assert before.startswith(b"address,version\ns3://runs/begun/export.csv,")
+        assert reproduced() == before
+        another = services.bucket(s3).put_object(Key="begun/export.csv", Body=EXPORT[:-9].encode())
+        assert another.e_tag.strip('"').encode() in reproduced()
