@@ -20,6 +20,7 @@ read the folder as one data set.
 from __future__ import annotations
 
 import os
+import platform
 import re
 import shutil
 from collections.abc import Iterator, Sequence
@@ -128,6 +129,7 @@ class Place:
                 yield self._fetched(Path(temporary))
             return
         path = self.folder / self.part.name
+        _check_shared(self.folder)
         if not path.is_file():
             raise DataError(
                 f"{self}: no such part of {self._index}; run `dvc repro`, or `dvc pull`"
@@ -257,8 +259,12 @@ class Folder:
         """Give a file to write a part into; where a store takes its bytes, a temporary one.
 
         So the machine that writes it needs no more than the store.
+
+        Raises:
+            DataError: there is no store, and the folder is not on this machine.
         """
         if not self.store:
+            _check_shared(self.path)
             yield self.path / name
             return
         with TemporaryDirectory(prefix="birnn-part-", ignore_cleanup_errors=True) as temporary:
@@ -319,6 +325,15 @@ def cleared(path: Path) -> Path:
     if is_indexed(path):
         shutil.rmtree(path)
     return path
+
+
+def _check_shared(folder: Path) -> None:
+    """Refuse to work on a machine of a cluster that lacks the disk where parts lie."""
+    if not folder.is_dir():
+        raise DataError(
+            f"{folder}: expected a folder that every machine has, found none on "
+            f"{platform.node()}; let them share the disk at this path, or set run.store"
+        )
 
 
 def _key(part: Part) -> str:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,25 @@ class TestRefused:
         broken = path / "part-00001.parquet"
         broken.write_bytes(bytes(broken.stat().st_size))
         assert "part-00001.parquet: expected Parquet, found" in self.read(path)
+
+
+class TestMachineWithoutTheDisk:
+    """Of a cluster, where parts lie in a folder that this machine lacks."""
+
+    said = r"^/nowhere: expected a folder that every machine has, found none on .*run\.store"
+
+    def test_cannot_write(self) -> None:
+        folder = parts.Folder(Path("/nowhere"))
+        with pytest.raises(DataError, match=self.said), folder.file("part-00000.parquet"):
+            pass
+
+    def test_cannot_read(self, tmp_path: Path) -> None:
+        (first, *_) = write(tmp_path / "t.parquet")
+        with (
+            pytest.raises(DataError, match=self.said),
+            replace(first, folder=Path("/nowhere")).opened(),
+        ):
+            pass
 
 
 class TestStore:
