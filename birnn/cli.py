@@ -4,6 +4,7 @@
     birnn verify                          # is this the result that the last commit recorded?
     birnn check data.csv                  # read and validate data, and say what is in them
     birnn init data.csv                   # a params.yaml for them, and the pipeline that reads it
+    birnn objects                         # list the data in a bucket, so that DVC sees a change
     birnn params prepare                  # the keys of params.yaml: values, defaults, meanings
     birnn predict new.csv --output out.parquet
     birnn predict - --model champion < new.csv
@@ -180,7 +181,9 @@ def verify() -> None:
 
 @app.command()
 def check(
-    file: Annotated[Path, typer.Argument(help="Data of any kind, or a params .yaml.")],
+    file: Annotated[
+        Path, typer.Argument(help="Data of any kind, also in s3://, or a params .yaml.")
+    ],
     task: Annotated[str | None, typer.Option(help="tagging or classification.")] = None,
 ) -> None:
     """Read and validate data, and show what is in them; nothing is written.
@@ -240,7 +243,8 @@ def _show(found: Summary) -> None:
 @app.command()
 def init(
     file: Annotated[
-        Path | None, typer.Argument(help="Data of any kind: a file, or a folder of them.")
+        Path | None,
+        typer.Argument(help="Data of any kind: a file or folder, or s3://bucket/folder."),
     ] = None,
     task: Annotated[str | None, typer.Option(help="tagging or classification.")] = None,
     problem: Annotated[str | None, typer.Option(help="Its name; by default the file's.")] = None,
@@ -248,7 +252,8 @@ def init(
 ) -> None:
     """Write a params.yaml that trains on somebody's data, and the pipeline that does.
 
-    The data go into data/external/, and DVC tracks them. In a git repository of one's own, the
+    The data go into data/external/, and DVC tracks them; what lies in a bucket
+    (s3://bucket/folder) stays there, and is listed. In a git repository of one's own, the
     files of the pipeline are written too; without data, these are renewed for the birnn that is
     installed.
     """
@@ -275,11 +280,12 @@ def _beginning(
 ) -> Callable[[str | None, str], list[str]]:
     """Look at data; what is returned then writes params.yaml, and names what is to be committed."""
     from birnn import params
+    from birnn.files import addresses
     from birnn.files.reading import Skipped
     from birnn.project import beginning
     from birnn.sources import guesses, inspection
 
-    target = Path(params.PATH)
+    target, file = Path(params.PATH), addresses.place(file)
     beginning.check_params(target, force=force)
     skipped = Skipped()
     looked = guesses.of(file, task, skipped)
@@ -289,7 +295,7 @@ def _beginning(
         place = beginning.placed(file)
         text = beginning.params_text(
             problem or beginning.problem_of(file),
-            guesses.of(place, looked.section.get("task")),
+            looked if place == file else guesses.of(place, looked.section.get("task")),
             found,
             heavy=beginning.has_heavy_tails(again()),
         )
@@ -303,6 +309,23 @@ def _beginning(
         return [*to_commit, str(target)] if to_commit else []
 
     return begin
+
+
+@app.command()
+def objects() -> None:
+    """List the data in a bucket, so that DVC sees when they have changed.
+
+    Writes data/external/objects.csv for the files that params.yaml names, and
+    data/external/dvc.yaml, by which `dvc repro` does it too.
+    """
+    from birnn import params
+    from birnn.project import beginning
+    from birnn.sources import listing
+
+    data = params.load().data
+    beginning.listed(data)
+    many = len(listing.in_buckets(data))
+    console.say(f"{listing.PATH}: what lies at {many} address{'es' if many != 1 else ''}")
 
 
 @app.command(name="params")

@@ -3,7 +3,7 @@
     python -m stages.generate
 
 Reads `data`, `run.part_steps`, `run.store` and how `prepare` splits from params.yaml, and
-data/external/.
+data/external/, or the bucket that data/external/objects.csv lists.
 Writes data/raw/sequences.parquet, a file or a folder of parts, and data/raw/summary.json.
 """
 
@@ -33,7 +33,7 @@ from birnn.files.summary import Summary
 from birnn.files.table_checks import MISSING
 from birnn.files.tables import Chunk
 from birnn.params import HMMData, Params, load
-from birnn.sources import hmm, in_parts, ingestion, inspection
+from birnn.sources import hmm, in_parts, ingestion, inspection, listing
 
 
 def main() -> None:
@@ -43,6 +43,7 @@ def main() -> None:
     if isinstance(data, HMMData) and params.run.store is None:
         what = f"data with {data.sequences:,} sequences of {data.features:,} features"
         room.check_disk(hmm.table_size(data), paths.RAW, what, "lower one of these")
+    listing.check(data)
     with engines.chosen(params.run.engine), skipped.told():
         summary = (as_one if params.run.part_steps is None else as_parts)(params, skipped)
     summary = replace(

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+import services
 import torch
 import yaml
 from filelock import FileLock
@@ -234,6 +235,13 @@ def small_params() -> dict[str, Any]:
     }
     tree["train"] |= {"device": "cpu", "max_epochs": 3, "batch_size": 32}
     return tree
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[str]:
+    """The address of an S3 server, one for all tests of a worker; see `services.keys`."""
+    with services.s3() as address:
+        yield address
 
 
 @pytest.fixture(scope="session", name="small_params")

@@ -119,6 +119,11 @@ def s3() -> Iterator[str]:
         yield address
 
 
+def keys(address: str) -> dict[str, str]:
+    """What the environment says of an S3 server to those who use it."""
+    return {**KEYS, "AWS_ENDPOINT_URL": address, "AWS_DEFAULT_REGION": "us-east-1"}
+
+
 def bucket(address: str) -> "boto3.resources.base.ServiceResource":
     keys = {name.lower(): value for name, value in KEYS.items()}
     resource = boto3.resource("s3", endpoint_url=address, region_name="us-east-1", **keys)

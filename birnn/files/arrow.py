@@ -8,6 +8,7 @@ memory is known before any of it is expanded: each compressed buffer begins with
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,7 +36,7 @@ def batches(path: str | Path, rows: int) -> Iterator[pa.RecordBatch]:
         pyarrow.ArrowException, OSError: it is no Arrow.
     """
     check(path)
-    with pa.memory_map(str(path)) as file:
+    with pa.memory_map(os.fspath(path)) as file:
         listed = _listed(file)
         found = 0
         for batch in pa.ipc.open_stream(file):
@@ -67,7 +68,7 @@ def check(path: str | Path, most: int = MOST_BYTES) -> None:
         pyarrow.ArrowException, OSError: it is no Arrow.
     """
     total = 0
-    with pa.memory_map(str(path)) as file:
+    with pa.memory_map(os.fspath(path)) as file:
         _listed(file)
         for message in pa.ipc.MessageReader.open_stream(file):
             size = _expanded(message, path)

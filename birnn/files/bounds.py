@@ -39,10 +39,10 @@ NUMBER = 8  # bytes of a number, or of the place of a text
 class _Expanding(io.RawIOBase):
     """What a gzip file holds, as long as it is in proportion to its size."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: str | Path) -> None:
         self.path, self.done = path, 0
         self.file = gzip.GzipFile(path)
-        self.most = max(FREE, EXPANSION * path.stat().st_size)
+        self.most = max(FREE, EXPANSION * Path(path).stat().st_size)
 
     def readable(self) -> bool:
         return True
@@ -65,11 +65,10 @@ def opened(path: str | Path) -> IO[bytes]:
     Raises:
         DataError: it is no file, but a pipe, say; while it is read: it expands out of proportion.
     """
-    path = Path(path)
     named.check_input(path)
-    if path.name.lower().endswith(".gz"):
+    if str(path).lower().endswith(".gz"):
         return io.BufferedReader(_Expanding(path), 1 << 20)
-    return path.open("rb")
+    return Path(path).open("rb")
 
 
 def check_archive(path: str | Path) -> None:

@@ -20,10 +20,11 @@ read the folder as one data set.
 from __future__ import annotations
 
 import os
+import platform
 import re
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -31,19 +32,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 from pyarrow import fs
 
 from birnn.errors import DataError
-from birnn.files import atomic, digests, records
+from birnn.files import addresses, atomic, digests, records
 from birnn.files.digests import INDEX
-from birnn.files.reading import one_line
 
 NAME = re.compile(r"part-\d{5,9}\.(?:arrow|parquet)")
 SHA256 = re.compile(r"[0-9a-f]{64}")
-COPY_BYTES = 1 << 22
-BROKEN = (OSError, pa.ArrowException)
-"""What pyarrow raises for a store that is not there, or does not answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +129,7 @@ class Place:
                 yield self._fetched(Path(temporary))
             return
         path = self.folder / self.part.name
+        _check_shared(self.folder)
         if not path.is_file():
             raise DataError(
                 f"{self}: no such part of {self._index}; run `dvc repro`, or `dvc pull`"
@@ -172,9 +169,8 @@ class Place:
         address, path = f"{self.store}/{_key(self.part)}", folder / self.part.name
         with _understood(address):
             system, root = fs.FileSystem.from_uri(self.store)
-            stored = system.open_input_stream(f"{root}/{_key(self.part)}")
-            with stored as source, path.open("wb") as target:
-                shutil.copyfileobj(source, target, COPY_BYTES)
+            with system.open_input_stream(f"{root}/{_key(self.part)}") as source:
+                addresses.copy(source, path)
         if path.stat().st_size != self.part.size or digests.of_bytes(path) != self.part.sha256:
             raise DataError(
                 f"{address}: expected the bytes of its name ({self._index}), found others; "
@@ -263,8 +259,12 @@ class Folder:
         """Give a file to write a part into; where a store takes its bytes, a temporary one.
 
         So the machine that writes it needs no more than the store.
+
+        Raises:
+            DataError: there is no store, and the folder is not on this machine.
         """
         if not self.store:
+            _check_shared(self.path)
             yield self.path / name
             return
         with TemporaryDirectory(prefix="birnn-part-", ignore_cleanup_errors=True) as temporary:
@@ -327,6 +327,15 @@ def cleared(path: Path) -> Path:
     return path
 
 
+def _check_shared(folder: Path) -> None:
+    """Refuse to work on a machine of a cluster that lacks the disk where parts lie."""
+    if not folder.is_dir():
+        raise DataError(
+            f"{folder}: expected a folder that every machine has, found none on "
+            f"{platform.node()}; let them share the disk at this path, or set run.store"
+        )
+
+
 def _key(part: Part) -> str:
     return f"{part.sha256}{Path(part.name).suffix}"
 
@@ -341,19 +350,10 @@ def _put(path: Path, store: str, part: Part) -> None:
         if system.type_name == "local":
             system.create_dir(root)
         with path.open("rb") as source, system.open_output_stream(f"{root}/{_key(part)}") as target:
-            shutil.copyfileobj(source, target, COPY_BYTES)
+            shutil.copyfileobj(source, target, addresses.COPY_BYTES)
 
 
-@contextmanager
-def _understood(address: str) -> Iterator[None]:
+def _understood(address: str) -> AbstractContextManager[None]:
     """Say in one line what pyarrow raises of a store."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise DataError(
-            f"{address}: expected a part there (run.store), found none; run `dvc repro --force`"
-        ) from None
-    except BROKEN as error:
-        raise DataError(
-            f"{address}: expected a store that answers (run.store), found: {one_line(error)}"
-        ) from None
+    lacking = f"{address}: expected a part there (run.store), found none; run `dvc repro --force`"
+    return addresses.answering(address, "a store that answers (run.store)", lacking=lacking)

@@ -30,6 +30,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**31)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Name = Annotated[str, Field(min_length=1)]
 ADDRESS = re.compile(r"[a-z0-9+]+://[^\s@]*[^\s@/]")
+IN_BUCKET = re.compile(r"s3://[^/\s@:]+(/.*)?")
 
 
 class Section(BaseModel):
@@ -139,11 +140,23 @@ Labels = Annotated[list[Label], BeforeValidator(_as_names)]
 """Names of classes; one alone needs no list, and a whole number no quotes."""
 
 
+def _readable(path: str) -> str:
+    """Refuse an address that nobody can read, or that holds keys, which others would read here."""
+    if "://" in path and not IN_BUCKET.fullmatch(path):
+        raise ValueError("expected a path, or an address such as s3://bucket/folder, without keys")
+    return path
+
+
+Readable = Annotated[Name, AfterValidator(_readable)]
+"""A file or folder, by its path from here or its address in a bucket."""
+
+
 class FileData(Bounded):
     """One file, whose sequences `prepare` splits, or one for each official split.
 
     Attributes:
-        path: a file, or a folder of parts, that `prepare` divides into splits.
+        path: a file, or a folder of parts, that `prepare` divides into splits; here, or in a bucket
+            of S3, such as `s3://bucket/folder`, as all files of this section may be.
         train: the file of an official training split, in the place of `path`.
         validation: that of the validation split; a share of train where null.
         test: that of the test split.
@@ -154,10 +167,10 @@ class FileData(Bounded):
 
     unlabelled: Labels = []
     keep: list[Name] = []
-    path: Name | None = None
-    train: Name | None = None
-    validation: Name | None = None
-    test: Name | None = None
+    path: Readable | None = None
+    train: Readable | None = None
+    validation: Readable | None = None
+    test: Readable | None = None
 
     @property
     def files(self) -> dict[str, str]:
@@ -303,7 +316,7 @@ class TextData(FileData):
 
     source: Literal["text"]
     task: Literal["classification"] = "classification"
-    classes: Annotated[dict[Name, Name], Field(min_length=1)] | None = None
+    classes: Annotated[dict[Name, Readable], Field(min_length=1)] | None = None
     text: Name = "text"
     label: Name = "label"
     quotes: bool = True
@@ -363,7 +376,7 @@ class FastaData(FileData):
     source: Literal["fasta"]
     task: Literal["classification"] = "classification"
     label_pattern: Pattern | None = None
-    labels: Name | None = None
+    labels: Readable | None = None
     kmer: Count = 1
     stride: Count = 1
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ def whole_text(
     model: Mapping[str, Any],
     train: Mapping[str, Any],
     evaluate: Mapping[str, Any],
+    refresh: Sequence[str] | None = None,
 ) -> str:
     """A complete file for a model in both directions and one that only reads forward.
 
@@ -44,6 +45,7 @@ def whole_text(
         model: the same of `model`, and so on.
         train: see `model`.
         evaluate: see `model`.
+        refresh: the command by which a retraining gets to know of new data.
 
     Raises:
         ValidationError: a key is unknown, or its value is not allowed.
@@ -60,6 +62,7 @@ def whole_text(
         "train": Train.model_validate(dict(train)).model_dump(),
         "evaluate": Evaluate.model_validate(dict(evaluate)).model_dump(),
         "run": Run().model_dump(),
+        **({"retrain": {"refresh": [*refresh]}} if refresh else {}),
     }
     Params.model_validate(tree)
     return "\n".join(_text({name: value}) for name, value in tree.items())

@@ -20,12 +20,26 @@ import numpy as np
 from birnn import params
 from birnn.errors import DataError, ParamsError
 from birnn.files import atomic, paths
+from birnn.files.addresses import Address
 from birnn.files.digests import md5
 from birnn.files.summary import Summary
 from birnn.files.tables import Chunk, feature_names
-from birnn.params import lock, writing
+from birnn.params import Data, lock, writing
+from birnn.sources import listing
 from birnn.sources.guesses import Guess
 
+LISTING, OF_LISTING = paths.EXTERNAL / "dvc.yaml", "birnn objects"
+LISTING_TEXT = f"""\
+# Files in a bucket are listed whenever `dvc repro` runs, so that it notices that they have changed.
+stages:
+  objects:
+    cmd: {OF_LISTING}
+    wdir: ../..
+    always_changed: true
+    outs:
+      - {listing.PATH.as_posix()}:
+          cache: false
+"""
 FEW = 100  # sequences, or groups of them
 SIZES = ((5_000, 16), (50_000, 32), (500_000, 64))
 """Steps up to which a hidden size is enough; beyond all, `LARGEST`."""
@@ -57,9 +71,13 @@ def check_params(path: Path, *, force: bool) -> None:
 def placed(path: Path) -> Path:
     """Where the pipeline finds a file or folder: where it is in data/external/, or a copy there.
 
+    What lies in a bucket stays there.
+
     Raises:
         DataError: something else lies there under its name.
     """
+    if isinstance(path, Address):
+        return path
     if not path.exists():
         raise DataError(f"{path}: no such file; put it there, or correct the path")
     here, root = path.resolve(), Path.cwd()
@@ -77,11 +95,14 @@ def placed(path: Path) -> Path:
 def tracked(path: Path) -> list[str]:
     """Let DVC track data, where git and DVC are used; name the files that are to be committed.
 
-    Files that neither knows do not travel into queued experiments and other clones.
+    Files that neither knows do not travel into queued experiments and other clones. Of what lies in
+    a bucket, a list is kept, which is made anew whenever `dvc repro` runs.
 
     Raises:
         DataError: DVC refuses.
     """
+    if isinstance(path, Address):
+        return listed(params.load().data)
     if not (Path(".git").exists() and Path(".dvc").is_dir()):
         return []
     known = subprocess.run(["git", "ls-files", "--", str(path)], capture_output=True, check=False)
@@ -89,6 +110,23 @@ def tracked(path: Path) -> list[str]:
         return []
     dvc("add", str(path))
     return [f"{path}.dvc", str(path.parent / ".gitignore")]
+
+
+def listed(data: Data) -> list[str]:
+    """List what lies in buckets, now and whenever `dvc repro` runs; name what is to be committed.
+
+    Raises:
+        DataError: a file is not there, a bucket does not answer, or there is another pipeline.
+    """
+    if not LISTING.exists():
+        atomic.write_text(LISTING, LISTING_TEXT)
+    elif OF_LISTING not in LISTING.read_text(encoding="utf-8"):
+        raise DataError(
+            f"{LISTING}: expected a stage with `cmd: {OF_LISTING}`, found others; add it, with "
+            f"`wdir: ../..`, `always_changed: true` and the out {listing.PATH} without cache"
+        )
+    listing.write(data)
+    return [str(LISTING), str(listing.PATH)]
 
 
 def dvc(*arguments: str) -> None:
@@ -143,11 +181,13 @@ def params_text(problem: str, guess: Guess, found: Summary, *, heavy: bool) -> s
         model |= {"head": "all"}
     train = {"learning_rate": 0.003, "max_epochs": 40, "patience": 6}
     evaluate = {"slices": ["group", "length", *guess.slices]}
+    data = params.data(guess.section)
     return writing.whole_text(
         problem,
-        params.data(guess.section),
+        data,
         prepare=prepare,
         model=model,
         train=train,
         evaluate=evaluate,
+        refresh=OF_LISTING.split() if listing.in_buckets(data) else None,
     )

@@ -24,7 +24,7 @@ from birnn.data.in_training import TrainedOn
 from birnn.data.sequences import Sequences
 from birnn.errors import DataError
 from birnn.evaluation import cuts, spans
-from birnn.files import engines
+from birnn.files import addresses, engines
 from birnn.files.paths import PREPARED
 from birnn.files.reading import Skipped
 from birnn.files.tables import Chunk
@@ -143,14 +143,13 @@ def check_spans(encoding: Encoding) -> None:
 
 def _chunks(file: File, encoding: Encoding, skipped: Skipped, told: Told) -> Iterator[Chunk]:
     known = encoding.reading
-    if asked.are_sentences(file.path, known):
-        told.as_text.append(file.name)
-        rows = asked.sentences(file, known, skipped, encoding.form)
-    else:
-        rows = ingestion.unlabelled(
-            file.path, known, encoding.features, skipped, form=encoding.form
-        )
-    yield from prediction.prepared(encoding, rows, where=str(file.path), skipped=skipped)
+    with addresses.opened(file.path) as path:
+        if asked.are_sentences(path, known):
+            told.as_text.append(file.name)
+            rows = asked.sentences(path, known, skipped, encoding.form)
+        else:
+            rows = ingestion.unlabelled(path, known, encoding.features, skipped, form=encoding.form)
+        yield from prediction.prepared(encoding, rows, where=str(path), skipped=skipped)
 
 
 class _Answered(NamedTuple):

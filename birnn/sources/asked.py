@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from birnn.errors import DataError
-from birnn.files import named
+from birnn.files import addresses, named
 from birnn.files.reading import Skipped, kind, lines
 from birnn.files.tables import Form
 from birnn.params import TextData
@@ -44,7 +44,8 @@ def asked(given: Sequence[str | Path], source: str) -> Iterator[list[File]]:
     """Find the files that are meant; standard input is put into a temporary one.
 
     Args:
-        given: files, folders, patterns such as `new/*.csv`, and `-` for standard input.
+        given: files, folders, also in a bucket, patterns such as `new/*.csv`, and `-` for standard
+            input.
         source: of the data that the model was trained on.
 
     Raises:
@@ -61,8 +62,8 @@ def asked(given: Sequence[str | Path], source: str) -> Iterator[list[File]]:
 def _files(given: str, source: str, folder: Path) -> list[File]:
     if given == STDIN:
         return [File(_spooled(source, folder), STDIN_NAME)]
-    path = Path(given)
-    if not path.exists() and set(given) & MAGIC:
+    path = addresses.place(given)
+    if set(given) & MAGIC and not addresses.is_address(given) and not path.exists():
         place = Path(path.anchor or ".")
         found = sorted(place.glob(str(path.relative_to(path.anchor))))
         if not found:
@@ -116,15 +117,15 @@ def are_sentences(path: Path, known: Mapping[str, object]) -> bool:
 
 
 def sentences(
-    file: File, known: Mapping[str, object], skipped: Skipped, form: Form | None
+    path: Path, known: Mapping[str, object], skipped: Skipped, form: Form | None
 ) -> Iterator[pa.RecordBatch]:
     """Read one sentence a line, cut at blanks; its number is its id.
 
     Raises:
         DataError: the file is missing, or not in the encoding of training.
     """
-    named.check_input(file.path)
-    section: dict[str, Any] = {"source": "text", "path": str(file.path)}
+    named.check_input(path)
+    section: dict[str, Any] = {"source": "text", "path": str(path)}
     if isinstance(encoding := known.get("encoding"), str):
         section["encoding"] = encoding
-    return text.read_lines(TextData.model_validate(section), file.path, None, "", skipped, form)
+    return text.read_lines(TextData.model_validate(section), path, None, "", skipped, form)

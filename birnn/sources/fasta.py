@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from birnn.errors import DataError
-from birnn.files import timed
+from birnn.files import addresses, timed
 from birnn.files.reading import Skipped, fields, lines, one_line
 from birnn.params import FastaData
 
@@ -81,6 +81,11 @@ def read_labels(path: str | Path) -> dict[str, str]:
     Raises:
         DataError: a column is missing, or a sequence has two labels.
     """
+    with addresses.opened(addresses.place(path)) as file:
+        return _labels(file)
+
+
+def _labels(path: Path) -> dict[str, str]:
     rows = fields(path, skipped=Skipped())
     _, header = next(rows, (0, []))
     if header.count("sequence") != 1 or header.count("label") != 1:

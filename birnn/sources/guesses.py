@@ -19,7 +19,7 @@ from typing import Any
 import pyarrow as pa
 
 from birnn.errors import DataError
-from birnn.files import bounds, named, reading
+from birnn.files import addresses, bounds, named, reading
 from birnn.files.reading import Skipped, kind, lines, one_line
 from birnn.files.tables import SPLITS
 from birnn.sources import arrays, conll, dialect, headers, lists, roles, table
@@ -66,19 +66,28 @@ def of(path: Path, task: str | None = None, skipped: Skipped | None = None) -> G
         DataError: the name has none of the known endings, or no column can be a sequence's id or
             a label.
     """
+    path = addresses.place(path)
     named.check_input(path)
     files = _of_splits(path) if path.is_dir() else {}
-    first = Path(files.get("train", path))
+    first = addresses.place(files.get("train", path))
     section = _where(path, files)
     parts = _parts(first)
     if not parts:
         raise DataError(f"{first}: expected files in it, found an empty folder")
+    with addresses.opened(parts[0]) as begin:
+        return _of_files(first, [begin, *parts[1:]], section, task, skipped or Skipped())
+
+
+def _of_files(
+    path: Path, parts: list[Path], section: dict[str, Any], task: str | None, skipped: Skipped
+) -> Guess:
+    """Guess how to read a file, or those of a folder, by the first."""
     source = _source(parts[0])
     given = {"task": task} if task else {}
     if source == "lists":
         return _of_lists(parts[0], section, task)
     if source == "table":
-        return _of_table(first, parts, section, task, skipped or Skipped())
+        return _of_table(path, parts, section, task, skipped)
     if source == "arrays":
         given = {"task": arrays.task_of(parts[0])} | given
     if source == "text" and kind(parts[0]) in lists.LINES:
@@ -224,7 +233,10 @@ def _is_single(label: Column, ids: Sequence[str], parts: Sequence[Path]) -> bool
     """Whether a label seems to be that of the sequence; ids are empty where files are sequences."""
     if any(ids):
         return roles.is_constant(label, ids)
-    others = [one for part in parts[1:MOST_PARTS] for one in _sample(part)]
+    others = list[Column]()
+    for part in parts[1:MOST_PARTS]:
+        with addresses.opened(part) as file:
+            others += _sample(file)
     same = [label, *(one for one in others if one.name == label.name)]
     return len(label.values) > 1 and all(one.distinct <= 1 for one in same)
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from birnn import params
 from birnn.errors import DataError
-from birnn.files import named, table_checks, tables, threads
+from birnn.files import addresses, named, table_checks, tables, threads
 from birnn.files.hashing import Seen
 from birnn.files.reading import Skipped, kind, missing
 from birnn.files.table_checks import Allowed
@@ -31,7 +31,7 @@ from birnn.sources import arrays, conll, fasta, guesses, hmm, lists, sktime, tab
 
 TABLES = (".csv", ".tsv", ".psv")
 POSITIONS = ("arrays", "sktime")  # where the features of a file have numbers for names
-ReadFile = Callable[[str, str], Iterator[pa.RecordBatch]]
+ReadFile = Callable[[str | Path, str], Iterator[pa.RecordBatch]]
 """Called with a path, and with what to put before ids that are only numbers."""
 PLACES = {
     *("path", "train", "validation", "test", "classes", "labels", "name"),
@@ -112,8 +112,18 @@ def read(
         case SktimeData(name=str(shipped)):
             found = _files(sktime.shipped(shipped), _reader(data, skipped, labelled, form))
         case _:
-            found = _files(data.files, _reader(data, skipped, labelled, form))
+            found = _files(data.files, _fetching(_reader(data, skipped, labelled, form)))
     return _keeping(found, data.keep) if data.keep else found
+
+
+def _fetching(read_file: ReadFile) -> ReadFile:
+    """Let a source that reads files here read them in a bucket too."""
+
+    def read(path: str | Path, prefix: str) -> Iterator[pa.RecordBatch]:
+        with addresses.opened(addresses.place(path)) as file:
+            yield from read_file(file, prefix)
+
+    return read
 
 
 def _keeping(batches: Iterable[pa.RecordBatch], keep: Collection[str]) -> Iterator[pa.RecordBatch]:
@@ -235,15 +245,20 @@ def check_there(data: Data) -> None:
     Raises:
         DataError: names the file, and why it may not be there.
     """
+    for path in paths_of(data):
+        if not addresses.place(path).exists():
+            raise DataError(missing(path))
+
+
+def paths_of(data: Data) -> list[str]:
+    """All files and folders that the section names."""
     files = [] if isinstance(data, HMMData) else [*data.files.values()]
     match data:
         case TextData(classes=dict(classes)):
             files += classes.values()
         case FastaData(labels=str(labels)):
             files.append(labels)
-    for path in files:
-        if not Path(path).exists():
-            raise DataError(missing(path))
+    return files
 
 
 def name(data: Data) -> str:
@@ -271,6 +286,7 @@ def of_file(path: Path, task: str | None = None, skipped: Skipped | None = None)
         DataError: the name has none of the known endings, or no column can be a sequence's id.
         ParamsError: the file of params is wrong, or the source is not for the task.
     """
+    path = addresses.place(path)
     named.check_input(path)
     if path.suffix in (".yaml", ".yml"):
         return params.load(path).data

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from birnn.errors import DataError
-from birnn.files import arrow, bounds, reading
+from birnn.files import addresses, arrow, bounds, reading
 from birnn.files.hashing import Seen
 from birnn.files.reading import Skipped, kind, lines, missing, one_line
 from birnn.files.table_checks import check_doubled, from_file, text_column
@@ -84,12 +84,13 @@ def read(
     """
     seen = Seen() if seen is None else seen
     steps = _Steps(data, prefix, labelled, features, skipped or Skipped(), seen)
-    for part in parts(Path(path)):
-        steps.begin(part)
-        for rows in _rows(part):
-            found = steps.of(rows)
-            if found.num_rows:
-                yield from_file(found, part, "step")
+    for part in parts(addresses.place(path)):
+        with addresses.opened(part) as file:
+            steps.begin(file)
+            for rows in _rows(file):
+                found = steps.of(rows)
+                if found.num_rows:
+                    yield from_file(found, file, "step")
 
 
 def parts(path: Path) -> list[Path]:
@@ -117,7 +118,8 @@ def schema(path: Path) -> pa.Schema:
         DataError: see `read`.
     """
     part = parts(path)[0]
-    first = next(_rows(part), None)
+    with addresses.opened(part) as file:
+        first = next(_rows(file), None)
     if first is None:
         raise DataError(f"{part}: expected rows, found none")
     return first.batch.schema

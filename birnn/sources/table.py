@@ -6,7 +6,7 @@ import csv
 import re
 import zlib
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from pyarrow import csv as arrow_csv
 
 from birnn.errors import DataError
-from birnn.files import bounds, parts, reading
+from birnn.files import addresses, bounds, parts, reading
 from birnn.files.reading import Skipped, missing, one_line
 from birnn.files.table_checks import OTHERS, TIMES, from_file
 from birnn.params import TableData
@@ -59,7 +59,7 @@ def read(
     Args:
         path: a file in `.csv`, `.tsv` (both perhaps with `.gz`) or `.parquet`, or a folder of such
             files, all of text or all Parquet, which are read in the order of their names. Those
-            that begin with a dot or an underscore are passed over.
+            that begin with a dot or an underscore are passed over. It may lie in a bucket.
         features: the columns to read as numbers, where others are of no interest; all where None.
         data: what the columns are called, and how files are written.
         labelled: whether there must be labels, and all columns that params name.
@@ -70,7 +70,7 @@ def read(
     """
     skipped = skipped or Skipped()
     columns = Columns(data, skipped, labelled=labelled, features=features)
-    for name, part in _parts(Path(path)):
+    for name, part in _parts(addresses.place(path)):
         with part as file:
             yield from (from_file(batch, name) for batch in _file(file, columns))
 
@@ -99,7 +99,7 @@ def _parts(path: Path) -> list[tuple[str, AbstractContextManager[Path]]]:
     """What to call each file, and the file once it is opened."""
     if parts.is_indexed(path):  # a table of the pipeline, which may lie in a store
         return [(str(place), place.opened()) for place in parts.of(path)]
-    return [(str(file), nullcontext(file)) for file in _files(path)]
+    return [(str(file), addresses.opened(file)) for file in _files(path)]
 
 
 def _files(path: Path) -> list[Path]:

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from birnn.errors import DataError
-from birnn.files import table_checks, timed
+from birnn.files import addresses, table_checks, timed
 from birnn.files.reading import Skipped, fields, kind, lines
 from birnn.files.tables import Form
 from birnn.params import TextData
@@ -129,9 +129,10 @@ def read_classes(
         DataError: see `read`; or there are no texts of a class.
     """
     for label, path in classes.items():
-        batches = read_lines(data, path, label, f"{label}-", skipped)
-        for batch in table_checks.filled(batches, path, f"texts of the class {label!r}"):
-            yield table_checks.from_file(batch, path, "step")
+        with addresses.opened(addresses.place(path)) as file:
+            batches = read_lines(data, file, label, f"{label}-", skipped)
+            for batch in table_checks.filled(batches, path, f"texts of the class {label!r}"):
+                yield table_checks.from_file(batch, path, "step")
 
 
 def _composed(

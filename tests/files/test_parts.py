@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,25 @@ class TestRefused:
         assert "part-00001.parquet: expected Parquet, found" in self.read(path)
 
 
+class TestMachineWithoutTheDisk:
+    """Of a cluster, where parts lie in a folder that this machine lacks."""
+
+    said = r"^/nowhere: expected a folder that every machine has, found none on .*run\.store"
+
+    def test_cannot_write(self) -> None:
+        folder = parts.Folder(Path("/nowhere"))
+        with pytest.raises(DataError, match=self.said), folder.file("part-00000.parquet"):
+            pass
+
+    def test_cannot_read(self, tmp_path: Path) -> None:
+        (first, *_) = write(tmp_path / "t.parquet")
+        with (
+            pytest.raises(DataError, match=self.said),
+            replace(first, folder=Path("/nowhere")).opened(),
+        ):
+            pass
+
+
 class TestStore:
     def check(self, path: Path, address: str) -> None:
         """Parts lie there under their hashes, once, and come back from there."""
@@ -193,12 +213,7 @@ class TestStore:
     @pytest.mark.slow
     def test_in_s3(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         with services.s3() as address:
-            known = {
-                **services.KEYS,
-                "AWS_ENDPOINT_URL": address,
-                "AWS_DEFAULT_REGION": "us-east-1",
-            }
-            for name, value in known.items():
+            for name, value in services.keys(address).items():
                 monkeypatch.setenv(name, value)
             self.check(tmp_path / "t.parquet", f"s3://{services.BUCKET}/data")
             names = {f"data/{one.part.sha256}.parquet" for one in parts.of(tmp_path / "t.parquet")}

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import services
 import yaml
 
 from birnn import cli, params
@@ -177,3 +178,65 @@ def test_data_are_wanted_where_the_pipeline_is(birnn: Run) -> None:
 )
 def test_a_name_for_the_problem(name: str, problem: str) -> None:
     assert beginning.problem_of(Path(name)) == problem
+
+
+class TestBucket:
+    """Data in a bucket stay there; a list of them is what DVC compares."""
+
+    @pytest.fixture(autouse=True)
+    def _files(self, s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name, value in services.keys(s3).items():
+            monkeypatch.setenv(name, value)
+        services.bucket(s3).put_object(Key="begun/export.csv", Body=EXPORT.encode("latin-1"))
+
+    def test_params_are_those_of_a_file_here(self, birnn: Run) -> None:
+        assert birnn("init", "../export.csv")[0] == 0
+        expected = yaml.safe_load(Path("params.yaml").read_text("utf-8"))
+        for path in (Path("params.yaml"), Path("data/external/export.csv")):
+            path.unlink()
+        address = "s3://runs/begun/export.csv"
+        status, out, err = birnn("init", address)
+        assert (status, err) == (0, "")
+        assert f"params.yaml: tagging of {address}; look at `data`, then run" in out
+        found = yaml.safe_load(Path("params.yaml").read_text("utf-8"))
+        assert found.pop("retrain") == {"refresh": ["birnn", "objects"]}
+        expected["data"]["path"] = address
+        assert found == expected
+        assert {one.name for one in Path("data/external").iterdir()} == {"dvc.yaml", "objects.csv"}
+
+    def test_list_is_made_whenever_the_pipeline_runs(self, birnn: Run) -> None:
+        assert birnn("init", "s3://runs/begun/export.csv")[0] == 0
+        status, out, err = birnn("objects")
+        assert (status, err) == (0, "")
+        assert out == "data/external/objects.csv: what lies at 1 address\n"
+        (stage,) = yaml.safe_load(beginning.LISTING.read_text("utf-8"))["stages"].values()
+        assert stage["cmd"] == "birnn objects"
+        assert stage["always_changed"]
+        assert [*stage["outs"][0]] == ["data/external/objects.csv"]
+        assert Path("data/external", stage["wdir"]).resolve() == Path.cwd()
+
+    def test_another_pipeline_is_left_as_it_is(self, birnn: Run) -> None:
+        assert birnn("init", "s3://runs/begun/export.csv")[0] == 0
+        beginning.LISTING.write_text("stages: {}\n")
+        status, _, err = birnn("objects")
+        assert status == 1
+        assert "dvc.yaml: expected a stage with `cmd: birnn objects`, found others" in err
+        assert beginning.LISTING.read_text() == "stages: {}\n"
+
+    @pytest.mark.slow
+    def test_dvc_runs_again_what_reads_them_when_they_change(self, birnn: Run, s3: str) -> None:
+        def reproduced() -> bytes:
+            beginning.dvc("repro")
+            return Path("seen.csv").read_bytes()
+
+        assert birnn("init", "s3://runs/begun/export.csv")[0] == 0
+        Path("dvc.yaml").write_text(
+            "stages: {generate: {cmd: cp data/external/objects.csv seen.csv, "
+            "deps: [data/external], outs: [seen.csv]}}\n"
+        )
+        beginning.dvc("init", "--no-scm", "-q")
+        before = reproduced()
+        assert before.startswith(b"address,version\ns3://runs/begun/export.csv,")
+        assert reproduced() == before
+        another = services.bucket(s3).put_object(Key="begun/export.csv", Body=EXPORT[:-9].encode())
+        assert another.e_tag.strip('"').encode() in reproduced()
