@@ -189,10 +189,10 @@ def unlabelled(
         as_lists = params.data({**known, "path": str(path)})
         assert isinstance(as_lists, ListsData)
         return lists.read(as_lists, path, labelled=False, features=features, skipped=skipped)
-    if _is_table(path):
+    if _is_table(path, source):
         return table.read(path, features, labelled=False, skipped=skipped)
     kinds = {**guesses.SOURCES, **dict.fromkeys(TABLES, "text"), ".json": ""}
-    if kinds.get(kind(path), source) != source:
+    if kinds.get(kind(path), source) != source and (kind(path), source) != (".tsv", "conll"):
         raise DataError(
             f"{path}: expected a sequence table, or a file as in training (source {source}), "
             f"found a name in {kind(path)}"
@@ -210,8 +210,9 @@ def _has_lists(path: Path) -> bool:
     return any(lists.is_list(field.type) for field in lists.schema(first))
 
 
-def _is_table(path: Path) -> bool:
-    if kind(path) in TABLES and path.is_file():
+def _is_table(path: Path, source: object) -> bool:
+    columns = (*TABLES, ".parquet") if source == "text" else TABLES
+    if kind(path) in columns and path.is_file():
         return "sequence" in table.header(path)
     return path.is_dir() or kind(path) == ".parquet"
 

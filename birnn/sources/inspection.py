@@ -45,6 +45,8 @@ UNITS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 EPOCH = (6e8, 5e9)  # seconds since 1970: the years 1989 to 2128
 NUMBER = "the number of the row"
 LEAST_ROWS = 100  # that are counted one by one; fewer may be so by chance
+NO_LABELS = {"NA", "N/A", "NaN", "nan", "NULL", "null", "None", "<NA>", "?", "-100"}
+"""What programs write where a value is missing, and people where they know of none."""
 HELD_OUT = ("validation", "test")
 MOST_COMPARED = 1 << 25
 """Sequences that are compared with each other; more would not fit into a gigabyte."""
@@ -547,6 +549,23 @@ def notes(found: Summary, reads: str = "") -> Iterator[str]:
         pairs = "; ".join(_pair(pair, found.task) for pair in found.first_conflicts)
         number = f"{found.conflicts:,}"
         yield f"identical to an earlier sequence, but with other labels: {number}, such as {pairs}"
+    yield from _unsure(found)
+
+
+def _unsure(found: Summary) -> Iterator[str]:
+    """Say what may not be meant: of classes, and of sequences of one step."""
+    if spaced := [name for name in found.labels if name.strip() != name]:
+        yield f"classes with blanks around them: {first_few(map(repr, spaced))}; are they meant?"
+    if unsure := [name for name in found.labels if name in NO_LABELS]:
+        yield (
+            f"classes that may stand for no label: {first_few(map(repr, unsure))}; if they do, "
+            "name them in data.unlabelled"
+        )
+    if found.sequences > 1 and found.lengths["max"] == 1:
+        yield (
+            "each sequence has a single step, so there is no context to learn from: is its id the "
+            "number of a row?"
+        )
 
 
 def _alike(labels: Iterable[str]) -> list[list[str]]:

@@ -1,7 +1,7 @@
 """Labelled texts, cut into tokens.
 
-They come from a CSV, TSV or JSONL file with a column of texts and one of labels, or from one file
-for each class with one text a line.
+They come from a CSV, TSV, JSONL, Parquet or Arrow file with a column of texts and one of labels, or
+from one file for each class with one text a line.
 """
 
 from __future__ import annotations
@@ -17,13 +17,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from birnn.errors import DataError
-from birnn.files import table_checks, timed
-from birnn.files.reading import Skipped, fields, kind, lines
+from birnn.files import arrow, bounds, table_checks, timed
+from birnn.files.reading import Skipped, fields, kind, lines, missing, one_line
 from birnn.files.tables import Form
 from birnn.params import TextData
 from birnn.sources import objects
+from birnn.sources.columns import is_text
 
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson")
+COLUMNS = {".parquet": bounds.parquet_batches, ".arrow": arrow.batches, ".feather": arrow.batches}
+"""What reads files that hold columns."""
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", *COLUMNS)
+BATCH_ROWS = 1024
 QUOTES = "; if quotes are plain characters, set data.quotes: false"
 BATCH_CHARACTERS = 1 << 20
 LEAST_SECONDS, CHARACTERS_A_SECOND = 10.0, 300_000  # to find tokens by a pattern; usual: 5,000,000
@@ -51,7 +55,7 @@ def read(
     skipped: Skipped | None = None,
     form: Form | None = "NFC",
 ) -> Iterator[pa.RecordBatch]:
-    """Stream the texts of a `.csv`, `.tsv` or `.jsonl` file, perhaps with `.gz`, as tokens.
+    """Stream the texts of a `.csv`, `.tsv`, `.jsonl` or `.parquet` file, as tokens.
 
     The number of its row is a text's id, so that it stays what it is when rows are added.
 
@@ -79,6 +83,8 @@ def read(
     label = data.label if labelled else None
     if kind(path) in (".jsonl", ".ndjson"):
         rows = _jsonl(path, data.text, label, data.encoding, skipped)
+    elif kind(path) in COLUMNS:
+        rows = _columns(path, data.text, label)
     else:
         hint = QUOTES if data.quotes else ""
         found = fields(path, data.encoding, quotes=data.quotes, hint=hint, skipped=skipped)
@@ -224,6 +230,27 @@ def _csv(
     for line, row in rows:
         name = None if labels is None else row[labels]
         yield row[texts], name, line
+
+
+def _columns(path: str | Path, text: str, label: str | None) -> Iterator[Row]:
+    """The texts of a file with columns; what is missing is empty."""
+    number = 0
+    try:
+        for batch in COLUMNS[kind(path)](path, BATCH_ROWS):
+            found = [text] if label is None else [text, label]
+            for name in found:
+                _column(batch.schema.names, name, path)
+                if name == text and not is_text(batch[name].type):
+                    what = batch[name].type
+                    raise DataError(f"{path}, column `{name}`: expected text, found {what}")
+            columns = [table_checks.whole_numbers(batch[name]).cast(pa.string()) for name in found]
+            for values in zip(*(pc.fill_null(one, "").to_pylist() for one in columns), strict=True):
+                number += 1
+                yield values[0], None if label is None else values[1], number
+    except FileNotFoundError:
+        raise DataError(missing(path)) from None
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path}: expected {kind(path)[1:]}, found: {one_line(error)}") from None
 
 
 def _column(header: list[str], name: str, path: str | Path) -> int:

@@ -99,6 +99,22 @@ class TestSummary:
             "they one? write it so"
         )
 
+    def test_classes_with_blanks_around_them(self) -> None:
+        found = summary(GOOD | {"label": [" walk", " walk", "run", "run"]})
+        expected = "classes with blanks around them: ' walk'; are they meant?"
+        assert expected in inspection.notes(found)
+
+    def test_classes_that_may_stand_for_none(self) -> None:
+        """As R writes what is missing; it may be Namibia, or North America."""
+        found = summary(GOOD | {"label": ["NA", "walk", "NA", "walk"]})
+        expected = "classes that may stand for no label: 'NA'; if they do, name them in data."
+        assert any(one.startswith(expected) for one in inspection.notes(found))
+
+    def test_sequences_of_one_step(self) -> None:
+        found = summary(GOOD | {"sequence": [*"abcd"], "split": ["train"] * 4})
+        assert any(one.startswith("each sequence has a single") for one in inspection.notes(found))
+        assert not any("a single" in one for one in inspection.notes(summary(GOOD)))
+
     @pytest.mark.parametrize("name", ["macro", "weighted"])
     def test_a_class_that_is_called_like_an_average(self, name: str) -> None:
         """Its F1 would have the name of the mean of all."""
