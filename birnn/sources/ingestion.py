@@ -13,6 +13,7 @@ from birnn.errors import DataError
 from birnn.files import named, table_checks, tables, threads
 from birnn.files.hashing import Seen
 from birnn.files.reading import Skipped, kind, missing
+from birnn.files.reading import parts as in_folder
 from birnn.files.table_checks import Allowed
 from birnn.files.tables import Form
 from birnn.params import (
@@ -112,7 +113,7 @@ def read(
         case SktimeData(name=str(shipped)):
             found = _files(sktime.shipped(shipped), _reader(data, skipped, labelled, form))
         case _:
-            found = _files(data.files, _reader(data, skipped, labelled, form))
+            found = _files(data.files, _reader(data, skipped, labelled, form), of_one=True)
     return _keeping(found, data.keep) if data.keep else found
 
 
@@ -278,16 +279,19 @@ def of_file(path: Path, task: str | None = None, skipped: Skipped | None = None)
     return params.data(guesses.of(path, task, skipped).section)
 
 
-def _files(files: Mapping[str, str], read_file: ReadFile) -> Iterator[pa.RecordBatch]:
+def _files(
+    files: Mapping[str, str], read_file: ReadFile, *, of_one: bool = False
+) -> Iterator[pa.RecordBatch]:
     """Read one file after the other, with a `split` column where each is an official split.
 
     Args:
         files: the path of each split, or of `""`, where there is one path for all.
         read_file: reads one of them.
+        of_one: whether it reads no folder, so that the files of one are read one after the other.
     """
     for split, path in files.items():
         named.check_input(path)
-        batches = read_file(path, f"{split}-" if split else "")
+        batches = _parts_of(path, read_file, f"{split}-" if split else "", of_one=of_one)
         if split:
             batches = table_checks.filled(batches, path, f"sequences for data.{split}")
         for batch in batches:
@@ -296,3 +300,14 @@ def _files(files: Mapping[str, str], read_file: ReadFile) -> Iterator[pa.RecordB
             if split:
                 batch = batch.append_column("split", pa.array([split] * batch.num_rows))
             yield table_checks.from_file(batch, path, "step")
+
+
+def _parts_of(
+    path: str, read_file: ReadFile, prefix: str, *, of_one: bool
+) -> Iterator[pa.RecordBatch]:
+    """Read a file, or the files of a folder; numbers that serve as ids follow the file's name."""
+    if not (of_one and Path(path).is_dir()):
+        yield from read_file(path, prefix)
+        return
+    for part in in_folder(Path(path)):
+        yield from read_file(str(part), f"{prefix}{part.name.split('.')[0]}-")

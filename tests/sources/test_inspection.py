@@ -287,7 +287,7 @@ class TestNotes:
             "label": [*rows, "l00"],
             "split": [*["train"] * 80, "test"],
         }
-        (note,) = inspection.notes(summary(columns))
+        note = next(inspection.notes(summary(columns)))
         assert note.endswith("labels 'l01', 'l02', 'l03', 'l04', 'l05' and 74 more")
 
 
@@ -351,11 +351,11 @@ class TestCheck:
         Path("r.csv").write_text("text,label\nv,p\n,q\nv,q\n")
         status, out, _ = check("r.csv")
         assert status == 0
-        assert out.splitlines()[-3::2] == [
+        assert {
             "left out: texts without a token, 1 in all, the first in r.csv, line 3",
             "identical to an earlier sequence, but with other labels: 1, such as '000001' (p) and "
             "'000003' (q)",
-        ]
+        } <= {*out.splitlines()}
 
     def test_windows_that_overlap(self, check: Check) -> None:
         long = np.random.default_rng(0).random(350)

@@ -95,3 +95,15 @@ def test_files_of_splits_by_any_word_of_their_names(tmp_path: Path) -> None:
     assert skipped.sentences()[0].startswith(
         "left out: files whose names name no split (notes.txt), 1 in all"
     )
+
+
+def test_a_folder_of_files(tmp_path: Path) -> None:
+    """Each begins new sentences; their numbers follow the names of the files."""
+    for name in ("a.conll", "b.conll", "README"):
+        (tmp_path / name).write_text(sentences("Ada N", "is V"))
+    data = ingestion.of_file(tmp_path)
+    found = pa.Table.from_batches(ingestion.rows(data, Skipped()))
+    assert found["sequence"].unique().to_pylist() == [
+        *("a-000001", "a-000002", "b-000001", "b-000002")
+    ]
+    assert found["token"].to_pylist() == ["Ada", "is"] * 4
