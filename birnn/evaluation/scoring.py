@@ -12,6 +12,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,14 @@ from birnn.evaluation.intervals import Interval
 from birnn.evaluation.slices import Sliced
 from birnn.evaluation.verdict import Aims, Basis, Verdict
 from birnn.files import console, named
-from birnn.files.reading import first_few
+from birnn.files.reading import SAMPLE_LINES, SEPARATOR, delimiter_of, first_few, lines
+from birnn.files.summary import NO_LABELS
 from birnn.files.table_checks import composed_text, text_column
 from birnn.files.tables import PREFIX, natural_order, sequence_starts
 
-SUFFIXES = {".csv": ",", ".tsv": "\t", ".parquet": ""}
+SUFFIXES = (".csv", ".tsv", ".parquet")
+SHARES = {sign: re.compile(rf";[01]{sign}\d+(?=[;\r\n])") for sign in (",", r"\.")}
+"""Probabilities with a decimal comma, and with a point."""
 MOST_COLUMNS, MOST_PAIRS = 12, 20  # of a confusion matrix on a terminal; of its pairs otherwise
 NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?")
 MOST_DIGITS = 6  # to which probabilities are taken to be rounded; float32 has no more
@@ -182,14 +186,22 @@ def _with(by: str | None, names: list[str], where: str) -> list[str]:
 
 
 def _text(path: Path, by: str | None) -> pa.Table:
-    parse = csv.ParseOptions(delimiter=SUFFIXES[path.suffix], newlines_in_values=True)
-    with csv.open_csv(path, parse_options=parse) as reader:
+    start = [*islice(lines(path), SAMPLE_LINES)]
+    named_sign = SEPARATOR.match(start[0]) if start else None
+    delimiter = named_sign[1] if named_sign else delimiter_of(start, path)
+    skip = csv.ReadOptions(skip_rows=int(named_sign is not None))
+    comma, point = (any(map(form.search, start[1:])) for form in SHARES.values())
+    parse = csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
+    with csv.open_csv(path, skip, parse) as reader:
         names = _with(by, reader.schema.names, str(path))
     types = {name: pa.float64() if name.startswith(PREFIX) else pa.string() for name in names}
     convert = csv.ConvertOptions(
-        column_types=types, include_columns=names, strings_can_be_null=False
+        column_types=types,
+        include_columns=names,
+        strings_can_be_null=False,
+        decimal_point="," if comma and not point else ".",
     )
-    return csv.read_csv(path, parse_options=parse, convert_options=convert)
+    return csv.read_csv(path, skip, parse, convert)
 
 
 def _wanted(names: list[str], where: str) -> list[str]:
@@ -230,6 +242,15 @@ def _unlabelled(known: npt.NDArray[np.int64], rows: int) -> str:
     return f"rows without a label are left out: {rows - len(known)} of {rows}, first row {first}"
 
 
+def _unsure(actual: pa.StringArray) -> str:
+    """What is said of classes that programs write where a label is missing."""
+    found = sorted(NO_LABELS & {*actual.unique().to_pylist()})
+    shown = ", ".join(map(repr, found))
+    return f"taken for classes: {shown}; where they stand for no label, leave them empty" * bool(
+        found
+    )
+
+
 def _scored(table: pa.Table, known: npt.NDArray[np.int64], where: str) -> Scored:
     columns = {name: table[name].combine_chunks() for name in table.schema.names}
     named = {name: column for name, column in columns.items() if not name.startswith(PREFIX)}
@@ -253,7 +274,8 @@ def _scored(table: pa.Table, known: npt.NDArray[np.int64], where: str) -> Scored
     given = {spelling.get(name, name): column for name, column in given.items()}
     labels = _classes(actual, predicted, given, where)
     shares, rounded = _probabilities(given, labels, where) if given else (None, None)
-    notes = [_unlabelled(known, table.num_rows), _respelled(spelling), rounded]
+    unsure = _unsure(actual)
+    notes = [_unlabelled(known, table.num_rows), unsure, _respelled(spelling), rounded]
     return Scored(
         where=where,
         labels=labels,

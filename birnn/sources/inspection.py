@@ -25,7 +25,7 @@ from birnn.files.hashing import Hashes, Seen
 from birnn.files.parts import Place
 from birnn.files.reading import first_few
 from birnn.files.scores import AVERAGES
-from birnn.files.summary import ClassCount, Conflict, Groups, Summary, gaps
+from birnn.files.summary import NO_LABELS, ClassCount, Conflict, Groups, Summary, gaps
 from birnn.files.tables import (
     SPLITS,
     Chunk,
@@ -45,8 +45,6 @@ UNITS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 EPOCH = (6e8, 5e9)  # seconds since 1970: the years 1989 to 2128
 NUMBER = "the number of the row"
 LEAST_ROWS = 100  # that are counted one by one; fewer may be so by chance
-NO_LABELS = {"NA", "N/A", "NaN", "nan", "NULL", "null", "None", "<NA>", "?", "-100"}
-"""What programs write where a value is missing, and people where they know of none."""
 HELD_OUT = ("validation", "test")
 MOST_COMPARED = 1 << 25
 """Sequences that are compared with each other; more would not fit into a gigabyte."""
