@@ -128,7 +128,7 @@ def _of_words(path: Path, encoding: str | None, skipped: Skipped) -> dict[str, A
     return {key: value for key, value in given.items() if not (by_name and key == "format")}
 
 
-def _texts_in_lines(path: Path) -> dict[str, str]:
+def _texts_in_lines(path: Path) -> dict[str, Any]:
     """Guess what a file with an object a line calls its texts and classes."""
     columns = [Column(*one) for one in lists.sample(path).items()]
     texts = _texts(columns, _label(columns, []), sure=True)
@@ -137,7 +137,14 @@ def _texts_in_lines(path: Path) -> dict[str, str]:
         raise DataError(
             f"{path}: expected lists, or texts under `text`, found {found}; {lists.OF_STEPS}"
         )
-    return texts
+    return texts | _kept(columns, texts)
+
+
+def _kept(columns: Sequence[Column], texts: Mapping[str, str]) -> dict[str, list[str]]:
+    """The columns that travel with texts: what is text too."""
+    named = {texts.get("text", "text"), texts.get("label", "label")}
+    ways = _leftovers([one for one in columns if one.name not in named])
+    return {key: names for key, names in ways.items() if key == "keep"}
 
 
 def _parts(path: Path) -> list[Path]:
@@ -282,7 +289,7 @@ def _of_table(
     texts = _texts_in_table(path, columns, label, sequence, token, skipped)
     if texts is not None:
         given = _encoded(parts[0]) | ({"task": task} if task else {})
-        return Guess({"source": "text", **section, **texts, **given})
+        return Guess({"source": "text", **section, **texts, **given, **_kept(columns, texts)})
     if sequence is None and len(parts) == 1:
         raise DataError(_not_found(path, columns))
     _check_alike(parts, [one for one in (sequence, label) if one is not None])

@@ -114,7 +114,8 @@ def read(
             found = _files(sktime.shipped(shipped), _reader(data, skipped, labelled, form))
         case _:
             found = _files(data.files, _reader(data, skipped, labelled, form), of_one=True)
-    return _keeping(found, data.keep) if data.keep else found
+    keep = [name for name in data.keep if not isinstance(data, TextData) or name in text.OF_ROWS]
+    return _keeping(found, keep) if keep else found
 
 
 def _keeping(batches: Iterable[pa.RecordBatch], keep: Collection[str]) -> Iterator[pa.RecordBatch]:
@@ -126,6 +127,8 @@ def _keeping(batches: Iterable[pa.RecordBatch], keep: Collection[str]) -> Iterat
     for batch in batches:
         found = batch.schema.names
         for name in keep:
+            if tables.KEPT + name in found:  # the file has a column of that name
+                continue
             if name not in found:
                 raise DataError(f"data.keep: expected some of {', '.join(found)}, found {name!r}")
             batch = batch.append_column(tables.KEPT + name, batch[name])

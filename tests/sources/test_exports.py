@@ -427,8 +427,9 @@ def test_letters_are_tokens(tmp_path: Path) -> None:
     assert found["token"].to_pylist() == [*"ACGTTTGACACCGTAACAGT"]
     assert found["label"].to_pylist() == ["p"] * 10 + ["q"] * 10
     assert said == [
+        "left out: columns beside text and label (id), 1 in all, the first in t.csv",
         "read: column `sequence` as texts, of which each letter is a token, 1 in all, the first in "
-        "t.csv"
+        "t.csv",
     ]
 
 

@@ -291,3 +291,32 @@ def test_a_model_of_texts_is_asked_in_parquet(tmp_path: Path) -> None:
     known = {"source": "text", "task": "classification"}
     batches = ingestion.unlabelled(tmp_path / "t.parquet", known, [], Skipped())
     assert pa.Table.from_batches(batches)["token"].to_pylist() == ["a", "b", "c"]
+
+
+KEPT = {
+    "t.csv": "id,text,city,label\n1,a b,Ulm,p\n2,c,,q\n",
+    "t.jsonl": '{"id": 1, "text": "a b", "city": "Ulm", "label": "p"}\n'
+    '{"text": "c", "label": "q", "city": null}\n',
+}
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_columns_travel_with_texts_or_are_said_to_be_left_out(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text(KEPT[name])
+    skipped = Skipped()
+    data = ingestion.of_file(tmp_path / name)
+    assert data.model_dump()["keep"] == ["city"]
+    found = pa.Table.from_batches(ingestion.rows(data, skipped))
+    assert found["keep:city"].to_pylist() == ["Ulm", "Ulm", ""]
+    assert skipped.sentences() == [
+        f"left out: columns beside text and label (id), 1 in all, the first in {tmp_path / name}"
+    ]
+
+
+def test_a_column_to_keep_that_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(KEPT["t.csv"])
+    data = TextData(source="text", path=str(tmp_path / "t.csv"), keep=["town"])
+    with pytest.raises(DataError, match=r"expected a column `town` \(data.keep\), found id, text"):
+        list(ingestion.read(data, Skipped()))
+    found = ingestion.unlabelled(tmp_path / "t.csv", ingestion.reading(data), [], Skipped())
+    assert "keep:town" not in next(iter(found)).schema.names
