@@ -313,9 +313,12 @@ class _Steps:
             if name in schema.names and (role != "label" or self.labelled):
                 roles[role] = name
             elif (role == "label" and self.labelled) or self._is_needed(role, own):
+                advice = f"if it has another name, set data.columns.{role}"
+                if not self.labelled:
+                    advice = "rename it if it has another name than in training"
                 raise DataError(
                     f"{self.path}: expected a column `{name}`, found {', '.join(schema.names)}; "
-                    f"if it has another name, set data.columns.{role}"
+                    f"{advice}"
                 )
         return roles
 
