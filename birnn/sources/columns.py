@@ -235,6 +235,10 @@ class Columns:
         """Leave out rows without any value, as stand below the last one in spreadsheets."""
         if "sequence" not in plan.roles:  # each row of a file is a step
             return batch
+        ids = batch[plan.roles["sequence"]]
+        plain = pa.types.is_string(ids.type) and not ids.null_count
+        if plain and pc.min(pc.binary_length(ids)).as_py() != 0:  # as in nearly all batches
+            return batch
         blank = None
         for name in plan.read:
             found = _is_blank(batch[name])
