@@ -12,6 +12,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,14 @@ from birnn.evaluation.intervals import Interval
 from birnn.evaluation.slices import Sliced
 from birnn.evaluation.verdict import Aims, Basis, Verdict
 from birnn.files import named
-from birnn.files.reading import first_few
+from birnn.files.reading import SAMPLE_LINES, SEPARATOR, delimiter_of, first_few, lines
+from birnn.files.summary import NO_LABELS
 from birnn.files.table_checks import composed_text, text_column
 from birnn.files.tables import PREFIX, natural_order, sequence_starts
 
-SUFFIXES = {".csv": ",", ".tsv": "\t", ".parquet": ""}
+SUFFIXES = (".csv", ".tsv", ".parquet")
+SHARES = {sign: re.compile(rf";[01]{sign}\d+(?=[;\r\n])") for sign in (",", r"\.")}
+"""Probabilities with a decimal comma, and with a point."""
 ROWS_AT_ONCE = 16_384
 NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?")
 MOST_DIGITS = 6  # to which probabilities are taken to be rounded; float32 has no more
@@ -225,14 +229,22 @@ def _with(by: str | None, names: list[str], where: str) -> list[str]:
 
 
 def _text(path: Path, by: str | None) -> tuple[pa.Table, Given]:
-    parse = csv.ParseOptions(delimiter=SUFFIXES[path.suffix], newlines_in_values=True)
-    with csv.open_csv(path, parse_options=parse) as reader:
+    start = [*islice(lines(path), SAMPLE_LINES)]
+    named_sign = SEPARATOR.match(start[0]) if start else None
+    delimiter = named_sign[1] if named_sign else delimiter_of(start, path)
+    skip = csv.ReadOptions(skip_rows=int(named_sign is not None))
+    comma, point = (any(map(form.search, start[1:])) for form in SHARES.values())
+    parse = csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
+    with csv.open_csv(path, skip, parse) as reader:
         names = _with(by, reader.schema.names, str(path))
     types = {name: pa.float64() if name.startswith(PREFIX) else pa.string() for name in names}
     convert = csv.ConvertOptions(
-        column_types=types, include_columns=names, strings_can_be_null=False
+        column_types=types,
+        include_columns=names,
+        strings_can_be_null=False,
+        decimal_point="," if comma and not point else ".",
     )
-    table = csv.read_csv(path, parse_options=parse, convert_options=convert)
+    table = csv.read_csv(path, skip, parse, convert)
     return _divided(table.schema, table.to_batches(), table.num_rows, path, by)
 
 
@@ -274,6 +286,14 @@ def _unlabelled(known: npt.NDArray[np.int64], rows: int) -> str:
     return f"rows without a label are left out: {rows - len(known)} of {rows}, first row {first}"
 
 
+def _unsure(actual: pa.StringArray) -> str:
+    """What is said of classes that programs write where a label is missing."""
+    found = sorted(NO_LABELS & {*actual.unique().to_pylist()})
+    shown = ", ".join(map(repr, found))
+    said = f"taken for classes: {shown}; where they stand for no label, leave them empty"
+    return said if found else ""
+
+
 def _scored(table: pa.Table, given: Given, known: npt.NDArray[np.int64], where: str) -> Scored:
     read = [name for name in _wanted(table.schema.names, where) if not name.startswith(PREFIX)]
     named = {name: table[name].combine_chunks() for name in read}
@@ -294,7 +314,8 @@ def _scored(table: pa.Table, given: Given, known: npt.NDArray[np.int64], where: 
     own = [spelling.get(name, name) for name in given.names]
     labels = _classes(actual, predicted, own, where)
     shares, rounded = _probabilities(own, given.shares, labels, where) if own else (None, None)
-    notes = [_unlabelled(known, table.num_rows), _respelled(spelling), rounded]
+    unsure = _unsure(actual)
+    notes = [_unlabelled(known, table.num_rows), unsure, _respelled(spelling), rounded]
     return Scored(
         where=where,
         labels=labels,

@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from birnn.errors import DataError
-from birnn.files import named
+from birnn.files import looks, named
 
 FREE = 1 << 28  # bytes that each file may become
 EXPANSION = 200  # bytes that one of a compressed file may become beyond that; of tables, 5 to 50
@@ -33,6 +33,7 @@ LONGEST_TEXT = 1 << 16  # bytes of a value that stands in a column of text
 BATCH_BYTES = 1 << 26  # of columns, about which are held at a time
 MOST_VALUES = 1 << 27  # in a column of a row group, where rows have lists
 MOST_BYTES, MOST_STEPS = 1 << 29, 10_000_000  # of one sequence, in all columns
+GZIP = b"\x1f\x8b"  # with which it begins
 NUMBER = 8  # bytes of a number, or of the place of a text
 
 
@@ -63,12 +64,21 @@ def opened(path: str | Path) -> IO[bytes]:
     """Open a file for its bytes, compressed or not.
 
     Raises:
-        DataError: it is no file, but a pipe, say; while it is read: it expands out of proportion.
+        DataError: it is no file, but a pipe, say; by its first bytes it is no text; while it is
+            read: it expands out of proportion.
     """
     named.check_input(path)
-    if str(path).lower().endswith(".gz"):
-        return io.BufferedReader(_Expanding(path), 1 << 20)
-    return Path(path).open("rb")
+    path = Path(path)
+    packed = str(path).lower().endswith(".gz")
+    with path.open("rb") as file:
+        begin = file.read(looks.LONGEST)
+    if packed and begin and not begin.startswith(GZIP):
+        what = looks.of_bytes(begin) or "other bytes; if it is not packed, take .gz off its name"
+        raise DataError(f"{path}: expected gzip, found {what}")
+    found = looks.of_bytes(begin)
+    if not packed and found and not found.endswith(path.suffix.lower() or "-"):
+        raise DataError(f"{path}: expected text, found {found}")
+    return io.BufferedReader(_Expanding(path), 1 << 20) if packed else path.open("rb")
 
 
 def check_archive(path: str | Path) -> None:

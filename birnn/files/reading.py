@@ -28,6 +28,14 @@ DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "|"}
 """What may stand between fields, and how to call it."""
 SEPARATOR = re.compile(r'"?sep=([,;|\t])"?\r?\n', re.IGNORECASE)
 """What spreadsheets write above a header to name the delimiter."""
+NO_TEXT = (
+    "expected text, found a byte of zero; is the file whole? if it is in UTF-16, name its "
+    "data.encoding"
+)
+JOINED = (
+    "expected a byte order mark at the file's beginning alone, found one more, as of files that "
+    "were joined; take it away, and the header that may stand behind it"
+)
 SURROGATES = re.compile("[\ud800-\udfff]")
 
 
@@ -87,7 +95,8 @@ def lines(path: str | Path, encoding: str | None = None) -> Iterator[str]:
 
     Raises:
         DataError: the file is missing, cut or not gzip, or a line is too long, not in the encoding,
-            or holds the line ends of an old Mac, which would make one line of many.
+            holds the line ends of an old Mac, which would make one line of many, bytes of zero, or
+            the mark of another file that was joined to it.
     """
     try:
         with opened(path, encoding or "utf-8") as file:
@@ -99,6 +108,10 @@ def lines(path: str | Path, encoding: str | None = None) -> Iterator[str]:
                         f"{path}, line {number}: expected a line feed at the end of each line, "
                         "found a carriage return within; save it with the line ends of Unix"
                     )
+                if "\0" in line:
+                    raise DataError(f"{path}, line {number}: {NO_TEXT}")
+                if line.startswith("\ufeff") and number > 1:
+                    raise DataError(f"{path}, line {number}: {JOINED}")
                 yield line.removeprefix("\ufeff") if number == 1 else line
     except UnicodeError as error:
         line_number = _undecodable(path, encoding or "utf-8")
@@ -225,6 +238,8 @@ def kind(path: str | Path) -> str:
 
 
 NO_DATA = ("README", "LICENSE", "LICENCE", "COPYING", "NOTICE", "CITATION")
+OF_HUGGING_FACE = ("state.json", "dataset_dict.json", "dataset_info.json", "dataset_infos.json")
+"""What `save_to_disk` and the hub put beside data."""
 
 
 def parts(folder: Path) -> list[Path]:
@@ -232,7 +247,7 @@ def parts(folder: Path) -> list[Path]:
 
     def is_data(path: Path) -> bool:
         known = path.suffix.lower() in (".md", ".lock", ".dvc") or path.stem.upper() in NO_DATA
-        return path.name[0] not in "._" and not known
+        return path.name[0] not in "._~" and not known and path.name not in OF_HUGGING_FACE
 
     return sorted(filter(is_data, folder.iterdir()))
 

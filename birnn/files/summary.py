@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 
 from birnn.files.reading import first_few
 
+NO_LABELS = {"NA", "N/A", "NaN", "nan", "NULL", "null", "None", "<NA>", "?", "-100"}
+"""What programs write where a value is missing, and people where they know of none."""
+
 
 @dataclass(frozen=True, slots=True)
 class ClassCount:

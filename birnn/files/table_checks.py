@@ -244,7 +244,9 @@ def _typed(
     for name in (name for name in TEXT_COLUMNS if name in batch.schema.names):
         what, may_miss = f"column `{name}`", name == "label"
         column = whole_numbers(batch[name]) if may_miss else batch[name]
-        columns[name] = text_column(column, what, place.where, place.rows, may_miss=may_miss)
+        columns[name] = text_column(
+            column, what, place.where, place.rows, may_miss=may_miss, unit=place.unit
+        )
     for name in feature_names(batch.schema):
         columns[name] = _numbers(batch[name], f"column `{name}`", place, missing=allowed.numbers)
         if allowed.numbers and (row := pc.index(pc.is_nan(columns[name]), value=True).as_py()) >= 0:
@@ -294,7 +296,13 @@ def composed_text(column: pa.Array, form: Form) -> pa.Array:
 
 
 def text_column(
-    column: pa.Array, name: str, where: str, rows: int, *, may_miss: bool = False
+    column: pa.Array,
+    name: str,
+    where: str,
+    rows: int,
+    *,
+    may_miss: bool = False,
+    unit: str = "row",
 ) -> pa.Array:
     """Bring a column of names to strings, none of them missing unless they may; null then.
 
@@ -304,6 +312,7 @@ def text_column(
         where: what to call its table.
         rows: how many rows of the table come before it.
         may_miss: whether values may be missing or empty.
+        unit: what to call a row.
 
     Raises:
         DataError: it is of another type, or a value is missing or empty.
@@ -323,7 +332,8 @@ def text_column(
     if missing.any() and may_miss:
         return pc.if_else(absent, pa.scalar(None, pa.string()), column)
     if missing.any():
-        raise DataError(f"{where}, row {rows + int(missing.argmax()) + 1}, {name}: value missing")
+        place = f"{unit} {rows + int(missing.argmax()) + 1}"
+        raise DataError(f"{where}, {place}, {name}: value missing")
     return column
 
 

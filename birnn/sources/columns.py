@@ -28,8 +28,8 @@ from birnn.params import TableData
 FILLED = ("sequence", "group", "split")
 SPLIT_NAMES = {
     "train": ("train", "training"),
-    "validation": ("validation", "valid", "val", "dev", "development"),
-    "test": ("test", "testing"),
+    "validation": ("validation", "valid", "val", "dev", "development", "testa"),
+    "test": ("test", "testing", "testb"),
 }
 """What people call the splits."""
 CLOCK = re.compile(r"\d{1,2}:\d\d(?::\d\d(?:\.\d+)?)?")
@@ -231,6 +231,25 @@ class Columns:
             self.skipped.add(what, where, len(others))
         return [name for name in named if name in names]
 
+    def filled(self, batch: pa.RecordBatch, plan: Plan) -> pa.RecordBatch:
+        """Leave out rows without any value, as stand below the last one in spreadsheets."""
+        if "sequence" not in plan.roles:  # each row of a file is a step
+            return batch
+        ids = batch[plan.roles["sequence"]]
+        plain = pa.types.is_string(ids.type) and not ids.null_count
+        if plain and pc.min(pc.binary_length(ids)).as_py() != 0:  # as in nearly all batches
+            return batch
+        blank = None
+        for name in plan.read:
+            found = _is_blank(batch[name])
+            blank = found if blank is None else pc.and_(blank, found)
+            if not pc.any(blank).as_py():
+                return batch
+        first = self.row + pc.index(blank, value=True).as_py() + 1
+        count = pc.sum(blank).as_py()
+        self.skipped.add("rows without a value", f"{plan.where}, row {first}", count)
+        return batch.filter(pc.invert(blank))
+
     def batch(self, batch: pa.RecordBatch, plan: Plan) -> pa.RecordBatch:
         """Bring some rows of the file to the names and types of the sequence table.
 
@@ -377,6 +396,12 @@ def _form_of(text: str) -> str | None:
         clock = {0: "", 1: " %H:%M", 2: " %H:%M:%S"}[text.count(":")]
         return "%d.%m.%Y" + clock + (".%f" if text.count(".") == 3 else "")
     return "number" if re.fullmatch(r"[+-]?\d+(?:\.\d+)?", text) else None
+
+
+def _is_blank(column: pa.Array) -> pa.Array:
+    if is_text(column.type) and not pa.types.is_dictionary(column.type):
+        return pc.fill_null(pc.equal(column, ""), fill_value=True)
+    return column.is_null()
 
 
 def _as_text(column: pa.Array) -> pa.Array:

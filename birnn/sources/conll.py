@@ -28,6 +28,8 @@ NAMED = re.compile(r"#\s*(sent_id|newdoc|newdoc id)\s*(?:=\s*(.*\S))?\s*$")
 KNOWN = re.compile(r"#\s*(?:(?:sent_id|text|newpar|newdoc id)\s*=|newdoc\s*$|newpar\s*$)")
 NODE = re.compile(r"(\d{1,9})(?:([-.])\d{1,9})?")
 DOCUMENT = "-DOCSTART-"
+HEADER = {"token", "word", "text", "form", "pos", "chunk", "lemma", "label", "tag", "ner", "id"}
+"""Names that the columns of a first line may have, if it has no other."""
 BLANKS = " \t"
 """What stands between columns; other blanks, such as that of 10\u00a0000, are parts of words."""
 
@@ -178,6 +180,8 @@ class _Reader:
         columns = line.split("\t") if self.form.tabs else words(line)
         if line.startswith("#") and self._is_comment(line, len(columns)):
             self._comment(line)
+        elif self.number == 1 and len(columns) > 1 and {*map(str.lower, columns)} <= HEADER:
+            self.skipped.add("names of columns", self._place())
         elif columns[0] == DOCUMENT:
             self.skipped.add(f"{DOCUMENT} lines", self._place())
             self._new_document(None)

@@ -23,11 +23,14 @@ from birnn.errors import DataError
 from birnn.files import bounds
 from birnn.files.reading import (
     DELIMITERS,
+    JOINED,
     LONGEST_FIELD,
+    NO_TEXT,
     SAMPLE_LINES,
     SEPARATOR,
     Skipped,
     delimiter_of,
+    first_few,
     usual_delimiter,
 )
 from birnn.params import TableData
@@ -101,6 +104,7 @@ def find(path: Path, data: TableData, skipped: Skipped, *, rows: int = SAMPLE_RO
     if not header:
         raise DataError(f"{path}: expected a header and rows, found nothing")
     _check_width(path, header, sample)
+    _check_blanks(path, header, sample, skipped)
     if data.encoding is None and encoding is not None:
         skipped.note(f"files in {encoding} (data.encoding can name another)", str(path))
     if look.quotes.several:
@@ -137,12 +141,30 @@ def _check_width(path: Path, header: list[str], sample: list[list[str]]) -> None
     width, count = widths.most_common(1)[0] if sample else (0, 0)
     if width > len(header) and 2 * count > len(sample):
         advice = "leave out what stands above the header"
-        if width == len(header) + 1:
+        if not any(row[-1] for row in sample if len(row) == width):
+            advice = "take what stands between fields away from the end of each row"
+        elif width == len(header) + 1:
             advice = "if the first are R's names of rows, write them with row.names = FALSE"
         raise DataError(
             f"{path}: expected a header with {width} names, as the rows below have fields, found "
             f"{len(header)}: {','.join(header)[:60]!r}; {advice}"
         )
+
+
+def _check_blanks(path: Path, header: list[str], sample: list[list[str]], skipped: Skipped) -> None:
+    """Refuse quotes behind blanks, which are characters like others there; tell of blanks."""
+    for number, row in enumerate([header, *sample[:SAMPLE_ROWS]]):
+        for value in row:
+            if value[:1] == " " and (text := value.strip())[:1] == text[-1:] == '"' != text:
+                place = f"row {number}" if number else "header"
+                raise DataError(
+                    f"{path}, {place}: expected quotes next to what stands between fields, "
+                    f"found {value[:60]!r}; take the blanks away"
+                )
+    if spaced := [name for name in header if name.strip() != name]:
+        named = first_few(map(repr, spaced))
+        what = f"names of columns with blanks around them, as they are ({named})"
+        skipped.note(what, str(path), len(spaced))
 
 
 def _rows(text: str, delimiter: str) -> Iterator[list[str]]:
@@ -283,8 +305,15 @@ class _Look:
         self.at_text(block)
 
     def at_text(self, block: bytes) -> None:
-        """Look at some more lines, whatever they hold."""
+        """Look at some more lines, whatever they hold.
+
+        Raises:
+            DataError: there are bytes of zero, or a mark that stands at the beginning of files.
+        """
+        if (zero := block.find(0)) >= 0:
+            raise DataError(f"{self.place(self.done + zero)}: {NO_TEXT}")
         if not block.isascii():
+            self._check_marks(block)
             self._check_encoding(block)
         self.done += len(block)
 
@@ -311,6 +340,12 @@ class _Look:
             if byte <= 0:
                 break
         return f"{self.path}, line {number}"
+
+    def _check_marks(self, block: bytes) -> None:
+        begins = block.startswith(codecs.BOM_UTF8)
+        place = 0 if begins else block.find(b"\n" + codecs.BOM_UTF8) + 1
+        if begins or place:
+            raise DataError(f"{self.place(self.done + place)}: {JOINED}")
 
     def _check_encoding(self, block: bytes) -> None:
         """Note what is UTF-8, what is not, and whether it may be the Western encoding."""

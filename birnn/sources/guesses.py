@@ -20,10 +20,10 @@ import pyarrow as pa
 
 from birnn.errors import DataError
 from birnn.files import addresses, bounds, named, reading
-from birnn.files.reading import Skipped, kind, lines, one_line
+from birnn.files.reading import Skipped, first_few, kind, one_line
 from birnn.files.tables import SPLITS
-from birnn.sources import arrays, conll, dialect, headers, lists, roles, table
-from birnn.sources.columns import SPLIT_NAMES
+from birnn.sources import arrays, conll, dialect, headers, lists, roles, table, words
+from birnn.sources.columns import is_text, standard_split
 from birnn.sources.headers import unread
 from birnn.sources.roles import Column
 
@@ -35,6 +35,8 @@ SOURCES = {
     **dict.fromkeys((".ts",), "sktime"),
 }
 """Files that say by their names what is in them."""
+UNCERTAIN = ("", ".txt", ".dat", ".data", ".tags", ".train", ".dev", ".test", ".testa", ".testb")
+"""Endings of files that may hold words with columns beside them."""
 KNOWN = (".csv", ".tsv", ".psv", ".parquet", *SOURCES, ".json", *lists.ARROW)
 SAMPLE_ROWS = 20_000
 SPANS = ("spans", "annotations", "entities", "paragraphs")
@@ -68,14 +70,15 @@ def of(path: Path, task: str | None = None, skipped: Skipped | None = None) -> G
     """
     path = addresses.place(path)
     named.check_input(path)
-    files = _of_splits(path) if path.is_dir() else {}
+    skipped = skipped or Skipped()
+    files = _of_splits(path, skipped) if path.is_dir() else {}
     first = addresses.place(files.get("train", path))
-    section = _where(path, files)
+    section = dict(files) or {"path": str(path)}
     parts = _parts(first)
     if not parts:
         raise DataError(f"{first}: expected files in it, found an empty folder")
     with addresses.opened(parts[0]) as begin:
-        return _of_files(first, [begin, *parts[1:]], section, task, skipped or Skipped())
+        return _of_files(first, [begin, *parts[1:]], section, task, skipped)
 
 
 def _of_files(
@@ -85,7 +88,7 @@ def _of_files(
     source = _source(parts[0])
     given = {"task": task} if task else {}
     if source == "lists":
-        return _of_lists(parts[0], section, task)
+        return _of_lists(parts[0], section, task, skipped)
     if source == "table":
         return _of_table(path, parts, section, task, skipped)
     if source == "arrays":
@@ -94,12 +97,22 @@ def _of_files(
         section |= _texts_in_lines(parts[0])
     if source in ("text", "conll", "columns"):
         given = _encoded(parts[0]) | given
-    if source == "columns":
-        return Guess({"source": "conll", **section, "format": "columns", **given})
+    if source in ("conll", "columns"):
+        given |= _of_words(parts[0], given.get("encoding"), skipped)
+        return Guess({"source": "conll", **section, **given})
     return Guess({"source": source, **section, **given})
 
 
-def _texts_in_lines(path: Path) -> dict[str, str]:
+def _of_words(path: Path, encoding: str | None, skipped: Skipped) -> dict[str, Any]:
+    """How to read tagged sentences, where not by the file's name alone."""
+    if kind(path) == ".conllu" or (found := words.sample(path, encoding)) is None:
+        return {}
+    given = words.section(found, skipped)
+    by_name = kind(path) in conll.SUFFIXES and given["format"] == "columns"
+    return {key: value for key, value in given.items() if not (by_name and key == "format")}
+
+
+def _texts_in_lines(path: Path) -> dict[str, Any]:
     """Guess what a file with an object a line calls its texts and classes."""
     columns = [Column(*one) for one in lists.sample(path).items()]
     texts = roles.texts_of(columns, roles.label_of(columns, []), sure=True)
@@ -108,39 +121,52 @@ def _texts_in_lines(path: Path) -> dict[str, str]:
         raise DataError(
             f"{path}: expected lists, or texts under `text`, found {found}; {lists.OF_STEPS}"
         )
-    return texts
+    return texts | _kept(columns, texts)
 
 
-def _where(path: Path, files: Mapping[str, str]) -> dict[str, Any]:
-    return dict(files) or {"path": str(path)}
+def _kept(columns: Sequence[Column], texts: Mapping[str, str]) -> dict[str, list[str]]:
+    """The columns that travel with texts: what is text too."""
+    named = {texts.get("text", "text"), texts.get("label", "label")}
+    ways = roles.leftovers([one for one in columns if one.name not in named])
+    return {key: names for key, names in ways.items() if key == "keep"}
 
 
 def _parts(path: Path) -> list[Path]:
     """The files that are data; a missing one is named by whoever reads it."""
     if not path.is_dir():
         return [path]
-    return [part for part in reading.parts(path) if not part.stem.endswith("info")]
+    return reading.parts(path)
 
 
-def _of_splits(path: Path) -> dict[str, str]:
-    """The file or folder of each split, where names begin with `train`, `test` and so on."""
-    found: dict[str, str] = {}
+def _of_splits(path: Path, skipped: Skipped) -> dict[str, str]:
+    """The file or folder of each split, where names hold `train`, `test` and so on."""
+    found: dict[str, list[Path]] = {}
     for part in _parts(path):
-        word = re.split(r"[^a-z]", part.name.lower())[0]
-        for split, names in SPLIT_NAMES.items():
-            if word in names:
-                if split in found:
-                    raise DataError(
-                        f"{path}: expected a file or folder for each split, found "
-                        f"{Path(found[split]).name} and {part.name}; put the files of each split "
-                        "into a folder of its own"
-                    )
-                found[split] = str(part)
-    return {name: found[name] for name in SPLITS if name in found} if "test" in found else {}
+        found.setdefault(_split_of(part.name), []).append(part)
+    if "test" not in found:
+        return {}
+    others = found.pop("", [])
+    for several in (files for files in found.values() if len(files) > 1):
+        raise DataError(
+            f"{path}: expected a file or folder for each split, found {several[0].name} and "
+            f"{several[1].name}; put the files of each split into a folder of its own"
+        )
+    if others:
+        what = f"files whose names name no split ({first_few(one.name for one in others)})"
+        skipped.add(what, str(path), len(others))
+    return {name: str(found[name][0]) for name in SPLITS if name in found}
+
+
+def _split_of(name: str) -> str:
+    """The split that a file's name begins with, or has later on, as `en-ud-train.conllu`."""
+    parts = [standard_split(word) for word in re.split(r"[^a-z]+", name.lower())]
+    return next((part for part in parts if part in SPLITS), "")
 
 
 def _source(path: Path) -> str:
     suffix = kind(path)
+    if suffix == ".tsv" and path.is_file() and _has_words(path):
+        return "columns"
     if suffix in (".csv", ".tsv", ".psv", *table.SHEETS):
         return "table" if suffix not in table.SHEETS else table.refused(path)
     if suffix == ".parquet" or suffix in lists.LINES:
@@ -150,7 +176,8 @@ def _source(path: Path) -> str:
         return "lists"
     if suffix in SOURCES:
         return SOURCES[suffix]
-    if path.is_file() and suffix in ("", ".txt", ".dat", ".data", ".tags") and _has_columns(path):
+    uncertain = path.is_file() and (suffix in UNCERTAIN or suffix.endswith("_conll"))
+    if uncertain and words.sample(path, _encoded(path).get("encoding")) is not None:
         return "columns"
     known = ", ".join(KNOWN)
     raise DataError(
@@ -160,18 +187,20 @@ def _source(path: Path) -> str:
 
 def _encoded(path: Path) -> dict[str, str]:
     """The key that names the encoding, where it is not UTF-8."""
+    if kind(path) == ".parquet":
+        return {}
     with table.understood(path):
         found = dialect.encoding_of(path)
     return {"encoding": found} if found else {}
 
 
-def _has_columns(path: Path) -> bool:
-    """Whether a file has a token a line, columns beside it, and empty lines between sentences."""
-    read = lines(path, _encoded(path).get("encoding"))
-    begin = [conll.words(line.rstrip("\r\n")) for line, _ in zip(read, range(2000), strict=False)]
-    words = [one for one in begin if one and one[0] != conll.DOCUMENT]
-    ends = any(not one for one in begin[:-1])
-    return ends and len({len(one) for one in words}) == 1 and len(words[0]) > 1
+def _has_words(path: Path) -> bool:
+    """Whether a file with tabs has a word a line and empty lines between sentences, not rows."""
+    found = words.sample(path, _encoded(path).get("encoding"))
+    if found is None or any(" " in word for word in found.values(0)):
+        return False
+    header = {re.sub(r"[\W_]", "", name.lower()) for name in found.rows[0]}
+    return not header & {*roles.NAMES["sequence"], "text", "texts"}
 
 
 def _of_table(
@@ -183,22 +212,22 @@ def _of_table(
     label = roles.label_of(columns, [token])
     _check_is_class(path, label)
     sequence = roles.sequence_of(columns, [token, label])
-    if sequence is None or sequence.name != "sequence":
-        rest = [one for one in columns if one not in (label, sequence, token)]
-        numbers = [one for one in rest if one.kind != "text" and not one.counts_rows]
-        texts = roles.texts_of(columns, label, sure=sequence is None or not (token or numbers))
-        if texts is not None:
-            given = _encoded(parts[0]) | ({"task": task} if task else {})
-            return Guess({"source": "text", **section, **texts, **given})
+    texts = _texts_in_table(path, columns, label, sequence, token, skipped)
+    if texts is not None:
+        given = _encoded(parts[0]) | ({"task": task} if task else {})
+        return Guess({"source": "text", **section, **texts, **given, **_kept(columns, texts)})
     if sequence is None and len(parts) == 1:
         raise DataError(_not_found(path, columns))
+    _check_alike(parts, [one for one in (sequence, label) if one is not None])
     ids = sequence.down if sequence else ["" for _ in columns[0].values]
     rest = [one for one in columns if one not in (label, sequence)]
     found = {"sequence": sequence, "label": label} | roles.others_of(rest, ids, token)
     own = {role: one.name for role, one in found.items() if one and one.name != role}
     rest = [one for one in rest if one not in found.values()]
-    ways = _ways(parts[0], sequence, rest) | roles.leftovers(rest)
-    _note_doubts(parts[0], label, rest, skipped)
+    ways = _ways(parts, sequence, rest) | roles.leftovers(rest)
+    _note_doubts(parts[0], sequence, label, rest, skipped)
+    if label is not None:
+        _check_held_out(section, label.name)
     single = label is not None and _is_single(label, ids, parts)
     return Guess(
         {
@@ -217,16 +246,103 @@ def _of_table(
 
 
 def _note_doubts(
-    path: Path, label: Column | None, rest: Sequence[Column], skipped: Skipped
+    path: Path,
+    sequence: Column | None,
+    label: Column | None,
+    rest: Sequence[Column],
+    skipped: Skipped,
 ) -> None:
     """Note what was guessed without a name that says so, or against most of the values."""
-    if label and not roles.is_called_label(label):
-        what = f"column `{label.name}` as the label, since no name says which one is"
-        skipped.note(what, str(path))
+    guessed = {
+        "sequence": sequence and not roles.is_called_sequence(sequence) and sequence,
+        "label": label and not roles.is_called_label(label) and label,
+    }
+    for role, column in guessed.items():
+        if column:
+            what = f"column `{column.name}` as the {role}, since no name says which one is"
+            skipped.note(what, str(path))
     for one in rest:
         if one.kind == "text" and (others := unread(one.values)):
             what = f"column `{one.name}` as text, which no model reads, since {others[0][:60]!r} "
             skipped.note(f"{what}is no number", str(path), len(others))
+
+
+def _texts_in_table(
+    path: Path,
+    columns: Sequence[Column],
+    label: Column | None,
+    sequence: Column | None,
+    token: Column | None,
+    skipped: Skipped,
+) -> dict[str, str] | None:
+    """How to read a file with a text a row, of words or of letters; None if it is none."""
+    if (letters := roles.letters_of(columns, label)) is not None:
+        own = {"text": letters.name, "label": label.name if label else "label"}
+        skipped.note(
+            f"column `{letters.name}` as texts, of which each letter is a token", str(path)
+        )
+        own = {key: name for key, name in own.items() if key != name}
+        return own | {"tokens": "pattern", "pattern": r"\S"}
+    if sequence is not None and sequence.name == "sequence":
+        return None
+    rest = [one for one in columns if one not in (label, sequence, token)]
+    numbers = [one for one in rest if one.kind != "text" and not one.counts_rows]
+    texts = roles.texts_of(columns, label, sure=sequence is None or not (token or numbers))
+    if texts is not None:
+        _check_is_one_class(path, columns, texts)
+    return texts
+
+
+def _check_is_one_class(path: Path, columns: Sequence[Column], texts: Mapping[str, str]) -> None:
+    """Refuse texts with a tag for each word.
+
+    Raises:
+        DataError: labels have as many words as texts.
+    """
+    by_name = {one.name: one.values for one in columns}
+    given = by_name[texts.get("text", "text")]
+    tags_of = by_name.get(texts.get("label", "label"), given[:0])
+    pairs = zip(given, tags_of, strict=False)
+    counts = [(len(text.split()), len(tags.split())) for text, tags in pairs]
+    if any(tags > 1 for _, tags in counts) and all(words == tags for words, tags in counts):
+        raise DataError(
+            f"{path}: expected one label for each text, found as many as it has words; write the "
+            'words and tags of each row as lists, {"tokens": [...], "tags": [...]} in JSON Lines'
+        )
+
+
+def _check_alike(parts: Sequence[Path], needed: Sequence[Column]) -> None:
+    """Refuse a folder of which some files lack the ids or the labels.
+
+    Raises:
+        DataError: names one of them.
+    """
+    for part in parts[1:MOST_PARTS]:
+        with addresses.opened(part) as file:
+            names = table.header(file)
+        if absent := [one.name for one in needed if one.name not in names]:
+            raise DataError(
+                f"{part}: expected a column `{absent[0]}` as in {parts[0].name}, found "
+                f"{one_line(first_few(names))}; if labels are in a file of their own, join the two "
+                "into one table, by pandas.merge say"
+            )
+
+
+def _check_held_out(section: Mapping[str, str], label: str) -> None:
+    """Refuse a test split without labels, as competitions give it.
+
+    Raises:
+        DataError: names its file.
+    """
+    for split in ("validation", "test"):
+        for part in _parts(addresses.place(section[split])) if split in section else ():
+            with addresses.opened(part) as file:
+                names = table.header(file)
+            if label not in names:
+                raise DataError(
+                    f"{part}: expected a column `{label}` to compare answers with, found none; "
+                    "leave the file out, train on the others, and ask `birnn predict` about it"
+                )
 
 
 def _is_single(label: Column, ids: Sequence[str], parts: Sequence[Path]) -> bool:
@@ -241,14 +357,15 @@ def _is_single(label: Column, ids: Sequence[str], parts: Sequence[Path]) -> bool
     return len(label.values) > 1 and all(one.distinct <= 1 for one in same)
 
 
-def _ways(path: Path, sequence: Column | None, rest: Sequence[Column]) -> dict[str, Any]:
-    """How a file is read, where not as the sequence table."""
+def _ways(parts: Sequence[Path], sequence: Column | None, rest: Sequence[Column]) -> dict[str, Any]:
+    """How files are read, where not as the sequence table; each may have its own decimal sign."""
+    path = parts[0]
     found: dict[str, Any] = {}
     if sequence is None:
         found["file"] = "sequence"
     elif len(sequence.values) > len(sequence.filled) == sequence.distinct:
         found["fill_down"] = True
-    if kind(path) != ".parquet":
+    if kind(path) != ".parquet" and len(parts) == 1:
         numbers = [one.values for one in rest if one.kind in ("whole", "number")]
         if dialect.decimal(path, numbers, Skipped()) == ",":
             found["decimal"] = ","
@@ -303,7 +420,7 @@ def _not_found(path: Path, columns: Sequence[Column]) -> str:
     )
 
 
-def _of_lists(path: Path, section: dict[str, Any], task: str | None) -> Guess:
+def _of_lists(path: Path, section: dict[str, Any], task: str | None, skipped: Skipped) -> Guess:
     """Guess what the columns of a file with one sequence a row are."""
     schema = lists.schema(path)
     columns = [Column(name, []) for name in schema.names]
@@ -313,12 +430,23 @@ def _of_lists(path: Path, section: dict[str, Any], task: str | None) -> Guess:
         found["label"] = roles.by_name(columns, "label") or roles.list_of_classes(
             nested, found["token"]
         )
+    if found["token"] is None and found["label"] is not None:
+        left = [one for one in nested if one is not found["label"]]
+        if not left:
+            _check_is_one_label(path, schema.field(found["label"].name))
+        words = [one for one in left if is_text(schema.field(one.name).type.value_type)]
+        if len(left) == len(words) == 1:
+            found["token"] = words[0]
+            what = f"column `{words[0].name}` as the token, since no name says which one is"
+            skipped.note(what, str(path))
     single = [one for one in columns if one not in nested]
     found |= {role: roles.by_name(single, role) for role in ("sequence", "group")}
     if found["label"] is None:
         advice = "name it in data.columns of a file of params, and check that"
         if {*SPANS} & {*schema.names}:
             advice = lists.OF_SPANS
+        elif {*map(standard_split, schema.names)} <= {*SPLITS}:
+            advice = "write each split into a file of its own"
         raise DataError(
             f"{path}: expected a column `label`, found {', '.join(schema.names)}; {advice}"
         )
@@ -339,6 +467,17 @@ def _of_lists(path: Path, section: dict[str, Any], task: str | None) -> Guess:
             **({"keep": kept} if kept else {}),
         }
     )
+
+
+def _check_is_one_label(path: Path, label: pa.Field) -> None:
+    """Refuse texts with a list of labels, or of places that are marked."""
+    if lists.is_list(label.type):
+        marked = pa.types.is_struct(label.type.value_type)
+        advice = lists.OF_SPANS if marked else "write the one that is to be learned, as text"
+        raise DataError(
+            f"{path}, column `{label.name}`: expected one label for each text, or a list of tokens "
+            f"beside it, found a list; {advice}"
+        )
 
 
 def _is_numeric(found: pa.Field) -> bool:

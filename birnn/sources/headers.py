@@ -31,6 +31,11 @@ def check(path: Path, names: Sequence[str], columns: Sequence[Sequence[str]]) ->
     Raises:
         DataError: see above.
     """
+    if names and names[0].startswith("{"):
+        raise DataError(
+            f"{path}: expected names of columns in the first line, found JSON; let the file's name "
+            "end in .jsonl"
+        )
     if names and not _are_counted(names) and all(map(_is_value, names, columns)):
         for row, values in enumerate(zip(*columns, strict=False), 1):
             if [*values] == [*names] and not any(map(NUMBER.fullmatch, names)):
@@ -42,9 +47,12 @@ def check(path: Path, names: Sequence[str], columns: Sequence[Sequence[str]]) ->
     numeric = [values for values in columns if len(values) > 2 and _are_numbers(values[1:ROWS])]
     begin = [values[0] for values in numeric]
     if any(begin) and not any(NUMBER.fullmatch(one) or one in ABSENT[1:] for one in begin):
+        advice = "if it is a row of units or names, leave it out"
+        if names[0].startswith("#"):
+            advice = "leave out the lines that begin with #, above the names of columns"
         raise DataError(
             f"{path}, row 1: expected numbers as in the rows below, found "
-            f"{next(filter(None, begin))[:60]!r}; if it is a row of units or names, leave it out"
+            f"{next(filter(None, begin))[:60]!r}; {advice}"
         )
 
 

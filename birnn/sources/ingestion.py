@@ -13,6 +13,7 @@ from birnn.errors import DataError
 from birnn.files import addresses, named, table_checks, tables, threads
 from birnn.files.hashing import Seen
 from birnn.files.reading import Skipped, kind, missing
+from birnn.files.reading import parts as in_folder
 from birnn.files.table_checks import Allowed
 from birnn.files.tables import Form
 from birnn.params import (
@@ -112,8 +113,11 @@ def read(
         case SktimeData(name=str(shipped)):
             found = _files(sktime.shipped(shipped), _reader(data, skipped, labelled, form))
         case _:
-            found = _files(data.files, _fetching(_reader(data, skipped, labelled, form)))
-    return _keeping(found, data.keep) if data.keep else found
+            found = _files(
+                data.files, _fetching(_reader(data, skipped, labelled, form)), of_one=True
+            )
+    keep = [name for name in data.keep if not isinstance(data, TextData) or name in text.OF_ROWS]
+    return _keeping(found, keep) if keep else found
 
 
 def _fetching(read_file: ReadFile) -> ReadFile:
@@ -135,6 +139,8 @@ def _keeping(batches: Iterable[pa.RecordBatch], keep: Collection[str]) -> Iterat
     for batch in batches:
         found = batch.schema.names
         for name in keep:
+            if tables.KEPT + name in found:  # the file has a column of that name
+                continue
             if name not in found:
                 raise DataError(f"data.keep: expected some of {', '.join(found)}, found {name!r}")
             batch = batch.append_column(tables.KEPT + name, batch[name])
@@ -199,10 +205,10 @@ def unlabelled(
         as_lists = params.data({**known, "path": str(path)})
         assert isinstance(as_lists, ListsData)
         return lists.read(as_lists, path, labelled=False, features=features, skipped=skipped)
-    if _is_table(path):
+    if _is_table(path, source):
         return table.read(path, features, labelled=False, skipped=skipped)
     kinds = {**guesses.SOURCES, **dict.fromkeys(TABLES, "text"), ".json": ""}
-    if kinds.get(kind(path), source) != source:
+    if kinds.get(kind(path), source) != source and (kind(path), source) != (".tsv", "conll"):
         raise DataError(
             f"{path}: expected a sequence table, or a file as in training (source {source}), "
             f"found a name in {kind(path)}"
@@ -220,8 +226,9 @@ def _has_lists(path: Path) -> bool:
     return any(lists.is_list(field.type) for field in lists.schema(first))
 
 
-def _is_table(path: Path) -> bool:
-    if kind(path) in TABLES and path.is_file():
+def _is_table(path: Path, source: object) -> bool:
+    columns = (*TABLES, ".parquet") if source == "text" else TABLES
+    if kind(path) in columns and path.is_file():
         return "sequence" in table.header(path)
     return path.is_dir() or kind(path) == ".parquet"
 
@@ -293,16 +300,19 @@ def of_file(path: Path, task: str | None = None, skipped: Skipped | None = None)
     return params.data(guesses.of(path, task, skipped).section)
 
 
-def _files(files: Mapping[str, str], read_file: ReadFile) -> Iterator[pa.RecordBatch]:
+def _files(
+    files: Mapping[str, str], read_file: ReadFile, *, of_one: bool = False
+) -> Iterator[pa.RecordBatch]:
     """Read one file after the other, with a `split` column where each is an official split.
 
     Args:
         files: the path of each split, or of `""`, where there is one path for all.
         read_file: reads one of them.
+        of_one: whether it reads no folder, so that the files of one are read one after the other.
     """
     for split, path in files.items():
         named.check_input(path)
-        batches = read_file(path, f"{split}-" if split else "")
+        batches = _parts_of(path, read_file, f"{split}-" if split else "", of_one=of_one)
         if split:
             batches = table_checks.filled(batches, path, f"sequences for data.{split}")
         for batch in batches:
@@ -311,3 +321,14 @@ def _files(files: Mapping[str, str], read_file: ReadFile) -> Iterator[pa.RecordB
             if split:
                 batch = batch.append_column("split", pa.array([split] * batch.num_rows))
             yield table_checks.from_file(batch, path, "step")
+
+
+def _parts_of(
+    path: str, read_file: ReadFile, prefix: str, *, of_one: bool
+) -> Iterator[pa.RecordBatch]:
+    """Read a file, or the files of a folder; numbers that serve as ids follow the file's name."""
+    if not (of_one and Path(path).is_dir()):
+        yield from read_file(path, prefix)
+        return
+    for part in in_folder(Path(path)):
+        yield from read_file(str(part), f"{prefix}{part.name.split('.')[0]}-")

@@ -25,7 +25,7 @@ from birnn.files.hashing import Hashes, Seen
 from birnn.files.parts import Place
 from birnn.files.reading import first_few
 from birnn.files.scores import AVERAGES
-from birnn.files.summary import ClassCount, Conflict, Groups, Summary, gaps
+from birnn.files.summary import NO_LABELS, ClassCount, Conflict, Groups, Summary, gaps
 from birnn.files.tables import (
     SPLITS,
     Chunk,
@@ -547,6 +547,23 @@ def notes(found: Summary, reads: str = "", *, by_chance: bool = True) -> Iterato
         pairs = "; ".join(_pair(pair, found.task) for pair in found.first_conflicts)
         number = f"{found.conflicts:,}"
         yield f"identical to an earlier sequence, but with other labels: {number}, such as {pairs}"
+    yield from _unsure(found)
+
+
+def _unsure(found: Summary) -> Iterator[str]:
+    """Say what may not be meant: of classes, and of sequences of one step."""
+    if spaced := [name for name in found.labels if name.strip() != name]:
+        yield f"classes with blanks around them: {first_few(map(repr, spaced))}; are they meant?"
+    if unsure := [name for name in found.labels if name in NO_LABELS]:
+        yield (
+            f"classes that may stand for no label: {first_few(map(repr, unsure))}; if they do, "
+            "name them in data.unlabelled"
+        )
+    if found.sequences > 1 and found.lengths["max"] == 1:
+        yield (
+            "each sequence has a single step, so there is no context to learn from: is its id the "
+            "number of a row?"
+        )
 
 
 def _alike(labels: Iterable[str]) -> list[list[str]]:

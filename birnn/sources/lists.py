@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from birnn.errors import DataError
-from birnn.files import addresses, arrow, bounds, reading
+from birnn.files import addresses, arrow, bounds, looks, reading
 from birnn.files.hashing import Seen
 from birnn.files.reading import Skipped, kind, lines, missing, one_line
 from birnn.files.table_checks import check_doubled, from_file, text_column
@@ -42,6 +42,8 @@ OF_SPANS = (
     "if places of letters are marked, as in Prodigy, Label Studio or doccano, export them as "
     "CoNLL, or as a list of tokens and one of tags"
 )
+
+A_SEQUENCE = 'write an object for each sequence, such as {"tokens": ["a", "b"], "tags": ["O", "O"]}'
 
 Counts = npt.NDArray[np.int64]
 
@@ -97,11 +99,7 @@ def parts(path: Path) -> list[Path]:
     """The files of a folder, in the order of their names; or the one file."""
     found = [path]
     if path.is_dir():
-        found = [
-            part
-            for part in reading.parts(path)
-            if part.suffix != ".json" or not part.stem.endswith("info")
-        ]
+        found = reading.parts(path)
     for part in found:
         if kind(part) not in SUFFIXES or part.is_dir():
             known = ", ".join(SUFFIXES)
@@ -171,7 +169,8 @@ def _rows(path: Path) -> Iterator[Rows]:
     except FileNotFoundError:
         raise DataError(missing(path)) from None
     except BROKEN as error:
-        raise DataError(f"{path}: expected {kind(path)[1:]}, found: {one_line(error)}") from None
+        found = f"found {what}" if (what := looks.of(path)) else f"found: {one_line(error)}"
+        raise DataError(f"{path}: expected {kind(path)[1:]}, {found}") from None
 
 
 def _of_lines(path: Path) -> Iterator[Rows]:
@@ -199,7 +198,10 @@ def _of_json(path: Path) -> Iterator[Rows]:
         for row in within if isinstance(within, list) else [value]:
             count += 1
             if not isinstance(row, dict):
-                raise DataError(f"{path}, row {count}: expected an object, found {str(row)[:60]!r}")
+                found = str(row)[:60]
+                raise DataError(
+                    f"{path}, row {count}: expected an object, found {found!r}; {A_SEQUENCE}"
+                )
             held.append(row)
         if len(held) >= BATCH_ROWS:
             yield _columns(held, path, "row", [*range(count - len(held) + 1, count + 1)])
@@ -290,6 +292,11 @@ class _Steps:
     def _check_single(self, batch: pa.RecordBatch, role: str, name: str) -> None:
         """Refuse a list where a sequence has one value."""
         several = role == "token" or (role == "label" and self.data.task == "tagging")
+        if is_list(batch[name].type) and is_list(batch[name].type.value_type) and several:
+            raise DataError(
+                f"{self.path}, column `{name}`: expected a {role} for each step, found lists in "
+                f"lists; {A_SEQUENCE}"
+            )
         if is_list(batch[name].type) and not several:
             hint = "; for a label a step, set data.task: tagging" if role == "label" else ""
             raise DataError(
@@ -308,9 +315,12 @@ class _Steps:
             if name in schema.names and (role != "label" or self.labelled):
                 roles[role] = name
             elif (role == "label" and self.labelled) or self._is_needed(role, own):
+                advice = f"if it has another name, set data.columns.{role}"
+                if not self.labelled:
+                    advice = "rename it if it has another name than in training"
                 raise DataError(
                     f"{self.path}: expected a column `{name}`, found {', '.join(schema.names)}; "
-                    f"if it has another name, set data.columns.{role}"
+                    f"{advice}"
                 )
         return roles
 

@@ -28,7 +28,7 @@ def of_line(line: str, place: str) -> dict[str, Any]:
     try:
         tree = DECODER.decode(line)
     except json.JSONDecodeError as error:
-        found = f"{_plainly(error)} at character {error.pos + 1}"
+        found = f"{_plainly(error)} at character {error.pos + 1}{_hint(line, error.pos)}"
         raise DataError(f"{place}: expected JSON, found: {found}") from None
     except (RecursionError, ValueError) as error:
         raise DataError(f"{place}: expected JSON, found: {one_line(error)}") from None
@@ -37,6 +37,15 @@ def of_line(line: str, place: str) -> dict[str, Any]:
         hint = array if isinstance(tree, list) else ""
         raise DataError(f"{place}: expected an object, found {line.strip()[:60]!r}{hint}")
     return tree
+
+
+def _hint(line: str, place: int) -> str:
+    """What to do about a line that is only a part of an object, or more than one."""
+    if place >= len(line.rstrip()) and line.strip() in ("{", "["):
+        return "; if an object has several lines, let the file's name end in .json"
+    if line[place:].strip() == ",":
+        return "; let no comma stand between the lines"
+    return ""
 
 
 def _plainly(error: json.JSONDecodeError) -> str:

@@ -22,6 +22,7 @@ from birnn.sources.inspection import LEAST_ROWS
 NAMES = {
     "sequence": (
         *("sequence", "sequenceid", "seq", "seqid", "sentence", "sentenceid", "sentid", "sent"),
+        *("sentenceidx", "sentidx", "seqidx", "sequenceidx"),
         *("series", "seriesid", "session", "sessionid", "trial", "trialid", "run", "runid"),
         *("episode", "episodeid", "segment", "segmentid", "recording", "recordingid", "id"),
     ),
@@ -37,8 +38,11 @@ NAMES = {
 }
 """What people call the columns, without spaces and signs; the first that is there is taken."""
 NUMBERS_OF_ROWS = ("unnamed0", "index", "row", "rowid", "rownumber")
+OF_TIME = ("time", "timestamp", "ts", "epoch", "date", "datetime", "zeit", "t", "datum")
 OF_SPLIT = ("split", "set", "subset", "partition", "fold")
 OF_LABEL = ("label", "class", "target")  # with which the name of a label ends, as SepsisLabel
+LETTERS, LEAST_LETTERS = re.compile(r"[A-Z*-]+|[a-z*-]+"), 10
+"""What DNA and proteins look like, and how many letters they have at least, in the mean."""
 MOST_CLASSES = 200
 
 
@@ -121,7 +125,7 @@ def sequence_of(columns: Sequence[Column], others: Sequence[Column | None]) -> C
     grouped = [
         one
         for one in left
-        if one.kind in ("whole", "text") and one.plain not in NAMES["group"]
+        if one.kind in ("whole", "text") and one.plain not in (*NAMES["group"], *OF_TIME)
         if 1 < one.runs < len(one.values)
     ]
     return max(grouped, key=lambda one: one.runs, default=None)
@@ -142,6 +146,11 @@ def label_of(columns: Sequence[Column], others: Sequence[Column | None]) -> Colu
     texts = [one for one in few if one.kind == "text"]
     numbers = [one for one in few if one.kind == "whole"]
     return next((found[-1] for found in (texts, numbers) if found), None)
+
+
+def is_called_sequence(column: Column) -> bool:
+    """Whether a column's name says that it holds the ids of sequences."""
+    return column.plain in NAMES["sequence"]
 
 
 def is_called_label(column: Column) -> bool:
@@ -191,7 +200,7 @@ def leftovers(rest: Sequence[Column]) -> dict[str, list[str]]:
 
 def _is_clock(column: Column) -> bool:
     """Whether it holds seconds, or parts of them, since 1970."""
-    if column.plain not in ("time", "timestamp", "ts", "epoch", "date", "datetime", "zeit", "t"):
+    if column.plain not in OF_TIME:
         return False
     values = [float(value.replace(",", ".")) for value in column.filled if NUMBER.fullmatch(value)]
     return bool(values) and min(values) >= 6e8
@@ -220,6 +229,18 @@ def texts_of(
 def _words(column: Column) -> float:
     some = column.filled[:1000]
     return sum(len(value.split()) for value in some) / max(1, len(some))
+
+
+def letters_of(columns: Sequence[Column], label: Column | None) -> Column | None:
+    """The column with DNA, proteins and the like: long words of letters, and none of them twice."""
+    for one in columns:
+        named = one.plain in ("sequence", "seq", "dna", "protein", "text")
+        words = [value.strip() for value in one.filled]
+        if named and one is not label and words and one.distinct == len(words):
+            long = sum(map(len, words)) >= LEAST_LETTERS * len(words)
+            if long and all(map(LETTERS.fullmatch, words)):
+                return one
+    return None
 
 
 def list_of_classes(nested: Sequence[Column], token: Column | None) -> Column | None:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from pyarrow import csv as arrow_csv
 
 from birnn.errors import DataError
-from birnn.files import addresses, bounds, parts, reading
+from birnn.files import addresses, bounds, looks, parts, reading
 from birnn.files.reading import Skipped, missing, one_line
 from birnn.files.table_checks import OTHERS, TIMES, from_file
 from birnn.params import TableData
@@ -25,7 +25,24 @@ from birnn.sources.dialect import Dialect
 SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".psv", ".psv.gz", ".parquet")
 SHEETS = (".xlsx", ".xls", ".xlsm", ".ods")
 PACKED = (".zip", ".bz2", ".xz", ".zst", ".lz4", ".7z", ".rar", ".tar", ".tgz", ".z")
-PLAIN_TEXT = (".txt", ".dat", ".data")
+OF_OTHERS = {
+    **dict.fromkeys((".dta",), "pandas.read_stata"),
+    **dict.fromkeys((".sav", ".zsav"), "pandas.read_spss"),
+    **dict.fromkeys((".sas7bdat", ".xpt"), "pandas.read_sas"),
+    **dict.fromkeys((".h5", ".hdf5", ".hdf"), "pandas.read_hdf or h5py"),
+    **dict.fromkeys((".pkl", ".pickle"), "pandas.read_pickle, if you trust it,"),
+    **dict.fromkeys((".orc",), "pandas.read_orc"),
+    **dict.fromkeys((".mat",), "scipy.io.loadmat"),
+    **dict.fromkeys((".arff",), "scipy.io.arff.loadarff"),
+    **dict.fromkeys((".npy",), "numpy.load"),
+    **dict.fromkeys((".edf", ".bdf"), "mne or pyedflib"),
+    **dict.fromkeys((".hea",), "wfdb"),
+    **dict.fromkeys((".wav", ".flac", ".mp3"), "a library for sound, whose frames are the steps,"),
+    **dict.fromkeys((".xml", ".html", ".htm"), "a parser"),
+}
+"""What reads the files of other programs."""
+OF_LETTERS = (".gb", ".gbk", ".embl", ".fastq", ".fq")
+PLAIN_TEXT = (".txt", ".dat", ".data", ".tab", ".asc", ".log")
 ABSENT = [
     *("", "#N/A", "#N/A N/A", "#NA", "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan"),
     *("null", "-nan", "-NaN", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),  # all as in pandas
@@ -92,7 +109,8 @@ def understood(path: Path) -> Iterator[None]:
     except FileNotFoundError:
         raise DataError(missing(path)) from None
     except BROKEN as error:
-        raise DataError(f"{path}: expected {_kind(path)}, found: {one_line(error)}") from None
+        found = f"found {what}" if (what := looks.of(path)) else f"found: {one_line(error)}"
+        raise DataError(f"{path}: expected {_kind(path)}, {found}") from None
 
 
 def _parts(path: Path) -> list[tuple[str, AbstractContextManager[Path]]]:
@@ -138,12 +156,18 @@ def mend(path: Path) -> str:
     """What to do with a file that no reader is for, after what was expected."""
     name = path.name.lower()
     if path.is_dir():
-        return ", found a folder"
+        return ", found a folder; let one folder hold all files, whose columns say what they are"
     if name.endswith(SHEETS):
         return "; open the spreadsheet and save the sheet as CSV"
     if name.endswith(PACKED):
         return "; unpack it, and pack it with gzip if it is to be small"
-    if name.removesuffix(".gz").endswith(PLAIN_TEXT):
+    if by := OF_OTHERS.get(reading.kind(path)):
+        return f"; read it by {by} and save a table as Parquet or CSV"
+    if reading.kind(path) in OF_LETTERS:
+        return "; turn it into FASTA, by Biopython say"
+    if name.endswith(".ann"):
+        return "; export marked texts as CoNLL"
+    if name.removesuffix(".gz").endswith(PLAIN_TEXT) or "." not in name:
         return "; if it is a table with a header, let its name end in .csv or .tsv"
     return ""
 
@@ -159,8 +183,8 @@ def _parquet(path: Path, columns: Columns) -> Iterator[pa.RecordBatch]:
         plan = columns.plan(file.schema_arrow.names, str(path))
     # without a size of the buffer, whole columns of a row group are read
     for batch in bounds.parquet_batches(path, BATCH_ROWS, buffer_size=BUFFER_BYTES):
-        if batch.num_rows:
-            yield columns.batch(batch, plan)
+        if (filled := columns.filled(batch, plan)).num_rows:
+            yield columns.batch(filled, plan)
 
 
 def _csv(path: Path, columns: Columns) -> Iterator[pa.RecordBatch]:
@@ -174,7 +198,8 @@ def _csv(path: Path, columns: Columns) -> Iterator[pa.RecordBatch]:
     types |= {name: _number_type(path, name, found.column(name)) for name in numbers}
     try:
         for batch in _csv_batches(path, types, found, point, threads=True):
-            yield columns.batch(batch, plan)
+            if (filled := columns.filled(batch, plan)).num_rows:
+                yield columns.batch(filled, plan)
     except pa.ArrowInvalid:
         _raise_with_line(path, types, found, point)
         raise
@@ -256,6 +281,8 @@ def _plainly(message: str) -> str:
         advice = TIMES if is_time(text) else OTHERS
         if dialect.COMMA.fullmatch(text):
             advice = "write a decimal point, or set data.decimal: ',' if all numbers have a comma"
+        elif dialect.POINT.fullmatch(text):
+            advice = "write a decimal comma as in the other numbers, or leave out data.decimal"
         return f"expected a number, found {text[:60]!r}; {advice}"
     if widths := re.search(r"Expected (\d+) columns, got (\d+): (.*)", message):
         return f"expected {widths[1]} fields, found {widths[2]}: {widths[3][:60]!r}"

@@ -1,14 +1,15 @@
 """Labelled texts, cut into tokens.
 
-They come from a CSV, TSV or JSONL file with a column of texts and one of labels, or from one file
-for each class with one text a line.
+They come from a CSV, TSV, JSONL, Parquet or Arrow file with a column of texts and one of labels, or
+from one file for each class with one text a line.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,20 +18,26 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from birnn.errors import DataError
-from birnn.files import addresses, table_checks, timed
-from birnn.files.reading import Skipped, fields, kind, lines
-from birnn.files.tables import Form
+from birnn.files import addresses, arrow, bounds, table_checks, timed
+from birnn.files.reading import Skipped, fields, first_few, kind, lines, missing, one_line
+from birnn.files.tables import KEPT, Form
 from birnn.params import TextData
 from birnn.sources import objects
+from birnn.sources.columns import is_text
 
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson")
+COLUMNS = {".parquet": bounds.parquet_batches, ".arrow": arrow.batches, ".feather": arrow.batches}
+"""What reads files that hold columns."""
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", *COLUMNS)
+BATCH_ROWS = 1024
 QUOTES = "; if quotes are plain characters, set data.quotes: false"
 BATCH_CHARACTERS = 1 << 20
 LEAST_SECONDS, CHARACTERS_A_SECOND = 10.0, 300_000  # to find tokens by a pattern; usual: 5,000,000
 
 Tokenise = Callable[[pa.StringArray], pa.ListArray]
-Row = tuple[str, str | None, int]
-"""A text, its label and its line."""
+Row = tuple[str, str | None, int, list[str]]
+"""A text, its label, its line, and what travels with it."""
+OF_ROWS = ("sequence", "token", "label")
+"""What `data.keep` may name beside the columns of the file."""
 
 
 class Text(NamedTuple):
@@ -40,6 +47,7 @@ class Text(NamedTuple):
     label: str | None
     id: str
     line: int
+    kept: tuple[tuple[str, str], ...] = ()
 
 
 def read(
@@ -51,7 +59,7 @@ def read(
     skipped: Skipped | None = None,
     form: Form | None = "NFC",
 ) -> Iterator[pa.RecordBatch]:
-    """Stream the texts of a `.csv`, `.tsv` or `.jsonl` file, perhaps with `.gz`, as tokens.
+    """Stream the texts of a `.csv`, `.tsv`, `.jsonl` or `.parquet` file, as tokens.
 
     The number of its row is a text's id, so that it stays what it is when rows are added.
 
@@ -77,18 +85,49 @@ def read(
         yield from read_lines(data, path, None, prefix, skipped, form)
         return
     label = data.label if labelled else None
+    plan = _Plan(path, data, labelled, skipped)
     if kind(path) in (".jsonl", ".ndjson"):
-        rows = _jsonl(path, data.text, label, data.encoding, skipped)
+        rows = _jsonl(path, data.text, label, data.encoding, skipped, plan)
+    elif kind(path) in COLUMNS:
+        rows = _columns(path, data.text, label, plan)
     else:
         hint = QUOTES if data.quotes else ""
         found = fields(path, data.encoding, quotes=data.quotes, hint=hint, skipped=skipped)
-        rows = _csv(path, data.text, label, found)
+        rows = _csv(path, data.text, label, found, plan)
     texts = (
-        Text(content, name, f"{prefix}{number:06d}", line)
-        for number, (content, name, line) in enumerate(rows, 1)
+        Text(content, name, f"{prefix}{number:06d}", line, tuple(zip(plan.kept, kept, strict=True)))
+        for number, (content, name, line, kept) in enumerate(rows, 1)
     )
     composed = _composed(texts, path, form, skipped)
     yield from _batches(composed, path, tokeniser(data.pattern), skipped)
+
+
+class _Plan:
+    """Which columns travel with the texts of a file, and which are left out."""
+
+    def __init__(self, path: str | Path, data: TextData, labelled: bool, skipped: Skipped) -> None:
+        self.path, self.data, self.labelled, self.skipped = path, data, labelled, skipped
+        self.kept: list[str] = []
+
+    def of(self, names: Sequence[str]) -> list[str]:
+        """Decide it by the names of the columns.
+
+        Raises:
+            DataError: a column is missing that is to travel with texts to train on.
+        """
+        keep = [name for name in self.data.keep if name in names or name not in OF_ROWS]
+        for name in keep:
+            if name not in names and self.labelled:
+                found = ", ".join(names)
+                raise DataError(
+                    f"{self.path}: expected a column `{name}` (data.keep), found {found}"
+                )
+        self.kept = [name for name in keep if name in names]
+        known = {self.data.text, self.data.label, *self.kept, ""}
+        if self.labelled and (others := [name for name in names if name not in known]):
+            what = f"columns beside text and label ({first_few(others)})"
+            self.skipped.add(what, str(self.path), len(others))
+        return self.kept
 
 
 def _check_is_no_table(path: str | Path, data: TextData) -> None:
@@ -213,18 +252,50 @@ def _batch(
     }
     if texts[0].label is not None:
         columns["label"] = pa.array([text.label for text in texts]).take(rows)
+    for place, (name, _) in enumerate(texts[0].kept):
+        kept = pa.array([text.kept[place][1] for text in texts])
+        columns[KEPT + name] = kept.take(rows)
     return pa.RecordBatch.from_pydict(columns)
 
 
 def _csv(
-    path: str | Path, text: str, label: str | None, rows: Iterator[tuple[int, list[str]]]
+    path: str | Path,
+    text: str,
+    label: str | None,
+    rows: Iterator[tuple[int, list[str]]],
+    plan: _Plan,
 ) -> Iterator[Row]:
     _, header = next(rows, (0, []))
     texts = _column(header, text, path)
     labels = None if label is None else _column(header, label, path)
+    kept = [header.index(name) for name in plan.of(header)]
     for line, row in rows:
         name = None if labels is None else row[labels]
-        yield row[texts], name, line
+        yield row[texts], name, line, [row[place] for place in kept]
+
+
+def _columns(path: str | Path, text: str, label: str | None, plan: _Plan) -> Iterator[Row]:
+    """The texts of a file with columns; what is missing is empty."""
+    number = 0
+    try:
+        for batch in COLUMNS[kind(path)](path, BATCH_ROWS):
+            found = [text] if label is None else [text, label]
+            if not number:
+                plan.of(batch.schema.names)
+            for name in found:
+                _column(batch.schema.names, name, path)
+                if name == text and not is_text(batch[name].type):
+                    what = batch[name].type
+                    raise DataError(f"{path}, column `{name}`: expected text, found {what}")
+            names = [*found, *plan.kept]
+            columns = [table_checks.whole_numbers(batch[name]).cast(pa.string()) for name in names]
+            for row in zip(*(pc.fill_null(one, "").to_pylist() for one in columns), strict=True):
+                number += 1
+                yield row[0], None if label is None else row[1], number, [*row[len(found) :]]
+    except FileNotFoundError:
+        raise DataError(missing(path)) from None
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path}: expected {kind(path)[1:]}, found: {one_line(error)}") from None
 
 
 def _column(header: list[str], name: str, path: str | Path) -> int:
@@ -235,8 +306,14 @@ def _column(header: list[str], name: str, path: str | Path) -> int:
 
 
 def _jsonl(
-    path: str | Path, text: str, label: str | None, encoding: str, skipped: Skipped
+    path: str | Path,
+    text: str,
+    label: str | None,
+    encoding: str,
+    skipped: Skipped,
+    plan: _Plan,
 ) -> Iterator[Row]:
+    begun = False
     for number, line in enumerate(lines(path, encoding), 1):
         place = f"{path}, line {number}"
         if not line.strip():
@@ -244,7 +321,15 @@ def _jsonl(
             continue
         tree = objects.of_line(line, place)
         content = _string(tree, text, place)
-        yield content, None if label is None else _label(tree, label, place), number
+        name = None if label is None else _label(tree, label, place)
+        kept = plan.kept if begun else plan.of([*tree])
+        begun = True
+        yield content, name, number, [_plain(tree.get(key)) for key in kept]
+
+
+def _plain(value: object) -> str:
+    """What travels with a text, as text; nothing where it is null."""
+    return "" if value is None else value if isinstance(value, str) else json.dumps(value)
 
 
 def _label(tree: Mapping[str, Any], key: str, place: str) -> str:

@@ -101,6 +101,28 @@ def test_every_kind_of_file(tmp_path: Path, name: str, actual: str) -> None:
     assert found.metrics()["log_loss"] == pytest.approx(loss)
 
 
+@pytest.mark.parametrize("begin", ["", "sep=;\n"])
+@pytest.mark.parametrize("decimal", [",", "."])
+def test_semicolons_as_of_spreadsheets(tmp_path: Path, begin: str, decimal: str) -> None:
+    frame = table()
+    text = frame.to_csv(index=False, sep=";", decimal=decimal, float_format="%.4f")
+    (tmp_path / "t.csv").write_text(begin + text, encoding="utf-8")
+    found, expected = scoring.read(tmp_path / "t.csv"), write(frame, tmp_path / "u.csv")
+    assert found.metrics()["accuracy"] == scoring.score(expected)["accuracy"]
+    assert found.probabilities is not None
+    shares = frame[[f"probability_{label}" for label in NAMES]].to_numpy()
+    np.testing.assert_allclose(found.probabilities, shares, atol=1e-4)
+
+
+def test_what_may_stand_for_no_label_is_said(tmp_path: Path) -> None:
+    frame = table()
+    frame.loc[:3, "actual"] = "NaN"
+    (tmp_path / "t.csv").write_text(frame[["sequence", "actual", "predicted"]].to_csv(index=False))
+    assert scoring.read(tmp_path / "t.csv").notes == (
+        "taken for classes: 'NaN'; where they stand for no label, leave them empty",
+    )
+
+
 @pytest.mark.parametrize("tagging", [True, False])
 def test_what_evaluate_wrote_scores_the_same(tmp_path: Path, ragged: Ragged, tagging: bool) -> None:
     test = ragged([5, 3, 8, 1, 9] * 5, tagging=tagging)
@@ -435,7 +457,7 @@ class TestMistakes:
             ("t.parquet", b"no", "expected parquet, found: "),
             ("t.csv", b"sequence,actual,actual,predicted\na,b,c,d\n", "found `actual` twice"),
             ("t.csv", b"sequence,actual,predicted\na,b\n", "expected csv, found: CSV parse error"),
-            ("t.csv", b"sequence,actual,predicted\na,\xff,b\n", "expected csv, found: "),
+            ("t.csv", b"sequence,actual,predicted\na,\xff,b\n", "expected text in utf-8"),
             ("t.csv", b"sequence,actual,predicted,probability_b\na,b,b,x\n", "found: In CSV col"),
         ],
     )
@@ -443,7 +465,7 @@ class TestMistakes:
         (tmp_path / name).write_bytes(content)
         with pytest.raises(DataError) as refused:
             scoring.read(tmp_path / name)
-        assert str(refused.value).startswith(f"{tmp_path / name}: ")
+        assert str(refused.value).startswith(f"{tmp_path / name}")
         assert message in str(refused.value)
         assert "\n" not in str(refused.value)
 

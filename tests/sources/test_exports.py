@@ -77,6 +77,11 @@ SAME: dict[str, tuple[str, Content, str]] = {
         PLAIN.replace("\n", ",\n"),
         "left out: columns without a name",
     ),
+    "rows without a value below": (
+        "t.csv",
+        f"{PLAIN},,,\n,,,\n",
+        "left out: rows without a value",
+    ),
     "bars": ("t.psv", PLAIN.replace(",", "|"), ""),
     "all in quotes": ("t.csv", FRAME.to_csv(index=False, quoting=1), ""),
     "numbers with exponents": ("t.csv", with_x("5e-1", "1.25E0", "-2E+00", "0.4e1"), ""),
@@ -90,7 +95,11 @@ def test_are_read_as_they_are(tmp_path: Path, case: str) -> None:
     found, sentences = read(tmp_path / name, content)
     assert found.select(FRAME.columns).to_pydict() == FRAME.to_dict("list")
     assert found.num_columns == FRAME.shape[1]
-    assert sentences == ([f"{said}, 1 in all, the first in {name}"] if said else [])
+    if case.startswith("rows"):
+        said, name = f"{said}, 2 in all", "t.csv, row 5"
+    else:
+        said = said and f"{said}, 1 in all"
+    assert sentences == ([f"{said}, the first in {name}"] if said else [])
 
 
 def test_pandas_index_in_parquet(tmp_path: Path) -> None:
@@ -239,6 +248,93 @@ REFUSED: dict[str, tuple[str, Content, str]] = {
         FRAME.to_json(orient="records"),
         ": expected `token` or a column with lists of numbers, found sequence, x, y, label; name",
     ),
+    "files that were joined": (
+        "t.csv",
+        f"\ufeff{PLAIN}\ufeffc,1,2,p\n",
+        ", line 6: expected a byte order mark at the file's beginning alone, found one more",
+    ),
+    "sentences that were joined": (
+        "t.conll",
+        "\ufeffAda N\nis V\n\n\ufeffBob N\nis V\n\n",
+        ", line 4: expected a byte order mark at the file's beginning alone, found one more",
+    ),
+    "zeros where a disk was full": (
+        "t.csv",
+        PLAIN.encode() + bytes(100),
+        ", line 6: expected text, found a byte of zero; is the file whole?",
+    ),
+    "a zero in a class": (
+        "t.csv",
+        PLAIN.replace("p\n", "p\0\n", 1),
+        ", line 2: expected text, found a byte of zero",
+    ),
+    "a zero in a tag": ("t.conll", "Ada N\nis V\0\n\n", ", line 2: expected text, found a byte of"),
+    "a delimiter at each row's end": (
+        "t.csv",
+        PLAIN.replace("p\n", "p,\n").replace("q\n", "q,\n"),
+        ": expected a header with 5 names, as the rows below have fields, found 4: 'sequence,x,y",
+    ),
+    "quotes behind blanks": (
+        "t.csv",
+        PLAIN.replace(",p", ', "p"'),
+        ", row 1: expected quotes next to what stands between fields, found ' \"p\"'; take the",
+    ),
+    "a comment above the header": (
+        "t.csv",
+        f"# by, x, and, y\n{PLAIN}",
+        ", row 1: expected numbers as in the rows below, found 'x'; leave out the lines that begin",
+    ),
+    "JSON": (
+        "t.csv",
+        '{"sequence": "a"}\n{"sequence": "b"}\n',
+        ": expected names of columns in the",
+    ),
+    "a tag a word": (
+        "t.csv",
+        "text,labels\nAda is here,B O O\nno,O\n",
+        ": expected one label for each text, found as many as it has words; write the words and",
+    ),
+    "an object on several lines": (
+        "t.jsonl",
+        '{\n "tokens": ["a"],\n "tags": ["p"]\n}\n',
+        ", line 1: expected JSON, found: Expecting property name enclosed in double quotes at",
+    ),
+    "objects with commas between": (
+        "t.jsonl",
+        '{"tokens": ["a"], "tags": ["p"]},\n{"tokens": ["a"], "tags": ["q"]}\n',
+        ", line 1: expected JSON, found: Extra data at character 33; let no comma stand between",
+    ),
+    "splits in one file": (
+        "t.json",
+        '{"train": [{"tokens": ["a"]}], "test": [{"tokens": ["a"]}]}',
+        ": expected a column `label`, found train, test; write each split into a file of its own",
+    ),
+    "lists of columns": (
+        "t.json",
+        '{"tokens": [["a"]], "tags": [["p"]]}',
+        ", column `tags`: expected a label for each step, found lists in lists; write an object",
+    ),
+    "spaCy": (
+        "t.json",
+        '[["Ada waits", {"entities": [[0, 3, "PER"]]}]]',
+        ", row 1: expected an object, found \"['Ada waits', {'entities': [[0, 3, 'PER']]}]\"",
+    ),
+    "a list of one class": (
+        "t.jsonl",
+        '{"text": "Ada waits", "label": ["p"]}\n{"text": "Bob waits", "label": ["q"]}\n',
+        ", column `label`: expected one label for each text, or a list of tokens beside it, found",
+    ),
+    "a min export of Label Studio": (
+        "t.json",
+        '[{"text": "Ada", "label": [{"start": 0, "labels": ["PER"]}]}]',
+        ", column `label`: expected one label for each text, or a list of tokens beside it, found",
+    ),
+    "Stata": (
+        "t.dta",
+        b"<stata_dta>",
+        ": expected a name that ends in .csv, .tsv, .psv, .parquet,",
+    ),
+    "GenBank": ("t.gb", "LOCUS", ": expected a name that ends in .csv, .tsv, .psv, .parquet,"),
     "numbers alone": ("t.csv", "1,0.5,2\n1,0.25,3\n2,0.5,2\n", ": expected names of columns in"),
     "a line of units": (
         "t.csv",
@@ -292,7 +388,17 @@ REFUSED: dict[str, tuple[str, Content, str]] = {
         ", column `label`: expected classes, found '[{\"start\": 0}]'; " + SPANS,
     ),
 }
-ADVICE = {"another packing": "unpack it", "a series a row": "JSON Lines or", "doccano": SPANS}
+ADVICE = {
+    "a delimiter at each row's end": "take what stands between fields away from the end of each",
+    "JSON": "let the file's name end in .jsonl",
+    "an object on several lines": "let the file's name end in .json",
+    "a min export of Label Studio": SPANS,
+    "Stata": "read it by pandas.read_stata and save a table as Parquet or CSV",
+    "GenBank": "turn it into FASTA",
+    "another packing": "unpack it",
+    "a series a row": "JSON Lines or",
+    "doccano": SPANS,
+}
 
 
 @pytest.mark.parametrize("case", REFUSED)
@@ -312,3 +418,47 @@ def test_names_that_are_numbers(tmp_path: Path) -> None:
     assert found.to_pydict() == {"sequence": content["0"], "label": content["2"], "1": content["1"]}
     found, _ = read(tmp_path / "t.csv", PLAIN.replace("x,y", "400.5,410.5"))
     assert found["400.5"].to_pylist() == FRAME["x"].to_list()
+
+
+def test_letters_are_tokens(tmp_path: Path) -> None:
+    """A column `sequence` of DNA holds no ids."""
+    text = "id,sequence,label\n1,ACGTTTGACA,p\n2,CCGTAACAGT,q\n"
+    found, said = read(tmp_path / "t.csv", text)
+    assert found["token"].to_pylist() == [*"ACGTTTGACACCGTAACAGT"]
+    assert found["label"].to_pylist() == ["p"] * 10 + ["q"] * 10
+    assert said == [
+        "left out: columns beside text and label (id), 1 in all, the first in t.csv",
+        "read: column `sequence` as texts, of which each letter is a token, 1 in all, the first in "
+        "t.csv",
+    ]
+
+
+def test_labels_in_a_file_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "X_train.csv").write_text("series_id,x,y\n0,1,2\n0,2,2\n1,3,1\n")
+    (tmp_path / "y_train.csv").write_text("series_id,label\n0,p\n1,q\n")
+    with pytest.raises(DataError, match="if labels are in a file of their own, join the two"):
+        ingestion.of_file(tmp_path)
+
+
+def test_a_sequence_that_no_name_tells_is_said_and_is_no_time(tmp_path: Path) -> None:
+    text = "device,time,x,label\nA,1,1,p\nB,1,2,q\nA,2,3,p\nB,2,4,q\n"
+    with pytest.raises(DataError, match="or one whose values come in runs, found device, time"):
+        read(tmp_path / "t.csv", text)
+    _, said = read(tmp_path / "t.csv", FRAME.rename(columns={"sequence": "z"}).to_csv(index=False))
+    assert said[0].startswith("read: column `z` as the sequence, since no name says which one is")
+
+
+def test_a_list_of_words_that_no_name_tells_is_said(tmp_path: Path) -> None:
+    text = '{"x": ["1", "2"], "label": "p"}\n{"x": ["1"], "label": "q"}\n'
+    found, said = read(tmp_path / "t.jsonl", text)
+    assert found["token"].to_pylist() == ["1", "2", "1"]
+    assert said[0].startswith("read: column `x` as the token, since no name says which one is")
+
+
+def test_names_with_blanks_are_said(tmp_path: Path) -> None:
+    found, said = read(tmp_path / "t.csv", PLAIN.replace(",", ", "))
+    assert found["label"].to_pylist() == [" p", " p", " q", " q"]
+    assert said == [
+        "read: names of columns with blanks around them, as they are (' x', ' y', ' label'), 3 in "
+        "all, the first in t.csv"
+    ]

@@ -240,3 +240,17 @@ class TestMistakes:
         section = {"source": "lists", "task": "tagging", "path": "t.jsonl"}
         with pytest.raises(ParamsError, match=r"expected no `columns\.time` for lists"):
             params.data({**section, "columns": {"time": "t"}})
+
+
+def test_a_token_that_is_missing_is_named_by_its_step(tmp_path: Path) -> None:
+    (tmp_path / "t.jsonl").write_text('{"tokens": ["a", null], "tags": ["p", "q"]}\n')
+    data = ingestion.of_file(tmp_path / "t.jsonl")
+    with pytest.raises(DataError, match="step 2, column `token`: value missing"):
+        list(ingestion.rows(data, Skipped()))
+
+
+def test_a_name_is_to_be_that_of_training_where_a_model_is_asked(tmp_path: Path) -> None:
+    (tmp_path / "t.jsonl").write_text('{"words": ["a"]}\n')
+    known = {"source": "lists", "task": "tagging", "columns": {"token": "tokens"}}
+    with pytest.raises(DataError, match="rename it if it has another name than in training"):
+        list(ingestion.unlabelled(tmp_path / "t.jsonl", known, [], Skipped()))

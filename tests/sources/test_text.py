@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from birnn.errors import DataError
 from birnn.files.reading import Skipped
 from birnn.params import TextData
-from birnn.sources import text
+from birnn.sources import ingestion, text
 
 CSV = 'id,text,label\n1,"a film,\n good",pos\n2,bad,neg\n'
 JSONL = '{"text": "a film,\\n good", "label": "pos"}\n{"label": "neg", "text": "bad", "id": 2}\n'
@@ -227,7 +228,7 @@ MISTAKES: dict[str, tuple[str, bytes | str, str]] = {
     "another ending": (
         "t.txt",
         "",
-        ": expected a name that ends in .csv, .tsv, .jsonl, .ndjson, or",
+        ": expected a name that ends in .csv, .tsv, .jsonl, .ndjson, .parquet,",
     ),
 }
 
@@ -261,3 +262,61 @@ def test_another_delimiter(tmp_path: Path, delimiter: str) -> None:
     found = pa.Table.from_batches(text.read(section(), path, skipped=skipped)).to_pydict()
     assert found["token"] == ["a,", "b", "c"]
     assert skipped.sentences()[0].endswith(f"between fields, 1 in all, the first in {path}")
+
+
+@pytest.mark.parametrize("name", ["t.parquet", "t.arrow"])
+def test_columns_of_texts(tmp_path: Path, name: str) -> None:
+    """As Hugging Face keeps them: classes are numbers, some of them missing."""
+    rows = pa.table({"text": ["a b", "c", "d"], "label": pa.array([1, 0, None])})
+    path = tmp_path / name
+    if name == "t.parquet":
+        pq.write_table(rows, path)
+    else:
+        with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, rows.schema) as writer:
+            writer.write_table(rows)
+    data = TextData(source="text", path=str(path))
+    found = pa.Table.from_batches(text.read(data, path))
+    assert found.to_pydict() == {
+        "sequence": ["000001", "000001", "000002", "000003"],
+        "token": ["a", "b", "c", "d"],
+        "label": ["1", "1", "0", ""],
+    }
+    pq.write_table(rows.select(["text"]), tmp_path / "u.parquet")
+    with pytest.raises(DataError, match="expected one column `label`, found 'text'"):
+        list(text.read(data, tmp_path / "u.parquet"))
+
+
+def test_a_model_of_texts_is_asked_in_parquet(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": ["a b", "c"]}), tmp_path / "t.parquet")
+    known = {"source": "text", "task": "classification"}
+    batches = ingestion.unlabelled(tmp_path / "t.parquet", known, [], Skipped())
+    assert pa.Table.from_batches(batches)["token"].to_pylist() == ["a", "b", "c"]
+
+
+KEPT = {
+    "t.csv": "id,text,city,label\n1,a b,Ulm,p\n2,c,,q\n",
+    "t.jsonl": '{"id": 1, "text": "a b", "city": "Ulm", "label": "p"}\n'
+    '{"text": "c", "label": "q", "city": null}\n',
+}
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_columns_travel_with_texts_or_are_said_to_be_left_out(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text(KEPT[name])
+    skipped = Skipped()
+    data = ingestion.of_file(tmp_path / name)
+    assert data.model_dump()["keep"] == ["city"]
+    found = pa.Table.from_batches(ingestion.rows(data, skipped))
+    assert found["keep:city"].to_pylist() == ["Ulm", "Ulm", ""]
+    assert skipped.sentences() == [
+        f"left out: columns beside text and label (id), 1 in all, the first in {tmp_path / name}"
+    ]
+
+
+def test_a_column_to_keep_that_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(KEPT["t.csv"])
+    data = TextData(source="text", path=str(tmp_path / "t.csv"), keep=["town"])
+    with pytest.raises(DataError, match=r"expected a column `town` \(data.keep\), found id, text"):
+        list(ingestion.read(data, Skipped()))
+    found = ingestion.unlabelled(tmp_path / "t.csv", ingestion.reading(data), [], Skipped())
+    assert "keep:town" not in next(iter(found)).schema.names
