@@ -462,22 +462,25 @@ class _Packing(NamedTuple):
     Attributes:
         rows: (S,) where each step stands in the order that users have.
         sequences: (S,) the sequence that each is of.
+        times: (S,) the time of each, from 0.
         at: the steps of each time, T slices, each no longer than the one before.
     """
 
     rows: IntArray
     sequences: IntArray
+    times: IntArray
     at: list[slice]
 
     @classmethod
     def of(cls, lengths: IntArray) -> _Packing:
         """Order the steps of sequences of (N,) lengths, 1 or more."""
         order = np.argsort(-lengths, kind="stable")
-        time, rank = np.nonzero(np.arange(lengths.max())[:, None] < lengths[order])
-        ends = np.cumsum(np.bincount(time)).tolist()
-        sequences = order[rank]
-        rows = (np.cumsum(lengths) - lengths)[sequences] + time
-        return cls(rows, sequences, [*map(slice, [0, *ends[:-1]], ends)])
+        counts = np.searchsorted(-lengths[order], -np.arange(lengths.max()))  # that go on so long
+        ends = np.cumsum(counts)
+        times = np.repeat(np.arange(len(counts)), counts)
+        sequences = order[np.arange(ends[-1]) - np.repeat(ends - counts, counts)]
+        rows = (np.cumsum(lengths) - lengths)[sequences] + times
+        return cls(rows, sequences, times, [*map(slice, ends - counts, ends)])
 
     def unpacked(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Bring (S, ...) values into the order that users have."""
@@ -498,8 +501,7 @@ def _states(chain: Chain, drawn: FloatArray, packing: _Packing) -> IntArray:
     """
     start = chain.initial.cumsum()[:-1, None]
     move = np.ascontiguousarray(chain.transition.cumsum(axis=1)[:, :-1].T)  # from each state
-    counts = [at.stop - at.start for at in packing.at]
-    uniform = drawn[np.repeat(np.arange(len(counts)), counts), packing.sequences]
+    uniform = drawn[packing.times, packing.sequences]
     states = np.empty(len(uniform), dtype=np.int64)
     first = packing.at[0]
     (uniform[first] >= start).sum(axis=0, out=states[first])
