@@ -54,7 +54,7 @@ class Dialect:
     Attributes:
         encoding: of the text, as Python names it.
         delimiter: what stands between fields.
-        quoted: whether there is a quote anywhere in the file.
+        ends_within: whether there is the end of a line between quotes.
         block: bytes that are read at a time.
         skip: lines above the header, of which there is one at most: `sep=;`.
         header: the names of the columns.
@@ -63,7 +63,7 @@ class Dialect:
 
     encoding: str
     delimiter: str
-    quoted: bool
+    ends_within: bool
     block: int
     skip: int
     header: list[str]
@@ -116,7 +116,7 @@ def find(path: Path, data: TableData, skipped: Skipped, *, rows: int = SAMPLE_RO
     return Dialect(
         encoding=encoding or "utf-8",
         delimiter=delimiter,
-        quoted=look.quotes.found,
+        ends_within=look.quotes.ends_within,
         block=_block(longest),
         skip=int(skip is not None),
         header=header,

@@ -8,8 +8,10 @@ rule gives the exact probability of every label, and so the accuracy that no mod
 The recursions are those of Rabiner, "A tutorial on hidden Markov models and selected applications
 in speech recognition" (1989), each step scaled to a sum of one.
 
-Shapes: S steps of all sequences laid end to end, N sequences, T steps of the longest of them,
-F features, K states, C classes.
+Shapes: S steps of all sequences, N sequences, T steps of the longest of them, F features, K states,
+C classes. Users have the steps of a sequence together. Computations have the first steps of all
+sequences together, then all second ones, the longest sequence first (`_Packing`): what belongs to
+one time is a slice then, and nothing is computed behind the end of a sequence.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -40,7 +43,7 @@ NUMBER = 8  # bytes
 CHUNK = 1024  # sequences drawn together; another number here is another data set
 LENGTH_SIGMA = 0.8  # of the logarithm: one length in ten is more than 2.8 times the median
 MEAN_DIGITS = 9  # behind the point, of the means of observations
-TINY = np.finfo(np.float64).tiny  # prevents 0 / 0 where the likelihood of every state underflows
+TINY = np.finfo(np.float64).tiny
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -266,11 +269,11 @@ def _drawn_chunk(chain: Chain, how: Drawing, first: int) -> pa.RecordBatch:
     # Lengths and states are drawn for a whole chunk, or the noise would change as it fills.
     lengths = np.rint(rng.lognormal(location, LENGTH_SIGMA, CHUNK))
     lengths = lengths.clip(how.min_steps, how.max_steps).astype(np.int64)
-    paths = _paths(chain, lengths.max(), rng)
+    drawn = rng.random((lengths.max(), CHUNK))
     lengths = lengths[: how.sequences - first]
-    states = paths[: lengths.max(), : len(lengths)].T[_mask(lengths)]
-    noise = rng.standard_normal((len(states), chain.means.shape[1]), dtype=np.float32)
-    values = chain.means.astype(np.float32)[states] + noise
+    states = _states(chain, drawn, _Packing.of(lengths))
+    values = rng.standard_normal((len(states), chain.means.shape[1]), dtype=np.float32)
+    values += chain.means.astype(np.float32)[states]
     labels = _label_names(chain).take(pa.array(chain.labels[states]))
     return _batch(_ids(first, lengths), values, labels)
 
@@ -289,21 +292,16 @@ def posteriors(
         Three arrays (S, C). `per_step` knows the step's observation and position alone, `filtering`
         the observations up to this step, `smoothing` those of the whole sequence.
     """
-    mask = _mask(lengths)
-    likelihood = _likelihood(chain, values, mask)
-    longest_first = np.argsort(-lengths, kind="stable")
-    shown = likelihood[:, longest_first]
-    alive = np.count_nonzero(mask, axis=0)  # sequences that have a step at each time
-    filtered = _forward(chain, shown, alive)
-    smoothed = _normalised(filtered * _backward(chain, shown, alive))
-    back = np.argsort(longest_first)
+    packing = _Packing.of(lengths)
+    likelihood = _likelihood(chain, values, packing)
+    filtered = _forward(chain, likelihood, packing)
     states = {
-        "per_step": _normalised(_marginals(chain, len(likelihood))[:, None] * likelihood),
-        "filtering": filtered[:, back],
-        "smoothing": smoothed[:, back],
+        "per_step": _normalised(_marginals(chain, packing) * likelihood),
+        "filtering": filtered,
+        "smoothing": _normalised(filtered * _backward(chain, likelihood, packing)),
     }
     of_class = np.eye(chain.labels.max() + 1)[chain.labels]
-    return {view: p.swapaxes(0, 1)[mask] @ of_class for view, p in states.items()}
+    return {view: packing.unpacked(p.T @ of_class) for view, p in states.items()}
 
 
 class Limits(NamedTuple):
@@ -402,13 +400,13 @@ def _expected_right(
 
 def _votes(chain: Chain, values: npt.NDArray[np.floating], lengths: IntArray) -> FloatArray:
     """Log P(class) + the sum over steps of log P(observation | class), (N, C), up to a constant."""
-    likelihood = _likelihood(chain, values, _mask(lengths))
-    marginals = _marginals(chain, len(likelihood))
+    packing = _Packing.of(lengths)
+    marginals = _marginals(chain, packing)
+    joint = marginals * _likelihood(chain, values, packing)
     of_class = np.eye(chain.labels.max() + 1)[chain.labels]
-    joint = np.log((marginals[:, None] * likelihood) @ of_class + TINY)
-    prior = np.log(marginals @ of_class + TINY)
-    votes: FloatArray = prior[0] + (joint - prior[:, None]).sum(axis=0)
-    return votes
+    votes = np.log(joint.T @ of_class + TINY) - np.log(marginals.T @ of_class + TINY)
+    summed: FloatArray = np.add.reduceat(packing.unpacked(votes), np.cumsum(lengths) - lengths)
+    return np.log(chain.initial @ of_class + TINY) + summed
 
 
 def _shares(shares: Sequence[float] | None, classes: int) -> FloatArray:
@@ -458,16 +456,58 @@ def _means(count: int, features: int, separation: float, seed: int) -> FloatArra
     return np.round(means * (separation / math.sqrt(mean_square_distance)), MEAN_DIGITS)
 
 
-def _paths(chain: Chain, steps: int, rng: np.random.Generator) -> IntArray:
-    """Draw (T, CHUNK) states by inverting their distribution functions."""
+class _Packing(NamedTuple):
+    """The order of steps in computations: by time, and at one time the longest sequence first.
+
+    Attributes:
+        rows: (S,) where each step stands in the order that users have.
+        sequences: (S,) the sequence that each is of.
+        times: (S,) the time of each, from 0.
+        at: the steps of each time, T slices, each no longer than the one before.
+    """
+
+    rows: IntArray
+    sequences: IntArray
+    times: IntArray
+    at: list[slice]
+
+    @classmethod
+    def of(cls, lengths: IntArray) -> _Packing:
+        """Order the steps of sequences of (N,) lengths, 1 or more."""
+        order = np.argsort(-lengths, kind="stable")
+        counts = np.searchsorted(-lengths[order], -np.arange(lengths.max()))  # that go on so long
+        ends = np.cumsum(counts)
+        times = np.repeat(np.arange(len(counts)), counts)
+        sequences = order[np.arange(ends[-1]) - np.repeat(ends - counts, counts)]
+        rows = (np.cumsum(lengths) - lengths)[sequences] + times
+        return cls(rows, sequences, times, [*map(slice, ends - counts, ends)])
+
+    def unpacked(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Bring (S, ...) values into the order that users have."""
+        ordered = np.empty_like(values)
+        ordered[self.rows] = values
+        return ordered
+
+    def steps(self) -> Iterator[tuple[slice, slice]]:
+        """Each time but the first, and of the time before it the sequences that go on."""
+        for before, now in pairwise(self.at):
+            yield slice(before.start, before.start + now.stop - now.start), now
+
+
+def _states(chain: Chain, drawn: FloatArray, packing: _Packing) -> IntArray:
+    """Turn (T, N) or more uniform numbers into (S,) states, by the inverse of their distribution.
+
+    The states are in the order that users have.
+    """
     start = chain.initial.cumsum()[:-1, None]
     move = np.ascontiguousarray(chain.transition.cumsum(axis=1)[:, :-1].T)  # from each state
-    drawn = rng.random((steps, CHUNK))
-    paths = np.empty((steps, CHUNK), dtype=np.int64)
-    (drawn[0] >= start).sum(axis=0, out=paths[0])
-    for t in range(1, steps):
-        (drawn[t] >= move.take(paths[t - 1], axis=1)).sum(axis=0, out=paths[t])
-    return paths
+    uniform = drawn[packing.times, packing.sequences]
+    states = np.empty(len(uniform), dtype=np.int64)
+    first = packing.at[0]
+    (uniform[first] >= start).sum(axis=0, out=states[first])
+    for before, now in packing.steps():
+        (uniform[now] >= move.take(states[before], axis=1)).sum(axis=0, out=states[now])
+    return packing.unpacked(states)
 
 
 def _label_names(chain: Chain) -> pa.StringArray:
@@ -494,59 +534,44 @@ def _observations(chain: Chain, batch: pa.RecordBatch) -> npt.NDArray[np.float32
     return np.stack(features, axis=1)
 
 
-def _mask(lengths: IntArray) -> npt.NDArray[np.bool_]:
-    """Mark the (N, T) cells that hold a step."""
-    inside: npt.NDArray[np.bool_] = np.arange(lengths.max()) < lengths[:, None]
-    return inside
+def _likelihood(chain: Chain, values: npt.NDArray[np.floating], packing: _Packing) -> FloatArray:
+    """Compute P(observation | state) as (K, S), the largest of a step being 1."""
+    log: FloatArray = chain.means @ values[packing.rows].T
+    log -= (chain.means**2).sum(axis=1)[:, None] / 2
+    log -= log.max(axis=0)
+    return np.exp(log, out=log)
 
 
-def _likelihood(
-    chain: Chain, values: npt.NDArray[np.floating], mask: npt.NDArray[np.bool_]
-) -> FloatArray:
-    """Compute P(observation | state) as (T, N, K), the largest of a step being 1.
-
-    Past the end it is 1 for every state: nothing is observed there, so nothing is learnt.
-    """
-    log = values @ chain.means.T - (chain.means**2).sum(axis=1) / 2
-    likelihood = np.ones((*mask.T.shape, len(chain.means)))
-    likelihood.swapaxes(0, 1)[mask] = np.exp(log - log.max(axis=1, keepdims=True))
-    return likelihood
-
-
-def _marginals(chain: Chain, steps: int) -> FloatArray:
-    """Compute P(state at t) as (T, K)."""
-    marginals = np.empty((steps, len(chain.initial)))
-    marginals[0] = chain.initial
-    for t in range(1, steps):
-        marginals[t] = marginals[t - 1] @ chain.transition
+def _marginals(chain: Chain, packing: _Packing) -> FloatArray:
+    """Compute P(state at this time) as (K, S), whatever was observed."""
+    marginals = np.empty((len(chain.initial), len(packing.rows)))
+    expected = chain.initial
+    for at in packing.at:
+        marginals[:, at] = expected[:, None]
+        expected = expected @ chain.transition
     return marginals
 
 
-def _forward(chain: Chain, likelihood: FloatArray, alive: IntArray) -> FloatArray:
-    """Compute P(state at t | observations up to t) as (T, N, K), the longest sequences first.
-
-    What lies behind the end of a sequence is 0.
-    """
-    filtered = np.zeros_like(likelihood)
-    predicted = chain.initial[None]
-    for t, count in enumerate(alive):
-        filtered[t, :count] = _normalised(predicted[:count] * likelihood[t, :count])
-        predicted = filtered[t, :count] @ chain.transition
+def _forward(chain: Chain, likelihood: FloatArray, packing: _Packing) -> FloatArray:
+    """Compute P(state | observations up to this time) as (K, S)."""
+    filtered, first = np.empty_like(likelihood), packing.at[0]
+    filtered[:, first] = _normalised(chain.initial[:, None] * likelihood[:, first])
+    for before, now in packing.steps():
+        expected = chain.transition.T @ filtered[:, before]
+        filtered[:, now] = _normalised(expected * likelihood[:, now])
     return filtered
 
 
-def _backward(chain: Chain, likelihood: FloatArray, alive: IntArray) -> FloatArray:
-    """Compute P(observations after t | state at t) as (T, N, K), each step up to a factor."""
+def _backward(chain: Chain, likelihood: FloatArray, packing: _Packing) -> FloatArray:
+    """Compute P(observations after this time | state) as (K, S), each step up to a factor."""
     future = np.ones_like(likelihood)
-    for t in reversed(range(len(likelihood) - 1)):
-        after = slice(alive[t + 1])
-        seen = likelihood[t + 1, after] * future[t + 1, after]
-        future[t, after] = _normalised(seen @ chain.transition.T)
+    for before, now in reversed([*packing.steps()]):
+        future[:, before] = _normalised(chain.transition @ (likelihood[:, now] * future[:, now]))
     return future
 
 
 def _normalised(weights: FloatArray) -> FloatArray:
-    """Scale the last axis to a sum of one."""
-    weights = weights + TINY
-    weights /= weights @ np.ones((weights.shape[-1], 1))  # faster than a sum over few numbers
+    """Scale the columns to a sum of one."""
+    weights = weights + TINY  # prevents 0 / 0 where the likelihood of every state underflows
+    weights /= weights.sum(axis=0)
     return weights

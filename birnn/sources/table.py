@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import IO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -234,19 +235,48 @@ def _csv_batches(
         false_values=FALSE,
         decimal_point=point,
     )
-    parse = arrow_csv.ParseOptions(delimiter=found.delimiter, newlines_in_values=found.quoted)
+    parse = arrow_csv.ParseOptions(delimiter=found.delimiter, newlines_in_values=found.ends_within)
     read_options = arrow_csv.ReadOptions(
         use_threads=threads,
         block_size=found.block,
         encoding=found.encoding,
         skip_rows=found.skip,
     )
-    compressed = "gzip" if path.name.lower().endswith(".gz") else None
     with (
-        pa.input_stream(path, compression=compressed) as file,
+        _bytes(path, uncut=found.ends_within) as file,
         arrow_csv.open_csv(file, read_options, parse, convert) as reader,
     ):
         yield from (batch for batch in reader if batch.num_rows)
+
+
+def _bytes(path: Path, *, uncut: bool) -> pa.NativeFile:
+    if uncut:
+        return pa.PythonFile(_Uncut(bounds.opened(path)), "r")
+    compressed = "gzip" if path.name.lower().endswith(".gz") else None
+    return pa.input_stream(path, compression=compressed)
+
+
+class _Uncut:
+    r"""A file of which no part ends between `\r` and `\n`.
+
+    pyarrow takes the `\n` away that a part begins with, if the last one has ended with `\r`, also
+    between quotes (25.0).
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file, self.held = file, b""
+        self.close = file.close
+
+    @property
+    def closed(self) -> bool:
+        """As of any file."""
+        return self.file.closed
+
+    def read(self, size: int) -> bytes:
+        """The next bytes, `size` or a few less; none at the end."""
+        found = self.held + self.file.read(size - len(self.held))
+        self.held = b"\r" if len(found) > 1 and found.endswith(b"\r") else b""
+        return found.removesuffix(self.held)
 
 
 def _raise_with_line(

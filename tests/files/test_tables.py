@@ -436,6 +436,40 @@ def test_natural_order(names: list[str], expected: list[str]) -> None:
     assert tables.natural_order(names) == expected
 
 
+class TestEncodings:
+    ROWS = 20_000
+
+    @pytest.mark.parametrize(
+        ("kind", "digits"), [("BYTE_STREAM_SPLIT", None), ("RLE_DICTIONARY", 1)]
+    )
+    def test_numbers_that_come_again_are_a_dictionary(
+        self, tmp_path: Path, kind: str, digits: int | None
+    ) -> None:
+        drawn = np.random.default_rng(0).standard_normal(self.ROWS)
+        values = drawn if digits is None else drawn.round(digits)
+        labels = np.resize(["a", "b"], self.ROWS)
+        columns = {"sequence": np.arange(self.ROWS).astype(str), "x": values, "label": labels}
+        batch = pa.record_batch(columns)
+        tables.write([batch, batch], tmp_path / "t.parquet")
+        read = pq.read_table(tmp_path / "t.parquet")
+        assert read.equals(pa.Table.from_batches([batch, batch]))
+        written = pq.read_metadata(tmp_path / "t.parquet").row_group(0)
+        encodings = {written.column(n).path_in_schema: written.column(n).encodings for n in (1, 2)}
+        assert kind in encodings["x"]
+        assert "RLE_DICTIONARY" in encodings["label"]
+
+    def test_a_file_is_smaller_for_it(self, tmp_path: Path) -> None:
+        drawn = np.random.default_rng(0).standard_normal(self.ROWS).astype(np.float32)
+        columns = {"float32": drawn.astype(float), "decimals": drawn.round(1).astype(float)}
+        for name, values in columns.items():
+            batch = pa.record_batch({"sequence": ["s"] * self.ROWS, "x": values})
+            tables.write([batch], tmp_path / "t.parquet")
+            plain = pa.Table.from_batches([batch])
+            pq.write_table(plain, tmp_path / "plain.parquet", compression="zstd", use_dictionary=[])
+            sizes = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
+            assert sizes["t.parquet"] < sizes["plain.parquet"], name
+
+
 class TestExport:
     TABLE = pa.table({"sequence": ODD_NAMES, "predicted": ODD_NAMES[::-1], "p": [0.1] * 9})
 

@@ -274,6 +274,18 @@ class TestMistakes:
             f"{path}, line 2502"
         ]
 
+    @pytest.mark.parametrize("end", ["\r", "\n", "\r\n"])
+    def test_blocks_of_a_file_do_not_end_between_quotes(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
+    ) -> None:
+        for block in ("LEAST_BLOCK", "WIDE_BLOCK"):
+            monkeypatch.setattr(dialect, block, 1000)
+        token = end.join(["several", "lines"] * 20)
+        rows = [f'a,"{token} {n}",1,p' for n in range(50)]
+        path = tmp_path / "t.csv"
+        path.write_text("\n".join(["sequence,token,x,label", *rows]), newline="")
+        assert read(path)["token"] == [f"{token} {n}" for n in range(50)]
+
     @pytest.mark.parametrize("size", [70, 1000])
     def test_rows_between_plain_quotes_are_found_wherever_they_are(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
