@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from birnn.data import copies
-from birnn.data.sequences import UNLABELLED, Labelled, Sequences, rows_by_group
+from birnn.data.sequences import UNLABELLED, Labelled, Sequences
 from birnn.evaluation import checks, intervals, metrics
 from birnn.evaluation.checks import Check, Headlines, SeenBefore
 from birnn.evaluation.intervals import Interval
@@ -118,8 +118,7 @@ def label_shift(train: Sequences, test: Sequences, *, labels: Sequence[str]) -> 
     counts = []
     for split in (train, test):
         known = split.labelled()
-        rows, groups = rows_by_group(known.offsets, known.groups)
-        counts.append(checks.label_counts(known.labels[rows], groups, len(labels)))
+        counts.append(checks.label_counts(known.labels, known.offsets, len(labels), known.groups))
     return checks.label_shift(*counts, labels=labels)
 
 
