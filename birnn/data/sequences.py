@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from birnn.errors import DataError
-from birnn.files import arrow, atomic, hashing, parts
+from birnn.files import arrow, atomic, hashing, parts, pieces
 
 COPY_BYTES = 1 << 26
 COUNTED = 1 << 23  # labels at a time, which become numbers of 8 bytes for that
@@ -146,10 +146,11 @@ class Sequences:
 
     def labelled(self) -> Labelled:
         """Leave out steps and sequences without a label, which no figure may count."""
-        known, every = self.labels != UNLABELLED, np.arange(len(self))
+        every = np.arange(len(self))
         offsets, lengths, groups = self.label_offsets, self.lengths, self.group_numbers
-        if known.all():
+        if all((some != UNLABELLED).all() for (some,) in pieces.of(self.labels)):
             return Labelled(slice(None), self.labels, offsets, lengths, groups, every)
+        known = self.labels != UNLABELLED
         counts = np.add.reduceat(known, offsets[:-1], dtype=np.int64)
         chosen = every[counts > 0]
         return Labelled(

@@ -19,7 +19,7 @@ from scipy.special import ndtri, stdtr, stdtrit
 from birnn.data.copies import Copies
 from birnn.evaluation.metrics import CALIBRATION_BINS as BINS
 from birnn.evaluation.metrics import calibration_bin
-from birnn.evaluation.tallies import by_group, of_groups
+from birnn.evaluation.tallies import of_groups
 from birnn.files.reading import MOST_NAMED, first_few
 
 Status = Literal["pass", "warn", "fail"]
@@ -546,21 +546,24 @@ def label_counts(
         groups: (S,) the number of the group of each sequence, from 0.
     """
     groups = np.arange(len(offsets) - 1) if groups is None else groups
-    lengths = np.bincount(groups, np.diff(offsets))
-    found = by_group(lambda rows: [labels[rows]], offsets, groups, num_classes)
-    label, times = found.label, found.times[:, 0].astype(np.float64)
-
-    def per_label(weights: Floats) -> Floats:
-        return np.bincount(label, weights, minlength=num_classes).astype(np.float64)
-
+    count, squared, product, present = np.zeros((4, num_classes))
+    sizes = np.bincount(groups, np.diff(offsets))
+    for rows, bounds in of_groups(offsets, groups):
+        lengths = np.diff(bounds)
+        cells = np.repeat(np.arange(len(lengths)), lengths) * num_classes + labels[rows]
+        pairs, times = np.unique(cells, return_counts=True)
+        group, label = np.divmod(pairs, num_classes)
+        each = times, times**2, times * lengths[group], np.ones(len(times))
+        for sums, amounts in zip((count, squared, product, present), each, strict=True):
+            sums += np.bincount(label, amounts, num_classes)
     return LabelCounts(
-        sequences=len(lengths),
+        sequences=len(sizes),
         rows=len(labels),
-        rows_squared=float(lengths @ lengths),
-        count=per_label(times),
-        count_squared=per_label(times**2),
-        product=per_label(times * lengths[found.group]),
-        present=np.bincount(label, minlength=num_classes),
+        rows_squared=float(sizes @ sizes),
+        count=count,
+        count_squared=squared,
+        product=product,
+        present=present.astype(np.int64),
     )
 
 
