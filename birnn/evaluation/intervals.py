@@ -510,8 +510,8 @@ def _of_average(tallies: _Tallies, figures: _Figures, place: int, change: Floats
     value, (_, support, _) = figures.value[len(figures.totals.is_j) + place], figures.of_classes
     rows, own = support.sum(), tallies.of_groups(tallies.actual)
     gained = (support[label] - tallies.actual) * changed - tallies.actual * of_class
-    without: Floats = (value * rows + tallies.of_groups(gained)) / (rows - own)
-    return without - value
+    moved: Floats = (value * rows + tallies.of_groups(gained)) / (rows - own) - value
+    return moved
 
 
 def _for_mcc(of_classes: Sequence[Floats]) -> list[Floats]:
