@@ -31,14 +31,14 @@ def of(*arrays: Array) -> Iterator[tuple[Array, ...]]:
         release(*arrays)
 
 
-def whole(offsets: npt.NDArray[np.integer[Any]], rows: int = ROWS) -> Iterator[tuple[slice, slice]]:
+def whole(offsets: npt.NDArray[np.integer[Any]], rows: int = 0) -> Iterator[tuple[slice, slice]]:
     """Cut after whole sequences: some sequences, and their rows; of a longer one, all.
 
     Args:
         offsets: (sequences + 1,) where the rows of each begin.
-        rows: of a piece, about.
+        rows: of a piece, about; `ROWS` where 0.
     """
-    cuts = np.searchsorted(offsets, np.arange(0, max(1, offsets[-1]), rows)).tolist()
+    cuts = np.searchsorted(offsets, np.arange(0, max(1, offsets[-1]), rows or ROWS)).tolist()
     for first, last in zip(cuts, [*cuts[1:], len(offsets) - 1], strict=True):
         if first < last:
             yield slice(first, last), slice(int(offsets[first]), int(offsets[last]))
