@@ -33,7 +33,7 @@ def main(name: str) -> None:
     encoded = records.read(paths.PREPARED / paths.ENCODING, Encoding)
     with engines.chosen(chosen.run.engine):
         test, validation = (
-            outs.predict(model, sequences.read(paths.PREPARED / split), encoded, device)
+            outs.predict(model, sequences.read(paths.PREPARED / split), encoded, device, folder)
             for split in (paths.TEST, paths.VALIDATION)
         )
     test = replace(test, kept=kept.read(paths.PREPARED / paths.KEPT))

@@ -3,6 +3,7 @@
     known = copies.remember(train)
     found = copies.find(known, test)
     found.seen.sum(), found.expected
+    found, other = copies.compare(train, [test, validation])    # the same, and nothing is kept
 
 Windows that overlap are found by what their steps hold and, where each was scaled on its own, by
 which way numbers go from step to step.
@@ -15,7 +16,7 @@ and a dozen real numbers may not.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +30,7 @@ from birnn.data.fingerprints import Ints, Letters, Runs
 from birnn.data.near_copies import LEAST_NUMBERS, Natural, Sketches
 from birnn.data.near_texts import Rare, Texts
 from birnn.data.sequences import Sequences
+from birnn.files import pieces
 from birnn.files.hashing import Hashes
 
 SHARE = 1 / 3
@@ -193,8 +195,33 @@ class _Prints(NamedTuple):
     rare: Rare
 
 
+class _Measured(NamedTuple):
+    """What is measured on samples of training sequences; see `Known` and `Reading`."""
+
+    steps: Chance
+    shapes: Chance
+    natural: Natural
+    natural_text: Natural
+
+
 def remember(train: Sequences) -> Known:
     """Take what is needed to know training sequences again."""
+    look, measured = _measure(train)
+    return _known(train, look, measured, None)
+
+
+def compare(train: Sequences, others: Sequence[Sequences]) -> list[Copies]:
+    """Find what training has seen of some splits, as `find` does of each.
+
+    Of train no more is held than what the others have too, and little for each sequence.
+    """
+    look, measured = _measure(train)
+    prints = [_prints(other, look) for other in others]
+    known = _known(train, look, measured, prints)
+    return [_found(known, one, other) for one, other in zip(prints, others, strict=True)]
+
+
+def _measure(train: Sequences) -> tuple[_Look, _Measured]:
     codes, none = train.token_codes(), near_texts.nothing()
     likely, shapes = chance.measure(train, codes), NO_READING.chance
     natural_text, frequency, longest = none.natural, none.frequency, none.longest
@@ -206,21 +233,48 @@ def remember(train: Sequences) -> Known:
         shapes = chance.measure(train, codes, shapes=True)
     factor = near_copies.regression(train)
     look = _Look(_run(likely, train), _run(shapes, train), factor, longest, frequency)
-    prints = _prints(train, look)
+    natural = near_copies.natural(train, factor)
+    train.release()
+    return look, _Measured(likely, shapes, natural, natural_text)
+
+
+def _known(
+    train: Sequences, look: _Look, measured: _Measured, others: Sequence[_Prints] | None
+) -> Known:
+    """Put together what is remembered: all, or what others may have in common with it."""
+    sought = None if others is None else _sought(others)
+    prints = _prints(train, look, sought)
+    steps, shapes = measured.steps, measured.shapes
     keys, first = np.unique(prints.rare.keys, return_index=True)
+    rare = Rare(keys, prints.rare.owner[first])
     return Known(
-        steps=Reading(likely, look.run, *_telling(prints.exact, prints.runs, likely)),
+        steps=Reading(steps, look.run, *_telling(prints.exact, prints.runs, steps)),
         shapes=Reading(shapes, look.shape_run, *_telling(prints.exact, prints.shape_runs, shapes)),
-        factor=factor,
-        natural=near_copies.natural(train, factor),
+        factor=look.factor,
+        natural=measured.natural,
         exact=prints.exact,
         letters=prints.letters,
         numbers=_numbers(train),
         sketches=prints.sketches,
-        texts=Texts(
-            longest, frequency, natural_text, prints.bags, Rare(keys, prints.rare.owner[first])
-        ),
+        texts=Texts(look.longest, look.frequency, measured.natural_text, prints.bags, rare),
     )
+
+
+class _Sought(NamedTuple):
+    """Different numbers in order: those that are looked up."""
+
+    runs: Hashes
+    shape_runs: Hashes
+    rare: Hashes
+
+
+def _sought(others: Sequence[_Prints]) -> _Sought:
+    codes = (
+        [one.runs.codes for one in others],
+        [one.shape_runs.codes for one in others],
+        [one.rare.keys for one in others],
+    )
+    return _Sought(*(np.unique(np.concatenate(one)) for one in codes))
 
 
 def _run(likely: Chance, train: Sequences) -> int:
@@ -251,40 +305,64 @@ def _frequency(train: Sequences, codes: Hashes, longest: int) -> near_texts.Coun
     return counts
 
 
-def _prints(split: Sequences, look: _Look) -> _Prints:
-    """Look once at every step."""
+def _prints(split: Sequences, look: _Look, sought: _Sought | None = None) -> _Prints:
+    """Look once at every step; of runs and phrases take those that are sought, or all."""
     codes = split.token_codes()
     parts = [
-        _of_block(split, rows, bounds, codes, look) for rows, bounds in fingerprints.blocks(split)
+        _of_block(split, rows, bounds, codes, look, sought)
+        for rows, bounds in fingerprints.blocks(split)
     ]
     first = np.concatenate([[0], np.cumsum([len(part.exact) for part in parts])])
-    return _Prints(*(_joined(column, first) for column in zip(*parts, strict=True)))
+    columns = list(zip(*parts, strict=True))
+    parts.clear()  # what is joined is let go of, one print after the other
+    return _Prints(*(_joined(columns.pop(0), first) for _ in _Prints._fields))
 
 
 def _of_block(
-    split: Sequences, rows: slice, bounds: Ints, codes: Hashes | None, look: _Look
+    split: Sequences,
+    rows: slice,
+    bounds: Ints,
+    codes: Hashes | None,
+    look: _Look,
+    sought: _Sought | None,
 ) -> _Prints:
     steps = fingerprints.of_steps(split, rows, codes)
     text, values = fingerprints.letters(steps, bounds), split.values[rows]
     shapes = Letters(steps[:0], np.zeros_like(bounds))
     if values.shape[1]:
         shapes = fingerprints.letters(fingerprints.of_shapes(values, steps, bounds), bounds)
-    bags, rare = np.zeros((len(bounds) - 1, 4), np.uint64), Rare(steps[:0], bounds[:0])
+    bags, rare = np.zeros((len(bounds) - 1, 0), np.uint64), Rare(steps[:0], bounds[:0])
     if codes is not None and len(look.frequency):
         phrases = near_texts.phrases(text, look.longest)
         bags = near_texts.sketch(phrases, look.frequency)
         rare = near_texts.rarest(phrases, look.frequency)
     numbers = values if codes is None else values[:, :0]
+    runs, shape_runs = _runs(text, look.run), _runs(shapes, look.shape_run)
+    if sought is not None:
+        runs = Runs(*_among(runs.codes, runs.owner, sought.runs))
+        shape_runs = Runs(*_among(shape_runs.codes, shape_runs.owner, sought.shape_runs))
+        rare = Rare(*_among(rare.keys, rare.owner, sought.rare))
     return _Prints(
         exact=fingerprints.exact(steps, bounds),
-        letters=fingerprints.telling(text),
-        shape_letters=fingerprints.telling(shapes),
-        runs=_runs(text, look.run),
-        shape_runs=_runs(shapes, look.shape_run),
+        letters=fingerprints.telling(text).astype(np.int32),
+        shape_letters=fingerprints.telling(shapes).astype(np.int32),
+        runs=runs,
+        shape_runs=shape_runs,
         sketches=near_copies.sketch(numbers, bounds, look.factor),
         bags=bags,
         rare=rare,
     )
+
+
+def _among(codes: Hashes, owner: Ints, sought: Hashes) -> tuple[Hashes, Ints]:
+    kept = sought[_places(sought, codes)] == codes if len(sought) else np.zeros(len(codes), bool)
+    return codes[kept], owner[kept]
+
+
+def _places(ordered: Hashes, wanted: Hashes) -> Ints:
+    """Where numbers are, or would be, among others in order."""
+    places: Ints = np.minimum(np.searchsorted(ordered, wanted), len(ordered) - 1)
+    return places
 
 
 def _runs(text: Letters, length: int) -> Runs:
@@ -306,18 +384,40 @@ def _joined(column: tuple[Any, ...], first: Ints) -> Any:
 
 def _telling(exact: Hashes, runs: Runs, likely: Chance) -> tuple[Hashes, Ints]:
     """The runs that are not frequent, each once and in order, and a sequence that has it."""
-    _, first = np.unique(exact, return_index=True)
-    different = np.zeros(len(exact), dtype=bool)
-    different[first] = True
-    kept = different[runs.owner]
+    owners = np.unique(runs.owner)
+    contents = np.unique(exact[owners])
+    first, _ = _occurrences(exact, contents)
+    repeats = owners[first[_places(contents, exact[owners])] < owners]
+    kept = ~np.isin(runs.owner, repeats)
     codes, owner = runs.codes[kept], runs.owner[kept]
     order = np.lexsort((owner, codes))
     codes, owner = codes[order], owner[order]
     once = np.ones(len(codes), dtype=bool)  # of each sequence
     once[1:] = (codes[1:] != codes[:-1]) | (owner[1:] != owner[:-1])
     found, place, times = np.unique(codes[once], return_index=True, return_counts=True)
-    telling = times <= _frequent(likely, len(first))
+    telling = times <= _frequent(likely, _different(exact))
     return found[telling], owner[once][place[telling]]
+
+
+def _occurrences(exact: Hashes, contents: Hashes) -> tuple[Ints, Ints]:
+    """The first of sequences that has each of some contents, which are in order; and how many do.
+
+    The first is behind all of them where none has it.
+    """
+    first, times = np.full(len(contents), len(exact)), np.zeros(len(contents), np.int64)
+    for start in range(0, len(exact) if len(contents) else 0, pieces.ROWS):
+        some = exact[start : start + pieces.ROWS]
+        at = _places(contents, some)
+        found = np.flatnonzero(contents[at] == some)
+        np.minimum.at(first, at[found], start + found)
+        times += np.bincount(at[found], minlength=len(times))
+    return first, times
+
+
+def _different(exact: Hashes) -> int:
+    """How many contents there are."""
+    ordered = np.sort(exact)
+    return int(np.count_nonzero(ordered[1:] != ordered[:-1])) + min(1, len(exact))
 
 
 def find(known: Known, test: Sequences) -> Copies:
@@ -329,7 +429,11 @@ def find(known: Known, test: Sequences) -> Copies:
         known.texts.longest,
         known.texts.frequency,
     )
-    prints, pairs = _prints(test, look), float(len(known.exact)) * len(test)
+    return _found(known, _prints(test, look), test)
+
+
+def _found(known: Known, prints: _Prints, test: Sequences) -> Copies:
+    pairs = float(len(known.exact)) * len(test)
     likely, numbers = known.steps.chance, _numbers(test)
     rare = _rare(likely, prints.letters, numbers, pairs)
     repeated, twin, frequent = _twins(known, prints.exact)
@@ -364,10 +468,10 @@ def _rare(likely: Chance, letters: Ints, numbers: Ints, pairs: float) -> Mask:
 
 def _twins(known: Known, wanted: Hashes) -> tuple[Mask, Ints, Mask]:
     """Which sequences are known, where, and which of them so often that it is their nature."""
-    contents, first, times = np.unique(known.exact, return_index=True, return_counts=True)
-    at = np.minimum(np.searchsorted(contents, wanted), len(contents) - 1)
-    often = times[at] > _frequent(known.steps.chance, len(known.exact))
-    return contents[at] == wanted, first[at], often & known.steps.chance.discrete
+    contents, at = np.unique(wanted, return_inverse=True)
+    first, times = (one[at] for one in _occurrences(known.exact, contents))
+    often = times > _frequent(known.steps.chance, len(known.exact))
+    return times > 0, first, often & known.steps.chance.discrete
 
 
 def _frequent(likely: Chance, sequences: int) -> float:
@@ -381,7 +485,7 @@ def _overlaps(known: Reading, runs: Runs, sequences: int) -> tuple[Mask, Ints]:
     source = np.full(sequences, -1)
     if not len(known.runs):
         return source >= 0, source
-    at = np.minimum(np.searchsorted(known.runs, runs.codes), len(known.runs) - 1)
+    at = _places(known.runs, runs.codes)
     found = known.runs[at] == runs.codes
     source[runs.owner[found]] = known.owner[at[found]]
     common = np.bincount(runs.owner[found], minlength=sequences)
@@ -391,5 +495,9 @@ def _overlaps(known: Reading, runs: Runs, sequences: int) -> tuple[Mask, Ints]:
 
 def _expected(usual: Hashes, others: int) -> float:
     """How many of so many others are repeated if they are as the usual training sequences are."""
-    _, place, times = np.unique(usual, return_inverse=True, return_counts=True)
-    return others * float((times[place] > 1).mean()) if len(place) else 0.0
+    if not len(usual):
+        return 0.0
+    ordered = np.sort(usual)
+    again = np.append(ordered[1:] == ordered[:-1], False)
+    again[1:] |= again[:-1].copy()
+    return others * float(again.mean())

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from birnn.data.sequences import Sequences
+from birnn.files import pieces
 from birnn.files.hashing import Hashes, mixed
 
 Ints = npt.NDArray[np.int64]
@@ -52,13 +53,9 @@ class Runs(NamedTuple):
 def blocks(split: Sequences) -> Iterator[tuple[slice, Ints]]:
     """Cut after whole sequences: some steps, and the offsets of the sequences in them."""
     offsets, width = split.offsets, split.values.shape[1] + (split.tokens is not None)
-    steps = min(_BLOCK_STEPS, max(1, _BLOCK // width))
-    cuts = np.searchsorted(offsets, np.arange(0, offsets[-1], steps))
-    for first, last in zip(cuts, [*cuts[1:], len(offsets) - 1], strict=True):
-        if first < last:
-            bounds = offsets[first : last + 1]
-            yield slice(bounds[0], bounds[-1]), bounds - bounds[0]
-            split.release()
+    for chosen, rows in pieces.whole(offsets, min(_BLOCK_STEPS, max(1, _BLOCK // width))):
+        yield rows, offsets[chosen.start : chosen.stop + 1] - rows.start
+        split.release()
 
 
 def of_steps(split: Sequences, rows: slice | Ints, codes: Hashes | None) -> Hashes:

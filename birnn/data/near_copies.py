@@ -157,6 +157,7 @@ def natural(train: Sequences, factor: Floats) -> Natural:
     rng = np.random.default_rng(0)
 
     def apart(starts: Ints, length: int) -> Ints:
+        train.release()  # random sequences, so many pages
         return _apart(train.values, starts, length, factor, rng)
 
     return natural_of(train.offsets, apart)

@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from birnn.errors import DataError
-from birnn.files import arrow, atomic, hashing, parts
+from birnn.files import arrow, atomic, hashing, parts, pieces
 
 COPY_BYTES = 1 << 26
 COUNTED = 1 << 23  # labels at a time, which become numbers of 8 bytes for that
@@ -146,11 +146,12 @@ class Sequences:
 
     def labelled(self) -> Labelled:
         """Leave out steps and sequences without a label, which no figure may count."""
-        known, every = self.labels != UNLABELLED, np.arange(len(self))
+        every = np.arange(len(self))
         offsets, lengths, groups = self.label_offsets, self.lengths, self.group_numbers
-        if known.all():
+        if all((some != UNLABELLED).all() for (some,) in pieces.of(self.labels)):
             return Labelled(slice(None), self.labels, offsets, lengths, groups, every)
-        counts = np.diff(np.concatenate([[0], np.cumsum(known)])[offsets])
+        known = self.labels != UNLABELLED
+        counts = np.add.reduceat(known, offsets[:-1], dtype=np.int64)
         chosen = every[counts > 0]
         return Labelled(
             rows=known,
@@ -237,7 +238,7 @@ def check_known(known: int, sequences: int, name: str) -> None:
 
 
 def steps_of(
-    offsets: npt.NDArray[np.int64], indices: npt.NDArray[np.int64]
+    offsets: npt.NDArray[np.integer[Any]], indices: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.int64]:
     """The rows of `values` that belong to some sequences, one sequence after the other."""
     lengths = offsets[indices + 1] - offsets[indices]
@@ -245,23 +246,6 @@ def steps_of(
     starts = offsets[indices] - (ends - lengths)
     rows: npt.NDArray[np.int64] = np.arange(lengths.sum()) + np.repeat(starts, lengths)
     return rows
-
-
-def rows_by_group(
-    offsets: npt.NDArray[np.int64], groups: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Put the rows of each group together, as if it were one sequence.
-
-    Args:
-        offsets: (sequences + 1,) where the rows of each sequence begin.
-        groups: (sequences,) the number of its group, from 0.
-
-    Returns:
-        The rows in the new order, and where those of each group begin, (groups + 1,).
-    """
-    sizes = np.bincount(groups, np.diff(offsets)).astype(np.int64)
-    order = np.argsort(groups, kind="stable")
-    return steps_of(offsets, order), np.concatenate([[0], np.cumsum(sizes)])
 
 
 def write(chunks: Iterable[Sequences], path: str | Path) -> None:

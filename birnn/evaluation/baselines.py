@@ -5,7 +5,7 @@ Both baselines learn from the training split and answer for another one, a class
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,12 +14,14 @@ import pyarrow.compute as pc
 
 from birnn.data.encoding import UNKNOWN
 from birnn.data.sequences import UNLABELLED, Sequences
+from birnn.files import pieces
 
 BAG = "bag of steps"
 TINY = np.finfo(np.float64).tiny  # the share of a class that train does not have
 MOST_STEPS = 100_000  # to learn from: more would take longer and change the third digit at most
 
-Answers = npt.NDArray[np.int64]
+Answers = npt.NDArray[np.integer[Any]]
+Votes = Callable[[npt.NDArray[Any]], npt.NDArray[np.float64]]
 
 
 def answers(
@@ -42,7 +44,7 @@ def without_context(train: Sequences) -> str:
 
 def majority(train: Sequences, other: Sequences) -> Answers:
     """Answer with the most frequent class of the training labels."""
-    return np.full(len(other.labels), np.bincount(train.labelled().labels).argmax())
+    return np.broadcast_to(train.tally().classes.argmax(), len(other.labels))
 
 
 def context_free(train: Sequences, other: Sequences, *, classes: int, seed: int) -> Answers:
@@ -61,56 +63,99 @@ def context_free(train: Sequences, other: Sequences, *, classes: int, seed: int)
     Returns:
         (labels,) class indices, one for each label of `other`.
     """
-    every = train.labels if train.tagging else np.repeat(train.labels, train.lengths)
-    known = np.flatnonzero(every != UNLABELLED)
-    labels = every[known]
-    parts = []
+    counts = np.zeros(classes, np.int64)
+    for _, labels in _labelled(train):
+        counts += np.bincount(labels, minlength=classes)
+    votes = list[tuple[Votes, npt.NDArray[Any]]]()
     if train.values.shape[1]:
-        drawn = np.random.default_rng(seed).permutation(len(known))[:MOST_STEPS]
-        chosen = known[np.sort(drawn)]
-        parts.append(_feature_votes(train.values[chosen], every[chosen], other.values, classes))
-    if train.tokens is not None:
-        parts.append(_token_votes(train.tokens[known], labels, _tokens_of(other, train), classes))
-    votes = np.sum(parts, axis=0)
-    if len(parts) > 1:  # both know how frequent the classes are
-        votes -= np.log(np.bincount(labels, minlength=classes) / len(labels) + TINY)
-    if not other.tagging:
-        votes = np.add.reduceat(votes, other.offsets[:-1], axis=0)
-    return np.asarray(votes.argmax(axis=1))
+        sample = _drawn(train, int(counts.sum()), seed)
+        votes.append((_feature_votes(*sample, classes), other.values))
+    if train.tokens is not None and other.tokens is not None:
+        votes.append((_token_votes(train, other, counts), other.tokens))
+    answers = np.empty(len(other.labels), np.min_scalar_type(classes))
+    for chosen, rows in pieces.whole(other.offsets):
+        found = np.sum([of(steps[rows]) for of, steps in votes], axis=0)
+        if len(votes) > 1:  # both know how frequent the classes are
+            found -= np.log(counts / counts.sum() + TINY)
+        if not other.tagging:
+            found = np.add.reduceat(found, other.offsets[chosen] - rows.start, axis=0)
+        answers[rows if other.tagging else chosen] = found.argmax(axis=1)
+        other.release()
+    return answers
+
+
+def _labelled(train: Sequences) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]]:
+    """The steps that have a label, or whose sequence has one, and the labels; some at a time."""
+    for chosen, rows in pieces.whole(train.offsets):
+        lengths = np.diff(train.offsets[chosen.start : chosen.stop + 1])
+        labels = train.labels[rows] if train.tagging else np.repeat(train.labels[chosen], lengths)
+        known = np.flatnonzero(labels != UNLABELLED)
+        yield rows.start + known, labels[known]
+        train.release()
+
+
+def _drawn(
+    train: Sequences, known: int, seed: int
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
+    """Values and labels of `MOST_STEPS` of so many steps, or of all."""
+    drawn = np.arange(known)
+    if known > MOST_STEPS:
+        drawn = np.random.default_rng(seed).choice(known, MOST_STEPS, replace=False)
+        drawn.sort()
+    values, labels, before = [], [], 0
+    for steps, found in _labelled(train):
+        first, last = np.searchsorted(drawn, [before, before + len(steps)])
+        chosen = drawn[first:last] - before
+        values.append(train.values[steps[chosen]])
+        labels.append(found[chosen])
+        before += len(steps)
+    return np.concatenate(values), np.concatenate(labels)
 
 
 def _feature_votes(
-    values: npt.NDArray[Any], labels: npt.NDArray[Any], others: npt.NDArray[Any], classes: int
-) -> npt.NDArray[np.float64]:
-    """Log probability of each class at each step, (steps, classes)."""
+    values: npt.NDArray[np.float32], labels: npt.NDArray[np.int32], classes: int
+) -> Votes:
+    """Learn from features to give the log probability of each class, (steps, classes)."""
     from sklearn.linear_model import LogisticRegression  # takes a second to import
 
-    votes = np.full((len(others), classes), -np.inf)
-    if (labels == labels[0]).all():  # of a rare class none was chosen; scikit-learn wants two
-        votes[:, labels[0]] = 0
-        return votes
-    model = LogisticRegression(max_iter=1000).fit(values, labels)
-    votes[:, model.classes_] = model.predict_log_proba(others)
+    model = None
+    if not (labels == labels[0]).all():  # of a rare class none was chosen; scikit-learn wants two
+        model = LogisticRegression(max_iter=1000).fit(values, labels)
+
+    def votes(others: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        found = np.full((len(others), classes), -np.inf)
+        if model is None:
+            found[:, labels[0]] = 0
+        else:
+            found[:, model.classes_] = model.predict_log_proba(others)
+        return found
+
     return votes
 
 
-def _tokens_of(other: Sequences, train: Sequences) -> npt.NDArray[np.int64]:
-    """The tokens of another split as places in the dictionary of train."""
-    places = pc.fill_null(pc.index_in(other.dictionary, train.dictionary), UNKNOWN)
-    return np.asarray(places.to_numpy()[other.tokens])
-
-
-def _token_votes(
-    tokens: npt.NDArray[Any], labels: npt.NDArray[Any], others: npt.NDArray[Any], classes: int
-) -> npt.NDArray[np.float64]:
-    """Log share of each class among the occurrences of a token, (steps, classes).
+def _token_votes(train: Sequences, other: Sequences, classes: npt.NDArray[np.int64]) -> Votes:
+    """Count how often classes go with a token; see `_feature_votes`.
 
     Each token begins with one occurrence, spread over the classes as they are frequent, so that an
     unknown token is answered with the most frequent class.
+
+    Args:
+        train: to learn from.
+        other: whose tokens will be asked about.
+        classes: how often each class occurs.
     """
-    size = max(tokens.max(), others.max()) + 1
-    counts = np.zeros((size, classes)) + np.bincount(labels, minlength=classes) / len(labels)
-    np.add.at(counts, (tokens, labels), 1)
+    assert train.tokens is not None
+    assert train.dictionary is not None
+    counts = np.zeros((len(train.dictionary), len(classes))) + classes / classes.sum()
+    for steps, labels in _labelled(train):
+        np.add.at(counts, (train.tokens[steps], labels), 1)
     with np.errstate(divide="ignore"):  # a class that no training label has
         logs = np.log(counts / counts.sum(axis=1, keepdims=True))
-    return np.asarray(logs[others])
+    # The tokens of another split are places in a dictionary of its own.
+    places = pc.fill_null(pc.index_in(other.dictionary, train.dictionary), UNKNOWN).to_numpy()
+
+    def votes(tokens: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        found: npt.NDArray[np.float64] = logs[places[tokens]]
+        return found
+
+    return votes

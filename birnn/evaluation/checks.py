@@ -19,6 +19,7 @@ from scipy.special import ndtri, stdtr, stdtrit
 from birnn.data.copies import Copies
 from birnn.evaluation.metrics import CALIBRATION_BINS as BINS
 from birnn.evaluation.metrics import calibration_bin
+from birnn.evaluation.tallies import of_groups
 from birnn.files.reading import MOST_NAMED, first_few
 
 Status = Literal["pass", "warn", "fail"]
@@ -454,7 +455,12 @@ OFF, FAR_OFF = 0.05, 0.15
 
 
 def calibration(
-    confidence: Floats, right: Mask, offsets: Ints, *, rare: Sequence[str] = ()
+    confidence: Floats,
+    right: Mask,
+    offsets: Ints,
+    groups: Ints | None = None,
+    *,
+    rare: Sequence[str] = (),
 ) -> Check:
     """Is an answer that is called 90 % probable right in 90 % of cases?
 
@@ -464,17 +470,21 @@ def calibration(
     Args:
         confidence: (N,) probability of the most probable class of each test row.
         right: (N,) whether that class is the actual one.
-        offsets: (S + 1,) where each sequence begins and ends, or each group of them.
+        offsets: (S + 1,) where each sequence begins and ends.
+        groups: (S,) the number of its group, from 0; None where each is its own.
         rare: classes in fewer than `LEAST_SEQUENCES` test sequences, of which nobody can say it.
     """
-    sequence = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
-    column = calibration_bin(confidence)
-    cells = (len(offsets) - 1) * BINS
-    total = np.bincount(sequence * BINS + column, right - confidence, minlength=cells)
-    surplus = total.reshape(-1, BINS) / len(right)  # of right answers, by sequence and bin
-    error = np.abs(surplus.sum(axis=0)).sum()
+    groups = np.arange(len(offsets) - 1) if groups is None else groups
+    total, squares = np.zeros((2, BINS))  # of what is right beyond what was said, by group
+    for rows, bounds in of_groups(offsets, groups):
+        group, sure = np.repeat(np.arange(len(bounds) - 1), np.diff(bounds)), confidence[rows]
+        cells = group * BINS + calibration_bin(sure)
+        surplus = np.bincount(cells, right[rows] - sure, minlength=(len(bounds) - 1) * BINS)
+        total += surplus.reshape(-1, BINS).sum(axis=0)
+        squares += (surplus.reshape(-1, BINS) ** 2).sum(axis=0)
+    error = np.abs(total).sum() / len(right)
     # The mean of |x| is sqrt(2 / pi) of the standard deviation for a normal x of mean 0.
-    chance = np.sqrt(2 / np.pi * (surplus**2).sum(axis=0)).sum()
+    chance = np.sqrt(2 / np.pi * squares).sum() / len(right)
     said, was = confidence.mean(dtype=np.float64), right.mean()
     figures = {"calibration_error": error, "by_chance": chance, "confidence": said, "accuracy": was}
     text = f"The model is {_percent(said)} sure of its answers, and {_percent(was)} are right"
@@ -483,7 +493,7 @@ def calibration(
         status: Status = "fail" if error - chance > FAR_OFF else "warn"
         findings.append((status, f"{text}; its probabilities are off by {_percent(error)}."))
     elif chance > OFF:
-        few = f"{text}; with {len(offsets) - 1} test sequences chance alone makes probabilities"
+        few = f"{text}; with {groups.max() + 1} test sequences chance alone makes probabilities"
         findings.append(("warn", f"{few} look off by {_percent(chance)}, so one cannot say more."))
     otherwise = f"{text}: one can believe its probabilities"
     if rare:
@@ -524,24 +534,36 @@ class LabelCounts:
     present: Ints
 
 
-def label_counts(labels: Ints, offsets: Ints, num_classes: int) -> LabelCounts:
-    """Count the classes of S sequences, or groups of them: labels (N,), offsets (S + 1,)."""
-    lengths = np.diff(offsets)
-    cells = np.repeat(np.arange(len(lengths)), lengths) * num_classes + labels
-    pairs, times = np.unique(cells, return_counts=True)
-    sequence, label = np.divmod(pairs, num_classes)
+def label_counts(
+    labels: Ints, offsets: Ints, num_classes: int, groups: Ints | None = None
+) -> LabelCounts:
+    """Count the classes of S sequences, or of groups of them.
 
-    def per_label(weights: Ints) -> Floats:
-        return np.bincount(label, weights, minlength=num_classes).astype(np.float64)
-
+    Args:
+        labels: (N,) class indices.
+        offsets: (S + 1,) where the labels of each sequence begin.
+        num_classes: C.
+        groups: (S,) the number of the group of each sequence, from 0.
+    """
+    groups = np.arange(len(offsets) - 1) if groups is None else groups
+    count, squared, product, present = np.zeros((4, num_classes))
+    sizes = np.bincount(groups, np.diff(offsets))
+    for rows, bounds in of_groups(offsets, groups):
+        lengths = np.diff(bounds)
+        cells = np.repeat(np.arange(len(lengths)), lengths) * num_classes + labels[rows]
+        pairs, times = np.unique(cells, return_counts=True)
+        group, label = np.divmod(pairs, num_classes)
+        each = times, times**2, times * lengths[group], np.ones(len(times))
+        for sums, amounts in zip((count, squared, product, present), each, strict=True):
+            sums += np.bincount(label, amounts, num_classes)
     return LabelCounts(
-        sequences=len(lengths),
+        sequences=len(sizes),
         rows=len(labels),
-        rows_squared=float(lengths @ lengths),
-        count=per_label(times),
-        count_squared=per_label(times**2),
-        product=per_label(times * lengths[sequence]),
-        present=np.bincount(label, minlength=num_classes),
+        rows_squared=float(sizes @ sizes),
+        count=count,
+        count_squared=squared,
+        product=product,
+        present=present.astype(np.int64),
     )
 
 

@@ -5,7 +5,7 @@ Each rung is scored on the same test labels.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from birnn.data.sequences import Sequences
 from birnn.errors import DataError
 from birnn.evaluation import metrics
 from birnn.evaluation.intervals import intervals
+from birnn.files import pieces
 
 Classes = npt.NDArray[np.integer[Any]]
 
@@ -87,23 +88,39 @@ def predicted(
         DataError: the file is missing, or about other sequences or labels.
     """
     columns = [f"probability_{label}" for label in encoding.labels] if thresholds else []
+    names, offsets = pa.array(encoding.labels, pa.string()), test.label_offsets
+    kind = np.min_scalar_type(len(encoding.labels))
+    served, most, end = np.empty(len(test.labels), kind), np.empty(len(test.labels), kind), 0
+    for batch in _batches(path, ["sequence", "label", "predicted", *columns]):
+        start, end = end, end + batch.num_rows
+        if end > len(served):
+            raise _others(path)
+        owner = np.searchsorted(offsets, np.arange(start, end), side="right") - 1
+        asked = {
+            "sequence": test.ids.take(pa.array(owner)),
+            "label": class_names(test.labels[start:end], encoding.names),
+        }
+        if not batch.select([*asked]).equals(pa.record_batch(asked)):
+            raise _others(path)
+        served[start:end] = pc.index_in(batch["predicted"], names).to_numpy()
+        if thresholds:
+            shares = np.column_stack([batch[column].to_numpy() for column in columns])
+            most[start:end] = shares.argmax(axis=1)
+    if end < len(served):
+        raise _others(path)
+    return Predicted(served, most if thresholds else served)
+
+
+def _batches(path: str | Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     try:
-        table = pq.read_table(path, columns=["sequence", "label", "predicted", *columns])
+        with pq.ParquetFile(path) as file:
+            yield from file.iter_batches(pieces.ROWS, columns=columns)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; run `dvc repro` first") from None
-    names = pa.array(encoding.labels, pa.string())
-    rows = np.repeat(np.arange(len(test)), np.diff(test.label_offsets))
-    asked = {
-        "sequence": test.ids.take(pa.array(rows)),
-        "label": class_names(test.labels, encoding.names),
-    }
-    if not table.select(["sequence", "label"]).equals(pa.table(asked)):
-        raise DataError(
-            f"{path}: expected predictions of the test sequences in data/prepared, found others; "
-            "run `dvc repro`"
-        )
-    served = np.asarray(pc.index_in(table["predicted"], names).to_numpy())
-    if not thresholds:
-        return Predicted(served, served)
-    shares = np.column_stack([table[column].to_numpy() for column in columns])
-    return Predicted(served, shares.argmax(axis=1))
+
+
+def _others(path: str | Path) -> DataError:
+    return DataError(
+        f"{path}: expected predictions of the test sequences in data/prepared, found others; "
+        "run `dvc repro`"
+    )

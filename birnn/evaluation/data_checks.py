@@ -12,13 +12,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from birnn.data import copies
-from birnn.data.sequences import UNLABELLED, Labelled, Sequences, rows_by_group
+from birnn.data.sequences import UNLABELLED, Labelled, Sequences
 from birnn.evaluation import checks, intervals, metrics
 from birnn.evaluation.checks import Check, Headlines, SeenBefore
 from birnn.evaluation.intervals import Interval
 from birnn.evaluation.metrics import Ints
+from birnn.files import pieces
 
 SHOWN = 3  # sequences that are named
 LOOKED_AT = 20_000  # steps of train that tell whether a feature gives the label away
@@ -68,9 +70,8 @@ def leakage(
 
 
 def _seen_before(splits: Splits) -> SeenBefore:
-    known = copies.remember(splits.train)
-    test, validation = copies.find(known, splits.test), copies.find(known, splits.validation)
-    tuned = copies.find(copies.remember(splits.validation), splits.test)
+    test, validation = copies.compare(splits.train, [splits.test, splits.validation])
+    (tuned,) = copies.compare(splits.validation, [splits.test])
     shown = np.flatnonzero(test.seen)[:SHOWN]
     return SeenBefore(
         test=test,
@@ -80,7 +81,7 @@ def _seen_before(splits: Splits) -> SeenBefore:
             (splits.test.ids[place].as_py(), splits.train.ids[test.source[place]].as_py())
             for place in shown.tolist()
         ],
-        shared_groups=len(_names(splits.train.groups) & _names(splits.test.groups)),
+        shared_groups=_shared(splits.train.groups, splits.test.groups),
     )
 
 
@@ -118,13 +119,16 @@ def label_shift(train: Sequences, test: Sequences, *, labels: Sequence[str]) -> 
     counts = []
     for split in (train, test):
         known = split.labelled()
-        rows, groups = rows_by_group(known.offsets, known.groups)
-        counts.append(checks.label_counts(known.labels[rows], groups, len(labels)))
+        counts.append(checks.label_counts(known.labels, known.offsets, len(labels), known.groups))
     return checks.label_shift(*counts, labels=labels)
 
 
-def _names(groups: pa.StringArray) -> set[str]:
-    return set(groups.unique().to_pylist())
+def _shared(groups: pa.StringArray, others: pa.StringArray) -> int:
+    """How many names two splits have in common; only those of the second are held."""
+    names = others.unique()
+    parts = (groups.slice(start, pieces.ROWS) for start in range(0, len(groups), pieces.ROWS))
+    found = [part.filter(pc.is_in(part, value_set=names)).unique() for part in parts]
+    return len(pa.concat_arrays(found).unique())
 
 
 def _score(

@@ -27,15 +27,17 @@ Arguments that functions share:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import root
 from scipy.special import expit, logit, stdtrit
 
 from birnn.evaluation.intervals import HIGH, over
+from birnn.files import pieces
 from birnn.files.reading import first_few
 
 Ints = NDArray[np.integer[Any]]
@@ -154,22 +156,30 @@ def calibrate(confidence: Floats, right: Mask, offsets: Ints, groups: Ints) -> C
     Right and wrong count as Platt's smoothed 0 and 1, so a validation split without a mistake does
     not make the model certain.
     """
-    from sklearn.linear_model import LogisticRegression  # takes a second to import
+    hits = int(np.count_nonzero(right))
+    aims = 1 / (len(right) - hits + 2), (hits + 1) / (hits + 2)
 
-    hits, misses = np.count_nonzero(right), np.count_nonzero(~right)
-    aim = np.where(right, (hits + 1) / (hits + 2), 1 / (misses + 2))
-    columns = _columns(confidence)
-    # Newton's steps end so near to the maximum that its digits do not depend on the CPU.
-    soft = LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-12, max_iter=1000).fit(
-        np.tile(columns[:, 1:], (2, 1)),
-        np.repeat([1, 0], len(right)),
-        sample_weight=np.concatenate([aim, 1 - aim]),
-    )
-    intercept, slope = float(soft.intercept_[0]), float(soft.coef_[0, 0])
-    found = Calibration(intercept, slope, [], len(np.unique(groups)))
-    chances = found.chances(confidence)
-    inverse = np.linalg.pinv((columns * (chances * (1 - chances))[:, np.newaxis]).T @ columns)
-    _, score = _by_group(columns * (aim - chances)[:, np.newaxis], offsets, groups)
+    def fall(line: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """How the log loss falls with the intercept and the slope, and how that changes."""
+        slope, curvature = np.zeros(2), np.zeros((2, 2))
+        for sure, hit in pieces.of(confidence, right):
+            columns = _columns(sure)
+            chances = expit(columns @ line)
+            slope += columns.T @ (np.where(hit, aims[1], aims[0]) - chances)
+            curvature -= (columns * (chances * (1 - chances))[:, np.newaxis]).T @ columns
+        return slope / len(right), curvature / len(right)
+
+    # It ends so near to the maximum that its digits do not depend on the CPU.
+    line = root(fall, np.zeros(2), jac=True, options={"xtol": 1e-13}).x
+    found = Calibration(float(line[0]), float(line[1]), [], len(np.unique(groups)))
+
+    def scores(rows: slice) -> NDArray[np.float64]:
+        aim = np.where(right[rows], aims[1], aims[0])
+        chances = found.chances(confidence[rows])
+        return _columns(confidence[rows]) * (aim - chances)[:, np.newaxis]
+
+    score = _by_group(scores, offsets, groups)
+    inverse = np.linalg.pinv(-fall(line)[1] * len(right))
     spread = score.T @ score * _few(len(score))  # White's, clustered (Liang and Zeger, 1986)
     return replace(found, covariance=(inverse @ spread @ inverse).tolist())
 
@@ -178,14 +188,17 @@ def checked(
     known: Calibration, confidence: Floats, right: Mask, offsets: Ints, groups: Ints
 ) -> Calibration:
     """Note how far the expected accuracy is off on other sequences whose labels are known."""
-    chances = known.chances(confidence)
-    mean = _mean(chances - right, offsets, groups)
-    reach = mean.reach(_of_fit(known, confidence, chances), known.groups)
+
+    def error(rows: slice) -> NDArray[np.float64]:
+        return known.chances(confidence[rows]) - right[rows]
+
+    mean = _mean(known, confidence, error, offsets, groups)
+    accuracy = float(right.mean())
     of = OnTest(
-        expected=float(chances.mean()),
-        accuracy=float(right.mean()),
-        low=mean.value - reach,
-        high=mean.value + reach,
+        expected=accuracy + mean.value,
+        accuracy=accuracy,
+        low=mean.value - mean.reach,
+        high=mean.value + mean.reach,
         groups=mean.groups,
     )
     return replace(known, on_test=of)
@@ -211,11 +224,9 @@ def estimate(
     """
     offsets = np.arange(len(confidence) + 1) if offsets is None else offsets
     groups = np.arange(len(offsets) - 1) if groups is None else groups
-    chances = known.chances(confidence)
-    mean = _mean(chances, offsets, groups)
-    reach = mean.reach(_of_fit(known, confidence, chances), known.groups)
+    mean = _mean(known, confidence, lambda rows: known.chances(confidence[rows]), offsets, groups)
     inside = mean.value * (1 - mean.value)
-    low, high = expit(logit(mean.value) + np.array([-1, 1]) * reach / inside).tolist()
+    low, high = expit(logit(mean.value) + np.array([-1, 1]) * mean.reach / inside).tolist()
     doubts = [*_doubts(known, drifted)]
     ends = (low, high) if mean.groups > 1 else (None, None)
     return Estimate(
@@ -265,52 +276,64 @@ def _sentence(
 
 
 class _Mean(NamedTuple):
-    """A mean of rows, its variance over groups, and how many groups there are."""
+    """A mean of rows, half of its 95 % interval, and over how many groups that is."""
 
     value: float
-    variance: float
+    reach: float
     groups: int
 
-    def reach(self, of_fit: float, fitted_on: int) -> float:
-        """Half of a 95 % interval, where the fit on so many groups adds a variance of its own.
 
-        Degrees of freedom are Welch and Satterthwaite's.
-        """
-        total = self.variance + of_fit
-        if not total:
-            return 0.0
-        parts = ((self.variance, self.groups), (of_fit, fitted_on))
-        each = sum(part**2 / max(number - 1, 1) for part, number in parts)
-        return float(stdtrit(total**2 / each, HIGH) * np.sqrt(total))
+def _mean(
+    known: Calibration,
+    confidence: Floats,
+    rows: Callable[[slice], NDArray[np.float64]],
+    offsets: Ints,
+    groups: Ints,
+) -> _Mean:
+    """The mean of a chance in each row, where the fit adds a variance of its own.
 
+    The spread of a ratio is that of the groups' residuals (Cochran, Sampling Techniques). The fit
+    moves the mean of the chances with their gradient (the delta method). Degrees of freedom are
+    Welch and Satterthwaite's.
+    """
 
-def _mean(rows: NDArray[np.float64], offsets: Ints, groups: Ints) -> _Mean:
-    """The spread of a ratio is that of the groups' residuals (Cochran, Sampling Techniques)."""
-    value = float(rows.mean())
-    number, residual = _by_group((rows - value)[:, np.newaxis], offsets, groups)
-    variance = float((residual**2).sum()) / len(rows) ** 2 * _few(number)
-    return _Mean(value, variance, number)
+    def amounts(some: slice) -> NDArray[np.float64]:
+        chances = known.chances(confidence[some])
+        gradient = _columns(confidence[some]) * (chances * (1 - chances))[:, np.newaxis]
+        return np.column_stack([rows(some), np.ones(len(chances)), gradient])
+
+    sums = _by_group(amounts, offsets, groups)
+    total, size = sums.sum(axis=0), len(confidence)
+    value, number = float(total[0]) / size, len(sums)
+    residual, gradient = sums[:, 0] - value * sums[:, 1], total[2:] / size
+    variance = float(residual @ residual) / size**2 * _few(number)
+    of_fit = float(gradient @ np.array(known.covariance) @ gradient)
+    if not variance + of_fit:
+        return _Mean(value, 0.0, number)
+    parts = ((variance, number), (of_fit, known.groups))
+    each = sum(part**2 / max(count - 1, 1) for part, count in parts)
+    freedom = (variance + of_fit) ** 2 / each
+    reach = float(stdtrit(freedom, HIGH) * np.sqrt(variance + of_fit))
+    return _Mean(value, reach, number)
 
 
 def _by_group(
-    rows: NDArray[np.float64], offsets: Ints, groups: Ints
-) -> tuple[int, NDArray[np.float64]]:
-    """How many groups there are, and the sum of the rows (N, K) of each, (G, K)."""
+    rows: Callable[[slice], NDArray[np.float64]], offsets: Ints, groups: Ints
+) -> NDArray[np.float64]:
+    """The sum of K numbers in each row, for each group, (G, K); `rows` gives those of some rows."""
     _, group = np.unique(groups, return_inverse=True)
-    of_row = np.repeat(group, np.diff(offsets))
-    number = int(group.max()) + 1
-    sums = [np.bincount(of_row, column, number) for column in rows.T]
-    return number, np.column_stack(sums)
+    sums: NDArray[np.float64] | None = None
+    for chosen, some in pieces.whole(offsets):
+        each = np.add.reduceat(rows(some), offsets[chosen] - some.start, axis=0)
+        if sums is None:
+            sums = np.zeros((int(group.max()) + 1, each.shape[1]))
+        np.add.at(sums, group[chosen], each)
+    assert sums is not None
+    return sums
 
 
 def _few(groups: int) -> float:
     return groups / max(groups - 1, 1)
-
-
-def _of_fit(known: Calibration, confidence: Floats, chances: Floats) -> float:
-    """The variance that the fit gives to the mean of the chances (the delta method)."""
-    gradient = (_columns(confidence) * (chances * (1 - chances))[:, np.newaxis]).mean(axis=0)
-    return float(gradient @ np.array(known.covariance) @ gradient)
 
 
 def _columns(confidence: Floats) -> NDArray[np.float64]:

@@ -27,7 +27,7 @@ For the arguments that functions share see `birnn.evaluation.metrics`, and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -37,6 +37,8 @@ from scipy.special import betaincinv, ndtri, stdtrit
 
 from birnn.evaluation.metrics import HEADLINES, SPAN_HEADLINES, Ints, correlation
 from birnn.evaluation.spans import span_notation, span_tallies
+from birnn.evaluation.tallies import by_group
+from birnn.files import pieces
 
 AVERAGES = (
     "balanced_accuracy",
@@ -54,6 +56,9 @@ intervals of accuracy hold the truth in 90 % of cases, and those of Matthews cor
 LEAST_DIFFERING = 10
 """Groups in which two models differ. If there are three, an equally good model is right in all of
 them in an eighth of cases, and its interval would call it better."""
+
+GROUPS = 1 << 14
+"""That are left out in turn before the sums go on, so that memory does not grow with them."""
 
 Floats = NDArray[np.float64]
 
@@ -106,25 +111,31 @@ def intervals(
     Names are those of `metrics`. With fewer than `LEAST_GROUPS` groups there are none; nor has a
     figure one that rests on a single group.
     """
-    (tallies,) = _tallies(actual, [predicted], labels, offsets, groups)
-    if tallies.num_groups < LEAST_GROUPS:
+    (counts,) = _counts(actual, [predicted], labels, offsets, groups)
+    if counts.num_groups < LEAST_GROUPS:
         return {}
-    shares = _shares(tallies)
-    figures = _figures(tallies, shares)
-    weight = _weight(shares, tallies.num_groups)
-    ends, variance = _share_ends(shares, weight, tallies.num_groups), _variance(figures.change)
-    of_accuracy = _Weight(*(each[3 * len(labels), np.newaxis] for each in weight))
-    apart = ends - figures.value[: len(ends.T)]
-    averages = []
-    for i, average in enumerate(_averages(tallies)):
-        reach = _reaches(shares, variance, apart, average, len(ends.T) + i, of_accuracy)
-        averages.append(np.clip(figures.value[len(ends.T) + i] + reach * [-1, 1], 0, 1))
-    of_mcc = _mcc_ends(figures.value[-1:], variance[-1:], of_accuracy)
-    ends = np.column_stack([ends, *averages, of_mcc])
+    figures = _figures(counts)
+    totals, value, averages = figures.totals, figures.value, figures.averages
+    shares, changes = _ShareSums.none(len(totals.is_j)), _Sums.none(len(value))
+    for tallies in counts.pieces():
+        some = _shares(tallies)
+        shares.add(some, totals)
+        changes.add(_changes(tallies, some, figures))
+    ends = _share_ends(totals, shares, counts.num_groups)
+    variance = changes.variance(counts.num_groups)
+    of_accuracy = shares.weight(slice(3 * len(labels), 3 * len(labels) + 1))
+    sides = [_sides(ends - value[: len(ends.T)], average) for average in averages]
+    at_most = _as_a_whole(counts, totals, averages, sides)
+    for i, average in enumerate(averages):
+        place = len(totals.is_j) + i
+        reach = _reaches(variance, sides[i], average, place, of_accuracy, at_most[i])
+        ends = np.column_stack([ends, np.clip(value[place] + reach * [-1, 1], 0, 1)])
+    ends = np.column_stack([ends, _mcc_ends(value[-1:], variance[-1:], of_accuracy)])
+    rests_on = figures.rests_on(shares.groups, counts.num_groups)
     return {
-        name: Interval(float(ends[0, i]), float(ends[1, i]), int(figures.rests_on[i]))
+        name: Interval(float(ends[0, i]), float(ends[1, i]), int(rests_on[i]))
         for name, i in _columns(labels).items()
-        if figures.rests_on[i] > 1
+        if rests_on[i] > 1
     }
 
 
@@ -143,28 +154,41 @@ def difference(
     cancels out. Names are those of `intervals`; a figure that is undefined for either model has no
     difference. Where `too_few`, the interval says little.
     """
-    both = _tallies(actual, [first, second], labels, offsets, groups)
+    both = _counts(actual, [first, second], labels, offsets, groups)
     num_groups = both[0].num_groups
     if num_groups < 2:
         return {}
-    one, other = (_figures(tallies, _shares(tallies)) for tallies in both)
-    estimate, change = one.value - other.value, csr_array(one.change - other.change)
+    one, other = map(_figures, both)
+    estimate, changes = one.value - other.value, _Sums.none(len(one.value))
+    known = [_ShareSums.none(len(each.totals.is_j)) for each in (one, other)]
+    for pair in zip(*(counts.pieces() for counts in both), strict=True):
+        shares = [_shares(tallies) for tallies in pair]
+        for sums, some, figures in zip(known, shares, (one, other), strict=True):
+            sums.add(some, figures.totals)
+        changes.add(_changes(pair[0], shares[0], one) - _changes(pair[1], shares[1], other))
     # Groups that all differ alike show no spread; yet the next one might not differ at all.
-    error, least = np.sqrt(_variance(change)), np.abs(estimate) / num_groups
-    freedom = np.where(
-        error > least, np.clip(_even_groups(change), 1, num_groups - 1), num_groups - 1
-    )
+    error, least = np.sqrt(changes.variance(num_groups)), np.abs(estimate) / num_groups
+    freedom = np.where(error > least, np.clip(changes.even(), 1, num_groups - 1), num_groups - 1)
     reach = stdtrit(freedom, HIGH) * np.maximum(error, least)
     most = np.append(np.ones(len(estimate) - 1), 2)  # the last one, `mcc`, goes from -1 to 1
     ends = np.clip([estimate, estimate - reach, estimate + reach], -most, most)
-    apart = (first == actual) != (second == actual)
-    differing = len(np.unique(np.repeat(groups, np.diff(offsets))[apart]))
-    rests_on = np.minimum(one.rests_on, other.rests_on)
+    rests_on = np.minimum(*(one.rests_on(sums.groups, num_groups) for sums in known))
+    differing = _differing(actual, first, second, offsets, groups)
     return {
         name: Difference(float(ends[0, i]), float(ends[1, i]), float(ends[2, i]), differing)
         for name, i in _columns(labels).items()
         if rests_on[i] > 1
     }
+
+
+def _differing(actual: Ints, first: Ints, second: Ints, offsets: Ints, groups: Ints) -> int:
+    """In how many groups one of two answers is right where the other is wrong."""
+    found = [groups[:0]]
+    for chosen, rows in pieces.whole(offsets):
+        apart = (first[rows] == actual[rows]) != (second[rows] == actual[rows])
+        starts = offsets[chosen] - rows.start
+        found.append(np.unique(groups[chosen][np.logical_or.reduceat(apart, starts)]))
+    return len(np.unique(np.concatenate(found)))
 
 
 def of_share(
@@ -179,19 +203,24 @@ def of_share(
         groups: (S,) see above.
     """
     _, group = np.unique(groups, return_inverse=True)
-    num_groups, of_row = int(group.max()) + 1, np.repeat(group, np.diff(offsets))
-    shares = _Shares(
-        group=np.arange(num_groups),
-        column=np.zeros(num_groups, dtype=np.int64),
-        part=_sums(of_row, (part & whole).astype(np.float64), num_groups),
-        whole=_sums(of_row, whole.astype(np.float64), num_groups),
-        is_j=np.array([False]),
-    )
+    num_groups = int(group.max()) + 1
+    amounts = [_per_group(rows, offsets, group, num_groups) for rows in (part & whole, whole)]
+    each = np.arange(num_groups)
+    shares = _Shares(each, np.zeros_like(each), *amounts)
+    part_of_all, all_of_it = (one.sum(keepdims=True) for one in amounts)
+    totals = _Totals(part_of_all, all_of_it, np.array([False]))
     rests_on = int(np.count_nonzero(shares.whole))
     if rests_on < 2 or num_groups < LEAST_GROUPS:
         return None
-    low, high = _share_ends(shares, _weight(shares, num_groups), num_groups)[:, 0].tolist()
+    sums = _ShareSums.none(1)
+    sums.add(shares, totals)
+    low, high = _share_ends(totals, sums, num_groups)[:, 0].tolist()
     return Interval(low, high, rests_on)
+
+
+def _per_group(rows: NDArray[np.bool_], offsets: Ints, group: Ints, num_groups: int) -> Floats:
+    """How many rows (N,) of each group are chosen, (G,)."""
+    return _sums(group, np.add.reduceat(rows, offsets[:-1], dtype=np.int64), num_groups)
 
 
 def of_change(change: Floats, *, offsets: Ints, groups: Ints) -> Interval | None:
@@ -209,10 +238,11 @@ def of_change(change: Floats, *, offsets: Ints, groups: Ints) -> Interval | None
     total, size = (_sums(of_row, one, num_groups) for one in (change, np.ones(len(change))))
     mean = float(change.mean())
     without = (total.sum() - total) / (len(change) - size)
-    moved = csr_array((without - mean)[:, np.newaxis])
-    error, least = float(np.sqrt(_variance(moved)[0])), abs(mean) / num_groups
+    moved = _Sums.none(1)
+    moved.add(csr_array((without - mean)[:, np.newaxis]))
+    error, least = float(np.sqrt(moved.variance(num_groups)[0])), abs(mean) / num_groups
     # As in `difference`: groups that all change alike show no spread, and tell little of the next.
-    even = float(np.clip(_even_groups(moved)[0], 1, num_groups - 1))
+    even = float(np.clip(moved.even()[0], 1, num_groups - 1))
     freedom = even if error > least else num_groups - 1
     reach = float(stdtrit(freedom, HIGH)) * max(error, least)
     return Interval(mean - reach, mean + reach, num_groups)
@@ -245,7 +275,7 @@ def _sums(place: Ints, amounts: Floats, size: int) -> Floats:
 
 
 class _Tallies(NamedTuple):
-    """What groups add to the counts of classes: E entries, one where a group adds anything."""
+    """What some groups add to the counts of classes: E entries, one where a group adds anything."""
 
     group: Ints  # (E,)
     label: Ints  # (E,)
@@ -259,72 +289,104 @@ class _Tallies(NamedTuple):
     def of_groups(self, amounts: Floats) -> Floats:
         return _sums(self.group, amounts, self.num_groups)
 
-    def of_classes(self, amounts: Floats) -> Floats:
-        return _sums(self.label, amounts, self.num_classes)
+
+class _Counts(NamedTuple):
+    """The tallies of all groups, in few bytes, and their sums."""
+
+    group: Ints  # (E,) in order
+    label: Ints  # (E,)
+    times: Ints  # (E, 3) right, actual and predicted
+    spans: list[Ints]  # (G,) each, as in `_Tallies`
+    num_groups: int
+    num_classes: int
+
+    def pieces(self) -> Iterator[_Tallies]:
+        """Give some groups at a time, in their order."""
+        for first in range(0, self.num_groups, GROUPS):
+            last = min(first + GROUPS, self.num_groups)
+            part = slice(*np.searchsorted(self.group, [first, last]).tolist())
+            right, actual, predicted = self.times[part].T.astype(np.float64)
+            yield _Tallies(
+                group=self.group[part].astype(np.int64) - first,
+                label=self.label[part].astype(np.int64),
+                right=right,
+                actual=actual,
+                predicted=predicted,
+                spans=[tally[first:last].astype(np.float64) for tally in self.spans],
+                num_groups=last - first,
+                num_classes=self.num_classes,
+            )
+
+    def of_classes(self) -> list[Floats]:
+        """Sum each of the three counts over groups, (C,)."""
+        total = np.zeros((3, self.num_classes))
+        for tallies in self.pieces():
+            for sums, amounts in zip(total, tallies[2:5], strict=True):
+                np.add.at(sums, tallies.label, amounts)
+        return list(total)
 
 
-def _tallies(
+def _counts(
     actual: Ints, answers: Sequence[Ints], labels: Sequence[str], offsets: Ints, groups: Ints
-) -> list[_Tallies]:
+) -> list[_Counts]:
     """Count for each of some answers to the same rows; their entries are the same."""
     _, group = np.unique(groups, return_inverse=True)
-    num_groups, num_classes = int(group.max()) + 1, len(labels)
-    start = np.repeat(group, np.diff(offsets)) * num_classes
-    cells = np.concatenate([start + classes for classes in (actual, *answers)])
-    entries, entry = np.unique(cells, return_inverse=True)
-    of_actual, *of_answers = entry.reshape(1 + len(answers), -1)
+    num_groups = int(group.max()) + 1
 
-    def count(entry: Ints) -> Floats:
-        return np.bincount(entry, minlength=len(entries)).astype(np.float64)
+    def classes(rows: slice) -> list[Ints]:
+        true, said = actual[rows], [one[rows] for one in answers]
+        return [true, *said, *(np.where(true == one, true, -1) for one in said)]
 
-    found = []
-    for predicted, of_predicted in zip(answers, of_answers, strict=True):
-        spans = span_tallies(actual, predicted, labels, offsets)
-        found.append(
-            _Tallies(
-                group=entries // num_classes,
-                label=entries % num_classes,
-                right=count(of_actual[actual == predicted]),
-                actual=count(of_actual),
-                predicted=count(of_predicted),
-                spans=[_sums(group, tally, num_groups) for tally in spans or ()],
+    found = by_group(classes, offsets, group, len(labels))
+    counts = []
+    for number, predicted in enumerate(answers):
+        spans = span_tallies(actual, predicted, labels, offsets) or ()
+        counts.append(
+            _Counts(
+                group=found.group,
+                label=found.label,
+                times=found.times[:, [1 + len(answers) + number, 0, 1 + number]],
+                spans=[np.bincount(group, one, num_groups).astype(np.int32) for one in spans],
                 num_groups=num_groups,
-                num_classes=num_classes,
+                num_classes=len(labels),
             )
         )
-    return found
+    return counts
+
+
+class _Totals(NamedTuple):
+    """K shares of totals: precision, recall and J of each class, accuracy, and those of spans."""
+
+    part: Floats  # (K,)
+    whole: Floats  # (K,)
+    is_j: NDArray[np.bool_]  # (K,) of which F1 is 2 J / (1 + J)
+
+    def value(self) -> Floats:
+        """(K,), NaN where the whole is nothing."""
+        return _divided(self.part, self.whole)
+
+    def figure(self, share: Floats, column: Ints | slice = slice(None)) -> Floats:
+        """F1 of a J, and any other share as it is."""
+        return np.where(self.is_j[column], 2 * share / (1 + share), share)
 
 
 class _Shares(NamedTuple):
-    """K shares of totals: precision, recall and J of each class, accuracy, and those of spans."""
+    """What some groups add to the shares: an entry where one adds anything."""
 
     group: Ints  # (E,)
     column: Ints  # (E,) which share
     part: Floats  # (E,) what the group adds to its part
     whole: Floats  # (E,) and to its whole
-    is_j: NDArray[np.bool_]  # (K,) of which F1 is 2 J / (1 + J)
 
-    def total(self, amounts: Floats) -> Floats:
-        """Sum over groups, (K,)."""
-        return _sums(self.column, amounts, len(self.is_j))
-
-    def value(self) -> Floats:
-        """(K,), NaN where the whole is nothing."""
-        return _divided(self.total(self.part), self.total(self.whole))
-
-    def without(self) -> Floats:
+    def without(self, totals: _Totals) -> Floats:
         """The value without each group, (E,); where nothing is left, it is as it was."""
-        part, whole = self.total(self.part)[self.column], self.total(self.whole)[self.column]
+        part, whole = totals.part[self.column], totals.whole[self.column]
         left = whole > self.whole
         return np.where(
             left,
             _divided(part - self.part, np.where(left, whole - self.whole, 1)),
-            self.value()[self.column],
+            totals.value()[self.column],
         )
-
-    def figure(self, share: Floats, column: Ints | slice = slice(None)) -> Floats:
-        """F1 of a J, and any other share as it is."""
-        return np.where(self.is_j[column], 2 * share / (1 + share), share)
 
 
 def _divided(part: Floats, whole: Floats) -> Floats:
@@ -339,30 +401,24 @@ def _shares(tallies: _Tallies) -> _Shares:
     groups = [*[tallies.group] * 3, each, *[each] * len(tallies.spans)]
     columns = [i * tallies.num_classes + tallies.label for i in range(3)]
     columns += [np.full_like(each, 3 * tallies.num_classes + i) for i in range(len(groups) - 3)]
-    pairs = [*_parts_and_wholes(*counts), (right, actual)]
-    if tallies.spans:
-        pairs += _parts_and_wholes(*tallies.spans)
-    part, whole = (np.concatenate(side) for side in zip(*pairs, strict=True))
-    of_class = np.repeat([False, False, True, False], [tallies.num_classes] * 3 + [1])
-    of_spans = [False, False, True] if tallies.spans else []
-    return _Shares(
-        np.concatenate(groups), np.concatenate(columns), part, whole, np.append(of_class, of_spans)
-    )
+    part, whole = _parts_and_wholes(counts, (right, actual), tallies.spans)
+    return _Shares(np.concatenate(groups), np.concatenate(columns), part, whole)
 
 
 def _parts_and_wholes(
-    right: Floats, actual: Floats, predicted: Floats
-) -> list[tuple[Floats, Floats]]:
-    """Of precision, recall and J."""
+    counts: Sequence[Floats], accuracy: tuple[Floats, Floats], spans: Sequence[Floats]
+) -> tuple[Floats, Floats]:
+    """Those of precision, recall and J of each class, of accuracy, and of spans, end to end."""
+    pairs = [*_of_three(*counts), accuracy]
+    if spans:
+        pairs += _of_three(*spans)
+    part, whole = (np.concatenate(side) for side in zip(*pairs, strict=True))
+    return part, whole
+
+
+def _of_three(right: Floats, actual: Floats, predicted: Floats) -> list[tuple[Floats, Floats]]:
+    """Precision, recall and J."""
     return [(right, predicted), (right, actual), (right, actual + predicted - right)]
-
-
-class _Figures(NamedTuple):
-    """M figures: the shares, with F1 for J, then `AVERAGES`, then `mcc`."""
-
-    value: Floats  # (M,) NaN where undefined
-    change: csr_array  # (G, M) by how much it changes without the group
-    rests_on: Ints  # (M,) groups that have a say in it
 
 
 class _Weights(NamedTuple):
@@ -372,13 +428,17 @@ class _Weights(NamedTuple):
     weights: Floats  # (C,)
     by_support: bool  # whether they change with the groups
 
+    @property
+    def columns(self) -> slice:
+        """The places of the classes' figures."""
+        return slice(self.first, self.first + len(self.weights))
 
-def _averages(tallies: _Tallies) -> list[_Weights]:
+
+def _averages(support: Floats, called: Floats) -> list[_Weights]:
     """Those of `AVERAGES`."""
-    support, called = (tallies.of_classes(one) for one in (tallies.actual, tallies.predicted))
     present, occurring = support > 0, support + called > 0
     equal = occurring / occurring.sum()
-    precision, recall, f1 = (i * tallies.num_classes for i in range(3))
+    precision, recall, f1 = (i * len(support) for i in range(3))
     return [
         _Weights(recall, present / present.sum(), False),
         _Weights(precision, equal, False),
@@ -389,74 +449,123 @@ def _averages(tallies: _Tallies) -> list[_Weights]:
     ]
 
 
-def _figures(tallies: _Tallies, shares: _Shares) -> _Figures:
-    value = shares.figure(shares.value())
-    change = shares.figure(shares.without(), shares.column) - value[shares.column]
-    known, change = np.nan_to_num(value), np.nan_to_num(change)
-    headlines = [_average(tallies, each, known, change) for each in _averages(tallies)]
-    headlines.append(_mcc(tallies))
-    of_shares = (change, (shares.group, shares.column))
-    shape = tallies.num_groups, len(value)
-    changes = np.column_stack([each for _, each in headlines])
-    everywhere = np.full(len(headlines), tallies.num_groups)
-    return _Figures(
-        value=np.append(value, [each for each, _ in headlines]),
-        change=csr_array(hstack([coo_array(of_shares, shape=shape), coo_array(changes)])),
-        rests_on=np.append(shares.total((shares.whole > 0).astype(np.float64)), everywhere),
+class _Figures(NamedTuple):
+    """M figures: the shares, with F1 for J, then `AVERAGES`, then `mcc`."""
+
+    of_classes: list[Floats]  # (C,) right, actual and predicted
+    totals: _Totals
+    averages: list[_Weights]
+    value: Floats  # (M,) NaN where undefined
+
+    def rests_on(self, of_shares: Floats, num_groups: int) -> Floats:
+        """How many groups have a say in each, (M,)."""
+        everywhere = np.full(len(self.value) - len(of_shares), num_groups)
+        return np.append(of_shares, everywhere)
+
+
+def _figures(counts: _Counts) -> _Figures:
+    of_classes = counts.of_classes()
+    right, actual, predicted = of_classes
+    spans = [tally.sum(keepdims=True, dtype=np.float64) for tally in counts.spans]
+    accuracy = right.sum(keepdims=True), actual.sum(keepdims=True)
+    of_class = np.repeat([False, False, True, False], [counts.num_classes] * 3 + [1])
+    of_spans = [False, False, True] if spans else []
+    totals = _Totals(
+        *_parts_and_wholes(of_classes, accuracy, spans), is_j=np.append(of_class, of_spans)
     )
+    value, averages = totals.figure(totals.value()), _averages(actual, predicted)
+    known = np.nan_to_num(value)
+    of_averages = [float(each.weights @ known[each.columns]) for each in averages]
+    mcc = correlation(*map(np.asarray, _for_mcc(of_classes)))
+    return _Figures(of_classes, totals, averages, np.append(value, [*of_averages, float(mcc)]))
 
 
-def _average(
-    tallies: _Tallies, average: _Weights, known: Floats, change: Floats
-) -> tuple[float, Floats]:
-    """Return an average of classes, and by how much it changes without each group, (G,).
+def _changes(tallies: _Tallies, shares: _Shares, figures: _Figures) -> csr_array:
+    """By how much each figure changes without each of some groups, (G, M)."""
+    totals, value = figures.totals, figures.value
+    change = totals.figure(shares.without(totals), shares.column) - value[shares.column]
+    change = np.nan_to_num(change)
+    averages = [_of_average(tallies, figures, i, change) for i in range(len(figures.averages))]
+    headlines = np.column_stack([*averages, _of_mcc(tallies, figures)])
+    shape = tallies.num_groups, len(totals.is_j)
+    of_shares = coo_array((change, (shares.group, shares.column)), shape=shape)
+    return csr_array(hstack([of_shares, coo_array(headlines)]))
+
+
+def _of_average(tallies: _Tallies, figures: _Figures, place: int, change: Floats) -> Floats:
+    """By how much an average of classes changes without each group, (G,).
 
     Args:
         tallies: of the groups.
-        average: what to average.
-        known: (K,) figures, 0 where undefined.
+        figures: of all groups.
+        place: of the average.
         change: (E,) of the shares; those of a kind of figure are in the order of the tallies.
     """
-    label, size = tallies.label, len(tallies.label)
+    average, label, size = figures.averages[place], tallies.label, len(tallies.label)
     start = average.first // tallies.num_classes * size
-    of_class, changed = known[average.first + label], change[start : start + size]
-    value = float(average.weights @ known[average.first : average.first + tallies.num_classes])
+    changed = change[start : start + size]
     if not average.by_support:
-        return value, tallies.of_groups(average.weights[label] * changed)
-    support = tallies.of_classes(tallies.actual)
+        return tallies.of_groups(average.weights[label] * changed)
+    of_class = np.nan_to_num(figures.value)[average.first + label]
+    value, (_, support, _) = figures.value[len(figures.totals.is_j) + place], figures.of_classes
     rows, own = support.sum(), tallies.of_groups(tallies.actual)
     gained = (support[label] - tallies.actual) * changed - tallies.actual * of_class
-    return value, (value * rows + tallies.of_groups(gained)) / (rows - own) - value
+    moved: Floats = (value * rows + tallies.of_groups(gained)) / (rows - own) - value
+    return moved
 
 
-def _mcc(tallies: _Tallies) -> tuple[float, Floats]:
-    """Return Matthews correlation, and by how much it changes without each group, (G,)."""
-    right, actual, predicted = tallies.right, tallies.actual, tallies.predicted
-    totals, changes = [], []
-    for one, other in ((actual, predicted), (actual, actual), (predicted, predicted)):
-        of_one, of_other = tallies.of_classes(one), tallies.of_classes(other)
-        gone = of_one[tallies.label] * other + of_other[tallies.label] * one - one * other
-        totals.append(of_one @ of_other)
-        changes.append(tallies.of_groups(gone))
-    totals = [right.sum(), actual.sum(), *totals]
-    changes = [tallies.of_groups(right), tallies.of_groups(actual), *changes]
-    value = float(correlation(*(np.asarray(total) for total in totals)))
-    left = [total - change for total, change in zip(totals, changes, strict=True)]
-    return value, correlation(*left) - value
+def _for_mcc(of_classes: Sequence[Floats]) -> list[Floats]:
+    """What Matthews correlation is made of; see `metrics.correlation`."""
+    right, actual, predicted = of_classes
+    products = (actual @ predicted, actual @ actual, predicted @ predicted)
+    return [right.sum(), actual.sum(), *products]
 
 
-def _variance(change: csr_array) -> Floats:
-    """The jackknife's, (M,)."""
-    num_groups = change.shape[0]
-    variance: Floats = change.power(2).sum(axis=0) * (num_groups - 1) / num_groups
-    return variance
+def _of_mcc(tallies: _Tallies, figures: _Figures) -> Floats:
+    """By how much Matthews correlation changes without each group, (G,)."""
+    _, of_actual, of_predicted = (one[tallies.label] for one in figures.of_classes)
+    actual, predicted = tallies.actual, tallies.predicted
+    gone = [
+        tallies.right,
+        actual,
+        of_actual * predicted + of_predicted * actual - actual * predicted,
+        2 * of_actual * actual - actual**2,
+        2 * of_predicted * predicted - predicted**2,
+    ]
+    totals = _for_mcc(figures.of_classes)
+    left = [total - tallies.of_groups(one) for total, one in zip(totals, gone, strict=True)]
+    change: Floats = correlation(*left) - figures.value[-1]
+    return change
 
 
-def _even_groups(amounts: csr_array) -> Floats:
-    """Kish's effective number (M,): of equal groups that would vary as these (G, M) do."""
-    total, squares = abs(amounts).sum(axis=0), amounts.power(2).sum(axis=0)
-    even: Floats = np.asarray(total**2 / np.where(squares > 0, squares, 1), dtype=np.float64)
-    return even
+class _Sums(NamedTuple):
+    """Of amounts of all groups, by column."""
+
+    total: Floats  # (M,) without their signs
+    squares: Floats  # (M,)
+
+    @classmethod
+    def none(cls, columns: int) -> _Sums:
+        return cls(np.zeros(columns), np.zeros(columns))
+
+    def add(self, amounts: csr_array) -> None:
+        """Add those of some groups, (G, M)."""
+        self.put(amounts.indices, amounts.data)
+
+    def put(self, column: Ints, amounts: Floats) -> None:
+        """Add entries (E,)."""
+        np.add.at(self.total, column, np.abs(amounts))
+        np.add.at(self.squares, column, amounts**2)
+
+    def variance(self, num_groups: int) -> Floats:
+        """The jackknife's, (M,), where the amounts are changes."""
+        variance: Floats = self.squares * (num_groups - 1) / num_groups
+        return variance
+
+    def even(self) -> Floats:
+        """Kish's effective number (M,): of equal groups that would vary as these do."""
+        even: Floats = self.total**2 / np.where(self.squares > 0, self.squares, 1)
+        return even
 
 
 class _Weight(NamedTuple):
@@ -466,25 +575,39 @@ class _Weight(NamedTuple):
     mistaken: Floats  # (K,) that hold its mistakes, or its right rows where those are fewer
 
 
-def _weight(shares: _Shares, num_groups: int) -> _Weight:
-    whole, part, rest = (
-        _even_groups(_by_group(shares, amounts, num_groups))
-        for amounts in (shares.whole, shares.part, shares.whole - shares.part)
-    )
-    return _Weight(whole, np.minimum(part, rest))
+class _ShareSums(NamedTuple):
+    """What all groups together tell of K shares."""
+
+    groups: Floats  # (K,) that add anything to the whole
+    change: _Sums  # of the share, without each group
+    whole: _Sums
+    part: _Sums
+    rest: _Sums
+
+    @classmethod
+    def none(cls, columns: int) -> _ShareSums:
+        return cls(np.zeros(columns), *(_Sums.none(columns) for _ in range(4)))
+
+    def add(self, shares: _Shares, totals: _Totals) -> None:
+        """Add what some groups tell."""
+        column = shares.column
+        np.add.at(self.groups, column, shares.whole > 0)
+        change = np.nan_to_num(shares.without(totals) - totals.value()[column])
+        amounts = change, shares.whole, shares.part, shares.whole - shares.part
+        for sums, some in zip(self[1:], amounts, strict=True):
+            sums.put(column, some)
+
+    def weight(self, columns: slice = slice(None)) -> _Weight:
+        """That of some shares."""
+        whole, part, rest = (sums.even()[columns] for sums in self[2:])
+        return _Weight(whole, np.minimum(part, rest))
 
 
-def _by_group(shares: _Shares, amounts: Floats, num_groups: int) -> csr_array:
-    place = shares.group, shares.column
-    return csr_array((amounts, place), shape=(num_groups, len(shares.is_j)))
-
-
-def _share_ends(shares: _Shares, weight: _Weight, num_groups: int) -> Floats:
+def _share_ends(totals: _Totals, sums: _ShareSums, num_groups: int) -> Floats:
     """The ends (2, K) of the intervals of the shares, as figures."""
-    value = shares.value()
-    change = np.nan_to_num(shares.without() - value[shares.column])
-    number = _observations(value, _variance(_by_group(shares, change, num_groups)), weight)
-    return np.stack([shares.figure(end) for end in _jeffreys(value, number)])
+    value = totals.value()
+    number = _observations(value, sums.change.variance(num_groups), sums.weight())
+    return np.stack([totals.figure(end) for end in _jeffreys(value, number)])
 
 
 def _observations(value: Floats, variance: Floats, weight: _Weight) -> Floats:
@@ -507,45 +630,60 @@ def _jeffreys(value: Floats, number: Floats) -> tuple[Floats, Floats]:
     return np.where(value == 0, 0, low), np.where(value == 1, 1, high)
 
 
+def _sides(apart: Floats, average: _Weights) -> Floats:
+    """What the distances (2, K) of the shares' ends add to those of an average, (2, C)."""
+    return np.nan_to_num(apart[:, average.columns]) * average.weights
+
+
 def _reaches(
-    shares: _Shares,
     variance: Floats,
-    apart: Floats,
+    sides: Floats,
     average: _Weights,
     place: int,
     weight: _Weight,
+    at_most: Floats,
 ) -> Floats:
     """How far the ends (2,) are from an average of classes, which has this place among M.
 
     The average varies more than independent classes would: by what the jackknife says or, where
     few groups hold mistakes, by up to what groups would do that are right or wrong as a whole.
     """
-    classes = slice(average.first, average.first + len(average.weights))
-    apart = np.nan_to_num(apart[:, classes]) * average.weights
-    alone = average.weights**2 @ np.nan_to_num(variance[classes])
+    alone = average.weights**2 @ np.nan_to_num(variance[average.columns])
     measured = variance[place] / alone if alone > 0 else 1
     # Of the powers that were tried, the one with which intervals hold the truth; docs/intervals.md.
     unsure = (1 - _certainty(weight.mistaken)) ** 2
-    at_most = np.array([_as_a_whole(shares, side, average.first) for side in apart])
     together = measured + unsure * np.maximum(at_most - measured, 0)
-    reach: Floats = np.sqrt(together * (apart**2).sum(axis=1))
+    reach: Floats = np.sqrt(together * (sides**2).sum(axis=1))
     return reach
 
 
-def _as_a_whole(shares: _Shares, amounts: Floats, first: int) -> float:
-    """How much more a sum of classes would vary if groups were right or wrong as a whole.
+def _as_a_whole(
+    counts: _Counts, totals: _Totals, averages: Sequence[_Weights], sides: Sequence[Floats]
+) -> Floats:
+    """How much more sums of classes would vary if groups were right or wrong as a whole.
 
     Args:
-        shares: of which these classes are some.
-        amounts: (C,) what each class adds to the sum.
-        first: the place of the first class.
+        counts: of the groups.
+        totals: of the shares.
+        averages: A of them, each of some classes.
+        sides: (2, C) what each class adds to two sums, for each average.
+
+    Returns:
+        (A, 2).
     """
-    inside = (shares.column >= first) & (shares.column < first + len(amounts))
-    group, column = shares.group[inside], shares.column[inside]
-    part = np.nan_to_num(_divided(shares.whole, shares.total(shares.whole)[shares.column])[inside])
-    added = amounts[column - first] * part
-    squares, together = (added**2).sum(), (_sums(group, added, int(group.max()) + 1) ** 2).sum()
-    return float(together / squares) if squares else 1.0
+    squares, together = np.zeros((2, len(averages), 2))
+    for tallies in counts.pieces():
+        shares = _shares(tallies)
+        part = np.nan_to_num(_divided(shares.whole, totals.whole[shares.column]))
+        for i, (average, two) in enumerate(zip(averages, sides, strict=True)):
+            columns = average.columns
+            inside = (shares.column >= columns.start) & (shares.column < columns.stop)
+            for j, amounts in enumerate(two):
+                added = amounts[shares.column[inside] - columns.start] * part[inside]
+                squares[i, j] += (added**2).sum()
+                of_groups = _sums(shares.group[inside], added, tallies.num_groups)
+                together[i, j] += (of_groups**2).sum()
+    return np.where(squares > 0, _divided(together, squares), 1)
 
 
 def _certainty(mistaken: Floats) -> Floats:

@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from birnn.data.sequences import rows_by_group
 from birnn.errors import DataError
-from birnn.evaluation.spans import kind_tallies, present_kinds, span_tallies
+from birnn.evaluation.spans import kind_tallies, span_notation
+from birnn.evaluation.tallies import by_group
+from birnn.files import pieces
 from birnn.model.operating_points import tallies_at_thresholds
 
 Ints = NDArray[np.integer[Any]]
@@ -84,9 +85,9 @@ def metrics(
         raise DataError("expected at least one row to score, found none: check the table's rows")
     counts = confusion(actual, predicted, len(labels))
     found = _named(HEADLINES, headline_values(counts))
-    if spans := span_tallies(actual, predicted, labels, offsets):
-        found |= _named(SPAN_HEADLINES, precision_recall_f1(*(np.sum(tally) for tally in spans)))
-        found |= _span_metrics(kind_tallies(actual, predicted, labels, offsets))
+    if kinds := kind_tallies(actual, predicted, labels, offsets):
+        found |= _named(SPAN_HEADLINES, precision_recall_f1(*np.sum([*kinds.values()], axis=0)))
+        found |= _span_metrics({kind: tally for kind, tally in kinds.items() if kind})
     if probabilities is not None:
         found |= _probability_metrics(actual, probabilities)
     by_class = _class_metrics(counts, labels)
@@ -97,8 +98,10 @@ def metrics(
 
 def confusion(actual: Ints, predicted: Ints, num_classes: int) -> NDArray[np.int64]:
     """Return the counts (C, C) int64: a row for the actual class, a column for the predicted."""
-    cells = np.bincount(cell_of_each(actual, predicted, num_classes), minlength=num_classes**2)
-    return cells.reshape(num_classes, num_classes)
+    counts = np.zeros(num_classes**2, np.int64)
+    for some, said in pieces.of(actual, predicted):
+        counts += np.bincount(cell_of_each(some, said, num_classes), minlength=len(counts))
+    return counts.reshape(num_classes, num_classes)
 
 
 def per_class(counts: NDArray[np.int64], labels: Sequence[str]) -> Table:
@@ -132,10 +135,12 @@ def by_length(
     """
     bucket = length_buckets(lengths)
     num_buckets = int(bucket.max()) + 1
-    cells = np.repeat(bucket, np.diff(offsets)) * num_classes**2
-    cells += cell_of_each(actual, predicted, num_classes)
-    counts = np.bincount(cells, minlength=num_buckets * num_classes**2)
-    counts = counts.reshape(num_buckets, num_classes, num_classes)
+    counts = np.zeros((num_buckets, num_classes, num_classes), np.int64)
+    for chosen, rows in pieces.whole(offsets):
+        cells = np.repeat(bucket[chosen], np.diff(offsets[chosen.start : chosen.stop + 1]))
+        cells *= num_classes**2
+        cells += cell_of_each(actual[rows], predicted[rows], num_classes)
+        counts += np.bincount(cells, minlength=counts.size).reshape(counts.shape)
     figures = dict(zip(HEADLINES, headline_values(counts).T, strict=True))
     members = [lengths[bucket == i] for i in range(num_buckets)]
     return {
@@ -168,15 +173,18 @@ def calibration(actual: Ints, probabilities: Floats) -> Table:
     calibration error is the mean of |accuracy - confidence| weighted by rows (Guo et al., On
     Calibration of Modern Neural Networks, 2017, equation 3). A tie goes to the first class.
     """
-    confidence = probabilities.max(axis=1).astype(np.float64)
-    right = probabilities.argmax(axis=1) == actual
-    bins = calibration_bin(confidence)
-    rows = np.bincount(bins)
+    sure, right, rows = np.zeros((3, CALIBRATION_BINS))
+    for labels, shares in pieces.of(actual, probabilities):
+        confidence = shares.max(axis=1).astype(np.float64)
+        bins = calibration_bin(confidence)
+        np.add.at(sure, bins, confidence)
+        np.add.at(right, bins, shares.argmax(axis=1) == labels)
+        rows += np.bincount(bins, minlength=len(rows))
     kept = rows > 0
     return {
-        "confidence": np.bincount(bins, confidence)[kept] / rows[kept],
-        "accuracy": np.bincount(bins, right)[kept] / rows[kept],
-        "rows": rows[kept],
+        "confidence": sure[kept] / rows[kept],
+        "accuracy": right[kept] / rows[kept],
+        "rows": rows[kept].astype(np.int64),
     }
 
 
@@ -192,9 +200,10 @@ def precision_recall(actual: Ints, probabilities: Floats, *, labels: Sequence[st
     has this precision and recall. At most `CURVE_POINTS` points a class, evenly spaced in recall;
     a class without an actual row has no curve.
     """
-    curves = [_curve(actual == c, probabilities[:, c]) for c in np.unique(actual)]
+    present = _present(actual)
+    curves = [_curve(actual == c, _column(probabilities, c)) for c in present]
     sizes = [len(threshold) for threshold, _, _ in curves]
-    names = np.array(labels, dtype=object)[np.unique(actual)]
+    names = np.array(labels, dtype=object)[present]
     threshold, precision, recall = (np.concatenate(column) for column in zip(*curves, strict=True))
     return {
         "label": np.repeat(names, sizes),
@@ -295,28 +304,32 @@ def present(
     It is what the figures of a class rest on: neither the steps of one sequence are independent nor
     the sequences of one group. Without `groups`, (S,), each sequence is its own.
     """
-    if groups is not None:
-        rows, offsets = rows_by_group(offsets, groups)
-        actual = actual[rows]
-    kinds = present_kinds(actual, labels, offsets)
-    if kinds is not None:
-        return kinds
-    sequence = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
-    pairs = np.unique(sequence * len(labels) + actual)
-    counts = np.bincount(pairs % len(labels), minlength=len(labels)).tolist()
-    return dict(zip(labels, counts, strict=True))
+    groups = np.arange(len(offsets) - 1) if groups is None else groups
+    notation, names, kind = span_notation(labels), list(labels), None
+    if notation is not None and notation.names != [""]:
+        kind, names = notation.kind, notation.names
+
+    def classes(rows: slice) -> list[Ints]:
+        return [actual[rows] if kind is None else kind[actual[rows]]]
+
+    found = by_group(classes, offsets, groups, len(names))
+    counts = np.bincount(found.label, minlength=len(names)).tolist()
+    return {name: count for name, count in zip(names, counts, strict=True) if name}
 
 
 def check_probabilities(probabilities: Floats, tolerance: float = SUM_TOLERANCE) -> None:
     """Raise DataError for the first row that is not a distribution, within a tolerance."""
-    total = probabilities.sum(axis=1, dtype=np.float64)
-    sound = (np.abs(total - 1) <= tolerance) & (probabilities.min(axis=1) >= 0)
-    if not sound.all():
-        row = int(np.argmin(sound))
-        raise DataError(
-            f"expected probabilities of 0 or more that sum to 1 in every row, found "
-            f"{_short(probabilities[row])} in row {row + 1}: give the model's own probabilities"
-        )
+    before = 0
+    for (some,) in pieces.of(probabilities):
+        total = some.sum(axis=1, dtype=np.float64)
+        sound = (np.abs(total - 1) <= tolerance) & (some.min(axis=1) >= 0)
+        if not sound.all():
+            row = int(np.argmin(sound))
+            raise DataError(
+                f"expected probabilities of 0 or more that sum to 1 in every row, found "
+                f"{_short(some[row])} in row {before + row + 1}: give the model's own probabilities"
+            )
+        before += len(some)
 
 
 def _short(values: Floats) -> str:
@@ -337,14 +350,28 @@ def _probability_metrics(actual: Ints, probabilities: Floats) -> dict[str, float
 
 def _log_loss(actual: Ints, probabilities: Floats) -> float:
     """As scikit-learn's `log_loss` of float32, without its (N, C) arrays."""
-    hit = np.take_along_axis(probabilities, actual[:, np.newaxis], axis=1).astype(np.float64)
-    return float(-np.log(np.clip(hit, LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)).mean())
+    total = 0.0
+    for labels, shares in pieces.of(actual, probabilities):
+        hit = np.take_along_axis(shares, labels[:, np.newaxis], axis=1).astype(np.float64)
+        total += np.log(np.clip(hit, LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)).sum()
+    return float(-total / len(actual))
+
+
+def _present(actual: Ints) -> list[int]:
+    """The classes that occur."""
+    counts = (np.flatnonzero(np.bincount(some)) for (some,) in pieces.of(actual))
+    return sorted({int(label) for found in counts for label in found})
+
+
+def _column(probabilities: Floats, label: int) -> Floats:
+    """The probability of one class, (N,), in memory."""
+    return np.concatenate([some[:, label] for (some,) in pieces.of(probabilities)])
 
 
 def _ranking_metrics(actual: Ints, probabilities: Floats) -> dict[str, float]:
     found: dict[str, list[float]] = {"average_precision_macro": [], "roc_auc_macro": []}
-    for column in np.unique(actual):
-        precision, auc = _ranking(actual == column, probabilities[:, column])
+    for label in _present(actual):
+        precision, auc = _ranking(actual == label, _column(probabilities, label))
         found["average_precision_macro"].append(precision)
         if auc is not None:
             found["roc_auc_macro"].append(auc)
@@ -356,19 +383,28 @@ def _ranking(positive: NDArray[np.bool_], score: Floats) -> tuple[float, float |
 
     Equal scores are one threshold. The area is None where every row is positive.
     """
-    wrong, right, _ = tallies_at_thresholds(positive, score)
-    gained = np.diff(right, prepend=0) / right[-1]
-    precision = float(np.sum(gained * right / (right + wrong)))
-    if not wrong[-1]:
-        return precision, None
-    area = np.trapezoid(np.append(0, right), np.append(0, wrong))
-    return precision, float(area / (right[-1] * wrong[-1]))
+    hits, precision, area = np.count_nonzero(positive), 0.0, 0.0
+    false, true = 0, 0  # of the lowest threshold so far
+    for wrong, right, _ in tallies_at_thresholds(positive, score):
+        gained = np.diff(right, prepend=true) / hits
+        precision += float(np.sum(gained * right / (right + wrong)))
+        area += float(np.trapezoid(np.append(true, right), np.append(false, wrong)))
+        false, true = int(wrong[-1]), int(right[-1])
+    return precision, area / (hits * false) if false else None
 
 
 def _curve(positive: NDArray[np.bool_], score: Floats) -> tuple[Floats, Floats, Floats]:
     """Return thresholds, precision and recall, (points,) each."""
-    wrong, right, threshold = tallies_at_thresholds(positive, score)
-    recall = right / right[-1]
-    # The highest threshold that has the recall is the one with the highest precision.
-    kept = np.unique(np.searchsorted(recall, np.linspace(recall[0], 1, CURVE_POINTS)))
-    return threshold[kept], (right / (right + wrong))[kept], recall[kept]
+    hits, wanted = np.count_nonzero(positive), np.zeros(0)
+    found = list[tuple[Floats, Floats, Floats]]()
+    for wrong, right, threshold in tallies_at_thresholds(positive, score):
+        recall = right / hits
+        if not found:
+            wanted = np.linspace(recall[0], 1, CURVE_POINTS)
+        reached = wanted <= recall[-1]
+        # The highest threshold that has the recall is the one with the highest precision.
+        kept = np.unique(np.searchsorted(recall, wanted[reached]))
+        found.append((threshold[kept], (right / (right + wrong))[kept], recall[kept]))
+        wanted = wanted[~reached]
+    thresholds, precision, recall = map(np.concatenate, zip(*found, strict=True))
+    return thresholds, precision, recall

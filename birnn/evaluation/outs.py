@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -17,7 +18,7 @@ import torch
 
 from birnn import params
 from birnn.data.encoding import Encoding
-from birnn.data.sequences import UNLABELLED, Labelled, Sequences, rows_by_group
+from birnn.data.sequences import UNLABELLED, Labelled, Sequences
 from birnn.evaluation import (
     checks,
     data_checks,
@@ -31,7 +32,7 @@ from birnn.evaluation import (
 )
 from birnn.evaluation.checks import Check
 from birnn.evaluation.intervals import Interval
-from birnn.files import atomic, paths, records, scores
+from birnn.files import atomic, paths, pieces, records, scores
 from birnn.files.scores import Scores
 from birnn.model import devices, history, prediction, saved_model
 from birnn.model.history import Epoch
@@ -42,9 +43,10 @@ POSITION_COLUMNS = ("counted_from", "first", "last", "rows", "accuracy")
 SINGLE_POSITIONS, WIDER_POSITIONS = 10, 10  # steps that are counted singly, then ever wider groups
 MOST_ANSWERS, ANSWERS_A_LINE = 1000, 25  # that are kept in git, to compare other results with
 MOST_CONFUSIONS, EXAMPLES, CONTEXT = 6, 2, 3  # pairs; examples of each; steps around a mistake
+ROW_GROUP = 1 << 20  # rows of `predictions.parquet` that are put together at a time
 
 Shares = npt.NDArray[np.float32]
-Classes = npt.NDArray[np.int64]
+Classes = npt.NDArray[np.integer[Any]]
 Mask = npt.NDArray[np.bool_]
 
 
@@ -134,6 +136,8 @@ class Predicted:
         thresholds: of the critical classes; see `birnn.model.prediction.decide`.
         shares: (labels, classes) probabilities in the order of the split's labels.
         kept: (labels,) what travels with the rows, by the column's name.
+        folder: for temporary files that take arrays as large as `shares`; None to hold them in
+            memory.
     """
 
     split: Sequences
@@ -141,23 +145,42 @@ class Predicted:
     thresholds: Mapping[str, float]
     shares: Shares
     kept: Mapping[str, pa.ChunkedArray] = field(default_factory=dict)
+    folder: Path | None = None
 
     @property
     def classes(self) -> Classes:
-        """The predicted class of each label."""
-        return prediction.decide(self.shares, self.encoding, self.thresholds)
+        """The predicted class of each label, in as few bytes as hold its number."""
+        return self.decided(self.thresholds)
+
+    def decided(self, thresholds: Mapping[str, float]) -> Classes:
+        """The class of each label with other thresholds, such as none."""
+        classes = np.empty(len(self.shares), np.min_scalar_type(self.shares.shape[1]))
+        for found, some in pieces.of(classes, self.shares):
+            found[:] = prediction.decide(some, self.encoding, thresholds)
+        return classes
 
     def scored(self) -> Scored:
         """What figures rest on: the labels that are there, and what is said of them."""
         known, names = self.split.labelled(), self.encoding.names
-        shares = self.shares[known.rows]
-        strange = len(names) - shares.shape[1]  # a class that train lacks never gets probability
         return Scored(
             labels=names,
             known=known,
             predicted=self.classes[known.rows],
-            shares=np.pad(shares, ((0, 0), (0, strange))) if strange else shares,
+            shares=self._shares(known, len(names)),
         )
+
+    def _shares(self, known: Labelled, classes: int) -> Shares:
+        """The probabilities of the labels that are there, of all classes."""
+        if isinstance(known.rows, slice) and classes == self.shares.shape[1]:
+            return self.shares
+        found = pieces.empty((len(known.labels), classes), np.float32, self.folder)
+        mask, end = self.split.labels != UNLABELLED, 0
+        for inside, some in pieces.of(mask, self.shares):
+            start, end = end, end + int(np.count_nonzero(inside))
+            found[start:end, : some.shape[1]] = some[inside]
+            found[start:end, some.shape[1] :] = 0  # train lacks it: it never gets probability
+            pieces.release(found)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +200,13 @@ class Scored:
     shares: Shares
 
 
-def predict(folder: Path, split: Sequences, prepared: Encoding, device: torch.device) -> Predicted:
+def predict(
+    folder: Path,
+    split: Sequences,
+    prepared: Encoding,
+    device: torch.device,
+    aside: Path | None = None,
+) -> Predicted:
     """Ask a saved model for the probabilities of all labels of a split.
 
     Args:
@@ -185,6 +214,7 @@ def predict(folder: Path, split: Sequences, prepared: Encoding, device: torch.de
         split: what it is asked about.
         prepared: how the split was encoded.
         device: where to compute.
+        aside: the folder for temporary files; see `Predicted`.
 
     Raises:
         DataError: the model has learned from data that were encoded in another way: its classes
@@ -193,8 +223,9 @@ def predict(folder: Path, split: Sequences, prepared: Encoding, device: torch.de
     saved = saved_model.read(folder)
     prepared.check_same(saved.encoding, str(folder))
     devices.limit_threads(prediction.BATCH_SIZE * saved.architecture.sums)
-    shares = prediction.probabilities(saved_model.predicting(saved, device.type), split)
-    return Predicted(split, saved.encoding, saved.thresholds, shares)
+    model = saved_model.predicting(saved, device.type)
+    shares = prediction.probabilities(model, split, folder=aside)
+    return Predicted(split, saved.encoding, saved.thresholds, shares, folder=aside)
 
 
 def write(
@@ -218,19 +249,7 @@ def write(
         The metrics of the test split.
     """
     folder = Path(folder)
-    with atomic.replacing(folder / paths.PREDICTIONS) as partial:
-        table = prediction.table(
-            test.split,
-            test.encoding,
-            test.thresholds,
-            test.shares,
-            labelled=True,
-            kept=test.kept,
-        )
-        none = pa.array(np.zeros(table.num_rows, test.shares.dtype))
-        for label in test.encoding.unseen:  # which the model cannot answer with
-            table = table.append_column(f"probability_{label}", none)
-        pq.write_table(table, partial)
+    _write_predictions(folder / paths.PREDICTIONS, test)
     scored = test.scored()
     known, found = scored.known, _metrics(scored)
     sure = intervals.intervals(
@@ -248,6 +267,28 @@ def write(
     _write_tables(folder, test, scored)
     records.write(folder / paths.CHECKS, check(test, scored, sure, epochs, limits or {}))
     return found
+
+
+def _write_predictions(path: Path, test: Predicted) -> None:
+    with atomic.replacing(path) as partial, ExitStack() as stack:
+        writer: pq.ParquetWriter | None = None
+        for start in range(0, len(test.shares), ROW_GROUP):
+            table = prediction.table(
+                test.split,
+                test.encoding,
+                test.thresholds,
+                test.shares,
+                labelled=True,
+                kept=test.kept,
+                rows=slice(start, start + ROW_GROUP),
+            )
+            none = pa.array(np.zeros(table.num_rows, test.shares.dtype))
+            for label in test.encoding.unseen:  # which the model cannot answer with
+                table = table.append_column(f"probability_{label}", none)
+            if writer is None:
+                writer = stack.enter_context(pq.ParquetWriter(partial, table.schema))
+            writer.write_table(table)
+            pieces.release(test.shares)
 
 
 def _metrics(of: Scored) -> dict[str, float]:
@@ -330,33 +371,37 @@ def by_position(test: Sequences, predicted: Classes) -> metrics.Table:
     """
     if not test.tagging:
         return {name: np.array([]) for name in POSITION_COLUMNS}
-    past = np.arange(len(predicted)) - np.repeat(test.offsets[:-1], test.lengths)
-    left = np.repeat(test.lengths, test.lengths) - 1 - past
-    rows = test.labelled().rows
-    right = (predicted == test.labels)[rows]
-    tables = [
-        _by_distance(distance[rows], right, end)
-        for end, distance in {"beginning": past, "end": left}.items()
-    ]
+    rows, right = np.zeros((2, 2, test.longest), np.int64)  # from either end, at each distance
+    for chosen, some in pieces.whole(test.offsets):
+        bounds = test.offsets[chosen.start : chosen.stop + 1]
+        lengths, labels = np.diff(bounds), test.labels[some]
+        past = np.arange(len(labels)) - np.repeat(bounds[:-1] - bounds[0], lengths)
+        left = np.repeat(lengths, lengths) - 1 - past
+        known, hits = labels != UNLABELLED, predicted[some] == labels
+        for end, distance in enumerate((past, left)):
+            rows[end] += np.bincount(distance[known], minlength=test.longest)
+            right[end] += np.bincount(distance[known & hits], minlength=test.longest)
+    ends = zip(rows, right, ("beginning", "end"), strict=True)
+    tables = [_by_distance(*end) for end in ends]
     return {name: np.concatenate([table[name] for table in tables]) for name in POSITION_COLUMNS}
 
 
 def _by_distance(
-    distance: npt.NDArray[np.int64], right: npt.NDArray[np.bool_], counted_from: str
+    rows: npt.NDArray[np.int64], right: npt.NDArray[np.int64], counted_from: str
 ) -> metrics.Table:
-    furthest = int(distance.max()) + 1
+    """Put distances together; `rows` and `right` are those at each one, from 0."""
+    furthest = int(np.flatnonzero(rows)[-1]) + 1
     single = np.arange(1, min(SINGLE_POSITIONS, furthest) + 1)
     wider = np.geomspace(len(single) + 1, furthest + 1, WIDER_POSITIONS + 1).astype(np.int64)
     first = np.union1d(single, wider[:-1][wider[:-1] <= furthest])
-    bins = np.searchsorted(first, distance + 1, side="right") - 1
-    rows = np.bincount(bins, minlength=len(first))
+    rows, right = (np.add.reduceat(one[:furthest], first - 1) for one in (rows, right))
     kept = rows > 0  # steps may have no label
     return {
         "counted_from": np.repeat(np.array([counted_from], dtype=object), kept.sum()),
         "first": first[kept],
         "last": np.append(first[1:] - 1, furthest)[kept],
         "rows": rows[kept],
-        "accuracy": np.bincount(bins, right, len(first))[kept] / rows[kept],
+        "accuracy": right[kept] / rows[kept],
     }
 
 
@@ -377,18 +422,29 @@ def confusions(
     for actual, called in zip(*np.unravel_index(ranked, wrong.shape), strict=True):
         if not wrong[actual, called]:
             break
-        rows = np.flatnonzero((test.split.labels == actual) & (predicted == called))
-        surest = rows[np.argsort(-test.shares[rows, called], kind="stable")][:EXAMPLES]
+        surest = _surest(test, predicted, int(actual), int(called))
         found.append(
             Confusion(
                 actual=labels[actual],
                 predicted=labels[called],
-                count=len(rows),
-                share=len(rows) / int(counts[actual].sum()),
-                examples=[_example(test, predicted, int(row)) for row in surest],
+                count=int(wrong[actual, called]),
+                share=int(wrong[actual, called]) / int(counts[actual].sum()),
+                examples=[_example(test, predicted, row) for row in surest],
             )
         )
     return found
+
+
+def _surest(test: Predicted, predicted: Classes, actual: int, called: int) -> list[int]:
+    """The rows of a confusion that got the highest probability."""
+    found, before = list[tuple[float, int]](), 0
+    for labels, said, shares in pieces.of(test.split.labels, predicted, test.shares):
+        rows = np.flatnonzero((labels == actual) & (said == called))
+        sure = shares[rows, called]
+        best = np.argsort(-sure, kind="stable")[:EXAMPLES]
+        found += zip(-sure[best], before + rows[best], strict=True)
+        before += len(labels)
+    return [int(row) for _, row in sorted(found)[:EXAMPLES]]
 
 
 def _example(test: Predicted, predicted: Classes, row: int) -> Example:
@@ -491,9 +547,11 @@ def check(
     known, predicted, labels = scored.known, scored.predicted, scored.labels
     actual, offsets = known.labels, known.offsets
     right = predicted == actual
-    rows, groups = rows_by_group(offsets, known.groups)
-    present = checks.label_counts(actual[rows], groups, len(labels)).present
-    confidence, surest = scored.shares.max(axis=1), scored.shares.argmax(axis=1) == actual
+    present = checks.label_counts(actual, offsets, len(labels), known.groups).present
+    confidence, surest = np.empty(len(actual), scored.shares.dtype), np.empty(len(actual), bool)
+    for sureness, hits, true, shares in pieces.of(confidence, surest, actual, scored.shares):
+        sureness[:] = shares.max(axis=1)
+        hits[:] = shares.argmax(axis=1) == true
     return [
         data_checks.accuracy_paradox(
             actual, predicted, sure, labels=labels, critical=test.thresholds
@@ -504,7 +562,7 @@ def check(
             kept=list(epochs).index(history.kept(epochs)),
         ),
         checks.sequence_length(
-            np.add.reduceat(right.astype(np.int64), offsets[:-1]),
+            np.add.reduceat(right, offsets[:-1], dtype=np.int64),
             np.diff(offsets),
             known.lengths,
             metrics.length_buckets(known.lengths),
@@ -512,12 +570,14 @@ def check(
             possible=_possible(known, limits),
         ),
         checks.calibration(
-            confidence[rows], surest[rows], groups, rare=checks.rare(present, labels)
+            confidence, surest, offsets, known.groups, rare=checks.rare(present, labels)
         ),
         checks.rare_classes(
             present,
             labels=labels,
-            unit="test sequences" if len(groups) == len(offsets) else "groups of test sequences",
+            unit="test sequences"
+            if known.groups.max() + 1 == len(known.groups)
+            else "groups of test sequences",
         ),
     ]
 
@@ -545,8 +605,9 @@ def write_expected_accuracy(folder: str | Path, validation: Predicted, test: Pre
 
 def _sureness(of: Predicted) -> tuple[npt.NDArray[np.floating[Any]], Mask, Classes, Classes]:
     """How sure the model is of its answers, whether they are right, and whose they are."""
-    classes, split = of.classes, of.split
-    sure = expected_accuracy.confidence(of.shares, classes)
+    classes, split, sure = of.classes, of.split, np.empty(len(of.shares), of.shares.dtype)
+    for found, some, shares in pieces.of(sure, classes, of.shares):
+        found[:] = expected_accuracy.confidence(shares, some)
     return sure, classes == split.labels, split.label_offsets, split.group_numbers
 
 
@@ -575,13 +636,14 @@ def write_operating_points(
         total = missed * cost.missed + false * cost.false_alarm
         return replace(found, cost=1000 * total / len(of.split.labelled().labels))
 
+    most_probable = test.decided({})
     points = {
         label: Point(
             threshold=threshold,
             wanted=wanted.get(label),
             validation=reached(validation, validation.classes, label),
             test=reached(test, test.classes, label),
-            test_argmax=reached(test, test.shares.argmax(axis=1), label),
+            test_argmax=reached(test, most_probable, label),
         )
         for label, threshold in test.thresholds.items()
     }

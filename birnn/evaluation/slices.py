@@ -20,20 +20,22 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from scipy.special import stdtr
 
-from birnn.data.sequences import Sequences, rows_by_group
+from birnn.data.sequences import Sequences
 from birnn.evaluation import intervals, metrics
 from birnn.evaluation.checks import LEAST_SEQUENCES
 from birnn.evaluation.metrics import Ints
 from birnn.evaluation.significance import holm
+from birnn.files import pieces
 from birnn.files.reading import first_few
 
 MOST = 50  # slices of a column: those with the most rows
 WEAK = 0.05  # the chance of calling any slice weak where all are as good as the whole
 
 Mask = npt.NDArray[np.bool_]
-Names = npt.NDArray[Any]
+Names = npt.NDArray[Any] | pd.Categorical
 """Text for each row, (N,)."""
 
 
@@ -134,21 +136,29 @@ def columns_of(
             of kept columns.
         kept: (labels,) what travels with the rows, by the column's name.
     """
-    found: dict[str, Names] = {}
+    rows, found = np.diff(test.label_offsets), dict[str, Names]()
     if "group" in names and not test.groups.equals(test.ids):
-        found["group"] = np.array(test.groups.to_pylist(), dtype=object)
+        found["group"] = _repeated(_categories(test.groups), rows)
     if "length" in names:
         bucket = metrics.length_buckets(test.lengths)
         ends = [test.lengths[bucket == i] for i in range(int(bucket.max()) + 1)]
         spans = [f"{one.min()} to {one.max()} steps" for one in ends]
-        found["length"] = np.array(spans, dtype=object)[bucket]
-    rows = np.diff(test.label_offsets)
-    of_rows = {name: np.repeat(values, rows) for name, values in found.items()}
-    chosen = {name: kept[name].to_pylist() for name in names if name in kept and name not in found}
-    return of_rows | {
-        name: np.array([value or "(none)" for value in values], dtype=object)
-        for name, values in chosen.items()
-    }
+        found["length"] = _repeated(
+            pd.Categorical.from_codes(bucket, categories=pd.Index(spans)), rows
+        )
+    chosen = [name for name in names if name in kept and name not in found]
+    return found | {name: _categories(kept[name].combine_chunks()) for name in chosen}
+
+
+def _categories(text: pa.Array) -> pd.Categorical:
+    encoded = pc.if_else(pc.equal(pc.fill_null(text, ""), ""), "(none)", text).dictionary_encode()
+    return pd.Categorical.from_codes(
+        encoded.indices.to_numpy(), categories=encoded.dictionary.to_pylist()
+    )
+
+
+def _repeated(names: pd.Categorical[Any], times: npt.NDArray[np.int64]) -> pd.Categorical:
+    return pd.Categorical.from_codes(np.repeat(names.codes, times), dtype=names.dtype)
 
 
 def of(
@@ -172,46 +182,67 @@ def of(
         groups: (S,) the number of the group of each sequence: what is independent.
         positives: classes whose recall is given; see `positives`.
     """
-    rows, of_groups = rows_by_group(offsets, groups)
-    sequence = np.repeat(np.arange(len(groups)), np.diff(offsets))[rows]
-    judged = _Judged(
-        actual[rows], predicted[rows], list(labels), of_groups, sequence, list(positives)
-    )
+    judged = _Judged(actual, predicted, list(labels), offsets, groups, list(positives))
     found, left_out = list[Slice](), 0
     for column, names in columns.items():
-        place, values = pd.factorize(names[rows], sort=True)
+        place, values, rows = _places(names)
         if len(values) > 1:
-            largest = np.argsort(-np.bincount(place), kind="stable")
+            largest = np.argsort(-rows, kind="stable")
             left_out += len(largest[MOST:])
             found += [
-                _slice(judged, column, str(values[number]), place == number)
-                for number in largest[:MOST]
+                _slice(judged, column, values[number], place == number)
+                for number in largest[:MOST].tolist()
             ]
     return Sliced(sorted(_corrected(found), key=_strength), left_out)
 
 
+def _places(names: Names) -> tuple[Ints, list[str], npt.NDArray[np.int64]]:
+    """Number the names (N,) in their order; give them, and how often each occurs."""
+    found = names if isinstance(names, pd.Categorical) else pd.Categorical(names)
+    found = found.remove_unused_categories()
+    values = sorted(map(str, found.categories))
+    codes = found.reorder_categories(values).codes
+    rows = np.zeros(len(values), np.int64)
+    for (some,) in pieces.of(codes):
+        rows += np.bincount(some, minlength=len(rows))
+    return codes, values, rows
+
+
 @dataclass(frozen=True, slots=True)
 class _Judged:
-    """What is sliced; see `of`. The rows of a group are together; `offsets` are those of groups."""
+    """What is sliced; see `of`."""
 
     actual: Ints
     predicted: Ints
     labels: list[str]
-    offsets: Ints
-    sequence: Ints  # (N,) the number of each row's sequence
+    offsets: npt.NDArray[np.int64]
+    groups: npt.NDArray[np.int64]
     positives: list[str]
 
     def rows_of(self, label: str) -> Mask:
         rows: Mask = self.actual == self.labels.index(label)
         return rows
 
+    def of_sequences(self, rows: Mask) -> npt.NDArray[np.int64]:
+        """How many of some rows each sequence has, (S,)."""
+        return np.add.reduceat(rows, self.offsets[:-1], dtype=np.int64)
+
+    def of_groups(self, rows: Mask) -> npt.NDArray[np.float64]:
+        """How many of some rows each group has, (G,)."""
+        return np.bincount(self.groups, self.of_sequences(rows)).astype(np.float64)
+
 
 def _slice(judged: _Judged, column: str, value: str, inside: Mask) -> Slice:
     actual, predicted, labels = judged.actual[inside], judged.predicted[inside], judged.labels
-    sizes = np.add.reduceat(inside.astype(np.int64), judged.offsets[:-1])
-    offsets = np.concatenate([[0], np.cumsum(sizes[sizes > 0])])
-    groups = np.arange(len(offsets) - 1)
-    sure = intervals.intervals(actual, predicted, labels=labels, offsets=offsets, groups=groups)
+    sizes = judged.of_sequences(inside)
+    chosen = sizes > 0
+    sure = intervals.intervals(
+        actual,
+        predicted,
+        labels=labels,
+        offsets=np.concatenate([[0], np.cumsum(sizes[chosen])]),
+        groups=judged.groups[chosen],
+    )
     scores = metrics.headline_values(metrics.confusion(actual, predicted, len(labels)))
     f1 = float(scores[metrics.HEADLINES.index("f1_macro")])
     all_rows = np.ones(len(inside), dtype=bool)
@@ -226,7 +257,7 @@ def _slice(judged: _Judged, column: str, value: str, inside: Mask) -> Slice:
     return Slice(
         column=column,
         value=value,
-        sequences=len(np.unique(judged.sequence[inside])),
+        sequences=int(np.count_nonzero(chosen)),
         rows=len(actual),
         figures=[_between(figure, sure) for figure in figures],
         without=[one for one in judged.positives if not judged.rows_of(one)[inside].any()],
@@ -248,20 +279,16 @@ def _share(name: str, judged: _Judged, counted: Mask, inside: Mask) -> Figure:
     their rows are not. Since the excess is over the share of all, a slice in which all rows are
     wrong varies too. Where mistakes are rare, the chance comes out too large rather than too small.
     """
-    chosen, right = counted & inside, judged.actual == judged.predicted
-    if not chosen.any():
+    right, parts = judged.actual == judged.predicted, (counted & inside, counted)
+    here, everywhere = ([judged.of_groups(rows) for rows in (part & right, part)] for part in parts)
+    if not here[1].any():
         return Figure(name, None)
-    value, whole = float(right[chosen].mean()), float(right[counted].mean())
-    starts = judged.offsets[:-1]
-    number = int(np.logical_or.reduceat(chosen, starts).sum())
-    if number < LEAST_SEQUENCES or chosen.sum() == counted.sum():
+    value, whole = (float(hits.sum() / rows.sum()) for hits, rows in (here, everywhere))
+    number = int(np.count_nonzero(here[1]))
+    if number < LEAST_SEQUENCES or here[1].sum() == everywhere[1].sum():
         return Figure(name, value)
-    excess = right - whole
-    here, everywhere = (
-        np.add.reduceat(np.where(rows, excess, 0.0), starts) / rows.sum()
-        for rows in (chosen, counted)
-    )
-    error = np.sqrt(np.sum((here - everywhere) ** 2) * number / (number - 1))
+    one, other = ((hits - whole * rows) / rows.sum() for hits, rows in (here, everywhere))
+    error = np.sqrt(np.sum((one - other) ** 2) * number / (number - 1))
     p = float(stdtr(number - 1, (value - whole) / error)) if error > 0 else 1.0
     return Figure(name, value, p=p)
 

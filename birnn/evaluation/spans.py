@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from birnn.files import pieces
+
 Ints = NDArray[np.integer[Any]]
 Counts = NDArray[Any]
 
@@ -20,6 +22,7 @@ class Notation(NamedTuple):
     kind: NDArray[np.int64]  # what kind of span it is in, -1 for O
     opens: NDArray[np.bool_]  # B or S: begins a span whatever came before
     closes: NDArray[np.bool_]  # E or S: ends a span whatever comes next
+    names: list[str]  # of the kinds; "" where labels have none
 
 
 def span_notation(labels: Sequence[str]) -> Notation | None:
@@ -34,6 +37,7 @@ def span_notation(labels: Sequence[str]) -> Notation | None:
         kind=np.array([kinds.index(kind) if prefix != "O" else -1 for prefix, kind in tags]),
         opens=np.array([prefix in {"B", "S"} for prefix, _ in tags]),
         closes=np.array([prefix in {"E", "S"} for prefix, _ in tags]),
+        names=kinds,
     )
 
 
@@ -74,10 +78,9 @@ def found(tags: Ints, labels: Sequence[str], offsets: Ints) -> Found | None:
     notation = span_notation(labels)
     if notation is None:
         return None
-    names = sorted({label.partition("-")[2] for label in labels})
     first, code = _spans(tags, offsets, notation)
     last = code // len(notation.kind) - first * len(tags)
-    return Found(first, last, [names[kind] for kind in notation.kind[tags[first]]])
+    return Found(first, last, [notation.names[kind] for kind in notation.kind[tags[first]]])
 
 
 def span_tallies(
@@ -90,13 +93,14 @@ def span_tallies(
     notation = span_notation(labels)
     if notation is None:
         return None
-    right, first, first_predicted = _first_rows(actual, predicted, offsets, notation)
-
-    def tally(rows: Ints) -> Counts:
-        sequence = np.searchsorted(offsets, rows, side="right") - 1
-        return np.bincount(sequence, minlength=len(offsets) - 1)
-
-    return tally(right), tally(first), tally(first_predicted)
+    found = np.zeros((3, len(offsets) - 1), np.int32)
+    for chosen, rows in pieces.whole(offsets):
+        bounds = offsets[chosen.start : chosen.stop + 1] - rows.start
+        begun = _first_rows(actual[rows], predicted[rows], bounds, notation)
+        for tally, first in zip(found, begun, strict=True):
+            sequence = np.searchsorted(bounds, first, side="right") - 1
+            tally[chosen] = np.bincount(sequence, minlength=len(bounds) - 1)
+    return found[0], found[1], found[2]
 
 
 def _first_rows(
@@ -111,25 +115,21 @@ def _first_rows(
 def kind_tallies(
     actual: Ints, predicted: Ints, labels: Sequence[str], offsets: Ints
 ) -> dict[str, tuple[int, int, int]]:
-    """Return how many spans of each kind are right, actual and predicted; empty without kinds."""
+    """Return how many spans of each kind are right, actual and predicted; empty without spans.
+
+    The kind is "" where labels have none.
+    """
     notation = span_notation(labels)
-    names = sorted({label.partition("-")[2] for label in labels})
-    if notation is None or names == [""]:
+    if notation is None:
         return {}
-    right, first, first_predicted = _first_rows(actual, predicted, offsets, notation)
-    tags = (actual[right], actual[first], predicted[first_predicted])
-    counts = [np.bincount(notation.kind[one], minlength=len(names)).tolist() for one in tags]
-    return {name: (r, a, p) for name, r, a, p in zip(names, *counts, strict=True) if name}
-
-
-def present_kinds(actual: Ints, labels: Sequence[str], offsets: Ints) -> dict[str, int] | None:
-    """Return in how many sequences a span of each kind occurs; None without kinds."""
-    notation = span_notation(labels)
-    names = sorted({label.partition("-")[2] for label in labels})
-    if notation is None or names == [""]:
-        return None
-    sequence = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
-    kinds = notation.kind[actual]
-    pairs = np.unique(sequence[kinds >= 0] * len(names) + kinds[kinds >= 0])
-    counts = np.bincount(pairs % len(names), minlength=len(names))
-    return {name: int(count) for name, count in zip(names, counts, strict=True) if name}
+    counts = np.zeros((3, len(notation.names)), np.int64)
+    for chosen, rows in pieces.whole(offsets):
+        some, said = actual[rows], predicted[rows]
+        bounds = offsets[chosen.start : chosen.stop + 1] - rows.start
+        right, first, first_predicted = _first_rows(some, said, bounds, notation)
+        for count, tags in zip(
+            counts, (some[right], some[first], said[first_predicted]), strict=True
+        ):
+            count += np.bincount(notation.kind[tags], minlength=counts.shape[1])
+    columns = zip(notation.names, *counts.tolist(), strict=True)
+    return {name: (right, actual, predicted) for name, right, actual, predicted in columns}

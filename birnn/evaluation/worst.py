@@ -10,14 +10,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from birnn.data.encoding import Encoding, class_names
-from birnn.data.sequences import Sequences
+from birnn.data.sequences import UNLABELLED, Sequences
 from birnn.evaluation import trace
+from birnn.files import pieces
+
+Classes = npt.NDArray[np.integer[Any]]
 
 MOST = 5
 MOST_STEPS, MOST_FEATURES = 40, 8  # that are shown
@@ -66,7 +70,7 @@ def worst(
     test: Sequences,
     encoding: Encoding,
     shares: npt.NDArray[np.float32],
-    classes: npt.NDArray[np.int64],
+    classes: Classes,
     kept: Mapping[str, pa.ChunkedArray] = MappingProxyType({}),
 ) -> list[Worst]:
     """Find the sequences of the lowest accuracy, and among equals of the highest loss.
@@ -81,12 +85,19 @@ def worst(
     Returns:
         `MOST` at most, the worst first; none whose labels are all right.
     """
-    known, probability = test.labelled(), _of_actual(shares, test.labels)
-    starts, counts = known.offsets[:-1], np.diff(known.offsets)
-    hits = classes[known.rows] == known.labels
-    right = np.add.reduceat(hits, starts, dtype=np.int64) / counts
-    nats = -np.log(np.maximum(probability[known.rows].astype(np.float64), LEAST_SHARE))
-    loss = np.round(np.add.reduceat(nats, starts) / counts, DIGITS)
+    hits, counts, nats = np.zeros((3, len(test)))  # of each sequence; those that have labels
+    for chosen, rows in pieces.whole(test.label_offsets):
+        labels, starts = test.labels[rows], test.label_offsets[chosen] - rows.start
+        known = labels != UNLABELLED
+        probability = _of_actual(shares[rows], labels).astype(np.float64)
+        loss = np.where(known, -np.log(np.maximum(probability, LEAST_SHARE)), 0)
+        each = (known & (classes[rows] == labels), known, loss)
+        for sums, amounts in zip((hits, counts, nats), each, strict=True):
+            sums[chosen] = np.add.reduceat(amounts, starts, dtype=np.float64)
+        pieces.release(shares)
+    labelled = np.flatnonzero(counts)
+    hits, counts, nats = hits[labelled], counts[labelled], nats[labelled]
+    right, loss = hits / counts, np.round(nats / counts, DIGITS)
     ranked = np.lexsort([-loss, right])[:MOST]
     ranked = ranked[right[ranked] < 1]
     return [
@@ -95,12 +106,12 @@ def worst(
             steps=int(test.lengths[number]),
             accuracy=float(right[place]),
             loss=float(loss[place]),
-            tags=_tags(test, encoding, probability, classes, number),
+            tags=_tags(test, encoding, shares, classes, number),
             words=_words(test, number),
             values=_values(test, number),
             kept=_kept(test, kept, number),
         )
-        for place, number in zip(ranked.tolist(), known.chosen[ranked].tolist(), strict=True)
+        for place, number in zip(ranked.tolist(), labelled[ranked].tolist(), strict=True)
     ]
 
 
@@ -116,20 +127,21 @@ def _of_actual(
 def _tags(
     test: Sequences,
     encoding: Encoding,
-    probability: npt.NDArray[np.float32],
-    classes: npt.NDArray[np.int64],
+    shares: npt.NDArray[np.float32],
+    classes: Classes,
     number: int,
 ) -> list[Tag]:
     start, end = test.label_offsets[number : number + 2].tolist()
     rows = np.arange(start, min(end, start + MOST_STEPS))
     names = class_names(test.labels[rows], encoding.names)
+    sure = _of_actual(shares[rows], test.labels[rows])
     return [
         Tag(
             actual=actual,
             predicted=encoding.labels[classes[row]],
-            probability=round(float(probability[row]), DIGITS),
+            probability=round(float(probability), DIGITS),
         )
-        for row, actual in zip(rows.tolist(), names.to_pylist(), strict=True)
+        for row, actual, probability in zip(rows.tolist(), names.to_pylist(), sure, strict=True)
     ]
 
 

@@ -6,7 +6,7 @@ classes are chosen together, because a row that one class takes is lost for the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,6 +16,7 @@ import numpy.typing as npt
 from birnn.data.parted import Parts
 from birnn.data.sequences import Sequences
 from birnn.errors import DataError, ParamsError
+from birnn.files import pieces
 
 if TYPE_CHECKING:  # who predicts needs no schema
     from birnn import params
@@ -100,7 +101,8 @@ def choose(
             "expected validation rows of the critical class, found none: "
             "add some, or take the class out of the critical ones"
         )
-    wrong, right, threshold = tallies_at_thresholds(positive, probability)
+    every = zip(*tallies_at_thresholds(positive, probability), strict=True)
+    wrong, right, threshold = map(np.concatenate, every)
     precision, recall = right / (right + wrong), right / right[-1]
     bound, aim = (recall, precision) if wanted == "recall" else (precision, recall)
     good = np.flatnonzero(bound >= min(at_least, bound.max()))[::-1]  # of equals the highest
@@ -115,16 +117,21 @@ def choose(
 
 def tallies_at_thresholds(
     positive: npt.NDArray[np.bool_], score: Floats
-) -> tuple[Ints, Ints, Floats]:
-    """Return how many rows each threshold calls wrongly and rightly, and the thresholds falling.
+) -> Iterator[tuple[Ints, Ints, Floats]]:
+    """Say how many rows each threshold calls wrongly and rightly, and the thresholds falling.
 
-    As scikit-learn's `confusion_matrix_at_thresholds`, which takes a second to import.
+    As scikit-learn's `confusion_matrix_at_thresholds`, but in pieces, one behind the other: only
+    the scores are held, in their order.
     """
-    falling = np.argsort(score)[::-1]
-    ranked = score[falling]
-    last = np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1)  # of each score's rows
-    right = np.cumsum(positive[falling])[last]
-    return last + 1 - right, right, ranked[last]
+    ranked, hits = np.sort(score), np.sort(score[positive])
+    end = len(ranked)
+    while end:
+        start = int(np.searchsorted(ranked, ranked[max(0, end - pieces.ROWS)]))
+        piece = ranked[start:end]
+        first = np.flatnonzero(np.append(True, piece[1:] != piece[:-1]))[::-1]
+        right = len(hits) - np.searchsorted(hits, piece[first])
+        yield len(ranked) - start - first - right, right, piece[first]
+        end = start
 
 
 def check(

@@ -8,6 +8,7 @@ for table in of_table(model, saved.encoding, saved.thresholds, batches, where="n
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -18,7 +19,7 @@ import pyarrow as pa
 from birnn.data.encoding import Encoding, class_names
 from birnn.data.sequences import Sequences, steps_of
 from birnn.errors import DataError
-from birnn.files import engines, table_checks, tables
+from birnn.files import engines, pieces, table_checks, tables
 from birnn.files.reading import Skipped
 from birnn.files.table_checks import Allowed
 from birnn.files.tables import Chunk
@@ -47,7 +48,11 @@ class Predicts(Protocol):
 
 
 def probabilities(
-    model: Predicts, sequences: Sequences, *, device: torch.device | None = None
+    model: Predicts,
+    sequences: Sequences,
+    *,
+    device: torch.device | None = None,
+    folder: Path | None = None,
 ) -> npt.NDArray[np.float32]:
     """Compute the probability of each class for each label of the sequences.
 
@@ -55,6 +60,7 @@ def probabilities(
         model: a trained model.
         sequences: what to predict.
         device: where a module of torch is to compute; where it is, if not given.
+        folder: for a temporary file that takes what is found; if not given, memory does.
 
     Returns:
         (labels, classes) float32 in the order of `sequences.labels`: a row a step for tagging, a
@@ -63,7 +69,7 @@ def probabilities(
     if device is not None:
         cast("SequenceModel", model).to(device)
     rows = sequences.label_offsets
-    found = np.empty((rows[-1], model.architecture.classes), dtype=np.float32)
+    found = pieces.empty((rows[-1], model.architecture.classes), np.float32, folder)
     spell = bool(model.architecture.characters)
     batches = padded.in_order(
         sequences, batch_size=BATCH_SIZE, batch_steps=BATCH_STEPS, spell=spell
@@ -72,6 +78,7 @@ def probabilities(
         model.probabilities, batches, threaded=False, portable=is_portable(model)
     ):
         found[steps_of(rows, batch.indices)] = shares
+        pieces.release(found)
     return found
 
 
@@ -103,6 +110,7 @@ def table(
     *,
     labelled: bool,
     kept: Mapping[str, pa.ChunkedArray] = MappingProxyType({}),
+    rows: slice = slice(None),
 ) -> pa.Table:
     """Put predictions into the sequence table's form, one row a label.
 
@@ -113,23 +121,26 @@ def table(
         shares: (labels, classes) from `probabilities`.
         labelled: whether to show the true labels too.
         kept: (labels,) what travels with the rows, by the column's name.
+        rows: which of the labels.
 
     Returns:
         Columns `sequence`, where labelled `group` (if there are groups) and `label` (null where
         there is none), those that are kept, `predicted`, and `probability_LABEL` for each class.
     """
     names = pa.array(encoding.labels)
-    repeats = np.repeat(np.arange(len(sequences)), np.diff(sequences.label_offsets))
-    columns = {"sequence": sequences.ids.take(pa.array(repeats))}
+    start, stop, _ = rows.indices(len(shares))
+    places = np.arange(start, stop)
+    owner = pa.array(np.searchsorted(sequences.label_offsets, places, side="right") - 1)
+    columns = {"sequence": sequences.ids.take(owner)}
     if labelled and sequences.grouped:
-        columns["group"] = sequences.groups.take(pa.array(repeats))
+        columns["group"] = sequences.groups.take(owner)
     if labelled:
-        columns["label"] = class_names(sequences.labels, encoding.names)
+        columns["label"] = class_names(sequences.labels[rows], encoding.names)
     for name, values in kept.items():
-        columns.setdefault(name, values)
-    columns["predicted"] = names.take(pa.array(decide(shares, encoding, thresholds)))
+        columns.setdefault(name, values.slice(start, stop - start))
+    columns["predicted"] = names.take(pa.array(decide(shares[rows], encoding, thresholds)))
     for index, label in enumerate(encoding.labels):
-        columns[f"probability_{label}"] = pa.array(shares[:, index])
+        columns[f"probability_{label}"] = pa.array(shares[rows, index])
     return pa.table(columns)
 
 

@@ -19,7 +19,6 @@ import numpy.typing as npt
 from scipy.sparse import csr_array
 from scipy.special import ndtr, stdtr, stdtrit
 
-from birnn.data.sequences import rows_by_group
 from birnn.evaluation import checks, metrics
 from birnn.evaluation.significance import holm
 from birnn.retraining.judged import Answers, Ints
@@ -311,8 +310,7 @@ def _calibration(answers: Answers) -> _Ratios:
     """
     right = answers.probabilities.argmax(axis=1) == answers.actual
     confidence = answers.probabilities.max(axis=1)
-    rows, offsets = rows_by_group(answers.offsets, answers.groups)
-    figures = checks.calibration(confidence[rows], right[rows], offsets).figures
+    figures = checks.calibration(confidence, right, answers.offsets, answers.groups).figures
     column, surplus = metrics.calibration_bin(confidence), right - confidence
     sign = np.sign(np.bincount(column, surplus, metrics.CALIBRATION_BINS))[column]
     group, size = answers.group_of_row, answers.num_groups

@@ -1,6 +1,8 @@
 """What is found and what is left alone, on data of many kinds; see `benchmarks.leakage`."""
 
-from dataclasses import replace
+import subprocess
+import sys
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import numpy as np
@@ -143,3 +145,55 @@ def test_files_of_an_older_version_can_be_read(tmp_path: Path) -> None:
 def test_of_very_few_sequences(sequences: int) -> None:
     train = leakage.noise(np.random.default_rng(0), sequences)
     assert leakage.looked_at(train, train).repeated.all()
+
+
+@pytest.mark.parametrize(
+    ("kind", "leak"), [("real, smooth", "windows, 50 %"), ("DNA", "one symbol changed")]
+)
+def test_what_is_compared_at_once_is_what_is_remembered_and_found(kind: str, leak: str) -> None:
+    planted = LEAKS[leak](KINDS[kind], np.random.default_rng(1))
+    train, test = together(planted.train), together(planted.test)
+    clean = together(leakage.clean(KINDS[kind], np.random.default_rng(2))[1])
+    known = copies.remember(train)
+    for other, found in zip((test, clean), copies.compare(train, [test, clean]), strict=True):
+        expected = copies.find(known, other)
+        for one, same in zip(astuple(found), astuple(expected), strict=True):
+            np.testing.assert_array_equal(one, same)
+    assert copies.find(known, test).seen.any()
+
+
+@pytest.mark.slow
+def test_memory_grows_little_with_train() -> None:
+    """The steps themselves, 12 bytes, are held by the test; what is left is for each sequence."""
+    peaks = {}
+    for sequences in (10_000, 40_000):
+        command = [sys.executable, "-c", PEAK, str(sequences)]
+        ended = subprocess.run(command, capture_output=True, text=True, check=True)
+        steps, peak = map(int, ended.stdout.split())
+        peaks[steps] = peak
+    (few, low), (many, high) = peaks.items()
+    assert (high - low) / (many - few) < 12 + 12
+
+
+PEAK = """
+import sys
+from pathlib import Path
+import numpy as np, pyarrow as pa
+from birnn.data import copies, fingerprints
+from birnn.data.sequences import Sequences
+
+def drawn(sequences):
+    lengths = rng.integers(5, 96, sequences)
+    values = rng.standard_normal((lengths.sum(), 3), np.float32)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    ids = pa.array([str(n) for n in range(sequences)])
+    return Sequences(values, offsets, np.zeros(sequences, np.int32), ids, ids, False)
+
+fingerprints._BLOCK = 1 << 18  # of which both sizes have several
+rng = np.random.default_rng(0)
+train, test = drawn(int(sys.argv[1])), drawn(1000)
+copies.compare(train, [test])
+status = Path("/proc/self/status").read_text().splitlines()
+peak = next(1024 * int(line.split()[1]) for line in status if line.startswith("VmHWM"))
+print(train.offsets[-1], peak)
+"""

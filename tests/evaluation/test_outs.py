@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from sklearn import metrics as sklearn_metrics
@@ -20,12 +21,12 @@ from small_models import encoding_for
 from birnn import params
 from birnn.data.encoding import Encoding
 from birnn.data.sequences import UNLABELLED, Sequences
-from birnn.evaluation import metrics, outs, scoring, worst
+from birnn.evaluation import intervals, metrics, outs, scoring, worst
 from birnn.evaluation.expected_accuracy import Calibration
 from birnn.evaluation.outs import Predicted
 from birnn.evaluation.padding import Padding
 from birnn.evaluation.trace import Trace
-from birnn.files import atomic, paths, records
+from birnn.files import atomic, paths, pieces, records, scores
 from birnn.model import prediction, saved_model
 from birnn.model.architecture import Architecture
 from birnn.model.history import Epoch, marked
@@ -525,6 +526,84 @@ outs.write(sys.argv[1], predicted, epochs)
 seconds = time.process_time() - start
 print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
 """
+
+
+@pytest.mark.slow
+def test_memory_grows_little_with_the_labels(tmp_path: Path) -> None:
+    """The labels themselves are 8 bytes, and what is said of them 12, which lie in a file."""
+    peaks = {}
+    for sequences in (10_000, 30_000):
+        command = [sys.executable, "-c", PEAK, str(tmp_path / str(sequences)), str(sequences)]
+        ended = subprocess.run(command, capture_output=True, text=True, check=True)
+        labels, peak = map(int, ended.stdout.split())
+        peaks[labels] = peak
+    (few, low), (many, high) = peaks.items()
+    assert (high - low) / (many - few) < 70
+
+
+PEAK = """
+import sys
+from pathlib import Path
+import numpy as np, pyarrow as pa
+from birnn.data.encoding import Encoding
+from birnn.data.sequences import Sequences
+from birnn.evaluation import outs
+from birnn.files import pieces
+from birnn.model.history import Epoch
+
+pieces.ROWS, outs.ROW_GROUP = 1 << 15, 1 << 16  # of which both sizes have several
+folder, rng = Path(sys.argv[1]), np.random.default_rng(0)
+lengths = rng.integers(5, 70, int(sys.argv[2]))
+steps, classes = lengths.sum(), 3
+labels = rng.integers(classes, size=steps).astype(np.int32)
+shares = pieces.empty((steps, classes), np.float32, folder)
+for some, true in pieces.of(shares, labels):
+    some[:] = rng.random(some.shape, np.float32) + 0.1 + np.eye(3, dtype=np.float32)[true]
+    some /= some.sum(axis=1, keepdims=True)
+ids = pa.array([f"s{i}" for i in range(len(lengths))])
+offsets = np.concatenate([[0], np.cumsum(lengths)])
+test = Sequences(np.zeros((steps, 1), np.float32), offsets, labels, ids, ids, True)
+encoding = Encoding("tagging", list("abc"), ["x"], [0.0], [1.0])
+said = outs.Predicted(test, encoding, {}, shares, folder=folder)
+outs.write(folder, said, [Epoch(1, 1.0, 1.0, 0.5, 0.5, 0.01, kept=True)])
+outs.write_expected_accuracy(folder, said, said)
+outs.write_slices(folder, said, ["length"], [])
+status = Path("/proc/self/status").read_text().splitlines()
+print(steps, next(1024 * int(line.split()[1]) for line in status if line.startswith("VmHWM")))
+"""
+
+
+@pytest.mark.parametrize("tagging", [True, False])
+@pytest.mark.parametrize("unlabelled", [True, False])
+def test_pieces_change_no_figure(
+    ragged: Ragged,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tagging: bool,
+    unlabelled: bool,
+) -> None:
+    test, shares = case(ragged, tagging=tagging)
+    groups = pa.array([f"g{n % 6}" for n in range(len(test))])
+    labels = test.labels.copy()
+    labels[::5] = UNLABELLED if unlabelled else labels[::5]
+    test = replace(test, labels=labels, groups=groups)
+    for name, rows, most in (("whole", 1 << 18, 1 << 14), ("pieces", 3, 2)):
+        monkeypatch.setattr(pieces, "ROWS", rows)
+        monkeypatch.setattr(intervals, "GROUPS", most)
+        folder, names = tmp_path / name, encoding(["a", "b", "c"], tagging=tagging)
+        said = Predicted(test, names, {"b": 0.3}, shares, folder=folder)
+        outs.write(folder, said, EPOCHS, validation=said)
+        outs.write_expected_accuracy(folder, said, said)
+        outs.write_operating_points(folder, said, said, {})
+        outs.write_slices(folder, said, ["group", "length"], ["b"])
+    whole, cut = (sorted((tmp_path / name).iterdir()) for name in ("whole", "pieces"))
+    assert [path.name for path in whole] == [path.name for path in cut]
+    for one, other in zip(whole, cut, strict=True):
+        if one.name == "metrics.json":  # the last digit of a sum
+            found, expected = (scores.read(path).flat() for path in (other, one))
+            assert found == pytest.approx(expected, rel=1e-14)
+        else:
+            assert one.read_bytes() == other.read_bytes(), one.name
 
 
 class TestAnswers:

@@ -1,0 +1,52 @@
+"""Arrays in pieces, and on the disk."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from birnn.files import pieces
+
+
+def test_all_rows_come_once_and_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pieces, "ROWS", 4)
+    rows, doubled = np.arange(10), 2 * np.arange(10)
+    found = list(pieces.of(rows, doubled))
+    assert [len(one) for one, _ in found] == [4, 4, 2]
+    assert np.concatenate([one for one, _ in found]).tolist() == rows.tolist()
+    assert all((2 * one == other).all() for one, other in found)
+
+
+def test_sequences_stay_whole() -> None:
+    lengths = np.random.default_rng(0).integers(1, 9, 50)
+    lengths[20] = 100  # longer than a piece
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    ends = 0, 0
+    for chosen, rows in pieces.whole(offsets, 16):
+        assert (chosen.start, rows.start) == ends
+        assert (offsets[chosen.start], offsets[chosen.stop]) == (rows.start, rows.stop)
+        assert rows.stop - rows.start < 16 + 9 or lengths[chosen].max() == 100
+        ends = chosen.stop, rows.stop
+    assert ends == (50, offsets[-1])
+    assert list(pieces.whole(np.zeros(1, np.int64))) == []
+
+
+def test_an_array_on_disk_keeps_what_is_put_in(tmp_path: Path) -> None:
+    found = pieces.empty((1000, 3), np.float32, tmp_path / "folder")
+    expected = np.random.default_rng(0).random((1000, 3), np.float32)
+    for begin in range(0, 1000, 100):
+        found[begin : begin + 100] = expected[begin : begin + 100]
+        pieces.release(found[begin:, 1])  # a view of it will do
+    assert found.tolist() == expected.tolist()
+    assert [*(tmp_path / "folder").iterdir()] == []
+
+
+def test_no_rows_need_no_file(tmp_path: Path) -> None:
+    assert pieces.empty((0, 3), np.float32, tmp_path / "folder").shape == (0, 3)
+    assert not (tmp_path / "folder").exists()
+
+
+def test_too_little_room_is_told_of_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises((OSError, OverflowError)):
+        pieces.empty((1 << 55,), np.uint8, tmp_path)
+    assert [*tmp_path.iterdir()] == []
