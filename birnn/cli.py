@@ -30,6 +30,8 @@ Exit status: 0 done, 1 a failure that the message explains, 2 wrong usage.
 
 from __future__ import annotations
 
+import atexit
+import gc
 import shlex
 import signal
 import sys
@@ -913,5 +915,6 @@ def _end_once() -> None:
 
 def main() -> None:
     """Run the command; a user's mistake ends in one line, not in a traceback."""
+    atexit.register(gc.freeze)  # to look for garbage in all that was imported takes a second
     with errors.reported():
         app(prog_name="birnn")

@@ -3,6 +3,8 @@
 A run of tests has a temporary folder of its own, and fails if anything is left in it.
 """
 
+import atexit
+import gc
 import importlib
 import multiprocessing.util
 import os
@@ -60,7 +62,13 @@ LEFT = pytest.StashKey[list[str]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Give the run a temporary folder, which workers and all other processes inherit."""
+    """Give the run a temporary folder, which workers and all other processes inherit.
+
+    A worker imports as the stages do, and has thousands of tests in memory as well: as there,
+    Python is to look for garbage less often, and not at all in what is there at the end.
+    """
+    gc.set_threshold(100_000)
+    atexit.register(gc.freeze)
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) == signal.SIG_IGN:  # under nohup; children would inherit it
             signal.signal(number, signal.SIG_DFL)
@@ -108,6 +116,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         turn[item] = seen[item.path]
         seen[item.path] += item.get_closest_marker("slow") is not None
     items.sort(key=lambda item: (item.get_closest_marker("slow") is None, turn[item]))
+
+
+def pytest_collection_finish() -> None:
+    """Take what was imported and collected out of every later look for garbage."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -73,6 +73,28 @@ def test_a_class_that_the_terminal_cannot_show_is_checked(tmp_path: Path, encodi
     assert b"\\u8a9e" in ended.stdout
 
 
+ROUND = """
+import os
+from birnn.cli import main
+class Round:
+    def __del__(self, write=os.write):
+        write(1, b"looked for")
+one = Round()
+one.itself = one
+main()
+"""
+
+
+def test_ends_without_a_last_look_for_garbage() -> None:
+    """Among all that a command imports, which would take a second."""
+    ended = subprocess.run(
+        [sys.executable, "-c", ROUND, "--help"], capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "Usage: birnn" in ended.stdout
+    assert "looked for" not in ended.stdout
+
+
 @pytest.fixture
 def place(runs_root: Path, trained: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with a model and a table to predict, `new.csv`."""

@@ -5,6 +5,7 @@ A process of its own runs each, since libraries read these settings when they ar
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from contextlib import chdir
@@ -44,9 +45,12 @@ ONE_BY_ONE: dict[str, dict[str, str]] = {
 }
 
 
-def outs(folder: Path, tree: dict[str, Any], settings: dict[str, str]) -> dict[str, str]:
+def outs(
+    folder: Path, tree: dict[str, Any], settings: dict[str, str], empty_store: Path
+) -> dict[str, str]:
     """Run all stages in a folder, and hash what they write."""
     folder.mkdir()
+    shutil.copy(empty_store, folder)
     (folder / "params.yaml").write_text(yaml.safe_dump(tree))
     environment = {name: value for name, value in os.environ.items() if "NUM_THREADS" not in name}
     place = {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db", "DVC_ROOT": str(folder)}
@@ -65,9 +69,10 @@ def outs(folder: Path, tree: dict[str, Any], settings: dict[str, str]) -> dict[s
 
 
 @pytest.fixture(scope="module")
-def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def expected(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> dict[str, str]:
     """The outs of this machine as it is."""
-    return outs(tmp_path_factory.mktemp("plain") / "0", tree(), {"OMP_NUM_THREADS": "2"})
+    folder = tmp_path_factory.mktemp("plain") / "0"
+    return outs(folder, tree(), {"OMP_NUM_THREADS": "2"}, empty_store)
 
 
 def tree() -> dict[str, Any]:
@@ -82,7 +87,10 @@ def tree() -> dict[str, Any]:
 @pytest.mark.parametrize(
     "name", [*(pytest.param(name, marks=pytest.mark.long) for name in ONE_BY_ONE), "all at once"]
 )
-def test_settings_change_no_byte(name: str, tmp_path: Path, expected: dict[str, str]) -> None:
-    found = outs(tmp_path / "1", tree(), {**ONE_BY_ONE, "all at once": ALL}[name])
+def test_settings_change_no_byte(
+    name: str, tmp_path: Path, expected: dict[str, str], empty_store: Path
+) -> None:
+    settings = {**ONE_BY_ONE, "all at once": ALL}[name]
+    found = outs(tmp_path / "1", tree(), settings, empty_store)
     assert len(expected) > 40
     assert [path for path in {**expected, **found} if found.get(path) != expected.get(path)] == []

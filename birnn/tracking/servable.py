@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -27,7 +26,7 @@ def log(run_id: str, folder: Path) -> None:
     import mlflow
 
     room = Path(__file__).parent
-    with mlflow.start_run(run_id=run_id), warnings.catch_warnings(), _without_compiler():
+    with mlflow.start_run(run_id=run_id), warnings.catch_warnings(), _not_compared():
         warnings.filterwarnings("ignore", ".*An input example was not provided")  # the signature is
         mlflow.pyfunc.log_model(
             name="model",
@@ -40,15 +39,21 @@ def log(run_id: str, folder: Path) -> None:
 
 
 @contextmanager
-def _without_compiler() -> Iterator[None]:
-    """Let MLflow, which reads the model once, not warn where the compiler's package is missing."""
-    logger = logging.getLogger("mlflow.utils.requirements_utils")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
+def _not_compared() -> Iterator[None]:
+    """Let MLflow not compare the requirements with what is installed, of which they are made.
+
+    It would list the files of all packages for it, which takes a second, and warn where the
+    compiler's package is missing.
+    """
+    from mlflow.utils import environment
+
+    name = "warn_dependency_requirement_mismatches"
+    compare = getattr(environment, name, None)  # no part of what MLflow promises
+    setattr(environment, name, lambda _: None)
     try:
         yield
     finally:
-        logger.setLevel(before)
+        setattr(environment, name, compare)
 
 
 def _requirements() -> list[str]:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from conftest import Once, run_stage
 
 from birnn.tracking import store
 
@@ -34,23 +35,23 @@ def room(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@pytest.fixture(scope="module")
-def whole(prepared: Path, empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="session")
+def whole(once: Once, prepared: Path, empty_store: Path) -> Path:
     """A working directory with all results."""
-    from conftest import run_stage
 
-    folder = tmp_path_factory.mktemp("whole")
-    shutil.copytree(prepared, folder, dirs_exist_ok=True)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setenv("DVC_ROOT", str(folder))
-        patch.setenv("MLFLOW_TRACKING_URI", "")
+    def make(folder: Path) -> None:
+        shutil.copytree(prepared, folder, dirs_exist_ok=True)
         shutil.copy(empty_store, folder)
-        for name in ("bidirectional", "forward"):
-            run_stage("train", name)
-            run_stage("evaluate", name)
-        run_stage("report")
-    return folder
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            patch.setenv("DVC_ROOT", str(folder))
+            patch.setenv("MLFLOW_TRACKING_URI", "")
+            for name in ("bidirectional", "forward"):
+                run_stage("train", name)
+                run_stage("evaluate", name)
+            run_stage("report")
+
+    return once("whole", make)
 
 
 @pytest.fixture

@@ -148,6 +148,19 @@ class TestRequest:
             loaded.predict(request.iloc[[0, 2, 1]])
 
 
+def test_requirements_are_not_compared_with_what_is_installed(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are made of it; MLflow would first list the files of all packages, for a second."""
+    asked: list[str] = []
+    monkeypatch.setattr(
+        "mlflow.utils.requirements_utils._check_requirement_satisfied", asked.append
+    )
+    save(place / "m", task="tagging", columns="features")
+    log(place / "m", place)
+    assert asked == []
+
+
 def test_requirements_are_pinned_as_they_were_tested(
     place: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
