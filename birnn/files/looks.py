@@ -7,6 +7,7 @@ Downloads end in a page of the Web or a pointer of Git LFS, and people rename sp
 
 from __future__ import annotations
 
+import codecs
 from pathlib import Path
 
 LONGEST = 32  # bytes of a sign, at least
@@ -14,27 +15,30 @@ AGAIN = "perhaps what a server answered in the place of the file; download it ag
 UNPACK = "unpack it, and pack it with gzip if it is to be small"
 SHEET = "open it as a spreadsheet and save the sheet as CSV"
 SAVE = "open it where it was made, and save the data as CSV or Parquet"
-SIGNS: tuple[tuple[bytes, str], ...] = (
-    (b"version https://git-lfs", "a pointer of Git LFS; run `git lfs pull`"),
-    (b"outs:\n- md5:", "what DVC notes of a file; run `dvc pull`, and name the file itself"),
+MARKUP: tuple[tuple[bytes, str], ...] = (
     (b"<!doctype html", f"a page of the Web; {AGAIN}"),
     (b"<html", f"a page of the Web; {AGAIN}"),
     (b"<?xml", f"XML; {SAVE}"),
+)
+"""How files begin, in small or capital letters; and what they are then, with what to do."""
+SIGNS: tuple[tuple[bytes, str], ...] = (
+    (b"version https://git-lfs", "a pointer of Git LFS; run `git lfs pull`"),
+    (b"outs:\n- md5:", "what DVC notes of a file; run `dvc pull`, and name the file itself"),
     (b"\x1f\x8b", "what gzip has packed; let its name end in .gz"),
-    (b"pk\x03\x04", f"a spreadsheet or an archive; {SHEET}, or {UNPACK}"),
+    (b"PK\x03\x04", f"a spreadsheet or an archive; {SHEET}, or {UNPACK}"),
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", f"a spreadsheet; {SHEET}"),
-    (b"par1", "Parquet; let its name end in .parquet"),
-    (b"arrow1", "Arrow; let its name end in .arrow"),
-    (b"\x93numpy", "an array of NumPy; save it by numpy.savez, with `lengths` and `labels`"),
-    (b"\x89hdf\r\n\x1a\n", f"HDF5; {SAVE}"),
-    (b"sqlite format 3\0", f"a database; {SAVE}"),
-    (b"%pdf-", f"a PDF document; {SAVE}"),
-    (b"bzh", f"a packed file; {UNPACK}"),
-    (b"\xfd7zxz\0", f"a packed file; {UNPACK}"),
+    (b"PAR1\x15", "Parquet; let its name end in .parquet"),
+    (b"ARROW1\0\0", "Arrow; let its name end in .arrow"),
+    (b"\x93NUMPY", "an array of NumPy; save it by numpy.savez, with `lengths` and `labels`"),
+    (b"\x89HDF\r\n\x1a\n", f"HDF5; {SAVE}"),
+    (b"SQLite format 3\0", f"a database; {SAVE}"),
+    (b"%PDF-", f"a PDF document; {SAVE}"),
+    *((b"BZh%d1AY&SY" % size, f"a packed file; {UNPACK}") for size in range(1, 10)),
+    (b"\xfd7zXZ\0", f"a packed file; {UNPACK}"),
     (b"7z\xbc\xaf\x27\x1c", f"a packed file; {UNPACK}"),
     (b"\x28\xb5\x2f\xfd", f"a packed file; {UNPACK}"),
 )
-"""How files begin, in small letters; and what they are then, with what to do."""
+"""The same, in just these letters: a table may have columns that are called par1 and arrow1."""
 
 
 def of(path: str | Path) -> str | None:
@@ -49,5 +53,7 @@ def of(path: str | Path) -> str | None:
 
 def of_bytes(begin: bytes) -> str | None:
     """The same, of the first bytes."""
-    small = begin.removeprefix(b"\xef\xbb\xbf").lower()
-    return next((what for sign, what in SIGNS if small.startswith(sign)), None)
+    plain = begin.removeprefix(codecs.BOM_UTF8)
+    marked = [what for sign, what in MARKUP if plain.lower().startswith(sign)]
+    signed = [what for sign, what in SIGNS if plain.startswith(sign)]
+    return next(iter(marked + signed), None)

@@ -56,6 +56,12 @@ def test_a_name_that_says_the_same_is_no_disguise(tmp_path: Path) -> None:
     assert looks.of(tmp_path / "none.csv") is None
 
 
+@pytest.mark.parametrize("header", ["par1,par2,label", "PAR1,PAR2", "ARROW1,x", "BZh,x", "pk,x"])
+def test_columns_may_be_called_as_files_begin(tmp_path: Path, header: str) -> None:
+    (tmp_path / "t.csv").write_text(f"{header}\n1,2\n")
+    assert looks.of(tmp_path / "t.csv") is None
+
+
 def test_plain_text_under_a_packed_name(tmp_path: Path) -> None:
     (tmp_path / "t.csv.gz").write_text("sequence,x,label\n")
     with pytest.raises(DataError, match=r"expected gzip, found other bytes; .* take .gz off"):
