@@ -308,6 +308,9 @@ class TextData(FileData):
         classes: a file with one text a line for each class, in the place of `path`.
         text: the column of the text.
         label: the column of the class.
+        group: the column of who or what texts belong to, such as an author; a group is in one
+            split.
+        split: the column that says which texts to train on, to validate on and to test on.
         quotes: whether quotes may enclose a field; else they are plain characters.
         encoding: of the files, by a name that Python knows.
         tokens: how to cut texts: at white space, or by a `pattern`.
@@ -319,6 +322,8 @@ class TextData(FileData):
     classes: Annotated[dict[Name, Readable], Field(min_length=1)] | None = None
     text: Name = "text"
     label: Name = "label"
+    group: Name | None = None
+    split: Name | None = None
     quotes: bool = True
     encoding: Encoding = "utf-8"
     tokens: Literal["whitespace", "pattern"] = "whitespace"

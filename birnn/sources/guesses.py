@@ -121,14 +121,13 @@ def _texts_in_lines(path: Path) -> dict[str, Any]:
         raise DataError(
             f"{path}: expected lists, or texts under `text`, found {found}; {lists.OF_STEPS}"
         )
-    return texts | _kept(columns, texts)
+    return texts | _beside(columns, texts)
 
 
-def _kept(columns: Sequence[Column], texts: Mapping[str, str]) -> dict[str, list[str]]:
-    """The columns that travel with texts: what is text too."""
+def _beside(columns: Sequence[Column], texts: Mapping[str, str]) -> dict[str, Any]:
+    """The columns beside texts: of groups and splits, and what travels with them."""
     named = {texts.get("text", "text"), texts.get("label", "label")}
-    ways = roles.leftovers([one for one in columns if one.name not in named])
-    return {key: names for key, names in ways.items() if key == "keep"}
+    return roles.beside_texts([one for one in columns if one.name not in named])
 
 
 def _parts(path: Path) -> list[Path]:
@@ -215,7 +214,7 @@ def _of_table(
     texts = _texts_in_table(path, columns, label, sequence, token, skipped)
     if texts is not None:
         given = _encoded(parts[0]) | ({"task": task} if task else {})
-        return Guess({"source": "text", **section, **texts, **given, **_kept(columns, texts)})
+        return Guess({"source": "text", **section, **texts, **given, **_beside(columns, texts)})
     if sequence is None and len(parts) == 1:
         raise DataError(_not_found(path, columns))
     _check_alike(parts, [one for one in (sequence, label) if one is not None])

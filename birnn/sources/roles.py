@@ -173,6 +173,17 @@ def others_of(rest: Sequence[Column], ids: Sequence[str], token: Column | None) 
     }
 
 
+def beside_texts(rest: Sequence[Column]) -> dict[str, Any]:
+    """The columns of groups and splits beside texts, and of the others what travels with them."""
+    group = by_name(rest, "group")
+    if group and not 1 < group.distinct < len(group.filled) == len(group.values):
+        group = None
+    split = next((one for one in rest if one is not group and _is_split(one)), None)
+    own = {role: one.name for role, one in (("group", group), ("split", split)) if one}
+    ways = leftovers([one for one in rest if one.name not in own.values()])
+    return own | {key: names for key, names in ways.items() if key == "keep"}
+
+
 def _is_split(column: Column) -> bool:
     if column.plain not in OF_SPLIT or not column.filled:
         return False

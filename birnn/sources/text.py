@@ -23,7 +23,7 @@ from birnn.files.reading import Skipped, fields, first_few, kind, lines, missing
 from birnn.files.tables import KEPT, Form
 from birnn.params import TextData
 from birnn.sources import objects
-from birnn.sources.columns import is_text
+from birnn.sources.columns import is_text, standard_splits
 
 COLUMNS = {".parquet": bounds.parquet_batches, ".arrow": arrow.batches, ".feather": arrow.batches}
 """What reads files that hold columns."""
@@ -35,19 +35,22 @@ LEAST_SECONDS, CHARACTERS_A_SECOND = 10.0, 300_000  # to find tokens by a patter
 
 Tokenise = Callable[[pa.StringArray], pa.ListArray]
 Row = tuple[str, str | None, int, list[str]]
-"""A text, its label, its line, and what travels with it."""
+"""A text, its label, its line, and what stands beside it."""
 OF_ROWS = ("sequence", "token", "label")
 """What `data.keep` may name beside the columns of the file."""
 
 
 class Text(NamedTuple):
-    """A text, its label and id, and the line on which it ends; no label where it is to be found."""
+    """A text, its label and id, and the line on which it ends; no label where it is to be found.
+
+    Beside it are its group, its split and what travels with it, each with the name of its column.
+    """
 
     text: str
     label: str | None
     id: str
     line: int
-    kept: tuple[tuple[str, str], ...] = ()
+    beside: tuple[tuple[str, str], ...] = ()
 
 
 def read(
@@ -95,39 +98,48 @@ def read(
         found = fields(path, data.encoding, quotes=data.quotes, hint=hint, skipped=skipped)
         rows = _csv(path, data.text, label, found, plan)
     texts = (
-        Text(content, name, f"{prefix}{number:06d}", line, tuple(zip(plan.kept, kept, strict=True)))
-        for number, (content, name, line, kept) in enumerate(rows, 1)
+        Text(
+            content, name, f"{prefix}{number:06d}", line, tuple(zip(plan.beside, row, strict=True))
+        )
+        for number, (content, name, line, row) in enumerate(rows, 1)
     )
     composed = _composed(texts, path, form, skipped)
     yield from _batches(composed, path, tokeniser(data.pattern), skipped)
 
 
 class _Plan:
-    """Which columns travel with the texts of a file, and which are left out."""
+    """Which columns stand beside the texts of a file, and which are left out.
+
+    Attributes:
+        beside: the file's own name of each by its name in the sequence table.
+    """
 
     def __init__(self, path: str | Path, data: TextData, labelled: bool, skipped: Skipped) -> None:
         self.path, self.data, self.labelled, self.skipped = path, data, labelled, skipped
-        self.kept: list[str] = []
+        self.beside: dict[str, str] = {}
 
     def of(self, names: Sequence[str]) -> list[str]:
-        """Decide it by the names of the columns.
+        """Decide it by the names of the columns, and give those to read.
 
         Raises:
-            DataError: a column is missing that is to travel with texts to train on.
+            DataError: a column is missing that is to stand beside texts to train on.
         """
-        keep = [name for name in self.data.keep if name in names or name not in OF_ROWS]
-        for name in keep:
+        data, wanted = self.data, list[tuple[str, str, str]]()
+        if self.labelled:  # neither says anything of a text to predict
+            roles = {"group": data.group, "split": data.split}
+            wanted += [(f"data.{role}", role, name) for role, name in roles.items() if name]
+        keep = [name for name in data.keep if name in names or name not in OF_ROWS]
+        wanted += [("data.keep", KEPT + name, name) for name in keep]
+        for key, _, name in wanted:
             if name not in names and self.labelled:
                 found = ", ".join(names)
-                raise DataError(
-                    f"{self.path}: expected a column `{name}` (data.keep), found {found}"
-                )
-        self.kept = [name for name in keep if name in names]
-        known = {self.data.text, self.data.label, *self.kept, ""}
+                raise DataError(f"{self.path}: expected a column `{name}` ({key}), found {found}")
+        self.beside = {role: name for _, role, name in wanted if name in names}
+        known = {data.text, data.label, *self.beside.values(), ""}
         if self.labelled and (others := [name for name in names if name not in known]):
             what = f"columns beside text and label ({first_few(others)})"
             self.skipped.add(what, str(self.path), len(others))
-        return self.kept
+        return [*self.beside.values()]
 
 
 def _check_is_no_table(path: str | Path, data: TextData) -> None:
@@ -252,9 +264,11 @@ def _batch(
     }
     if texts[0].label is not None:
         columns["label"] = pa.array([text.label for text in texts]).take(rows)
-    for place, (name, _) in enumerate(texts[0].kept):
-        kept = pa.array([text.kept[place][1] for text in texts])
-        columns[KEPT + name] = kept.take(rows)
+    for place, (name, _) in enumerate(texts[0].beside):
+        beside = pa.array([text.beside[place][1] for text in texts])
+        if name == "split":
+            beside = standard_splits(beside, str(path), skipped)
+        columns[name] = beside.take(rows)
     return pa.RecordBatch.from_pydict(columns)
 
 
@@ -268,10 +282,10 @@ def _csv(
     _, header = next(rows, (0, []))
     texts = _column(header, text, path)
     labels = None if label is None else _column(header, label, path)
-    kept = [header.index(name) for name in plan.of(header)]
+    beside = [header.index(name) for name in plan.of(header)]
     for line, row in rows:
         name = None if labels is None else row[labels]
-        yield row[texts], name, line, [row[place] for place in kept]
+        yield row[texts], name, line, [row[place] for place in beside]
 
 
 def _columns(path: str | Path, text: str, label: str | None, plan: _Plan) -> Iterator[Row]:
@@ -287,7 +301,7 @@ def _columns(path: str | Path, text: str, label: str | None, plan: _Plan) -> Ite
                 if name == text and not is_text(batch[name].type):
                     what = batch[name].type
                     raise DataError(f"{path}, column `{name}`: expected text, found {what}")
-            names = [*found, *plan.kept]
+            names = [*found, *plan.beside.values()]
             columns = [table_checks.whole_numbers(batch[name]).cast(pa.string()) for name in names]
             for row in zip(*(pc.fill_null(one, "").to_pylist() for one in columns), strict=True):
                 number += 1
@@ -322,9 +336,9 @@ def _jsonl(
         tree = objects.of_line(line, place)
         content = _string(tree, text, place)
         name = None if label is None else _label(tree, label, place)
-        kept = plan.kept if begun else plan.of([*tree])
+        beside = plan.beside.values() if begun else plan.of([*tree])
         begun = True
-        yield content, name, number, [_plain(tree.get(key)) for key in kept]
+        yield content, name, number, [_plain(tree.get(key)) for key in beside]
 
 
 def _plain(value: object) -> str:

@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -320,3 +321,54 @@ def test_a_column_to_keep_that_is_not_there(tmp_path: Path) -> None:
         list(ingestion.read(data, Skipped()))
     found = ingestion.unlabelled(tmp_path / "t.csv", ingestion.reading(data), [], Skipped())
     assert "keep:town" not in next(iter(found)).schema.names
+
+
+def grouped(folder: Path, name: str) -> Path:
+    columns = {
+        "text": ["a b", "b", "c a", "a", "b c", "c"],
+        "label": ["p", "q"] * 3,
+        "author": ["Ann", "Bob"] * 3,
+        "set": ["Train", "dev", "TEST", "train", "val", "test"],
+    }
+    frame, path = pd.DataFrame(columns), folder / name
+    match path.suffix:
+        case ".parquet":
+            frame.to_parquet(path)
+        case ".jsonl":
+            frame.to_json(path, orient="records", lines=True)
+        case _:
+            frame.to_csv(path, index=False)
+    return path
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.jsonl", "t.parquet"])
+def test_groups_and_splits_of_texts(tmp_path: Path, name: str) -> None:
+    path, skipped = grouped(tmp_path, name), Skipped()
+    columns = {"group": "author", "split": "set"}
+    data = TextData.model_validate({"source": "text", "path": str(path), **columns})
+    table = pa.Table.from_batches(ingestion.read(data, skipped))
+    assert table["group"].to_pylist() == ["Ann"] * 2 + ["Bob"] + ["Ann"] * 2 + [
+        *("Bob", "Ann", "Ann", "Bob")
+    ]
+    splits = ["train", "train", "validation", "test", "test", "train", "validation", "validation"]
+    assert table["split"].to_pylist() == [*splits, "test"]
+    assert "changed: names of splits, to train, validation or test" in skipped.sentences()[0]
+    found = ingestion.unlabelled(path, ingestion.reading(data), [], Skipped())
+    assert next(iter(found)).schema.names == ["sequence", "token"]
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.jsonl", "t.parquet"])
+def test_groups_and_splits_of_texts_are_guessed_by_their_names(tmp_path: Path, name: str) -> None:
+    text = grouped(tmp_path, name).read_bytes()
+    if name != "t.parquet":
+        (tmp_path / name).write_bytes(text.replace(b"author", b"user_id"))
+        assert ingestion.of_file(tmp_path / name).model_dump()["group"] == "user_id"
+    assert ingestion.of_file(tmp_path / name).model_dump()["split"] == "set"
+
+
+@pytest.mark.parametrize("key", ["group", "split"])
+def test_a_column_of_groups_that_is_not_there(tmp_path: Path, key: str) -> None:
+    path = grouped(tmp_path, "t.csv")
+    data = TextData.model_validate({"source": "text", "path": str(path), key: "writer"})
+    with pytest.raises(DataError, match=rf"expected a column `writer` \(data.{key}\), found text"):
+        list(ingestion.read(data, Skipped()))
