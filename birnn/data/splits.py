@@ -30,6 +30,8 @@ from birnn.files.tables import Chunk
 from birnn.params import Prepare
 
 Offsets = npt.NDArray[np.int64]
+Named = tuple[pa.Table, Offsets, npt.NDArray[np.str_]]
+"""Whole sequences, where each begins, and the names of their splits."""
 
 VERBS = {"train": "train on", "validation": "validate on", "test": "test on"}
 
@@ -199,18 +201,21 @@ def divide(
             it does not have.
         DataError: a time that is none.
     """
-    divider = _Divider(how, named, chunks)
     # The names come in order, from a divider that may remember; what is kept of a chunk, from it.
-    named_chunks = (
-        (table, offsets, divider.split_of_each(table, offsets)) for table, offsets in chunks()
-    )
-    for found in threads.mapped(partial(_parts, wanted), named_chunks):
+    for found in threads.mapped(partial(_parts, wanted), named_chunks(chunks, how, named)):
         yield from found
 
 
-def _parts(
-    wanted: Collection[str], divided: tuple[pa.Table, Offsets, npt.NDArray[np.str_]]
-) -> list[tuple[str, Chunk]]:
+def named_chunks(
+    chunks: Callable[[], Iterable[Chunk]], how: Splitting, named: Collection[str]
+) -> Iterator[Named]:
+    """Name the split of each sequence, chunk by chunk; see `divide`."""
+    divider = _Divider(how, named, chunks)
+    for table, offsets in chunks():
+        yield table, offsets, divider.split_of_each(table, offsets)
+
+
+def _parts(wanted: Collection[str], divided: Named) -> list[tuple[str, Chunk]]:
     """What a chunk holds of each split."""
     table, offsets, names = divided
     found = [(split, names == split) for split in wanted]

@@ -73,3 +73,17 @@ def test_missing_numbers(check: Check) -> None:
         "missing numbers: in x (2), of 122 steps; prepare.missing says what is read there: last"
         in out
     )
+
+
+def test_an_order_by_a_column_that_is_not_there(check: Check) -> None:
+    status, _, err = check(split_by="time")
+    assert status == 1
+    assert err.startswith("error: prepare.split_by: expected a column of the table (")
+
+
+def test_a_split_without_sequences(check: Check) -> None:
+    Path("t.csv").write_text("\n".join(["sequence,token,x,label", *ROWS[:6]]))
+    status, _, err = check()
+    assert status == 1
+    assert err.startswith("error: prepare.split: expected sequences to ")
+    assert "found none of 2 in the " in err
