@@ -82,9 +82,9 @@ class TestMistakes:
         assert self.complaint(tmp_path / "v.txt") == ABSENT
         assert self.complaint(tmp_path / "v.npz") == ABSENT
 
-    @pytest.mark.parametrize("name", ["v.txt.gz", "v.npz"])
-    def test_another_format(self, tmp_path: Path, name: str) -> None:
-        assert ": expected token vectors, found " in self.complaint(text(tmp_path / name))
+    @pytest.mark.parametrize(("name", "kind"), [("v.txt.gz", "gzip"), ("v.npz", "token vectors")])
+    def test_another_format(self, tmp_path: Path, name: str, kind: str) -> None:
+        assert f": expected {kind}, found " in self.complaint(text(tmp_path / name))
 
     @pytest.mark.parametrize("share", [0.3, 0.9])
     def test_a_file_that_was_cut(self, tmp_path: Path, share: float) -> None:
