@@ -68,17 +68,16 @@ def opened(path: str | Path) -> IO[bytes]:
             read: it expands out of proportion.
     """
     named.check_input(path)
-    path = Path(path)
-    packed = str(path).lower().endswith(".gz")
-    with path.open("rb") as file:
+    packed, place = str(path).lower().endswith(".gz"), Path(path)  # messages name `path`
+    with place.open("rb") as file:
         begin = file.read(looks.LONGEST)
     if packed and begin and not begin.startswith(GZIP):
         what = looks.of_bytes(begin) or "other bytes; if it is not packed, take .gz off its name"
         raise DataError(f"{path}: expected gzip, found {what}")
     found = looks.of_bytes(begin)
-    if not packed and found and not found.endswith(path.suffix.lower() or "-"):
+    if not packed and found and not found.endswith(place.suffix.lower() or "-"):
         raise DataError(f"{path}: expected text, found {found}")
-    return io.BufferedReader(_Expanding(path), 1 << 20) if packed else path.open("rb")
+    return io.BufferedReader(_Expanding(path), 1 << 20) if packed else place.open("rb")
 
 
 def check_archive(path: str | Path) -> None:

@@ -327,8 +327,9 @@ def _parts_of(
     path: str, read_file: ReadFile, prefix: str, *, of_one: bool
 ) -> Iterator[pa.RecordBatch]:
     """Read a file, or the files of a folder; numbers that serve as ids follow the file's name."""
-    if not (of_one and Path(path).is_dir()):
+    folder = addresses.place(path)
+    if not (of_one and folder.is_dir()):
         yield from read_file(path, prefix)
         return
-    for part in in_folder(Path(path)):
+    for part in in_folder(folder):
         yield from read_file(str(part), f"{prefix}{part.name.split('.')[0]}-")

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from birnn.errors import DataError
-from birnn.files import bounds, looks
+from birnn.files import addresses, bounds, looks
 
 DISGUISED = {
     "a page": (b"<!DOCTYPE html>\n<html>", "a page of the Web; perhaps what a server answered"),
@@ -66,3 +66,14 @@ def test_plain_text_under_a_packed_name(tmp_path: Path) -> None:
     (tmp_path / "t.csv.gz").write_text("sequence,x,label\n")
     with pytest.raises(DataError, match=r"expected gzip, found other bytes; .* take .gz off"):
         bounds.opened(tmp_path / "t.csv.gz")
+
+
+@pytest.mark.parametrize(("name", "kind"), [("t.csv", "text"), ("t.csv.gz", "gzip")])
+def test_a_file_that_was_fetched_is_named_by_its_address(
+    tmp_path: Path, name: str, kind: str
+) -> None:
+    copy = addresses.Fetched(tmp_path / name)
+    copy.address = f"s3://bucket/{name}"
+    copy.write_bytes(b"<html>")
+    with pytest.raises(DataError, match=rf"^s3://bucket/{name}: expected {kind}, found a page"):
+        bounds.opened(copy)

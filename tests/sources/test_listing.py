@@ -67,6 +67,7 @@ SECTIONS: dict[str, dict[str, Any]] = {
         "source": "text",
         **{name: f"{HOME}/split/{name}.csv" for name in ("train", "validation", "test")},
     },
+    "texts": {"source": "text", "path": f"{HOME}/split"},
     "classes": {"source": "text", "classes": {"p": f"{HOME}/p.txt", "n": f"{HOME}/n.txt"}},
     "conll": {"source": "conll", "path": f"{HOME}/s.conllu"},
     "fasta": {"source": "fasta", "path": f"{HOME}/s.fa", "labels": f"{HOME}/labels.csv", "kmer": 2},
