@@ -258,7 +258,7 @@ def test_what_stands_for_a_missing_number_makes_no_text(tmp_path: Path) -> None:
 ODD = {
     "one.csv": ("wer,wert,was\n" + "".join(f"k{n},{n / 7},{'pq'[n % 2]}\n" for n in range(12))),
     "list.jsonl": '{"wort": ["a", "b"], "art": ["p", "q"]}\n' * 4,
-    "label.csv": "sequence,x,was\n" + "".join(f"k{n // 3},1,{n / 3}\n" for n in range(12)),
+    "label.csv": "sequence,x,was\n" + "".join(f"k{n // 3},1,{n % 12 / 3}\n" for n in range(90)),
 }
 OWN: dict[str, dict[str, Any]] = {
     "one.csv": {"source": "table", "columns": {"sequence": "wer", "label": "was"}},
