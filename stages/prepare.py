@@ -59,7 +59,7 @@ def prepare_all(params: Params) -> None:
 def fit(options: encoding.Options, how: Splitting, summary: Summary) -> Encoding:
     """Fit an encoding on a table that is one file."""
     return encoding.fit(
-        partial(splits.read_one, RAW, how, "train"),
+        lambda: (chunk for _, chunk in splits.read(RAW, how, ["train"])),
         options,
         task=summary.task,
         max_steps=summary.cut_after,

@@ -31,6 +31,7 @@ from birnn.files.tables import (
     Precision,
     feature_names,
     natural_order,
+    spelled,
     value_counts,
 )
 
@@ -145,7 +146,8 @@ class Encoding:
         Without a `label` column, labels are 0; without a value there, `sequences.UNLABELLED`.
 
         Args:
-            table: whole sequences, in the types that `birnn.files.table_checks.checked` gives.
+            table: whole sequences, in the types that `birnn.files.table_checks.checked` gives;
+                ids, groups and labels may be dictionaries.
             offsets: where each begins, (sequences + 1,) int64.
 
         Raises:
@@ -153,10 +155,9 @@ class Encoding:
                 those of train.
         """
         starts = offsets[:-1]
-        ids = table["sequence"].take(starts).combine_chunks()
-        groups = (
-            table["group"].take(starts).combine_chunks() if "group" in table.schema.names else ids
-        )
+        named = [name for name in ("sequence", "group") if name in table.schema.names]
+        heads = spelled(table.select(named).take(starts)).combine_chunks()
+        ids, groups = heads[named[0]].chunk(0), heads[named[-1]].chunk(0)
         tagging = self.task == "tagging"
         labels = self._labels(table if tagging else table.take(starts))
         tokens, dictionary = self._tokens(table) if self.tokens else (None, None)
@@ -205,7 +206,7 @@ class Encoding:
             values, offsets = scaling.framed(values, offsets, self.frame)
         if scales.shape[1]:
             values = np.column_stack([values, np.repeat(scales, np.diff(offsets), axis=0)])
-        return values.astype(np.float32), offsets
+        return values.astype(np.float32, order="C"), offsets
 
     def _check_size(
         self,
@@ -239,7 +240,7 @@ class Encoding:
         if "label" not in table.schema.names:
             return np.zeros(table.num_rows, dtype=np.int32)
         column = table["label"]
-        index = pc.index_in(column, pa.array(self.names, pa.string()))
+        index = _places(column, self.names)
         if index.null_count > column.null_count:
             strange = pc.and_(index.is_null(), column.is_valid())
             row = pc.index(strange, value=True).as_py()
@@ -480,7 +481,20 @@ def _shown(value: object) -> str:
 
 
 def _raw(table: pa.Table, features: list[str]) -> npt.NDArray[np.float64]:
-    return np.column_stack([table[name].to_numpy().astype(np.float64) for name in features])
+    """Features as (steps, features), each one's numbers together in memory, as the table has them.
+
+    What is then done to each feature takes half the time.
+    """
+    return np.stack([table[name].to_numpy() for name in features]).astype(np.float64, copy=False).T
+
+
+def _places(column: pa.ChunkedArray, names: list[str]) -> pa.Array | pa.ChunkedArray:
+    """The place of each text among names; null where it is none of them."""
+    known = pa.array(names, pa.string())
+    if not pa.types.is_dictionary(column.type):
+        return pc.index_in(column, known)
+    coded = column.combine_chunks()
+    return pc.index_in(coded.dictionary, known).take(coded.indices)
 
 
 def _cased(tokens: pa.ChunkedArray, lowercase: bool) -> pa.ChunkedArray:

@@ -44,11 +44,12 @@ class Moments:
     @staticmethod
     def sums(raw: Floats) -> Floats:
         """How many steps, the sum, and the sum of squares about the mean, each (features,)."""
-        total = raw.sum(axis=0)
+        raw = np.ascontiguousarray(raw)
+        total = _summed(raw)
         centred = raw - total / len(raw)
-        error = centred.sum(axis=0)  # of the mean that was taken off
+        error = _summed(centred)  # of the mean that was taken off
         centred **= 2
-        squares = centred.sum(axis=0) - error**2 / len(raw)
+        squares = _summed(centred) - error**2 / len(raw)
         return np.stack([np.full_like(total, len(raw)), total, squares])
 
     def add(self, sums: Floats) -> None:
@@ -67,6 +68,11 @@ class Moments:
         steps, rounding = self.count, np.finfo(np.float64).eps
         constant = steps * rounding * self.variance + (steps * self.mean * rounding) ** 2
         return np.where(self.variance <= constant, 1, np.sqrt(self.variance))
+
+
+def _summed(steps: Floats) -> Floats:
+    """Add up (steps, features), one step after the other, as `sum` does in four times the time."""
+    return np.asarray(np.einsum("ij->j", steps))
 
 
 class Fitting:

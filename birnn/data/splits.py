@@ -115,7 +115,7 @@ class _Divider:
         """Name the split of each sequence of the next chunk."""
         wanted = {"sequence", "group", "split", self.how.by}
         read = [name for name in table.schema.names if name in wanted]
-        heads = table.select(read).take(pa.array(offsets[:-1]))
+        heads = tables.spelled(table.select(read).take(pa.array(offsets[:-1])))
         split = np.full(len(heads), "train", dtype="<U10")
         if self.named:
             split = np.array(heads["split"].to_pylist(), dtype="<U10")
@@ -274,7 +274,8 @@ def read(
 ) -> Iterator[tuple[str, Chunk]]:
     """Read the sequences of some splits from `data/raw/` in one pass, in the prepared order.
 
-    See `divide`; of a table in parts, see `Divided.by_length`.
+    See `divide`; of a table in parts, see `Divided.by_length`. Text that comes again is a
+    dictionary; see `birnn.files.tables.chunks`.
 
     Raises:
         DataError: a split has none; told at the end.
@@ -284,7 +285,7 @@ def read(
     chunks = (
         (one for part in divided(raw, how, summary) for one in part.by_length(wanted))
         if parts.is_parted(path)
-        else divide(partial(tables.chunks, path), how, list(summary.splits), wanted)
+        else divide(partial(tables.chunks, path, coded=True), how, list(summary.splits), wanted)
     )
     for split, chunk in chunks:
         found.add(split)
@@ -308,8 +309,8 @@ def check_found(found: Collection[str], wanted: Iterable[str], summary: Summary)
 
 
 def read_one(raw: Path, how: Splitting, split: str) -> Iterator[Chunk]:
-    """Read the sequences of one split; see `read`."""
-    return (chunk for _, chunk in read(raw, how, [split]))
+    """Read the sequences of one split, with their text spelled out; see `read`."""
+    return ((tables.spelled(table), offsets) for _, (table, offsets) in read(raw, how, [split]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,9 +328,9 @@ class Divided:
     codes: npt.NDArray[np.uint8] | None = None
 
     def chunks(self, wanted: Collection[str] = tables.SPLITS) -> Iterator[tuple[str, Chunk]]:
-        """Read what the part holds of some splits."""
+        """Read what the part holds of some splits; see `read`."""
         first = 0
-        for table, offsets in tables.chunks_of(self.place):
+        for table, offsets in tables.chunks_of(self.place, coded=True):
             if self.divider is not None:
                 names = self.divider.split_of_each(table, offsets)
             else:
@@ -370,7 +371,7 @@ def divided(raw: Path, how: Splitting, summary: Summary) -> list[Divided]:
         DataError: see `divide`.
     """
     path = raw / paths.SEQUENCES
-    divider = _Divider(how, list(summary.splits), partial(tables.chunks, path))
+    divider = _Divider(how, list(summary.splits), partial(tables.chunks, path, coded=True))
     if not how.stratify and how.by is None:
         return [Divided(place, divider) for place in parts.of(path)]
     return [Divided(place, codes=_codes(divider, place)) for place in parts.of(path)]
@@ -378,7 +379,7 @@ def divided(raw: Path, how: Splitting, summary: Summary) -> list[Divided]:
 
 def _codes(divider: _Divider, place: Place) -> npt.NDArray[np.uint8]:
     order = np.argsort(tables.SPLITS)
-    names = [divider.split_of_each(*chunk) for chunk in tables.chunks_of(place)]
+    names = [divider.split_of_each(*chunk) for chunk in tables.chunks_of(place, coded=True)]
     found = np.searchsorted(np.array(tables.SPLITS), np.concatenate(names), sorter=order)
     return order[found].astype(np.uint8)
 

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from birnn.errors import DataError, ParamsError
-from birnn.files.tables import Chunk
+from birnn.files.tables import Chunk, spelled
 
 Times = npt.NDArray[np.float64]
 
@@ -53,7 +53,7 @@ class Later:
                 )
             wanted = {"sequence", "group", "split", self.column}
             read = [name for name in table.schema.names if name in wanted]
-            heads = table.select(read).take(pa.array(offsets[:-1]))
+            heads = spelled(table.select(read).take(pa.array(offsets[:-1])))
             if only is not None:
                 heads = heads.filter(pc.equal(heads["split"], only))
             for name, time in zip(_names(heads), self._times(heads).tolist(), strict=True):
