@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -276,6 +277,39 @@ class TestLabels:
         rows = features(0)
         encoded = fit(rows).encode(rows.drop_columns("label"), offsets_of(rows))
         assert encoded.labels.tolist() == [0] * 30
+
+
+class TestDictionaries:
+    """Text that is left as on disk, whose dictionaries may name what does not occur."""
+
+    @pytest.mark.parametrize("task", ["tagging", "classification"])
+    def test_are_read_like_text(self, task: str) -> None:
+        rows = features(0).append_column("group", pa.array(["g", "h", "h"] * 10))
+        if task == "classification":
+            rows = replaced(rows, "label", ["p"] * 15 + ["q"] * 15)
+        rows, later = replaced(rows, "label", [None, *rows["label"].to_pylist()[1:]]), rows
+        coded = rows
+        for name in ("sequence", "label", "group"):
+            names = sorted({*rows[name].drop_null().to_pylist()}, reverse=True)
+            text = pa.array([*names, "no such thing"])
+            places = pc.index_in(rows[name].combine_chunks(), text)
+            codes = pa.DictionaryArray.from_arrays(places, text)
+            coded = coded.set_column(coded.schema.get_field_index(name), name, codes)
+        fitted = fit(rows, task=task)
+        assert fit(coded, task=task) == fitted
+        assert fitted.labels == sorted({*later["label"].to_pylist()})
+        one, other = (fitted.encode(each, offsets_of(each)) for each in (rows, coded))
+        for name in ("values", "offsets", "labels"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+        assert (one.ids, one.groups) == (other.ids, other.groups)
+
+    def test_a_class_that_train_has_never_seen(self) -> None:
+        rows = features(0)
+        coded = rows.set_column(
+            rows.schema.get_field_index("label"), "label", rows["label"].dictionary_encode()
+        )
+        with pytest.raises(DataError, match=r"sequence '0': label 'r' does not occur in the train"):
+            replace(fit(rows), labels=["p", "q"]).encode(coded, offsets_of(rows))
 
 
 class TestSame:

@@ -191,6 +191,29 @@ class TestDivide:
         assert ids(size) == ids(200)
 
 
+class TestDictionaries:
+    """Text that is left as on disk is divided as if it were spelled out."""
+
+    WAYS = ({}, {"stratify": True}, {"by": "x"})
+
+    @pytest.mark.parametrize(
+        ("named", "how"),
+        [*product([[], ["train", "test"]], WAYS), ([], {"folds": 3, "fold": 2})],
+    )
+    def test_of_each_way(self, named: list[str], how: dict[str, Any]) -> None:
+        labels, groups = [*"abb" * 20], [f"g{number // 3}" for number in range(60)]
+        given_splits = {"split": ["test", "train", "train"] * 20} if named else {}
+        rows, starts = table(sequence=NUMBERS[:60], label=labels, group=groups, **given_splits)
+        coded = rows
+        for place, name in enumerate(rows.schema.names):
+            if name != "x":
+                coded = coded.set_column(place, name, rows[name].dictionary_encode())
+        chosen = Splitting(validation=0.2, test=0.2, **how)
+        expected = of_table((rows, starts), named, chosen, size=7)
+        assert of_table((coded, starts), named, chosen, size=7) == expected
+        assert len({*expected}) == 3
+
+
 STRATIFIED = Splitting(validation=0.15, test=0.15, stratify=True)
 CLASSES = st.lists(st.sampled_from("aaaaabbbcde"), min_size=1, max_size=60)
 

@@ -393,6 +393,27 @@ class TestChunks:
             ("d", [6, 7, 8, 9]),
         ]
 
+    @pytest.mark.parametrize("size", [1, 3, 4, 7, 100])
+    @pytest.mark.parametrize("parted", [False, True])
+    def test_text_left_as_dictionaries(self, tmp_path: Path, size: int, parted: bool) -> None:
+        """Each row group has a dictionary of its own: one code names several texts."""
+        ids, labels = list("aaabccddddab"), [*"pqqrpprq", None, *"qpr"]
+        table = pa.table({"sequence": ids, "x": range(12), "label": labels, "group": ids[::-1]})
+        path = tmp_path / "t.parquet"
+        if parted:
+            with parts.writing(path) as folder:
+                chunks = tables.whole_sequences(table.to_batches(4))
+                folder.finish([*tables.write_parts(chunks, folder, 5)])
+        else:
+            pq.write_table(table, path, row_group_size=4)
+        plain = [*tables.chunks(path, size)]
+        coded = [*tables.chunks(path, size, coded=True)]
+        assert [offsets.tolist() for _, offsets in coded] == [at.tolist() for _, at in plain]
+        assert [tables.spelled(found) for found, _ in coded] == [found for found, _ in plain]
+        kinds = {field.name: field.type for field in coded[0][0].schema}
+        text = pa.dictionary(pa.int32(), pa.string())
+        assert kinds == {"sequence": text, "x": pa.int64(), "label": text, "group": text}
+
     def test_memory_holds_a_chunk(self, tmp_path: Path) -> None:
         table = pa.table({"sequence": [str(row // 3) for row in range(300)], "x": range(300)})
         pq.write_table(table, tmp_path / "t.parquet")
