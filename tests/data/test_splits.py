@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -194,7 +195,7 @@ class TestDivide:
 class TestDictionaries:
     """Text that is left as on disk is divided as if it were spelled out."""
 
-    WAYS = ({}, {"stratify": True}, {"by": "x"})
+    WAYS: tuple[dict[str, Any], ...] = ({}, {"stratify": True}, {"by": "x"})
 
     @pytest.mark.parametrize(
         ("named", "how"),
