@@ -6,8 +6,7 @@ all of them once more at the end takes another: what is frozen is not looked at.
 
 The states of long sequences take hundreds of megabytes, and a page fault for every 4 kB of them
 takes longer than to compute them. Torch asks for huge pages where this variable is set before it
-allocates; a training step on 4000 steps then takes half the time. pyarrow's own pool hands memory
-back as soon as it is free, and pays for each page again: a tenth of the time of `generate`.
+allocates; a training step on 4000 steps then takes half the time.
 
 Stages work in threads of their own (`birnn.files.threads`). NumPy's products of small matrices
 would have more of them, which wait by spinning: of two cores, half of one.
@@ -31,5 +30,4 @@ gc.set_threshold(100_000)
 atexit.register(gc.freeze)
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 sys.excepthook = _tell
