@@ -29,11 +29,19 @@ class Conflict:
 
 @dataclass(frozen=True, slots=True)
 class Groups:
-    """How many groups there are; the name of the largest, and its share of all labels."""
+    """What is known of the groups that a table names.
+
+    Attributes:
+        count: how many there are.
+        largest: name of the one with most labels.
+        share: of all labels that it has.
+        alike: names that differ in capitals or blanks alone, a few such sets.
+    """
 
     count: int
     largest: str
     share: float
+    alike: list[list[str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

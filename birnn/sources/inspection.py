@@ -503,7 +503,8 @@ def _absent(
 
 def _groups(groups: Counter[str]) -> Groups | None:
     for name, labels in groups.most_common(1):
-        return Groups(len(groups), name, labels / groups.total())
+        alike = _alike(sorted(groups))[:SHOWN]
+        return Groups(len(groups), name, labels / groups.total(), alike)
     return None
 
 
@@ -526,8 +527,9 @@ def notes(found: Summary, reads: str = "", *, by_chance: bool = True) -> Iterato
     if absent := found.not_in_test:
         yield f"in train but not in test: labels {first_few(map(repr, absent))}"
     for names in _alike(found.labels):
-        shown = " and ".join(map(repr, names[:SHOWN]))
-        yield f"classes that differ in capitals or blanks alone: {shown}; are they one? write it so"
+        yield f"classes that {_so_alike(names)}? write it so"
+    for names in found.groups.alike if found.groups else ():
+        yield f"groups that {_so_alike(names)}? write it so, or train and test may share it"
     yield from gaps(found, reads, by_chance=by_chance)
     if found.groups and found.groups.share > 0.5:
         share = f"{100 * found.groups.share:.0f} % of all labels"
@@ -566,12 +568,17 @@ def _unsure(found: Summary) -> Iterator[str]:
         )
 
 
-def _alike(labels: Iterable[str]) -> list[list[str]]:
-    """Classes that are written in several ways."""
+def _alike(names: Iterable[str]) -> list[list[str]]:
+    """Names that are written in several ways."""
     ways: dict[str, list[str]] = {}
-    for label in labels:
-        ways.setdefault(" ".join(label.split()).casefold(), []).append(label)
-    return [names for names in ways.values() if len(names) > 1]
+    for name in names:
+        ways.setdefault(" ".join(name.split()).casefold(), []).append(name)
+    return [written for written in ways.values() if len(written) > 1]
+
+
+def _so_alike(names: list[str]) -> str:
+    shown = " and ".join(map(repr, names[:SHOWN]))
+    return f"differ in capitals or blanks alone: {shown}; are they one"
 
 
 def _pair(pair: Conflict, task: str) -> str:

@@ -99,6 +99,14 @@ class TestSummary:
             "they one? write it so"
         )
 
+    def test_groups_that_are_nearly_written_alike(self) -> None:
+        """One person whose name is typed in two ways is in train and in test."""
+        columns = COMMON | {"group": sorted(["Anna", "anna ", "Bo", "Cy"] * 4)}
+        assert next(inspection.notes(summary(columns))) == (
+            "groups that differ in capitals or blanks alone: 'Anna' and 'anna '; are they one? "
+            "write it so, or train and test may share it"
+        )
+
     def test_classes_with_blanks_around_them(self) -> None:
         found = summary(GOOD | {"label": [" walk", " walk", "run", "run"]})
         expected = "classes with blanks around them: ' walk'; are they meant?"
