@@ -7,7 +7,6 @@ batch = to_standard.batch(batch, plan)
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from birnn.files.reading import Skipped, first_few
 from birnn.files.table_checks import ROW_NUMBERS, check_columns, check_doubled
 from birnn.files.tables import KEPT, TEXT_COLUMNS, changes
 from birnn.params import TableData
+from birnn.sources.moments import Backwards, form_of
 
 FILLED = ("sequence", "group", "split")
 SPLIT_NAMES = {
@@ -32,10 +32,6 @@ SPLIT_NAMES = {
     "test": ("test", "testing", "testb"),
 }
 """What people call the splits."""
-CLOCK = re.compile(r"\d{1,2}:\d\d(?::\d\d(?:\.\d+)?)?")
-ISO = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:?\d\d.*)?")
-POINTS = re.compile(r"\d{1,2}\.\d{1,2}\.\d{4}(?: \d{1,2}:\d\d(?::\d\d(?:\.\d+)?)?)?")
-SLASHES = re.compile(r"\d{1,4}/\d{1,2}/\d{1,4}(?: .*)?")
 UNITS = (("ns", 1e17, 1e9), ("us", 1e14, 1e6), ("ms", 1e11, 1e3), ("s", 0.0, 1.0))
 """Units of numbers that count from 1970: from which number on, and how many make a second."""
 
@@ -70,11 +66,6 @@ def is_text(kind: pa.DataType) -> bool:
         return is_text(kind.value_type)
     types = pa.types
     return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
-
-
-def is_time(text: str) -> bool:
-    """Whether a text is a date, a time of day, or both."""
-    return any(form.fullmatch(text) for form in (CLOCK, ISO, POINTS, SLASHES))
 
 
 def standard_split(name: str) -> str:
@@ -112,6 +103,7 @@ class Columns:
         self.last: dict[str, str] = {}  # what stood last in columns that are filled down
         self.started: tuple[str, float] | None = None  # the last sequence, and when it began
         self.row, self.unit = 0, 1.0
+        self.backwards = Backwards(skipped)
 
     def plan(self, names: Sequence[str], where: str) -> Plan:
         """Decide what becomes of the columns of a file, of which one more begins.
@@ -120,6 +112,7 @@ class Columns:
             DataError: a column is missing, there twice, or has two parts.
         """
         self.last, self.started, self.row = {}, None, 0
+        self.backwards = Backwards(self.skipped)
         names = self._named(names, where)
         check_doubled(names, where)
         roles = self._roles(names, where)
@@ -266,7 +259,8 @@ class Columns:
             seconds = name == plan.time
             columns[name] = self._seconds(batch[name], columns, plan) if seconds else batch[name]
         for name in plan.kept:
-            columns[KEPT + name] = _as_text(batch[name])
+            text = columns[KEPT + name] = _as_text(batch[name])
+            self.backwards.look(text, name, columns["sequence"], plan.where, self.row)
         self.row += batch.num_rows
         return pa.RecordBatch.from_pydict(columns)
 
@@ -352,7 +346,7 @@ class Columns:
 
     def _parsed(self, column: pa.Array, plan: Plan) -> npt.NDArray[np.float64]:
         texts = pd.Series(column.to_pylist(), dtype=object)
-        form = _form_of(texts[0])
+        form = form_of(texts[0])
         try:
             found = _numbers(texts, form)
         except (ValueError, TypeError):
@@ -384,18 +378,6 @@ def _is_like(text: pd.Series[Any], form: str | None) -> bool:
     except (ValueError, TypeError):
         return False
     return True
-
-
-def _form_of(text: str) -> str | None:
-    """How to read a time: as pandas names it, or `clock` or `number`."""
-    if ISO.fullmatch(text):
-        return "ISO8601"
-    if CLOCK.fullmatch(text):
-        return "clock"
-    if POINTS.fullmatch(text):
-        clock = {0: "", 1: " %H:%M", 2: " %H:%M:%S"}[text.count(":")]
-        return "%d.%m.%Y" + clock + (".%f" if text.count(".") == 3 else "")
-    return "number" if re.fullmatch(r"[+-]?\d+(?:\.\d+)?", text) else None
 
 
 def _is_blank(column: pa.Array) -> pa.Array:

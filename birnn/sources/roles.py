@@ -15,9 +15,10 @@ from typing import Any
 
 from birnn.files.tables import SPLITS
 from birnn.sources import table
-from birnn.sources.columns import is_time, standard_split
+from birnn.sources.columns import standard_split
 from birnn.sources.headers import NUMBER, WORDS_OF_A_TEXT
 from birnn.sources.inspection import LEAST_ROWS
+from birnn.sources.moments import is_time
 
 NAMES = {
     "sequence": (

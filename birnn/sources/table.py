@@ -20,8 +20,9 @@ from birnn.files.reading import Skipped, missing, one_line
 from birnn.files.table_checks import OTHERS, TIMES, from_file
 from birnn.params import TableData
 from birnn.sources import dialect
-from birnn.sources.columns import Columns, is_time
+from birnn.sources.columns import Columns
 from birnn.sources.dialect import Dialect
+from birnn.sources.moments import is_time
 
 SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".psv", ".psv.gz", ".parquet")
 SHEETS = (".xlsx", ".xls", ".xlsm", ".ods")

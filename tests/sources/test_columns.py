@@ -222,6 +222,19 @@ class TestTimes:
             found = rows(path, columns={"time": "at"}, time="seconds")
             assert found["at"].to_pylist() == pytest.approx(self.SINCE, abs=1e-6)
 
+    def test_that_are_kept_may_go_back_which_is_said(self, tmp_path: Path) -> None:
+        times = [*STAMPS[:2], STAMPS[0]]
+        frame = pd.DataFrame(
+            {"sequence": ["a"] * 3, "time": times, "x": 1.5, "label": ["p", "q", "p"]}
+        )
+        for path in both_kinds(tmp_path, frame):
+            skipped = Skipped()
+            assert rows(path, skipped, keep=["time"])["keep:time"].to_pylist() == times
+            assert skipped.first == {
+                "rows as they stand though `time` goes back in their sequence "
+                "(sort them if it should not)": f"{path}, row 3"
+            }
+
     def test_across_batches(self, tmp_path: Path) -> None:
         sequence = np.arange(200_000) // 150_000
         times = pd.to_datetime(np.arange(200_000), unit="s")
