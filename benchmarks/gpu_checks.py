@@ -35,6 +35,7 @@ from birnn.model.history import Epoch
 from birnn.model.networks import SequenceModel
 from birnn.model.recurrent import VariableLengthRNN
 from birnn.sources import hmm
+from birnn.sources.limits import Best
 
 Figures = dict[str, Any]
 RAGGED = {"mixed": [3, 17, 1, 9, 17], "equal": [6, 6, 6], "single steps": [1, 1], "one": [12]}
@@ -352,7 +353,7 @@ def default_problem(device: torch.device, quick: bool) -> Figures:
     drawn = list(
         hmm.draw(chain, sequences=count, min_steps=10, max_steps=10, mean_steps=10, seed=2)
     )
-    best = hmm.Best(chain, "tagging")
+    best = Best(chain, "tagging")
     for batch in drawn:
         best.add(batch)
     limits = best.limits().overall

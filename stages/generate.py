@@ -34,6 +34,7 @@ from birnn.files.table_checks import MISSING
 from birnn.files.tables import Chunk
 from birnn.params import HMMData, Params, load
 from birnn.sources import hmm, in_parts, ingestion, inspection, listing
+from birnn.sources.limits import Best
 
 
 def main() -> None:
@@ -78,7 +79,7 @@ def with_limits(
     params: Params, data: HMMData, chunks: Iterator[Chunk], again: Callable[[], Iterator[Chunk]]
 ) -> Summary:
     """Count, and compute the accuracy limits on the sequences that `prepare` will test on."""
-    how, best = Splitting.of(params.prepare), hmm.Best(hmm.chain_of(data), data.task)
+    how, best = Splitting.of(params.prepare), Best(hmm.chain_of(data), data.task)
 
     def add(chunk: Chunk) -> None:
         for batch in splits.chosen(chunk, how, "test").to_batches():
@@ -98,7 +99,7 @@ def as_parts(params: Params, skipped: Skipped) -> Summary:
     with parts.writing(paths.RAW / paths.SEQUENCES, run.store or "") as folder:
         again = partial(tables.chunks, folder.path)
         if isinstance(data, HMMData):
-            best = hmm.Best(hmm.chain_of(data), data.task)
+            best = Best(hmm.chain_of(data), data.task)
             drawn = in_parts.drawn(data, run.part_steps, folder, tested)
             looks = in_parts.put_together(drawn, folder, best)
         else:
@@ -108,7 +109,7 @@ def as_parts(params: Params, skipped: Skipped) -> Summary:
     return summary if best is None else limited(summary, best)
 
 
-def limited(summary: Summary, best: hmm.Best) -> Summary:
+def limited(summary: Summary, best: Best) -> Summary:
     """Put the accuracy limits beside what was counted."""
     overall, by_length = best.limits()
     return replace(summary, limits=overall, limits_by_length=by_length)

@@ -70,7 +70,7 @@ class Summary:
         conflicts: those of them that have other labels.
         first_conflicts: the first few of these.
         limits: the best accuracies that are possible, where a known process made the data; see
-            `birnn.sources.hmm.Best`.
+            `birnn.sources.limits.Best`.
         limits_by_length: the same for each length of a sequence, where lengths differ.
         left_out: what readers left out, by the reason.
         changed: what they changed, by what was done.

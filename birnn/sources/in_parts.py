@@ -22,8 +22,8 @@ from birnn.files.reading import Skipped
 from birnn.files.tables import Chunk
 from birnn.params import Data, HMMData
 from birnn.sources import hmm, ingestion, inspection
-from birnn.sources.hmm import Best
 from birnn.sources.inspection import Look
+from birnn.sources.limits import Best
 
 
 class Drawn(NamedTuple):
