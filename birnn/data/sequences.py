@@ -11,6 +11,7 @@ import mmap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 from typing import IO, Any, NamedTuple
@@ -85,6 +86,15 @@ class Labelled(NamedTuple):
     groups: npt.NDArray[np.int64]
     chosen: npt.NDArray[np.int64]
 
+    def of(self, rows: npt.NDArray[Any], folder: Path | None = None) -> npt.NDArray[Any]:
+        """What a split has for each of its labels, for those that are there.
+
+        Args:
+            rows: (labels, ...) of the split.
+            folder: for a temporary file, where some have none; see `birnn.files.pieces`.
+        """
+        return rows if isinstance(self.rows, slice) else pieces.chosen(self.rows, rows, folder)
+
 
 @dataclass(frozen=True, slots=True)
 class Sequences:
@@ -135,25 +145,39 @@ class Sequences:
     @property
     def group_numbers(self) -> npt.NDArray[np.int64]:
         """A number for the group of each sequence, (sequences,) int64 from 0."""
+        if not self.grouped:  # an id comes once
+            return np.arange(len(self))
         return np.asarray(self.groups.dictionary_encode().indices.to_numpy(), dtype=np.int64)
 
     @property
     def grouped(self) -> bool:
         """Whether the groups are more than the sequences' own ids."""
-        return not self.groups.equals(self.ids)
+        for start in range(0, len(self), pieces.ROWS):
+            of_some = (one.slice(start, pieces.ROWS) for one in (self.groups, self.ids))
+            if not next(of_some).equals(next(of_some)):
+                return True
+            self.release()
+        return False
 
-    def labelled(self) -> Labelled:
-        """Leave out steps and sequences without a label, which no figure may count."""
+    def labelled(self, folder: Path | None = None) -> Labelled:
+        """Leave out steps and sequences without a label, which no figure may count.
+
+        Where there are such, temporary files of `folder` take what is left of labels; if it is
+        None, memory does.
+        """
         every = np.arange(len(self))
         offsets, lengths, groups = self.label_offsets, self.lengths, self.group_numbers
         if all((some != UNLABELLED).all() for (some,) in pieces.of(self.labels)):
             return Labelled(slice(None), self.labels, offsets, lengths, groups, every)
-        known = self.labels != UNLABELLED
-        counts = np.add.reduceat(known, offsets[:-1], dtype=np.int64)
+        known = pieces.computed(lambda some: some != UNLABELLED, self.labels, bool, folder)
+        counts = np.zeros(len(self), np.int64)
+        for some, rows in pieces.whole(offsets):
+            starts = offsets[some] - rows.start
+            counts[some] = np.add.reduceat(known[rows], starts, dtype=np.int64)
         chosen = every[counts > 0]
         return Labelled(
             rows=known,
-            labels=self.labels[known],
+            labels=pieces.chosen(known, self.labels, folder),
             offsets=np.concatenate([[0], np.cumsum(counts[chosen])]),
             lengths=lengths[chosen],
             groups=np.unique(groups[chosen], return_inverse=True)[1].astype(np.int64),
@@ -484,20 +508,22 @@ def read_file(
         arrow.check(path, most=0)  # what was compressed may take any amount of memory
         with Path(path).open("rb") as file:
             mapped = spools.mapped(file)
-        batch = pa.ipc.open_file(spools.buffer(mapped)).get_batch(0)
+        whole = spools.buffer(mapped)
+        batch = pa.ipc.open_file(whole).get_batch(0)
         if check is not None:
             check(batch.schema.names)
         values, labels = batch["values"], batch["label"]
         tagging = pa.types.is_large_list(labels.type)
         tokens = batch["token"].values if "token" in batch.schema.names else None
+        view, width = partial(_view, mapped, whole.address), values.type.value_type.list_size
         return Sequences(
-            values=_step_values(values.values),
-            offsets=values.offsets.to_numpy(),
-            labels=(labels.values if tagging else labels).to_numpy(),
+            values=view(values.values.flatten()).reshape(len(values.values), width),
+            offsets=view(values.offsets),
+            labels=view(labels.values if tagging else labels),
             ids=batch["sequence"],
             groups=batch["group"],
             tagging=tagging,
-            tokens=None if tokens is None else tokens.indices.to_numpy(),
+            tokens=None if tokens is None else view(tokens.indices),
             dictionary=None if tokens is None else tokens.dictionary,
             mapped=mapped,
         )
@@ -507,5 +533,9 @@ def read_file(
         raise DataError(f"{name or path}: expected a prepared split, found {error}") from None
 
 
-def _step_values(steps: pa.FixedSizeListArray) -> npt.NDArray[np.float32]:
-    return np.asarray(steps.flatten().to_numpy()).reshape(len(steps), steps.type.list_size)
+def _view(mapped: mmap.mmap | None, address: int, column: pa.Array) -> npt.NDArray[Any]:
+    """What a column holds, as an array of which `pieces.release` knows the file."""
+    found: npt.NDArray[Any] = column.to_numpy()
+    if mapped is None or not found.size:
+        return found
+    return np.frombuffer(mapped, found.dtype, len(found), found.ctypes.data - address)

@@ -7,9 +7,12 @@ column.array()                  # a view of the files
 
 from __future__ import annotations
 
+import io
 import mmap
 import os
 from collections.abc import Iterable
+from pathlib import Path
+from tempfile import TemporaryFile
 from typing import IO, Any
 
 import numpy as np
@@ -29,6 +32,14 @@ class Numbers:
         self.file = file
         self.mapped: mmap.mmap | None = None
 
+    @classmethod
+    def beside(cls, folder: Path | None) -> Numbers:
+        """In a temporary file of a folder; where None, in memory."""
+        if folder is None:
+            return cls(io.BytesIO())
+        folder.mkdir(parents=True, exist_ok=True)
+        return cls(TemporaryFile(dir=folder))  # which `array` closes
+
     def take(self, numbers: npt.NDArray[Any]) -> None:
         """Put an array on disk."""
         self.file.write(np.ascontiguousarray(numbers).data)
@@ -37,6 +48,19 @@ class Numbers:
         """All of them; nothing more can be taken."""
         self.mapped = mapped(self.file)
         return buffer(self.mapped)
+
+    def array(self, dtype: npt.DTypeLike, width: int | None = None) -> npt.NDArray[Any]:
+        """All of them, (N,) or (N, width), as `buffer` has them; the file needs no name any more.
+
+        `birnn.files.pieces.release` lets go of what was read of it.
+        """
+        if isinstance(self.file, io.BytesIO):
+            found = np.frombuffer(self.file.getvalue(), dtype)
+        else:
+            self.mapped = mapped(self.file)
+            found = np.frombuffer(b"" if self.mapped is None else self.mapped, dtype)
+        self.file.close()
+        return found if width is None else found.reshape(-1, width)
 
 
 class Ends:
