@@ -135,7 +135,7 @@ class Sequences:
     @property
     def longest(self) -> int:
         """Steps of the longest sequence; 0 of none."""
-        return int(self.lengths.max(initial=0))
+        return shortest_and_longest(self.offsets)[1]
 
     @property
     def label_offsets(self) -> npt.NDArray[np.int64]:
@@ -159,6 +159,11 @@ class Sequences:
             self.release()
         return False
 
+    @property
+    def complete(self) -> bool:
+        """Whether every label is there."""
+        return all((some != UNLABELLED).all() for (some,) in pieces.of(self.labels))
+
     def labelled(self, folder: Path | None = None) -> Labelled:
         """Leave out steps and sequences without a label, which no figure may count.
 
@@ -167,7 +172,7 @@ class Sequences:
         """
         every = np.arange(len(self))
         offsets, lengths, groups = self.label_offsets, self.lengths, self.group_numbers
-        if all((some != UNLABELLED).all() for (some,) in pieces.of(self.labels)):
+        if self.complete:
             return Labelled(slice(None), self.labels, offsets, lengths, groups, every)
         known = pieces.computed(lambda some: some != UNLABELLED, self.labels, bool, folder)
         counts = np.zeros(len(self), np.int64)
@@ -257,6 +262,13 @@ def check_known(known: int, sequences: int, name: str) -> None:
         raise DataError(
             f"the {name} split: expected labels, found none in {sequences} sequences; add some"
         )
+
+
+def shortest_and_longest(offsets: npt.NDArray[np.int64]) -> tuple[int, int]:
+    """Steps of the shortest and of the longest sequence; 0 of none."""
+    lengths = (end - start for start, end in pieces.of(offsets[:-1], offsets[1:]))
+    found = [(int(some.min()), int(some.max())) for some in lengths if len(some)]
+    return min((one for one, _ in found), default=0), max((one for _, one in found), default=0)
 
 
 def steps_of(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import mmap
 import os
+import weakref
 from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -38,7 +39,9 @@ class Numbers:
         if folder is None:
             return cls(io.BytesIO())
         folder.mkdir(parents=True, exist_ok=True)
-        return cls(TemporaryFile(dir=folder))  # which `array` closes
+        found = cls(TemporaryFile(dir=folder))  # noqa: SIM115  it goes with what it is of
+        weakref.finalize(found, found.file.close)  # where nobody asks for the array
+        return found
 
     def take(self, numbers: npt.NDArray[Any]) -> None:
         """Put an array on disk."""
