@@ -212,11 +212,12 @@ def compare(
     """
     look, measured = _measure(train)
     known = shelves.of(train, look, folder)
-    kinds = lookups.repeats(known.exact, len(train))
-    return [
-        _concluded(_seen(train, known, kinds, measured, other, shelves.of(other, look, folder)))
-        for other in others
-    ]
+    kinds = lookups.repeats(known.exact, len(train), folder)
+    found = list[Copies]()
+    for other in others:
+        taken = shelves.of(other, look, folder)
+        found.append(_concluded(_seen(train, known, kinds, measured, other, taken)))
+    return found
 
 
 def _measure(train: Sequences) -> tuple[Look, _Measured]:
@@ -394,35 +395,31 @@ def _seen(
     """The same of what lies on shelves; `kinds`: see `birnn.data.lookups.repeats`."""
     pairs, likely, shapes = float(len(train)) * len(test), measured.steps, measured.shapes
 
-    def rare(by: Chance, letters: Ints, of: Sequences) -> Mask:
-        width = _width(of)
+    def rare(by: Chance, letters: Ints) -> Mask:
         return pieces.computed(
-            lambda some, start, end: _rare(by, some, (end - start) * width, pairs),
-            [letters, of.offsets[:-1], of.offsets[1:]],
+            lambda some, start, end: _rare(by, some, (end - start) * _width(test), pairs),
+            [letters, test.offsets[:-1], test.offsets[1:]],
             bool,
             None,
         )
 
     twin, times = shelves.twins(known, taken)
-    repeated = kinds == lookups.AGAIN
-    different = len(train) - int(np.count_nonzero(repeated))
+    different = sum(int(np.count_nonzero(some != lookups.AGAIN)) for (some,) in pieces.of(kinds))
     overlap, neighbour = shelves.overlaps(
-        known.runs, taken.runs, taken.run_counts, repeated, _frequent(likely, different), SHARE
+        known.runs, taken.runs, taken.run_counts, kinds, _frequent(likely, different), SHARE
     )
     moved, moved_from = shelves.overlaps(
         known.shape_runs,
         taken.shape_runs,
         taken.shape_run_counts,
-        repeated,
+        kinds,
         _frequent(shapes, different),
         SHARE,
     )
     near, nearest = _near(known, measured, test, taken, pairs)
-    usual = ~rare(likely, known.letters, train)
-    several = np.count_nonzero(usual & (kinds != lookups.ALONE))
     return _Seen(
-        rare=rare(likely, taken.letters, test),
-        moved_rare=rare(shapes, taken.shape_letters, test),
+        rare=rare(likely, taken.letters),
+        moved_rare=rare(shapes, taken.shape_letters),
         times=times,
         twin=twin,
         frequent=_by_nature(likely, len(train)),
@@ -432,8 +429,22 @@ def _seen(
         moved_from=moved_from,
         near=near,
         nearest=nearest,
-        again=several / max(int(np.count_nonzero(usual)), 1),
+        again=_again_of(train, known, kinds, likely, pairs),
     )
+
+
+def _again_of(
+    train: Sequences, known: Shelf, kinds: npt.NDArray[np.uint8], likely: Chance, pairs: float
+) -> float:
+    """As `_again`; what is repeated is as long as what it repeats, and so as usual."""
+    usual, again = 0, 0
+    for letters, kind, start, end in pieces.of(
+        known.letters, kinds, train.offsets[:-1], train.offsets[1:]
+    ):
+        of_these = ~_rare(likely, letters, (end - start) * _width(train), pairs)
+        usual += int(np.count_nonzero(of_these))
+        again += int(np.count_nonzero(of_these & (kind != lookups.ALONE)))
+    return again / max(usual, 1)
 
 
 def _near(

@@ -23,6 +23,7 @@ from birnn.files import pieces, spools
 from birnn.files.hashing import Hashes
 
 NOWHERE = -1
+ALONE, FIRST, AGAIN = 0, 1, 2
 
 
 class Block(NamedTuple):
@@ -52,7 +53,8 @@ class Entries:
         """Put those of a block on disk; owners rise."""
         order = np.argsort(codes, kind="stable")
         rank = (np.arange(len(owner)) - np.searchsorted(owner, owner)).astype(np.int32)
-        for spool, column in zip(self._spools, (codes, owner.astype(self.kind), rank), strict=True):
+        columns = list[npt.NDArray[Any]]([codes, owner.astype(self.kind), rank])
+        for spool, column in zip(self._spools, columns, strict=True):
             spool.take(column[order])
         self._ends.append(self._ends[-1] + len(codes))
 
@@ -108,21 +110,24 @@ class Found(NamedTuple):
 
 
 def found(
-    known: Entries, asked: Entries, ignored: npt.NDArray[np.bool_] | None = None
+    known: Entries, asked: Entries, kinds: npt.NDArray[np.uint8] | None = None
 ) -> Iterator[Found]:
     """Look entries up, some at a time.
 
     Args:
         known: where.
         asked: which.
-        ignored: (S,) known sequences that do not count.
+        kinds: (S,) of the known sequences, as `repeats` says: those that repeat an earlier one do
+            not count.
     """
     limits = asked.limits()
     for ours, theirs in zip(asked.between(limits), known.between(limits), strict=True):
         sought = np.unique(np.concatenate([_different(some.codes) for some in asked.at(ours)]))
         source, times = np.full(len(sought), NOWHERE), np.zeros(len(sought), np.int64)
         for some in known.at(theirs):
-            _count(some, sought, source, times, ignored)
+            _count(some, sought, source, times, kinds)
+            if kinds is not None:
+                pieces.release(kinds)
         for some in asked.at(ours):
             at = np.searchsorted(sought, some.codes)
             hit = times[at] > 0
@@ -137,14 +142,14 @@ def _different(ordered: Hashes) -> Hashes:
 
 
 def _count(
-    some: Block, sought: Hashes, source: Ints, times: Ints, ignored: npt.NDArray[np.bool_] | None
+    some: Block, sought: Hashes, source: Ints, times: Ints, kinds: npt.NDArray[np.uint8] | None
 ) -> None:
     """Add how many sequences of a block have each sought number, and note the first that has it."""
     at = np.minimum(np.searchsorted(sought, some.codes), len(sought) - 1)
     hit = np.flatnonzero(sought[at] == some.codes)
     at, owner = at[hit], some.owner[hit]
-    if ignored is not None:
-        kept = ~ignored[owner]
+    if kinds is not None:
+        kept = kinds[owner] != AGAIN
         at, owner = at[kept], owner[kept]
     if not len(at):
         return
@@ -155,18 +160,15 @@ def _count(
     source[at[new]] = owner[new]
 
 
-ALONE, FIRST, AGAIN = 0, 1, 2
-
-
-def repeats(entries: Entries, sequences: int) -> npt.NDArray[np.uint8]:
+def repeats(entries: Entries, sequences: int, folder: Path | None) -> npt.NDArray[np.uint8]:
     """Say of sequences with a number each whether it is `ALONE`, `FIRST` of equals, or `AGAIN`.
 
     Returns:
-        (S,) uint8.
+        (S,) uint8, on disk where there is a folder.
     """
-    kind = np.full(sequences, ALONE, np.uint8)
+    kind = pieces.empty((sequences,), np.uint8, folder)
     for some in found(entries, entries):
-        again = some.source != some.owner
-        kind[some.owner[again]] = AGAIN
-        kind[some.owner[~again & (some.times > 1)]] = FIRST
+        again = np.where(some.source == some.owner, np.where(some.times > 1, FIRST, ALONE), AGAIN)
+        kind[some.owner] = again
+        pieces.release(kind)
     return kind

@@ -22,6 +22,7 @@ from birnn.files import pieces
 from birnn.files.hashing import Hashes
 
 Mask = npt.NDArray[np.bool_]
+Kinds = npt.NDArray[np.uint8]
 
 
 class Shelf(NamedTuple):
@@ -99,7 +100,7 @@ def twins(train: Shelf, test: Shelf) -> tuple[Ints, Ints]:
 
 
 def overlaps(
-    train: Entries, test: Entries, counts: Ints, repeated: Mask, most: float, share: float
+    train: Entries, test: Entries, counts: Ints, kinds: Kinds, most: float, share: float
 ) -> tuple[Mask, Ints]:
     """Which sequences have enough of their runs in common with training, and one to show it.
 
@@ -107,13 +108,13 @@ def overlaps(
         train: the runs of training sequences.
         test: those of S others.
         counts: (S,) how many each of these has.
-        repeated: which training sequences repeat an earlier one, and do not count.
+        kinds: of training sequences; see `birnn.data.lookups.repeats`.
         most: training sequences that a run may be in without being frequent.
         share: of its runs that a sequence has in common.
     """
     common, last = np.zeros(len(counts), np.int32), np.full(len(counts), -1, np.int32)
     source = np.full(len(counts), NOWHERE)
-    for found in lookups.found(train, test, repeated):
+    for found in lookups.found(train, test, kinds):
         kept = found.times <= most
         owner, rank, known = found.owner[kept], found.rank[kept], found.source[kept]
         np.add.at(common, owner, 1)
