@@ -35,6 +35,7 @@ NUMBERS = 256  # that it holds at most, but for eight steps
 LEAST_NUMBERS = 8  # fewer are equal by chance
 WIDEST = 37
 """Signs that differ, up to which sequences are near copies: 26 degrees, a correlation of 0.9."""
+FIRST_STEPS = 1 << 17  # of train, that the regression is measured on
 PAIRS = 1000
 COPIES = 6  # of a sequence, or fewer
 ENOUGH = 60  # sequences to draw pairs from
@@ -88,7 +89,7 @@ def _bucket(lengths: Ints) -> Ints:
 
 def regression(split: Sequences) -> Floats:
     """How much of each feature's value is in the next one, (F,): its first autocorrelation."""
-    rows = slice(0, min(len(split.values), 1 << 17))
+    rows = slice(0, min(len(split.values), FIRST_STEPS))
     values = split.values[rows].astype(np.float64)
     values -= values.mean(axis=0)
     inside = np.ones(len(values), dtype=bool)
