@@ -26,8 +26,8 @@ def main() -> None:
     """Run the stage."""
     chosen = params.load()
     judged, evidence = chosen.evaluate, conclusions.Evidence.read(chosen.candidate_first)
-    results, lengths = evidence.results, evidence.splits.train.lengths
-    rows = side_by_side.table(results, chosen.models, int(lengths.max()), judged.average)
+    results, train = evidence.results, evidence.splits.train
+    rows = side_by_side.table(results, chosen.models, train.longest, judged.average)
     compared = conclusions.compare(evidence, judged.average, seed=judged.seed)
     compared = replace(compared, models=rows)
     concluded = conclusions.conclude(evidence, compared, verdict.aims(judged))
@@ -35,7 +35,7 @@ def main() -> None:
     drawn = drawings.pictures(results, compared.ladder) | searched.pictures(search)
     prepared = batches.preparation(
         records.read(paths.PREPARED / paths.PACKING, Packing),
-        lengths,
+        train.offsets,
         batch_size=chosen.train.batch_size,
         batch_steps=chosen.train.batch_steps,
         seed=chosen.train.seed,

@@ -126,7 +126,7 @@ def _going_on(common: Ints) -> float:
 
 def _windows(offsets: Ints, chosen: Ints, rng: np.random.Generator) -> Window:
     """Some steps of each chosen sequence, from a random one on."""
-    lengths = np.diff(offsets)[chosen]
+    lengths = offsets[chosen + 1] - offsets[chosen]
     taken = np.minimum(lengths, STEPS)
     starts = offsets[chosen] + rng.integers(lengths - taken + 1)
     bounds = np.concatenate([[0], np.cumsum(taken)])

@@ -24,12 +24,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from birnn.data import chance, fingerprints, near_copies, near_texts
+from birnn.data import chance, fingerprints, lookups, near_copies, near_texts, prints, shelves
 from birnn.data.chance import Chance
 from birnn.data.fingerprints import Ints, Letters, Runs
 from birnn.data.near_copies import LEAST_NUMBERS, Natural, Sketches
 from birnn.data.near_texts import Rare, Texts
+from birnn.data.prints import Look
 from birnn.data.sequences import Sequences
+from birnn.data.shelves import Shelf
 from birnn.files import pieces
 from birnn.files.hashing import Hashes
 
@@ -172,29 +174,6 @@ class Copies:
         return seen
 
 
-class _Look(NamedTuple):
-    """How to look at sequences: letters of runs of steps and of shapes, and as `Texts` say."""
-
-    run: int
-    shape_run: int
-    factor: npt.NDArray[np.float32]
-    longest: int
-    frequency: near_texts.Counts
-
-
-class _Prints(NamedTuple):
-    """What is taken of each of S sequences; `bags` are the sketches of tokens, (S, 4)."""
-
-    exact: Hashes
-    letters: Ints
-    shape_letters: Ints
-    runs: Runs
-    shape_runs: Runs
-    sketches: Sketches
-    bags: Hashes
-    rare: Rare
-
-
 class _Measured(NamedTuple):
     """What is measured on samples of training sequences; see `Known` and `Reading`."""
 
@@ -207,21 +186,41 @@ class _Measured(NamedTuple):
 def remember(train: Sequences) -> Known:
     """Take what is needed to know training sequences again."""
     look, measured = _measure(train)
-    return _known(train, look, measured, None)
+    taken = prints.of(train, look)
+    steps, shapes = measured.steps, measured.shapes
+    keys, first = np.unique(taken.rare.keys, return_index=True)
+    rare = Rare(keys, taken.rare.owner[first])
+    return Known(
+        steps=Reading(steps, look.run, *_telling(taken.exact, taken.runs, steps)),
+        shapes=Reading(shapes, look.shape_run, *_telling(taken.exact, taken.shape_runs, shapes)),
+        factor=look.factor,
+        natural=measured.natural,
+        exact=taken.exact,
+        letters=taken.letters,
+        numbers=_numbers(train),
+        sketches=taken.sketches,
+        texts=Texts(look.longest, look.frequency, measured.natural_text, taken.bags, rare),
+    )
 
 
-def compare(train: Sequences, others: Sequence[Sequences]) -> list[Copies]:
+def compare(
+    train: Sequences, others: Sequence[Sequences], folder: Path | None = None
+) -> list[Copies]:
     """Find what training has seen of some splits, as `find` does of each.
 
-    Of train no more is held than what the others have too, and little for each sequence.
+    What is taken of their sequences lies in temporary files of a folder, or in memory where None.
     """
     look, measured = _measure(train)
-    prints = [_prints(other, look) for other in others]
-    known = _known(train, look, measured, prints)
-    return [_found(known, one, other) for one, other in zip(prints, others, strict=True)]
+    known = shelves.of(train, look, folder)
+    kinds = lookups.repeats(known.exact, len(train), folder)
+    found = list[Copies]()
+    for other in others:
+        taken = shelves.of(other, look, folder)
+        found.append(_concluded(_seen(train, known, kinds, measured, other, taken)))
+    return found
 
 
-def _measure(train: Sequences) -> tuple[_Look, _Measured]:
+def _measure(train: Sequences) -> tuple[Look, _Measured]:
     codes, none = train.token_codes(), near_texts.nothing()
     likely, shapes = chance.measure(train, codes), NO_READING.chance
     natural_text, frequency, longest = none.natural, none.frequency, none.longest
@@ -232,49 +231,10 @@ def _measure(train: Sequences) -> tuple[_Look, _Measured]:
     if train.values.shape[1]:
         shapes = chance.measure(train, codes, shapes=True)
     factor = near_copies.regression(train)
-    look = _Look(_run(likely, train), _run(shapes, train), factor, longest, frequency)
+    look = Look(_run(likely, train), _run(shapes, train), factor, longest, frequency)
     natural = near_copies.natural(train, factor)
     train.release()
     return look, _Measured(likely, shapes, natural, natural_text)
-
-
-def _known(
-    train: Sequences, look: _Look, measured: _Measured, others: Sequence[_Prints] | None
-) -> Known:
-    """Put together what is remembered: all, or what others may have in common with it."""
-    sought = None if others is None else _sought(others)
-    prints = _prints(train, look, sought)
-    steps, shapes = measured.steps, measured.shapes
-    keys, first = np.unique(prints.rare.keys, return_index=True)
-    rare = Rare(keys, prints.rare.owner[first])
-    return Known(
-        steps=Reading(steps, look.run, *_telling(prints.exact, prints.runs, steps)),
-        shapes=Reading(shapes, look.shape_run, *_telling(prints.exact, prints.shape_runs, shapes)),
-        factor=look.factor,
-        natural=measured.natural,
-        exact=prints.exact,
-        letters=prints.letters,
-        numbers=_numbers(train),
-        sketches=prints.sketches,
-        texts=Texts(look.longest, look.frequency, measured.natural_text, prints.bags, rare),
-    )
-
-
-class _Sought(NamedTuple):
-    """Different numbers in order: those that are looked up."""
-
-    runs: Hashes
-    shape_runs: Hashes
-    rare: Hashes
-
-
-def _sought(others: Sequence[_Prints]) -> _Sought:
-    codes = (
-        [one.runs.codes for one in others],
-        [one.shape_runs.codes for one in others],
-        [one.rare.keys for one in others],
-    )
-    return _Sought(*(np.unique(np.concatenate(one)) for one in codes))
 
 
 def _run(likely: Chance, train: Sequences) -> int:
@@ -284,8 +244,13 @@ def _run(likely: Chance, train: Sequences) -> int:
     return int(lengths[rare][0]) if rare.any() else 0
 
 
+def _width(split: Sequences) -> int:
+    """How many numbers a step has, or tokens."""
+    return int(split.values.shape[1]) + (split.tokens is not None)
+
+
 def _numbers(split: Sequences) -> Ints:
-    numbers: Ints = split.lengths * (split.values.shape[1] + (split.tokens is not None))
+    numbers: Ints = split.lengths * _width(split)
     return numbers
 
 
@@ -305,81 +270,10 @@ def _frequency(train: Sequences, codes: Hashes, longest: int) -> near_texts.Coun
     return counts
 
 
-def _prints(split: Sequences, look: _Look, sought: _Sought | None = None) -> _Prints:
-    """Look once at every step; of runs and phrases take those that are sought, or all."""
-    codes = split.token_codes()
-    parts = [
-        _of_block(split, rows, bounds, codes, look, sought)
-        for rows, bounds in fingerprints.blocks(split)
-    ]
-    first = np.concatenate([[0], np.cumsum([len(part.exact) for part in parts])])
-    columns = list(zip(*parts, strict=True))
-    parts.clear()  # what is joined is let go of, one print after the other
-    return _Prints(*(_joined(columns.pop(0), first) for _ in _Prints._fields))
-
-
-def _of_block(
-    split: Sequences,
-    rows: slice,
-    bounds: Ints,
-    codes: Hashes | None,
-    look: _Look,
-    sought: _Sought | None,
-) -> _Prints:
-    steps = fingerprints.of_steps(split, rows, codes)
-    text, values = fingerprints.letters(steps, bounds), split.values[rows]
-    shapes = Letters(steps[:0], np.zeros_like(bounds))
-    if values.shape[1]:
-        shapes = fingerprints.letters(fingerprints.of_shapes(values, steps, bounds), bounds)
-    bags, rare = np.zeros((len(bounds) - 1, 0), np.uint64), Rare(steps[:0], bounds[:0])
-    if codes is not None and len(look.frequency):
-        phrases = near_texts.phrases(text, look.longest)
-        bags = near_texts.sketch(phrases, look.frequency)
-        rare = near_texts.rarest(phrases, look.frequency)
-    numbers = values if codes is None else values[:, :0]
-    runs, shape_runs = _runs(text, look.run), _runs(shapes, look.shape_run)
-    if sought is not None:
-        runs = Runs(*_among(runs.codes, runs.owner, sought.runs))
-        shape_runs = Runs(*_among(shape_runs.codes, shape_runs.owner, sought.shape_runs))
-        rare = Rare(*_among(rare.keys, rare.owner, sought.rare))
-    return _Prints(
-        exact=fingerprints.exact(steps, bounds),
-        letters=fingerprints.telling(text).astype(np.int32),
-        shape_letters=fingerprints.telling(shapes).astype(np.int32),
-        runs=runs,
-        shape_runs=shape_runs,
-        sketches=near_copies.sketch(numbers, bounds, look.factor),
-        bags=bags,
-        rare=rare,
-    )
-
-
-def _among(codes: Hashes, owner: Ints, sought: Hashes) -> tuple[Hashes, Ints]:
-    kept = sought[_places(sought, codes)] == codes if len(sought) else np.zeros(len(codes), bool)
-    return codes[kept], owner[kept]
-
-
 def _places(ordered: Hashes, wanted: Hashes) -> Ints:
     """Where numbers are, or would be, among others in order."""
     places: Ints = np.minimum(np.searchsorted(ordered, wanted), len(ordered) - 1)
     return places
-
-
-def _runs(text: Letters, length: int) -> Runs:
-    none = Runs(text.codes[:0], text.offsets[:0])
-    return fingerprints.runs(text, length) if length and len(text.codes) else none
-
-
-def _joined(column: tuple[Any, ...], first: Ints) -> Any:
-    """Put the same print of all blocks together; owners count from the first block on."""
-    kind: Any = type(column[0])
-    if kind is np.ndarray:
-        return np.concatenate(column)
-    parts = [one._asdict() for one in column]
-    for part, start in zip(parts, first, strict=False):
-        if "owner" in part:
-            part["owner"] = part["owner"] + start
-    return kind(*(np.concatenate([part[name] for part in parts]) for name in kind._fields))
 
 
 def _telling(exact: Hashes, runs: Runs, likely: Chance) -> tuple[Hashes, Ints]:
@@ -420,45 +314,167 @@ def _different(exact: Hashes) -> int:
     return int(np.count_nonzero(ordered[1:] != ordered[:-1])) + min(1, len(exact))
 
 
+class _Seen(NamedTuple):
+    """What was found of S sequences by themselves, before it is said what of it is no chance.
+
+    Attributes:
+        rare: (S,) which are no chance if they are repeated, read by their steps.
+        moved_rare: the same, read by their shapes.
+        times: (S,) how often their content is in training.
+        twin: (S,) a training sequence that has it.
+        frequent: in how many it may be without being frequent by nature; None where none is.
+        overlap: (S,) which share runs of steps with training.
+        neighbour: (S,) a training sequence that shows it.
+        moved: (S,) which share runs of shapes.
+        moved_from: likewise.
+        near: (S,) which are as near to a training sequence as is no chance.
+        nearest: likewise.
+        again: the share of the usual training sequences that are repeated.
+    """
+
+    rare: Mask
+    moved_rare: Mask
+    times: Ints
+    twin: Ints
+    frequent: float
+    overlap: Mask
+    neighbour: Ints
+    moved: Mask
+    moved_from: Ints
+    near: Mask
+    nearest: Ints
+    again: float
+
+
 def find(known: Known, test: Sequences) -> Copies:
     """Find the sequences that are no chance, and those that are repeated whether chance or not."""
-    look = _Look(
+    look = Look(
         known.steps.run,
         known.shapes.run,
         known.factor,
         known.texts.longest,
         known.texts.frequency,
     )
-    return _found(known, _prints(test, look), test)
-
-
-def _found(known: Known, prints: _Prints, test: Sequences) -> Copies:
-    pairs = float(len(known.exact)) * len(test)
-    likely, numbers = known.steps.chance, _numbers(test)
-    rare = _rare(likely, prints.letters, numbers, pairs)
-    repeated, twin, frequent = _twins(known, prints.exact)
-    exact = repeated & rare & ~frequent
-    overlap, neighbour = _overlaps(known.steps, prints.runs, len(test))
-    overlap &= rare & ~repeated
-    moved, moved_from = _overlaps(known.shapes, prints.shape_runs, len(test))
-    moved &= _rare(known.shapes.chance, prints.shape_letters, numbers, pairs) & ~repeated & ~overlap
-    near, nearest = _near(known, prints, test, pairs)
-    near &= rare & ~repeated & ~overlap & ~moved
-    source = np.select([exact, overlap, moved, near], [twin, neighbour, moved_from, nearest], -1)
-    usual = ~_rare(likely, known.letters, known.numbers, pairs)
-    expected = _expected(known.exact[usual], int(np.count_nonzero(~rare)))
-    return Copies(repeated, exact, overlap | moved, near, source, expected)
-
-
-def _near(known: Known, prints: _Prints, test: Sequences, pairs: float) -> tuple[Mask, Ints]:
-    """Which sequences are nearly those of training, as far as that is no chance, and where."""
+    taken, numbers = prints.of(test, look), _numbers(test)
+    pairs, likely = float(len(known.exact)) * len(test), known.steps.chance
+    twin, times = _twins(known, taken.exact)
+    overlap, neighbour = _overlaps(known.steps, taken.runs, len(test))
+    moved, moved_from = _overlaps(known.shapes, taken.shape_runs, len(test))
     if known.texts.frequency.size:
-        fewest, place = near_texts.nearest(known.texts, prints.bags, prints.rare)
-        limit = near_texts.limit(known.texts, prints.letters, pairs)
+        fewest, nearest = near_texts.nearest(known.texts, taken.bags, taken.rare)
+        limit = near_texts.limit(known.texts.natural, taken.letters, pairs)
     else:
-        fewest, place = near_copies.nearest(known.sketches, prints.sketches)
+        fewest, nearest = near_copies.nearest(known.sketches, taken.sketches)
         limit = known.natural.limit(test.lengths, pairs)
-    return fewest <= limit, place
+    return _concluded(
+        _Seen(
+            rare=_rare(likely, taken.letters, numbers, pairs),
+            moved_rare=_rare(known.shapes.chance, taken.shape_letters, numbers, pairs),
+            times=times,
+            twin=twin,
+            frequent=_by_nature(likely, len(known.exact)),
+            overlap=overlap,
+            neighbour=neighbour,
+            moved=moved,
+            moved_from=moved_from,
+            near=fewest <= limit,
+            nearest=nearest,
+            again=_again(known.exact[~_rare(likely, known.letters, known.numbers, pairs)]),
+        )
+    )
+
+
+def _seen(
+    train: Sequences,
+    known: Shelf,
+    kinds: npt.NDArray[np.uint8],
+    measured: _Measured,
+    test: Sequences,
+    taken: Shelf,
+) -> _Seen:
+    """The same of what lies on shelves; `kinds`: see `birnn.data.lookups.repeats`."""
+    pairs, likely, shapes = float(len(train)) * len(test), measured.steps, measured.shapes
+
+    def rare(by: Chance, letters: Ints) -> Mask:
+        return pieces.computed(
+            lambda some, start, end: _rare(by, some, (end - start) * _width(test), pairs),
+            [letters, test.offsets[:-1], test.offsets[1:]],
+            bool,
+            None,
+        )
+
+    twin, times = shelves.twins(known, taken)
+    different = sum(int(np.count_nonzero(some != lookups.AGAIN)) for (some,) in pieces.of(kinds))
+    overlap, neighbour = shelves.overlaps(
+        known.runs, taken.runs, taken.run_counts, kinds, _frequent(likely, different), SHARE
+    )
+    moved, moved_from = shelves.overlaps(
+        known.shape_runs,
+        taken.shape_runs,
+        taken.shape_run_counts,
+        kinds,
+        _frequent(shapes, different),
+        SHARE,
+    )
+    near, nearest = _near(known, measured, test, taken, pairs)
+    return _Seen(
+        rare=rare(likely, taken.letters),
+        moved_rare=rare(shapes, taken.shape_letters),
+        times=times,
+        twin=twin,
+        frequent=_by_nature(likely, len(train)),
+        overlap=overlap,
+        neighbour=neighbour,
+        moved=moved,
+        moved_from=moved_from,
+        near=near,
+        nearest=nearest,
+        again=_again_of(train, known, kinds, likely, pairs),
+    )
+
+
+def _again_of(
+    train: Sequences, known: Shelf, kinds: npt.NDArray[np.uint8], likely: Chance, pairs: float
+) -> float:
+    """As `_again`; what is repeated is as long as what it repeats, and so as usual."""
+    usual, again = 0, 0
+    for letters, kind, start, end in pieces.of(
+        known.letters, kinds, train.offsets[:-1], train.offsets[1:]
+    ):
+        of_these = ~_rare(likely, letters, (end - start) * _width(train), pairs)
+        usual += int(np.count_nonzero(of_these))
+        again += int(np.count_nonzero(of_these & (kind != lookups.ALONE)))
+    return again / max(usual, 1)
+
+
+def _near(
+    known: Shelf, measured: _Measured, test: Sequences, taken: Shelf, pairs: float
+) -> tuple[Mask, Ints]:
+    """Which sequences are nearly those of training, as far as that is no chance, and where."""
+    texts = known.bags.shape[1] > 0
+    find_in = shelves.nearest_bags if texts else shelves.nearest_outlines
+    fewest, nearest = find_in(known, taken)
+
+    def near(some: Ints, letters: Ints, start: Ints, end: Ints) -> Mask:
+        if texts:
+            return some <= near_texts.limit(measured.natural_text, letters, pairs)
+        return some <= measured.natural.limit(end - start, pairs)
+
+    given = [fewest, taken.letters, test.offsets[:-1], test.offsets[1:]]
+    return pieces.computed(near, given, bool, None), nearest
+
+
+def _concluded(seen: _Seen) -> Copies:
+    """Say what is no chance."""
+    repeated = seen.times > 0
+    exact = repeated & seen.rare & (seen.times <= seen.frequent)
+    overlap = seen.overlap & seen.rare & ~repeated
+    moved = seen.moved & seen.moved_rare & ~repeated & ~overlap
+    near = seen.near & seen.rare & ~repeated & ~overlap & ~moved
+    sources = [seen.twin, seen.neighbour, seen.moved_from, seen.nearest]
+    source = np.select([exact, overlap, moved, near], sources, -1)
+    expected = int(np.count_nonzero(~seen.rare)) * seen.again
+    return Copies(repeated, exact, overlap | moved, near, source, expected)
 
 
 def _rare(likely: Chance, letters: Ints, numbers: Ints, pairs: float) -> Mask:
@@ -466,12 +482,16 @@ def _rare(likely: Chance, letters: Ints, numbers: Ints, pairs: float) -> Mask:
     return likely.rare(letters, pairs) & (numbers >= LEAST_NUMBERS) & (letters > 1)
 
 
-def _twins(known: Known, wanted: Hashes) -> tuple[Mask, Ints, Mask]:
-    """Which sequences are known, where, and which of them so often that it is their nature."""
+def _twins(known: Known, wanted: Hashes) -> tuple[Ints, Ints]:
+    """The first known sequence of the same content, and how many there are."""
     contents, at = np.unique(wanted, return_inverse=True)
-    first, times = (one[at] for one in _occurrences(known.exact, contents))
-    often = times > _frequent(known.steps.chance, len(known.exact))
-    return times > 0, first, often & known.steps.chance.discrete
+    first, times = _occurrences(known.exact, contents)
+    return first[at], times[at]
+
+
+def _by_nature(likely: Chance, sequences: int) -> float:
+    """In how many of so many sequences a content may occur without being frequent by nature."""
+    return _frequent(likely, sequences) if likely.discrete else np.inf
 
 
 def _frequent(likely: Chance, sequences: int) -> float:
@@ -493,11 +513,11 @@ def _overlaps(known: Reading, runs: Runs, sequences: int) -> tuple[Mask, Ints]:
     return (common > 0) & (common >= SHARE * everything), source
 
 
-def _expected(usual: Hashes, others: int) -> float:
-    """How many of so many others are repeated if they are as the usual training sequences are."""
+def _again(usual: Hashes) -> float:
+    """Which share of the usual training sequences is repeated: others are as often."""
     if not len(usual):
         return 0.0
     ordered = np.sort(usual)
     again = np.append(ordered[1:] == ordered[:-1], False)
     again[1:] |= again[:-1].copy()
-    return others * float(again.mean())
+    return float(again.mean())

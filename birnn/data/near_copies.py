@@ -14,7 +14,7 @@ power and the scale come from two quantiles, above what copies can make up.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -25,6 +25,7 @@ from scipy.sparse import csr_array
 from birnn.data import chance
 from birnn.data.fingerprints import Ints
 from birnn.data.sequences import Sequences
+from birnn.files import pieces
 from birnn.files.hashing import Hashes, mixed
 
 BITS = 256
@@ -34,6 +35,7 @@ NUMBERS = 256  # that it holds at most, but for eight steps
 LEAST_NUMBERS = 8  # fewer are equal by chance
 WIDEST = 37
 """Signs that differ, up to which sequences are near copies: 26 degrees, a correlation of 0.9."""
+FIRST_STEPS = 1 << 17  # of train, that the regression is measured on
 PAIRS = 1000
 COPIES = 6  # of a sequence, or fewer
 ENOUGH = 60  # sequences to draw pairs from
@@ -87,7 +89,7 @@ def _bucket(lengths: Ints) -> Ints:
 
 def regression(split: Sequences) -> Floats:
     """How much of each feature's value is in the next one, (F,): its first autocorrelation."""
-    rows = slice(0, min(len(split.values), 1 << 17))
+    rows = slice(0, min(len(split.values), FIRST_STEPS))
     values = split.values[rows].astype(np.float64)
     values -= values.mean(axis=0)
     inside = np.ones(len(values), dtype=bool)
@@ -154,46 +156,63 @@ def _directions(octave: int) -> Floats:
 
 def natural(train: Sequences, factor: Floats) -> Natural:
     """Measure how far independent sequences are apart, by length; `factor`: see `regression`."""
-    rng = np.random.default_rng(0)
 
-    def apart(starts: Ints, length: int) -> Ints:
+    def apart(one: Ints, other: Ints, length: int) -> Ints:
         train.release()  # random sequences, so many pages
-        return _apart(train.values, starts, length, factor, rng)
+        return _apart(train.values, one, other, length, factor)
 
     return natural_of(train.offsets, apart)
 
 
-def natural_of(offsets: Ints, measured: Callable[[Ints, int], Ints]) -> Natural:
+def natural_of(offsets: Ints, measured: Callable[[Ints, Ints, int], Ints]) -> Natural:
     """Measure by length how far random pairs are apart.
 
     Args:
         offsets: where each sequence begins.
-        measured: gives how many signs differ in random pairs of those that begin at some places,
-            in their first so many steps.
+        measured: gives how many signs differ in pairs of sequences, of which one begins at some
+            places and the other at others, in their first so many steps.
     """
-    lengths, found = np.maximum(np.diff(offsets), 1), [(1.0, 0.0, 1.0)]
-    for bucket in range(int(_bucket(lengths.max())) + 1):
-        longer = offsets[:-1][_bucket(lengths) >= bucket]
-        if len(longer) < ENOUGH and bucket:
+    rng, counts = np.random.default_rng(0), np.zeros(0, np.int64)  # sequences in each bucket
+    for start, end in pieces.of(offsets[:-1], offsets[1:]):
+        more = np.bincount(_bucket_of(start, end), minlength=len(counts))
+        more[: len(counts)] += counts
+        counts = more
+    found = [(1.0, 0.0, 1.0)]
+    for bucket in range(len(counts)):
+        longer = int(counts[bucket:].sum())
+        if longer < ENOUGH and bucket:
             found.append(found[-1])  # of the next shorter ones, which are more alike
             continue
-        share = min(0.2, max(LOWEST, COPIES / len(longer)))
-        length = int(np.ceil(2 ** (bucket / BUCKETS)))
-        apart = measured(longer, length) if len(longer) > 1 else np.zeros(0, np.int64)
+        share = min(0.2, max(LOWEST, COPIES / longer))
+        length, apart = int(np.ceil(2 ** (bucket / BUCKETS))), np.zeros(0, np.int64)
+        if longer > 1:
+            drawn = chance.pairs(longer, PAIRS, rng)
+            starts = _starts(offsets, np.concatenate(drawn), bucket)
+            apart = measured(starts[:PAIRS], starts[PAIRS:], length)
         low, high = np.quantile(apart, [share, HIGHER * share]) if len(apart) else (0, 0)
         growth = max((high + 1) / (low + 1), 1 + 1e-9)
         found.append((share, low, np.log(HIGHER) / np.log(growth)))
     return Natural(*np.array(found[1:]).T)
 
 
-def _apart(
-    values: Floats, starts: Ints, length: int, factor: Floats, rng: np.random.Generator
-) -> Ints:
-    """How many signs differ between random sequences in their first steps."""
-    one, other = (
-        _outlines(values, starts[side], length, factor)
-        for side in chance.pairs(len(starts), PAIRS, rng)
-    )
+def _bucket_of(start: Ints, end: Ints) -> Ints:
+    return _bucket(np.maximum(end - start, 1))
+
+
+def _starts(offsets: Ints, chosen: Ints, bucket: int) -> Ints:
+    """Where those begin that have some numbers among the sequences of a bucket or a higher one."""
+    starts, before = np.empty(len(chosen), np.int64), 0
+    for start, end in pieces.of(offsets[:-1], offsets[1:]):
+        longer = start[_bucket_of(start, end) >= bucket]
+        inside = (chosen >= before) & (chosen < before + len(longer))
+        starts[inside] = longer[chosen[inside] - before]
+        before += len(longer)
+    return starts
+
+
+def _apart(values: Floats, first: Ints, second: Ints, length: int, factor: Floats) -> Ints:
+    """How many signs differ between sequences in their first steps."""
+    one, other = (_outlines(values, starts, length, factor) for starts in (first, second))
     told = one.any(axis=1) & other.any(axis=1)
     octave = one.shape[1].bit_length()
     return differing(signs([one[told]], octave), signs([other[told]], octave))
@@ -208,27 +227,63 @@ def differing(one: Hashes, other: Hashes) -> Ints:
 def nearest(train: Sketches, test: Sketches) -> tuple[Ints, Ints]:
     """Find the most similar training sequence of the same length, as far as the orders show it.
 
+    Of training sketches, a piece is looked at at a time, so that they may lie on disk.
+
     Returns:
         (S,) how many signs differ, more than `BITS` where none was found; and (S,) which one it is.
     """
     fewest, place = np.full(len(test.lengths), BITS + 1), np.zeros(len(test.lengths), np.int64)
-    for keys, wanted in zip(_keys(train), _keys(test), strict=True):
-        order = np.argsort(keys)
-        at = np.searchsorted(keys, wanted, sorter=order)
-        for neighbour in (at - 1, at):
-            found = order[np.clip(neighbour, 0, len(keys) - 1)]
-            apart = differing(train.signs[found], test.signs)
-            usable = (train.lengths[found] == test.lengths) & (test.lengths > 0)
-            better = usable & (apart < fewest)
-            fewest[better], place[better] = apart[better], found[better]
+    for number in range(ORDERS):
+        wanted = _keys(*test, number)
+        order = np.argsort(wanted, kind="stable")
+        for neighbours in _neighbours(train, wanted[order], number):
+            for at, found in pieces.of(order, neighbours):
+                at, found = at[found >= 0], found[found >= 0]
+                apart = differing(train.signs[found], test.signs[at])
+                usable = (train.lengths[found] == test.lengths[at]) & (test.lengths[at] > 0)
+                better = usable & (apart < fewest[at])
+                fewest[at[better]], place[at[better]] = apart[better], found[better]
+                pieces.release(*train, *test)
     return fewest, place
 
 
-def _keys(sketches: Sketches) -> Iterator[Hashes]:
-    """In each order: 16 bits that are equal for equal lengths, then 48 signs."""
-    signs = sketches.signs.view(np.uint8)
-    keys = np.zeros((len(signs), 8), np.uint8)
-    keys[:, :2] = mixed(sketches.lengths).view(np.uint8).reshape(-1, 8)[:, :2]
-    for start in range(0, signs.shape[1], signs.shape[1] // ORDERS):
-        keys[:, 2:] = np.take(signs, range(start, start + 6), axis=1, mode="wrap")
-        yield keys.view(">u8")[:, 0].astype(np.uint64)
+def _neighbours(train: Sketches, wanted: Hashes, number: int) -> tuple[Ints, Ints]:
+    """Find for keys (W,) in order the next lower one of training, and the next that is no lower.
+
+    Returns:
+        (W,) the sequence of each, below 0 without.
+    """
+    gaps = len(wanted) + 1  # before, between and behind the keys
+    low, high = np.full(gaps, np.uint64(2**64 - 1)), np.zeros(gaps, np.uint64)
+    first, last = np.full((2, gaps), -1)  # of each gap: the sequences of its lowest, highest key
+    start = 0
+    for signs, lengths in pieces.of(*train):
+        keys = _keys(signs, lengths, number)
+        order = np.argsort(keys, kind="stable")
+        keys = keys[order]
+        gap = np.searchsorted(wanted, keys, side="right")
+        begin = np.flatnonzero(np.append(True, gap[1:] != gap[:-1]))
+        end = np.append(begin[1:], len(gap)) - 1
+        inside = gap[begin]
+        lower = (keys[begin] < low[inside]) | (first[inside] < 0)
+        higher = keys[end] >= high[inside]
+        first[inside[lower]] = start + order[begin[lower]]
+        low[inside[lower]] = keys[begin[lower]]
+        last[inside[higher]] = start + order[end[higher]]
+        high[inside[higher]] = keys[end[higher]]
+        start += len(keys)
+    filled = np.where(last >= 0, np.arange(gaps), 0)
+    before = last[np.maximum.accumulate(filled)][:-1]
+    filled = np.where(first >= 0, np.arange(gaps), gaps - 1)[::-1]
+    behind = first[np.minimum.accumulate(filled)[::-1]][1:]
+    return before, behind
+
+
+def _keys(signs: Hashes, lengths: Ints, number: int) -> Hashes:
+    """In an order: 16 bits that are equal for equal lengths, then 48 signs."""
+    octets = np.ascontiguousarray(signs).view(np.uint8)
+    keys = np.zeros((len(octets), 8), np.uint8)
+    keys[:, :2] = mixed(lengths).view(np.uint8).reshape(-1, 8)[:, :2]
+    start = number * (octets.shape[1] // ORDERS)
+    keys[:, 2:] = np.take(octets, range(start, start + 6), axis=1, mode="wrap")
+    return keys.view(">u8")[:, 0].astype(np.uint64)

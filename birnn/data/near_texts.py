@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
 
-from birnn.data import chance, near_copies
+from birnn.data import near_copies
 from birnn.data.chance import Chance
 from birnn.data.fingerprints import Ints, Letters
 from birnn.data.near_copies import BITS, Natural
@@ -149,12 +149,11 @@ def natural(text: Letters, longest: int, counts: Counts) -> Natural:
         longest: letters of phrases.
         counts: see `frequency`.
     """
-    rng = np.random.default_rng(0)
 
-    def apart(starts: Ints, length: int) -> Ints:
+    def apart(first: Ints, second: Ints, length: int) -> Ints:
         one, other = (
-            sketch(phrases(_cut(text, starts[side], length), longest), counts)
-            for side in chance.pairs(len(starts), near_copies.PAIRS, rng)
+            sketch(phrases(_cut(text, starts, length), longest), counts)
+            for starts in (first, second)
         )
         return near_copies.differing(one, other)
 
@@ -191,7 +190,7 @@ def nearest(known: Texts, signs: Hashes, rare: Rare) -> tuple[Ints, Ints]:
     return fewest, place
 
 
-def limit(known: Texts, letters: Ints, pairs: float) -> npt.NDArray[np.float64]:
+def limit(natural: Natural, letters: Ints, pairs: float) -> npt.NDArray[np.float64]:
     """How many signs may differ at most, for sequences of so many letters (S,)."""
-    most = known.natural.limit(letters, pairs, WIDEST)
+    most = natural.limit(letters, pairs, WIDEST)
     return np.where(letters >= LEAST_LETTERS, most, -1.0)

@@ -8,10 +8,10 @@ batch is made.
 from __future__ import annotations
 
 import mmap
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 from typing import IO, Any, NamedTuple
@@ -22,10 +22,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from birnn.errors import DataError
-from birnn.files import arrow, atomic, hashing, parts, pieces
+from birnn.files import arrow, atomic, hashing, parts, pieces, spools
 
-COPY_BYTES = 1 << 26
-COUNTED = 1 << 23  # labels at a time, which become numbers of 8 bytes for that
+COUNTED = 1 << 23  # labels or tokens at a time, which become numbers of 8 bytes for that
 Counts = npt.NDArray[np.int64]
 UNLABELLED = -1  # the label of a step or a sequence that has none
 
@@ -87,6 +86,15 @@ class Labelled(NamedTuple):
     groups: npt.NDArray[np.int64]
     chosen: npt.NDArray[np.int64]
 
+    def of(self, rows: npt.NDArray[Any], folder: Path | None = None) -> npt.NDArray[Any]:
+        """What a split has for each of its labels, for those that are there.
+
+        Args:
+            rows: (labels, ...) of the split.
+            folder: for a temporary file, where some have none; see `birnn.files.pieces`.
+        """
+        return rows if isinstance(self.rows, slice) else pieces.chosen(self.rows, rows, folder)
+
 
 @dataclass(frozen=True, slots=True)
 class Sequences:
@@ -127,7 +135,7 @@ class Sequences:
     @property
     def longest(self) -> int:
         """Steps of the longest sequence; 0 of none."""
-        return int(self.lengths.max(initial=0))
+        return shortest_and_longest(self.offsets)[1]
 
     @property
     def label_offsets(self) -> npt.NDArray[np.int64]:
@@ -137,25 +145,44 @@ class Sequences:
     @property
     def group_numbers(self) -> npt.NDArray[np.int64]:
         """A number for the group of each sequence, (sequences,) int64 from 0."""
+        if not self.grouped:  # an id comes once
+            return np.arange(len(self))
         return np.asarray(self.groups.dictionary_encode().indices.to_numpy(), dtype=np.int64)
 
     @property
     def grouped(self) -> bool:
         """Whether the groups are more than the sequences' own ids."""
-        return not self.groups.equals(self.ids)
+        for start in range(0, len(self), pieces.ROWS):
+            of_some = (one.slice(start, pieces.ROWS) for one in (self.groups, self.ids))
+            if not next(of_some).equals(next(of_some)):
+                return True
+            self.release()
+        return False
 
-    def labelled(self) -> Labelled:
-        """Leave out steps and sequences without a label, which no figure may count."""
+    @property
+    def complete(self) -> bool:
+        """Whether every label is there."""
+        return all((some != UNLABELLED).all() for (some,) in pieces.of(self.labels))
+
+    def labelled(self, folder: Path | None = None) -> Labelled:
+        """Leave out steps and sequences without a label, which no figure may count.
+
+        Where there are such, temporary files of `folder` take what is left of labels; if it is
+        None, memory does.
+        """
         every = np.arange(len(self))
         offsets, lengths, groups = self.label_offsets, self.lengths, self.group_numbers
-        if all((some != UNLABELLED).all() for (some,) in pieces.of(self.labels)):
+        if self.complete:
             return Labelled(slice(None), self.labels, offsets, lengths, groups, every)
-        known = self.labels != UNLABELLED
-        counts = np.add.reduceat(known, offsets[:-1], dtype=np.int64)
+        known = pieces.computed(lambda some: some != UNLABELLED, self.labels, bool, folder)
+        counts = np.zeros(len(self), np.int64)
+        for some, rows in pieces.whole(offsets):
+            starts = offsets[some] - rows.start
+            counts[some] = np.add.reduceat(known[rows], starts, dtype=np.int64)
         chosen = every[counts > 0]
         return Labelled(
             rows=known,
-            labels=self.labels[known],
+            labels=pieces.chosen(known, self.labels, folder),
             offsets=np.concatenate([[0], np.cumsum(counts[chosen])]),
             lengths=lengths[chosen],
             groups=np.unique(groups[chosen], return_inverse=True)[1].astype(np.int64),
@@ -165,7 +192,7 @@ class Sequences:
     def release(self) -> None:
         """Let go of the pages that were read, so that memory does not grow to the file's size."""
         if self.mapped is not None:
-            _release(self.mapped)
+            spools.release(self.mapped)
 
     def select(self, indices: npt.NDArray[np.int64]) -> Sequences:
         """Copy some of the sequences, in the order given."""
@@ -196,8 +223,8 @@ class Sequences:
         if self.tokens is None or self.dictionary is None:
             return None
         counts = np.zeros(len(self.dictionary), np.int64)
-        for start in range(0, len(self.tokens), COPY_BYTES):
-            part = self.tokens[start : start + COPY_BYTES]
+        for start in range(0, len(self.tokens), COUNTED):
+            part = self.tokens[start : start + COUNTED]
             counts += np.bincount(part, minlength=len(counts))
             self.release()
         return counts[:places]
@@ -237,6 +264,13 @@ def check_known(known: int, sequences: int, name: str) -> None:
         )
 
 
+def shortest_and_longest(offsets: npt.NDArray[np.int64]) -> tuple[int, int]:
+    """Steps of the shortest and of the longest sequence; 0 of none."""
+    lengths = (end - start for start, end in pieces.of(offsets[:-1], offsets[1:]))
+    found = [(int(some.min()), int(some.max())) for some in lengths if len(some)]
+    return min((one for one, _ in found), default=0), max((one for _, one in found), default=0)
+
+
 def steps_of(
     offsets: npt.NDArray[np.integer[Any]], indices: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.int64]:
@@ -273,52 +307,81 @@ def write_each(chunks: Iterable[tuple[str, Sequences]], paths: Mapping[str, str 
 def _spooled(path: str | Path) -> Iterator[_Spool]:
     """Give a spool, and make one file of what it holds at the end.
 
-    What steps hold passes through temporary files, so memory does not grow with the data. The
-    chunks' dictionaries are joined: each begins as the first one does, and what it adds is put
+    All that sequences hold passes through temporary files, so memory does not grow with the data.
+    The chunks' dictionaries are joined: each begins as the first one does, and what it adds is put
     behind what those before it have added.
     """
     with ExitStack() as stack:
         partial = stack.enter_context(atomic.replacing(parts.cleared(Path(path))))
-        spool = _Spool(*(stack.enter_context(TemporaryFile(dir=partial.parent)) for _ in range(3)))
+        spool = _Spool(lambda: stack.enter_context(TemporaryFile(dir=partial.parent)))
         yield spool
-        if not spool.heads:
+        if spool.first is None:
             raise DataError(f"{path}: expected at least one sequence, found none")
-        mapped = [_mapped(file) for file in (spool.values, spool.tokens, spool.labels)]
-        batch = _record_batch(spool.heads, spool.dictionary, *map(_buffer, mapped))
+        batch = spool.record_batch(spool.first)
         raw = stack.enter_context(partial.open("wb"))
-        sink = _Sink(raw, [file for file in mapped if file is not None])
+        sink = spools.Sink(raw, spool.mapped())
         with pa.ipc.new_file(pa.PythonFile(sink, "w"), batch.schema) as writer:
             writer.write_batch(batch)
 
 
 class _Spool:
-    """Where steps wait on disk until all chunks have come, and the dictionary of all of them."""
+    """Where sequences wait on disk until all chunks have come; the dictionary is in memory."""
 
-    def __init__(self, values: IO[bytes], tokens: IO[bytes], labels: IO[bytes]) -> None:
-        self.values, self.tokens, self.labels = values, tokens, labels
+    def __init__(self, file: Callable[[], IO[bytes]]) -> None:
+        self.values, self.tokens, self.labels = (spools.Numbers(file()) for _ in range(3))
+        self.offsets = spools.Ends(file(), np.int64)
+        self.ids, self.groups = (spools.Texts(file(), file()) for _ in range(2))
         self.dictionary: pa.StringArray | None = None
-        self.heads: list[Sequences] = []
+        self.first: Sequences | None = None  # empty, but of the kind of all
 
     def take(self, chunk: Sequences) -> None:
-        """Put a chunk's steps on disk; what is left of it is small, and empty of steps."""
-        self.values.write(np.ascontiguousarray(chunk.values).data)
-        self.labels.write(np.ascontiguousarray(chunk.labels).data)
+        """Put a chunk on disk."""
+        if self.first is None:
+            self.first = _emptied(chunk)
+        self.values.take(chunk.values)
+        self.labels.take(chunk.labels)
         if chunk.tokens is not None:
-            self.tokens.write(self._joined(chunk.dictionary)[chunk.tokens].data)
-        head = replace(
-            chunk,
-            values=chunk.values[:0].copy(),
-            labels=chunk.labels[:0].copy(),
-            tokens=None,
-            dictionary=None,
-        )
-        self.heads.append(head)
+            self.tokens.take(self._joined(chunk.dictionary)[chunk.tokens])
+        self.offsets.take(chunk.offsets)
+        self.ids.take(chunk.ids)
+        self.groups.take(chunk.groups)
+        chunk.release()
 
     def _joined(self, dictionary: pa.StringArray) -> npt.NDArray[np.int32]:
         """Join a chunk's dictionary to those before it, and say where its places are now."""
         known = dictionary.slice(0, 0) if self.dictionary is None else self.dictionary
         self.dictionary, places = joined(known, dictionary)
         return places
+
+    def record_batch(self, like: Sequences) -> pa.RecordBatch:
+        """All that came, as views of the files."""
+        flat = (one.buffer() for one in (self.values, self.tokens, self.labels))
+        offsets = pa.Array.from_buffers(
+            pa.int64(), self.offsets.count + 1, [None, self.offsets.buffer()], null_count=0
+        )
+        names = self.ids.array(), self.groups.array()
+        return _record_batch(like, offsets, *names, self.dictionary, *flat)
+
+    def mapped(self) -> Iterator[mmap.mmap | None]:
+        """The files that the record batch is a view of."""
+        texts = (of for one in (self.ids, self.groups) for of in (one.letters, one.ends.numbers))
+        for one in (self.values, self.tokens, self.labels, self.offsets.numbers, *texts):
+            yield one.mapped
+
+
+def _emptied(chunk: Sequences) -> Sequences:
+    """Of the same kind, without sequences."""
+    return replace(
+        chunk,
+        values=chunk.values[:0].copy(),
+        offsets=np.zeros(1, np.int64),
+        labels=chunk.labels[:0].copy(),
+        ids=chunk.ids.slice(0, 0),
+        groups=chunk.groups.slice(0, 0),
+        tokens=None,
+        dictionary=None,
+        mapped=None,
+    )
 
 
 def joined(
@@ -337,68 +400,27 @@ def joined(
     return pa.concat_arrays([known, others.filter(new)]), found
 
 
-def _mapped(file: IO[bytes]) -> mmap.mmap | None:
-    """Map a file into memory; an empty one cannot be."""
-    if not file.seek(0, os.SEEK_END):
-        return None
-    file.flush()
-    return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-
-
-def _buffer(mapped: mmap.mmap | None) -> pa.Buffer:
-    return pa.py_buffer(b"" if mapped is None else mapped)
-
-
-def _release(mapped: mmap.mmap) -> None:
-    if hasattr(mapped, "madvise"):  # not on Windows
-        mapped.madvise(mmap.MADV_DONTNEED)
-
-
-class _Sink:
-    """A file for pyarrow to write to, which lets go of what it has copied from mapped files."""
-
-    closed = False
-
-    def __init__(self, file: IO[bytes], mapped: list[mmap.mmap]) -> None:
-        self.file, self.mapped = file, mapped
-
-    def write(self, data: bytes | pa.Buffer) -> int:
-        view = memoryview(data)
-        for start in range(0, len(view), COPY_BYTES):
-            self.file.write(view[start : start + COPY_BYTES])
-            for mapped in self.mapped:
-                _release(mapped)
-        return len(view)
-
-    def tell(self) -> int:
-        return self.file.tell()
-
-    def flush(self) -> None:
-        self.file.flush()
-
-    def close(self) -> None:
-        """Leave closing to the one who opened the file."""
-
-
 def _record_batch(
-    heads: list[Sequences],
+    like: Sequences,
+    offsets: pa.Int64Array,
+    ids: pa.StringArray,
+    groups: pa.StringArray,
     dictionary: pa.StringArray | None,
     values: pa.Buffer,
     tokens: pa.Buffer,
     labels: pa.Buffer,
 ) -> pa.RecordBatch:
-    lengths = np.concatenate([head.lengths for head in heads])
-    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int64())
-    steps, width = offsets[-1].as_py(), heads[0].values.shape[1]
+    """What a file holds; `like` are sequences of the same kind."""
+    steps, width = offsets[-1].as_py(), like.values.shape[1]
     flat = pa.Array.from_buffers(pa.float32(), steps * width, [None, values])
     kind = pa.list_(flat.type, width)  # FixedSizeListArray.from_arrays refuses a width of 0
     rows = pa.Array.from_buffers(kind, steps, [None], children=[flat])
     classes = pa.Array.from_buffers(pa.int32(), labels.size // 4, [None, labels])
-    if heads[0].tagging:
+    if like.tagging:
         classes = pa.LargeListArray.from_arrays(offsets, classes)
     columns = {
-        "sequence": pa.concat_arrays([head.ids for head in heads]),
-        "group": pa.concat_arrays([head.groups for head in heads]),
+        "sequence": ids,
+        "group": groups,
         "values": pa.LargeListArray.from_arrays(offsets, rows),
         "label": classes,
     }
@@ -454,7 +476,8 @@ def write_part(split: Sequences, folder: parts.Folder, number: int) -> parts.Wri
     """Write a part of a split, which is held in memory."""
     tokens = np.zeros(0, np.int32) if split.tokens is None else split.tokens
     flat = [pa.py_buffer(np.ascontiguousarray(one)) for one in (split.values, tokens, split.labels)]
-    batch = _record_batch([split], split.dictionary, *flat)
+    offsets = pa.array(split.offsets - split.offsets[0], pa.int64())
+    batch = _record_batch(split, offsets, split.ids, split.groups, split.dictionary, *flat)
     with folder.file(parts.name(number, ".arrow")) as path:
         with pa.ipc.new_file(str(path), batch.schema) as writer:
             writer.write_batch(batch)
@@ -496,21 +519,23 @@ def read_file(
     try:
         arrow.check(path, most=0)  # what was compressed may take any amount of memory
         with Path(path).open("rb") as file:
-            mapped = _mapped(file)
-        batch = pa.ipc.open_file(_buffer(mapped)).get_batch(0)
+            mapped = spools.mapped(file)
+        whole = spools.buffer(mapped)
+        batch = pa.ipc.open_file(whole).get_batch(0)
         if check is not None:
             check(batch.schema.names)
         values, labels = batch["values"], batch["label"]
         tagging = pa.types.is_large_list(labels.type)
         tokens = batch["token"].values if "token" in batch.schema.names else None
+        view, width = partial(_view, mapped, whole.address), values.type.value_type.list_size
         return Sequences(
-            values=_step_values(values.values),
-            offsets=values.offsets.to_numpy(),
-            labels=(labels.values if tagging else labels).to_numpy(),
+            values=view(values.values.flatten()).reshape(len(values.values), width),
+            offsets=view(values.offsets),
+            labels=view(labels.values if tagging else labels),
             ids=batch["sequence"],
             groups=batch["group"],
             tagging=tagging,
-            tokens=None if tokens is None else tokens.indices.to_numpy(),
+            tokens=None if tokens is None else view(tokens.indices),
             dictionary=None if tokens is None else tokens.dictionary,
             mapped=mapped,
         )
@@ -520,5 +545,9 @@ def read_file(
         raise DataError(f"{name or path}: expected a prepared split, found {error}") from None
 
 
-def _step_values(steps: pa.FixedSizeListArray) -> npt.NDArray[np.float32]:
-    return np.asarray(steps.flatten().to_numpy()).reshape(len(steps), steps.type.list_size)
+def _view(mapped: mmap.mmap | None, address: int, column: pa.Array) -> npt.NDArray[Any]:
+    """What a column holds, as an array of which `pieces.release` knows the file."""
+    found: npt.NDArray[Any] = column.to_numpy()
+    if mapped is None or not found.size:
+        return found
+    return np.frombuffer(mapped, found.dtype, len(found), found.ctypes.data - address)

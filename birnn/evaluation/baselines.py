@@ -6,6 +6,7 @@ Both baselines learn from the training split and answer for another one, a class
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,11 +26,16 @@ Votes = Callable[[npt.NDArray[Any]], npt.NDArray[np.float64]]
 
 
 def answers(
-    train: Sequences, other: Sequences, *, labels: Sequence[str], seed: int
+    train: Sequences,
+    other: Sequences,
+    *,
+    labels: Sequence[str],
+    seed: int,
+    folder: Path | None = None,
 ) -> dict[str, Answers]:
-    """Answer as each baseline does, by its name; `seed` is of what the second one learns from."""
+    """Answer as each baseline does, by its name; for `seed` and `folder` see `context_free`."""
     common = majority(train, other)
-    alone = context_free(train, other, classes=len(labels), seed=seed)
+    alone = context_free(train, other, classes=len(labels), seed=seed, folder=folder)
     return {f"always {labels[common[0]]!r}": common, without_context(train): alone}
 
 
@@ -47,7 +53,14 @@ def majority(train: Sequences, other: Sequences) -> Answers:
     return np.broadcast_to(train.tally().classes.argmax(), len(other.labels))
 
 
-def context_free(train: Sequences, other: Sequences, *, classes: int, seed: int) -> Answers:
+def context_free(
+    train: Sequences,
+    other: Sequences,
+    *,
+    classes: int,
+    seed: int,
+    folder: Path | None = None,
+) -> Answers:
     """Look at each step alone, without what comes before and after it.
 
     Features are read by scikit-learn's logistic regression, tokens by how often each class goes
@@ -59,6 +72,7 @@ def context_free(train: Sequences, other: Sequences, *, classes: int, seed: int)
         other: to answer for.
         classes: number of classes.
         seed: of that choice.
+        folder: for a temporary file that takes the answers; memory does where None.
 
     Returns:
         (labels,) class indices, one for each label of `other`.
@@ -72,7 +86,7 @@ def context_free(train: Sequences, other: Sequences, *, classes: int, seed: int)
         votes.append((_feature_votes(*sample, classes), other.values))
     if train.tokens is not None and other.tokens is not None:
         votes.append((_token_votes(train, other, counts), other.tokens))
-    answers = np.empty(len(other.labels), np.min_scalar_type(classes))
+    answers = pieces.empty((len(other.labels),), np.min_scalar_type(classes), folder)
     for chosen, rows in pieces.whole(other.offsets):
         found = np.sum([of(steps[rows]) for of, steps in votes], axis=0)
         if len(votes) > 1:  # both know how frequent the classes are
@@ -81,6 +95,7 @@ def context_free(train: Sequences, other: Sequences, *, classes: int, seed: int)
             found = np.add.reduceat(found, other.offsets[chosen] - rows.start, axis=0)
         answers[rows if other.tagging else chosen] = found.argmax(axis=1)
         other.release()
+        pieces.release(answers)
     return answers
 
 
@@ -98,10 +113,9 @@ def _drawn(
     train: Sequences, known: int, seed: int
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
     """Values and labels of `MOST_STEPS` of so many steps, or of all."""
-    drawn = np.arange(known)
+    drawn = np.arange(min(known, MOST_STEPS))
     if known > MOST_STEPS:
-        drawn = np.random.default_rng(seed).choice(known, MOST_STEPS, replace=False)
-        drawn.sort()
+        drawn = np.sort(np.random.default_rng(seed).choice(known, MOST_STEPS, replace=False))
     values, labels, before = [], [], 0
     for steps, found in _labelled(train):
         first, last = np.searchsorted(drawn, [before, before + len(steps)])

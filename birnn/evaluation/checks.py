@@ -545,11 +545,12 @@ def label_counts(
         num_classes: C.
         groups: (S,) the number of the group of each sequence, from 0.
     """
-    groups = np.arange(len(offsets) - 1) if groups is None else groups
     count, squared, product, present = np.zeros((4, num_classes))
-    sizes = np.bincount(groups, np.diff(offsets))
+    number, rows_squared = 0, 0  # of groups; of their rows, which may be many
     for rows, bounds in of_groups(offsets, groups):
         lengths = np.diff(bounds)
+        number += len(lengths)
+        rows_squared += int(lengths @ lengths)
         cells = np.repeat(np.arange(len(lengths)), lengths) * num_classes + labels[rows]
         pairs, times = np.unique(cells, return_counts=True)
         group, label = np.divmod(pairs, num_classes)
@@ -557,9 +558,9 @@ def label_counts(
         for sums, amounts in zip((count, squared, product, present), each, strict=True):
             sums += np.bincount(label, amounts, num_classes)
     return LabelCounts(
-        sequences=len(sizes),
+        sequences=number,
         rows=len(labels),
-        rows_squared=float(sizes @ sizes),
+        rows_squared=float(rows_squared),
         count=count,
         count_squared=squared,
         product=product,

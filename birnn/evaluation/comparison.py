@@ -41,7 +41,13 @@ class Rung:
     intervals: Mapping[str, tuple[float, float]]
 
 
-def rung(name: str, test: Sequences, classes: Classes, labels: Sequence[str]) -> Rung:
+def rung(
+    name: str,
+    test: Sequences,
+    classes: Classes,
+    labels: Sequence[str],
+    folder: Path | None = None,
+) -> Rung:
     """Score answers to the test labels.
 
     Args:
@@ -49,10 +55,13 @@ def rung(name: str, test: Sequences, classes: Classes, labels: Sequence[str]) ->
         test: the sequences.
         classes: (labels,) class indices.
         labels: names of the classes.
+        folder: for temporary files that take what is long; memory does where None.
     """
-    known = test.labelled()
-    actual, offsets, classes = known.labels, known.offsets, classes[known.rows]
-    sure = intervals(actual, classes, labels=labels, offsets=offsets, groups=known.groups)
+    known = test.labelled(folder)
+    actual, offsets, classes = known.labels, known.offsets, known.of(classes, folder)
+    sure = intervals(
+        actual, classes, labels=labels, offsets=offsets, groups=known.groups, folder=folder
+    )
     return Rung(
         name,
         metrics.metrics(actual, classes, None, labels=labels, offsets=offsets),
@@ -74,7 +83,12 @@ class Predicted:
 
 
 def predicted(
-    path: str | Path, test: Sequences, encoding: Encoding, *, thresholds: bool
+    path: str | Path,
+    test: Sequences,
+    encoding: Encoding,
+    *,
+    thresholds: bool,
+    folder: Path | None = None,
 ) -> Predicted:
     """Read the predicted classes back from a table that `evaluate` has written.
 
@@ -83,14 +97,16 @@ def predicted(
         test: the test split.
         encoding: names the classes.
         thresholds: whether some classes are called from a threshold on.
+        folder: for temporary files that take the classes; memory does where None.
 
     Raises:
         DataError: the file is missing, or about other sequences or labels.
     """
     columns = [f"probability_{label}" for label in encoding.labels] if thresholds else []
     names, offsets = pa.array(encoding.labels, pa.string()), test.label_offsets
-    kind = np.min_scalar_type(len(encoding.labels))
-    served, most, end = np.empty(len(test.labels), kind), np.empty(len(test.labels), kind), 0
+    size, kind, end = len(test.labels), np.min_scalar_type(len(encoding.labels)), 0
+    served = pieces.empty((size,), kind, folder)
+    most = pieces.empty((size,), kind, folder) if thresholds else served
     for batch in _batches(path, ["sequence", "label", "predicted", *columns]):
         start, end = end, end + batch.num_rows
         if end > len(served):
@@ -106,9 +122,11 @@ def predicted(
         if thresholds:
             shares = np.column_stack([batch[column].to_numpy() for column in columns])
             most[start:end] = shares.argmax(axis=1)
+        pieces.release(served, most)
+        test.release()
     if end < len(served):
         raise _others(path)
-    return Predicted(served, most if thresholds else served)
+    return Predicted(served, most)
 
 
 def _batches(path: str | Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ import pyarrow.compute as pc
 from birnn.data import copies
 from birnn.data.sequences import UNLABELLED, Labelled, Sequences
 from birnn.evaluation import checks, intervals, metrics
-from birnn.evaluation.checks import Check, Headlines, SeenBefore
+from birnn.evaluation.checks import Check, Headlines, LabelCounts, SeenBefore
 from birnn.evaluation.intervals import Interval
 from birnn.evaluation.metrics import Ints
 from birnn.files import pieces
@@ -42,6 +43,7 @@ def leakage(
     features: Sequence[str],
     labels: Sequence[str],
     headline: str,
+    folder: Path | None = None,
 ) -> Check:
     """Look for what training has seen of the test split; see `birnn.evaluation.checks.leakage`.
 
@@ -51,16 +53,17 @@ def leakage(
         features: names of the features, one for each of the values.
         labels: names of the classes.
         headline: the metric that is also given with and without what training has seen.
+        folder: for temporary files that take what is long; memory does where None.
     """
-    found = _seen_before(splits)
-    known = splits.test.labelled()
+    found = _seen_before(splits, folder)
+    known = splits.test.labelled(folder)
     seen = (found.test.repeated | found.test.seen)[known.chosen]
     scores = None
     if seen.any() and not seen.all():
         everything = np.ones(len(seen), dtype=bool)
         scores = Headlines(
             *(
-                _score(known, predicted[known.rows], kept, labels, headline)
+                _score(known, known.of(predicted, folder), kept, labels, headline, folder)
                 for kept in (everything, seen, ~seen)
             )
         )
@@ -69,9 +72,9 @@ def leakage(
     )
 
 
-def _seen_before(splits: Splits) -> SeenBefore:
-    test, validation = copies.compare(splits.train, [splits.test, splits.validation])
-    (tuned,) = copies.compare(splits.validation, [splits.test])
+def _seen_before(splits: Splits, folder: Path | None) -> SeenBefore:
+    test, validation = copies.compare(splits.train, [splits.test, splits.validation], folder)
+    (tuned,) = copies.compare(splits.validation, [splits.test], folder)
     shown = np.flatnonzero(test.seen)[:SHOWN]
     return SeenBefore(
         test=test,
@@ -81,7 +84,7 @@ def _seen_before(splits: Splits) -> SeenBefore:
             (splits.test.ids[place].as_py(), splits.train.ids[test.source[place]].as_py())
             for place in shown.tolist()
         ],
-        shared_groups=_shared(splits.train.groups, splits.test.groups),
+        shared_groups=_shared(splits.train, splits.test),
     )
 
 
@@ -114,20 +117,32 @@ def accuracy_paradox(
     )
 
 
-def label_shift(train: Sequences, test: Sequences, *, labels: Sequence[str]) -> Check:
+def label_shift(
+    train: Sequences, test: Sequences, *, labels: Sequence[str], folder: Path | None = None
+) -> Check:
     """Compare how frequent the classes are; see `birnn.evaluation.checks.label_shift`."""
-    counts = []
-    for split in (train, test):
-        known = split.labelled()
-        counts.append(checks.label_counts(known.labels, known.offsets, len(labels), known.groups))
+    counts = (_label_counts(split, len(labels), folder) for split in (train, test))
     return checks.label_shift(*counts, labels=labels)
 
 
-def _shared(groups: pa.StringArray, others: pa.StringArray) -> int:
-    """How many names two splits have in common; only those of the second are held."""
-    names = others.unique()
-    parts = (groups.slice(start, pieces.ROWS) for start in range(0, len(groups), pieces.ROWS))
-    found = [part.filter(pc.is_in(part, value_set=names)).unique() for part in parts]
+def _label_counts(split: Sequences, classes: int, folder: Path | None) -> LabelCounts:
+    grouped = split.grouped
+    if split.complete and not grouped:  # nothing of what follows, which takes memory
+        return checks.label_counts(split.labels, split.label_offsets, classes)
+    known = split.labelled(folder)
+    groups = known.groups if grouped else None
+    return checks.label_counts(known.labels, known.offsets, classes, groups)
+
+
+def _shared(train: Sequences, test: Sequences) -> int:
+    """How many groups two splits have in common; only those of the second are held."""
+    if not (train.grouped or test.grouped):
+        return 0  # an id comes once
+    names, found = test.groups.unique(), []
+    for start in range(0, len(train), pieces.ROWS):
+        part = train.groups.slice(start, pieces.ROWS)
+        found.append(part.filter(pc.is_in(part, value_set=names)).unique())
+        train.release()
     return len(pa.concat_arrays(found).unique())
 
 
@@ -137,13 +152,16 @@ def _score(
     kept: npt.NDArray[np.bool_],
     labels: Sequence[str],
     headline: str,
+    folder: Path | None,
 ) -> float:
     """The headline on some of the test sequences."""
-    sizes = np.diff(test.offsets)
-    rows = np.repeat(kept, sizes)
+    sizes, inside = np.diff(test.offsets), pieces.empty((len(test.labels),), np.bool_, folder)
+    for chosen, rows in pieces.whole(test.offsets):
+        inside[rows] = np.repeat(kept[chosen], sizes[chosen])
+        pieces.release(inside)
     found = metrics.metrics(
-        test.labels[rows],
-        predicted[rows],
+        pieces.chosen(inside, test.labels, folder),
+        pieces.chosen(inside, predicted, folder),
         None,
         labels=labels,
         offsets=np.concatenate([[0], np.cumsum(sizes[kept])]),

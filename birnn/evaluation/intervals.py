@@ -23,11 +23,13 @@ groups of equal weight would hold the mistakes. docs/intervals.md shows what the
 For the arguments that functions share see `birnn.evaluation.metrics`, and
 
     groups              (S,) integers: the number of the group of each sequence
+    folder              for temporary files that take what groups add; None to hold it in memory
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -39,6 +41,7 @@ from birnn.evaluation.metrics import HEADLINES, SPAN_HEADLINES, Ints, correlatio
 from birnn.evaluation.spans import span_notation, span_tallies
 from birnn.evaluation.tallies import by_group
 from birnn.files import pieces
+from birnn.files.pieces import release
 
 AVERAGES = (
     "balanced_accuracy",
@@ -104,14 +107,20 @@ def in_brackets(groups: int, sequences: int) -> str:
 
 
 def intervals(
-    actual: Ints, predicted: Ints, *, labels: Sequence[str], offsets: Ints, groups: Ints
+    actual: Ints,
+    predicted: Ints,
+    *,
+    labels: Sequence[str],
+    offsets: Ints,
+    groups: Ints,
+    folder: Path | None = None,
 ) -> dict[str, Interval]:
     """Return 95 % intervals of the headlines, the span metrics and each class's figures.
 
     Names are those of `metrics`. With fewer than `LEAST_GROUPS` groups there are none; nor has a
     figure one that rests on a single group.
     """
-    (counts,) = _counts(actual, [predicted], labels, offsets, groups)
+    (counts,) = _counts(actual, [predicted], labels, offsets, groups, folder)
     if counts.num_groups < LEAST_GROUPS:
         return {}
     figures = _figures(counts)
@@ -147,6 +156,7 @@ def difference(
     labels: Sequence[str],
     offsets: Ints,
     groups: Ints,
+    folder: Path | None = None,
 ) -> dict[str, Difference]:
     """Return what the `first` predictions (N,) are worth over the `second`, metric by metric.
 
@@ -154,7 +164,7 @@ def difference(
     cancels out. Names are those of `intervals`; a figure that is undefined for either model has no
     difference. Where `too_few`, the interval says little.
     """
-    both = _counts(actual, [first, second], labels, offsets, groups)
+    both = _counts(actual, [first, second], labels, offsets, groups, folder)
     num_groups = both[0].num_groups
     if num_groups < 2:
         return {}
@@ -204,7 +214,13 @@ def of_share(
     """
     _, group = np.unique(groups, return_inverse=True)
     num_groups = int(group.max()) + 1
-    amounts = [_per_group(rows, offsets, group, num_groups) for rows in (part & whole, whole)]
+    both = [np.zeros(len(group)) for _ in range(2)]
+    for chosen, rows in pieces.whole(offsets):
+        starts = offsets[chosen] - rows.start
+        for of_sequence, some in zip(both, (part[rows] & whole[rows], whole[rows]), strict=True):
+            of_sequence[chosen] = np.add.reduceat(some, starts, dtype=np.int64)
+        release(part, whole)
+    amounts = [_sums(group, of_sequence, num_groups) for of_sequence in both]
     each = np.arange(num_groups)
     shares = _Shares(each, np.zeros_like(each), *amounts)
     part_of_all, all_of_it = (one.sum(keepdims=True) for one in amounts)
@@ -216,11 +232,6 @@ def of_share(
     sums.add(shares, totals)
     low, high = _share_ends(totals, sums, num_groups)[:, 0].tolist()
     return Interval(low, high, rests_on)
-
-
-def _per_group(rows: NDArray[np.bool_], offsets: Ints, group: Ints, num_groups: int) -> Floats:
-    """How many rows (N,) of each group are chosen, (G,)."""
-    return _sums(group, np.add.reduceat(rows, offsets[:-1], dtype=np.int64), num_groups)
 
 
 def of_change(change: Floats, *, offsets: Ints, groups: Ints) -> Interval | None:
@@ -295,7 +306,8 @@ class _Counts(NamedTuple):
 
     group: Ints  # (E,) in order
     label: Ints  # (E,)
-    times: Ints  # (E, 3) right, actual and predicted
+    times: Ints  # (E, K)
+    columns: list[int]  # right, actual and predicted among the K
     spans: list[Ints]  # (G,) each, as in `_Tallies`
     num_groups: int
     num_classes: int
@@ -305,7 +317,7 @@ class _Counts(NamedTuple):
         for first in range(0, self.num_groups, GROUPS):
             last = min(first + GROUPS, self.num_groups)
             part = slice(*np.searchsorted(self.group, [first, last]).tolist())
-            right, actual, predicted = self.times[part].T.astype(np.float64)
+            right, actual, predicted = self.times[part][:, self.columns].T.astype(np.float64)
             yield _Tallies(
                 group=self.group[part].astype(np.int64) - first,
                 label=self.label[part].astype(np.int64),
@@ -316,6 +328,7 @@ class _Counts(NamedTuple):
                 num_groups=last - first,
                 num_classes=self.num_classes,
             )
+            release(self.group, self.label, self.times)
 
     def of_classes(self) -> list[Floats]:
         """Sum each of the three counts over groups, (C,)."""
@@ -327,7 +340,12 @@ class _Counts(NamedTuple):
 
 
 def _counts(
-    actual: Ints, answers: Sequence[Ints], labels: Sequence[str], offsets: Ints, groups: Ints
+    actual: Ints,
+    answers: Sequence[Ints],
+    labels: Sequence[str],
+    offsets: Ints,
+    groups: Ints,
+    folder: Path | None,
 ) -> list[_Counts]:
     """Count for each of some answers to the same rows; their entries are the same."""
     _, group = np.unique(groups, return_inverse=True)
@@ -337,7 +355,7 @@ def _counts(
         true, said = actual[rows], [one[rows] for one in answers]
         return [true, *said, *(np.where(true == one, true, -1) for one in said)]
 
-    found = by_group(classes, offsets, group, len(labels))
+    found = by_group(classes, offsets, group, len(labels), folder)
     counts = []
     for number, predicted in enumerate(answers):
         spans = span_tallies(actual, predicted, labels, offsets) or ()
@@ -345,7 +363,8 @@ def _counts(
             _Counts(
                 group=found.group,
                 label=found.label,
-                times=found.times[:, [1 + len(answers) + number, 0, 1 + number]],
+                times=found.times,
+                columns=[1 + len(answers) + number, 0, 1 + number],
                 spans=[np.bincount(group, one, num_groups).astype(np.int32) for one in spans],
                 num_groups=num_groups,
                 num_classes=len(labels),

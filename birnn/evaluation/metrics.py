@@ -8,6 +8,8 @@ The arguments that the functions share:
     labels              the names of all C classes, those absent from the rows included
     offsets             (S + 1,) integers: sequence i is the rows offsets[i] to offsets[i + 1],
                         at least one; `arange(N + 1)` for classification
+    folder              for temporary files that take what is as long as the rows; None to hold
+                        it in memory
 
 Undefined figures are what scikit-learn makes of them with `zero_division=0`: zero for a class that
 occurs among the actual or the predicted rows only, no figure and no part in an average for one
@@ -15,6 +17,7 @@ that occurs in neither. No metric is ever NaN, and nothing here warns.
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -62,6 +65,7 @@ def metrics(
     *,
     labels: Sequence[str],
     offsets: Ints,
+    folder: Path | None = None,
 ) -> dict[str, float]:
     """Return every metric that is defined for these rows, by its flat name.
 
@@ -89,7 +93,7 @@ def metrics(
         found |= _named(SPAN_HEADLINES, precision_recall_f1(*np.sum([*kinds.values()], axis=0)))
         found |= _span_metrics({kind: tally for kind, tally in kinds.items() if kind})
     if probabilities is not None:
-        found |= _probability_metrics(actual, probabilities)
+        found |= _probability_metrics(actual, probabilities, folder)
     by_class = _class_metrics(counts, labels)
     if clash := found.keys() & by_class.keys():
         raise DataError(f"expected one metric a name, found two {min(clash)!r}: rename the label")
@@ -193,7 +197,9 @@ def calibration_bin(confidence: Floats) -> NDArray[np.int64]:
     return np.clip(np.ceil(confidence * CALIBRATION_BINS).astype(np.int64) - 1, 0, None)
 
 
-def precision_recall(actual: Ints, probabilities: Floats, *, labels: Sequence[str]) -> Table:
+def precision_recall(
+    actual: Ints, probabilities: Floats, *, labels: Sequence[str], folder: Path | None = None
+) -> Table:
     """Return the precision-recall curve of each class against the rest, from low recall to high.
 
     Columns label, threshold, precision and recall: a class that is called from the threshold on
@@ -201,7 +207,7 @@ def precision_recall(actual: Ints, probabilities: Floats, *, labels: Sequence[st
     a class without an actual row has no curve.
     """
     present = _present(actual)
-    curves = [_curve(actual == c, _column(probabilities, c)) for c in present]
+    curves = [_curve(*_against_rest(actual, probabilities, c, folder), folder) for c in present]
     sizes = [len(threshold) for threshold, _, _ in curves]
     names = np.array(labels, dtype=object)[present]
     threshold, precision, recall = (np.concatenate(column) for column in zip(*curves, strict=True))
@@ -337,13 +343,15 @@ def _short(values: Floats) -> str:
     return shown + (", ..." if len(values) > 5 else "")
 
 
-def _probability_metrics(actual: Ints, probabilities: Floats) -> dict[str, float]:
+def _probability_metrics(
+    actual: Ints, probabilities: Floats, folder: Path | None
+) -> dict[str, float]:
     check_probabilities(probabilities)
     bins = calibration(actual, probabilities)
     gap = np.abs(bins["accuracy"] - bins["confidence"])
     return {
         "log_loss": _log_loss(actual, probabilities),
-        **_ranking_metrics(actual, probabilities),
+        **_ranking_metrics(actual, probabilities, folder),
         "calibration_error": float(np.average(gap, weights=bins["rows"])),
     }
 
@@ -363,29 +371,36 @@ def _present(actual: Ints) -> list[int]:
     return sorted({int(label) for found in counts for label in found})
 
 
-def _column(probabilities: Floats, label: int) -> Floats:
-    """The probability of one class, (N,), in memory."""
-    return np.concatenate([some[:, label] for (some,) in pieces.of(probabilities)])
+def _against_rest(
+    actual: Ints, probabilities: Floats, label: int, folder: Path | None
+) -> tuple[NDArray[np.bool_], Floats]:
+    """Which rows are of one class, and its probability, (N,) each."""
+    return (
+        pieces.computed(lambda some: some == label, actual, bool, folder),
+        pieces.computed(lambda some: some[:, label], probabilities, probabilities.dtype, folder),
+    )
 
 
-def _ranking_metrics(actual: Ints, probabilities: Floats) -> dict[str, float]:
+def _ranking_metrics(actual: Ints, probabilities: Floats, folder: Path | None) -> dict[str, float]:
     found: dict[str, list[float]] = {"average_precision_macro": [], "roc_auc_macro": []}
     for label in _present(actual):
-        precision, auc = _ranking(actual == label, _column(probabilities, label))
+        precision, auc = _ranking(*_against_rest(actual, probabilities, label, folder), folder)
         found["average_precision_macro"].append(precision)
         if auc is not None:
             found["roc_auc_macro"].append(auc)
     return {name: float(np.mean(values)) for name, values in found.items() if values}
 
 
-def _ranking(positive: NDArray[np.bool_], score: Floats) -> tuple[float, float | None]:
+def _ranking(
+    positive: NDArray[np.bool_], score: Floats, folder: Path | None
+) -> tuple[float, float | None]:
     """Return average precision and the area under ROC, from one sort for the two of them.
 
     Equal scores are one threshold. The area is None where every row is positive.
     """
     hits, precision, area = np.count_nonzero(positive), 0.0, 0.0
     false, true = 0, 0  # of the lowest threshold so far
-    for wrong, right, _ in tallies_at_thresholds(positive, score):
+    for wrong, right, _ in tallies_at_thresholds(positive, score, folder):
         gained = np.diff(right, prepend=true) / hits
         precision += float(np.sum(gained * right / (right + wrong)))
         area += float(np.trapezoid(np.append(true, right), np.append(false, wrong)))
@@ -393,11 +408,13 @@ def _ranking(positive: NDArray[np.bool_], score: Floats) -> tuple[float, float |
     return precision, area / (hits * false) if false else None
 
 
-def _curve(positive: NDArray[np.bool_], score: Floats) -> tuple[Floats, Floats, Floats]:
+def _curve(
+    positive: NDArray[np.bool_], score: Floats, folder: Path | None
+) -> tuple[Floats, Floats, Floats]:
     """Return thresholds, precision and recall, (points,) each."""
     hits, wanted = np.count_nonzero(positive), np.zeros(0)
     found = list[tuple[Floats, Floats, Floats]]()
-    for wrong, right, threshold in tallies_at_thresholds(positive, score):
+    for wrong, right, threshold in tallies_at_thresholds(positive, score, folder):
         recall = right / hits
         if not found:
             wanted = np.linspace(recall[0], 1, CURVE_POINTS)

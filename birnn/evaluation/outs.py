@@ -154,32 +154,33 @@ class Predicted:
 
     def decided(self, thresholds: Mapping[str, float]) -> Classes:
         """The class of each label with other thresholds, such as none."""
-        classes = np.empty(len(self.shares), np.min_scalar_type(self.shares.shape[1]))
-        for found, some in pieces.of(classes, self.shares):
-            found[:] = prediction.decide(some, self.encoding, thresholds)
-        return classes
+        return pieces.computed(
+            lambda some: prediction.decide(some, self.encoding, thresholds),
+            self.shares,
+            np.min_scalar_type(self.shares.shape[1]),
+            self.folder,
+        )
 
     def scored(self) -> Scored:
         """What figures rest on: the labels that are there, and what is said of them."""
-        known, names = self.split.labelled(), self.encoding.names
+        known, names = self.split.labelled(self.folder), self.encoding.names
         return Scored(
             labels=names,
             known=known,
-            predicted=self.classes[known.rows],
+            predicted=known.of(self.classes, self.folder),
             shares=self._shares(known, len(names)),
+            folder=self.folder,
         )
 
     def _shares(self, known: Labelled, classes: int) -> Shares:
         """The probabilities of the labels that are there, of all classes."""
-        if isinstance(known.rows, slice) and classes == self.shares.shape[1]:
-            return self.shares
-        found = pieces.empty((len(known.labels), classes), np.float32, self.folder)
-        mask, end = self.split.labels != UNLABELLED, 0
-        for inside, some in pieces.of(mask, self.shares):
-            start, end = end, end + int(np.count_nonzero(inside))
-            found[start:end, : some.shape[1]] = some[inside]
-            found[start:end, some.shape[1] :] = 0  # train lacks it: it never gets probability
-            pieces.release(found)
+        shares = known.of(self.shares, self.folder)
+        if classes == shares.shape[1]:
+            return shares
+        found = pieces.empty((len(shares), classes), np.float32, self.folder)
+        for wider, some in pieces.of(found, shares):
+            wider[:, : some.shape[1]] = some
+            wider[:, some.shape[1] :] = 0  # train lacks it: it never gets probability
         return found
 
 
@@ -192,12 +193,14 @@ class Scored:
         known: the labels, by sequence.
         predicted: (N,) class indices.
         shares: (N, C) probabilities.
+        folder: see `Predicted`.
     """
 
     labels: list[str]
     known: Labelled
     predicted: Classes
     shares: Shares
+    folder: Path | None
 
 
 def predict(
@@ -258,6 +261,7 @@ def write(
         labels=scored.labels,
         offsets=known.offsets,
         groups=known.groups,
+        folder=test.folder,
     )
     held_out = {} if validation is None else _metrics(validation.scored())
     scores.write(folder / paths.METRICS, Scores(found, held_out))
@@ -293,7 +297,12 @@ def _write_predictions(path: Path, test: Predicted) -> None:
 
 def _metrics(of: Scored) -> dict[str, float]:
     return metrics.metrics(
-        of.known.labels, of.predicted, of.shares, labels=of.labels, offsets=of.known.offsets
+        of.known.labels,
+        of.predicted,
+        of.shares,
+        labels=of.labels,
+        offsets=of.known.offsets,
+        folder=of.folder,
     )
 
 
@@ -336,7 +345,7 @@ def _write_tables(folder: Path, test: Predicted, scored: Scored) -> None:
     _write_csv(by_position(test.split, classes), folder / paths.BY_POSITION)
     records.write(folder / paths.CONFUSIONS, confusions(test, classes, counts))
     _write_csv(metrics.calibration(actual, scored.shares), folder / paths.CALIBRATION)
-    curves = metrics.precision_recall(actual, scored.shares, labels=labels)
+    curves = metrics.precision_recall(actual, scored.shares, labels=labels, folder=test.folder)
     _write_csv(curves, folder / paths.PRECISION_RECALL)
 
 
@@ -515,15 +524,16 @@ def write_slices(
         critical: names of the critical classes.
     """
     scored = test.scored()
-    known, columns = scored.known, slices.columns_of(test.split, names, test.kept)
+    known, columns = scored.known, slices.columns_of(test.split, names, test.kept, test.folder)
     found = slices.of(
         known.labels,
         scored.predicted,
-        {name: values[known.rows] for name, values in columns.items()},
+        {name: one.of(known, test.folder) for name, one in columns.items()},
         labels=scored.labels,
         offsets=known.offsets,
         groups=known.groups,
         positives=slices.positives(known.labels, scored.labels, critical),
+        folder=test.folder,
     )
     records.write(Path(folder) / paths.SLICES, found)
 
@@ -546,12 +556,21 @@ def check(
     """
     known, predicted, labels = scored.known, scored.predicted, scored.labels
     actual, offsets = known.labels, known.offsets
-    right = predicted == actual
+    right = np.zeros(len(known.chosen), np.int64)
+    for chosen, rows in pieces.whole(offsets):
+        hits = predicted[rows] == actual[rows]
+        right[chosen] = np.add.reduceat(hits, offsets[chosen] - rows.start, dtype=np.int64)
+        pieces.release(predicted, actual)
     present = checks.label_counts(actual, offsets, len(labels), known.groups).present
-    confidence, surest = np.empty(len(actual), scored.shares.dtype), np.empty(len(actual), bool)
-    for sureness, hits, true, shares in pieces.of(confidence, surest, actual, scored.shares):
-        sureness[:] = shares.max(axis=1)
-        hits[:] = shares.argmax(axis=1) == true
+    confidence = pieces.computed(
+        lambda shares: shares.max(axis=1), scored.shares, scored.shares.dtype, scored.folder
+    )
+    surest = pieces.computed(
+        lambda true, shares: shares.argmax(axis=1) == true,
+        [actual, scored.shares],
+        bool,
+        scored.folder,
+    )
     return [
         data_checks.accuracy_paradox(
             actual, predicted, sure, labels=labels, critical=test.thresholds
@@ -562,7 +581,7 @@ def check(
             kept=list(epochs).index(history.kept(epochs)),
         ),
         checks.sequence_length(
-            np.add.reduceat(right, offsets[:-1], dtype=np.int64),
+            right,
             np.diff(offsets),
             known.lengths,
             metrics.length_buckets(known.lengths),
@@ -605,10 +624,12 @@ def write_expected_accuracy(folder: str | Path, validation: Predicted, test: Pre
 
 def _sureness(of: Predicted) -> tuple[npt.NDArray[np.floating[Any]], Mask, Classes, Classes]:
     """How sure the model is of its answers, whether they are right, and whose they are."""
-    classes, split, sure = of.classes, of.split, np.empty(len(of.shares), of.shares.dtype)
-    for found, some, shares in pieces.of(sure, classes, of.shares):
-        found[:] = expected_accuracy.confidence(shares, some)
-    return sure, classes == split.labels, split.label_offsets, split.group_numbers
+    classes, split = of.classes, of.split
+    sure = pieces.computed(
+        expected_accuracy.confidence, [of.shares, classes], of.shares.dtype, of.folder
+    )
+    right = pieces.computed(np.equal, [classes, split.labels], bool, of.folder)
+    return sure, right, split.label_offsets, split.group_numbers
 
 
 def write_operating_points(
@@ -634,7 +655,7 @@ def write_operating_points(
             return found
         missed, false = found.support - found.right, found.predicted - found.right
         total = missed * cost.missed + false * cost.false_alarm
-        return replace(found, cost=1000 * total / len(of.split.labelled().labels))
+        return replace(found, cost=1000 * total / len(of.split.labelled(of.folder).labels))
 
     most_probable = test.decided({})
     points = {
@@ -651,9 +672,16 @@ def write_operating_points(
 
 
 def _reached(found: Predicted, classes: Classes, label: str) -> Reached:
-    column, known = found.encoding.labels.index(label), found.split.labelled()
-    actual, called = known.labels == column, classes[known.rows] == column
-    right, support, calls = (int(rows.sum()) for rows in (actual & called, actual, called))
+    column, known = found.encoding.labels.index(label), found.split.labelled(found.folder)
+    actual, called = (
+        pieces.computed(lambda some: some == column, one, bool, found.folder)
+        for one in (known.labels, known.of(classes, found.folder))
+    )
+    each = [
+        (int((true & said).sum()), int(true.sum()), int(said.sum()))
+        for true, said in pieces.of(actual, called)
+    ]
+    right, support, calls = (sum(counts) for counts in zip(*each, strict=True))
     return Reached(
         precision=right / max(calls, 1) if support else None,
         recall=right / support if support else None,

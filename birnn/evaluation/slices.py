@@ -10,9 +10,11 @@ corrected for all of these comparisons (Holm).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -23,7 +25,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy.special import stdtr
 
-from birnn.data.sequences import Sequences
+from birnn.data.sequences import Labelled, Sequences
 from birnn.evaluation import intervals, metrics
 from birnn.evaluation.checks import LEAST_SEQUENCES
 from birnn.evaluation.metrics import Ints
@@ -35,7 +37,23 @@ MOST = 50  # slices of a column: those with the most rows
 WEAK = 0.05  # the chance of calling any slice weak where all are as good as the whole
 
 Mask = npt.NDArray[np.bool_]
-Names = npt.NDArray[Any] | pd.Categorical
+Rows = Callable[[slice], Mask]
+"""Says which of some rows count."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A text for each of N rows, as its place, `codes` (N,), among different texts."""
+
+    codes: Ints
+    values: list[str]
+
+    def of(self, known: Labelled, folder: Path | None) -> Column:
+        """What the labels have that are there; see `Labelled.of`."""
+        return replace(self, codes=known.of(self.codes, folder))
+
+
+Names = npt.NDArray[Any] | Column
 """Text for each row, (N,)."""
 
 
@@ -120,45 +138,50 @@ def positives(actual: Ints, labels: Sequence[str], critical: Sequence[str] = ())
     """Name the classes whose recall matters: the critical ones, or else the rarer one of two."""
     if critical or len(labels) != 2:
         return list(critical)
-    return [labels[int(np.bincount(actual, minlength=2).argmin())]]
+    counts = np.sum([np.bincount(some, minlength=2) for (some,) in pieces.of(actual)], axis=0)
+    return [labels[int(counts.argmin())]]
 
 
 def columns_of(
     test: Sequences,
     names: Sequence[str],
     kept: Mapping[str, pa.ChunkedArray] = MappingProxyType({}),
-) -> dict[str, Names]:
-    """Give columns by which prepared sequences can be sliced, (labels,) text each.
+    folder: Path | None = None,
+) -> dict[str, Column]:
+    """Give columns by which prepared sequences can be sliced, (labels,) each.
 
     Args:
         test: the sequences.
         names: some of `group`, left out where the table has none, `length`, in buckets, and those
             of kept columns.
         kept: (labels,) what travels with the rows, by the column's name.
+        folder: for temporary files that take the columns; memory does where None.
     """
-    rows, found = np.diff(test.label_offsets), dict[str, Names]()
-    if "group" in names and not test.groups.equals(test.ids):
-        found["group"] = _repeated(_categories(test.groups), rows)
+    offsets, found = test.label_offsets, dict[str, Column]()
+    if "group" in names and test.grouped:
+        found["group"] = _repeated(_encoded(test.groups), offsets, folder)
     if "length" in names:
         bucket = metrics.length_buckets(test.lengths)
         ends = [test.lengths[bucket == i] for i in range(int(bucket.max()) + 1)]
         spans = [f"{one.min()} to {one.max()} steps" for one in ends]
-        found["length"] = _repeated(
-            pd.Categorical.from_codes(bucket, categories=pd.Index(spans)), rows
-        )
+        found["length"] = _repeated(Column(bucket.astype(np.int8), spans), offsets, folder)
     chosen = [name for name in names if name in kept and name not in found]
-    return found | {name: _categories(kept[name].combine_chunks()) for name in chosen}
+    return found | {name: _encoded(kept[name].combine_chunks()) for name in chosen}
 
 
-def _categories(text: pa.Array) -> pd.Categorical:
+def _encoded(text: pa.Array) -> Column:
     encoded = pc.if_else(pc.equal(pc.fill_null(text, ""), ""), "(none)", text).dictionary_encode()
-    return pd.Categorical.from_codes(
-        encoded.indices.to_numpy(), categories=encoded.dictionary.to_pylist()
-    )
+    return Column(encoded.indices.to_numpy(), encoded.dictionary.to_pylist())
 
 
-def _repeated(names: pd.Categorical[Any], times: npt.NDArray[np.int64]) -> pd.Categorical:
-    return pd.Categorical.from_codes(np.repeat(names.codes, times), dtype=names.dtype)
+def _repeated(of_sequences: Column, offsets: Ints, folder: Path | None) -> Column:
+    """What a sequence has, for each of its rows."""
+    codes = pieces.empty((int(offsets[-1]),), of_sequences.codes.dtype, folder)
+    for chosen, rows in pieces.whole(offsets):
+        sizes = np.diff(offsets[chosen.start : chosen.stop + 1])
+        codes[rows] = np.repeat(of_sequences.codes[chosen], sizes)
+        pieces.release(codes)
+    return Column(codes, of_sequences.values)
 
 
 def of(
@@ -170,42 +193,46 @@ def of(
     offsets: npt.NDArray[np.int64],
     groups: npt.NDArray[np.int64],
     positives: Sequence[str],
+    folder: Path | None = None,
 ) -> Sliced:
     """Score each slice of each column; a column with one value alone has none.
 
     Args:
         actual: (N,) see `birnn.evaluation.metrics`.
         predicted: (N,) see there.
-        columns: (N,) text each, by the column's name.
+        columns: (N,) each, by the column's name.
         labels: names of the classes.
         offsets: (S + 1,) see there.
         groups: (S,) the number of the group of each sequence: what is independent.
         positives: classes whose recall is given; see `positives`.
+        folder: see `birnn.evaluation.metrics`.
     """
-    judged = _Judged(actual, predicted, list(labels), offsets, groups, list(positives))
+    judged = _Judged(actual, predicted, list(labels), offsets, groups, list(positives), folder)
     found, left_out = list[Slice](), 0
     for column, names in columns.items():
-        place, values, rows = _places(names)
+        place, values, rows = _places(names, folder)
         if len(values) > 1:
             largest = np.argsort(-rows, kind="stable")
             left_out += len(largest[MOST:])
-            found += [
-                _slice(judged, column, values[number], place == number)
-                for number in largest[:MOST].tolist()
-            ]
+            for number in largest[:MOST].tolist():
+                inside = pieces.computed(partial(np.equal, number), place, bool, folder)
+                found.append(_slice(judged, column, values[number], inside))
     return Sliced(sorted(_corrected(found), key=_strength), left_out)
 
 
-def _places(names: Names) -> tuple[Ints, list[str], npt.NDArray[np.int64]]:
+def _places(names: Names, folder: Path | None) -> tuple[Ints, list[str], npt.NDArray[np.int64]]:
     """Number the names (N,) in their order; give them, and how often each occurs."""
-    found = names if isinstance(names, pd.Categorical) else pd.Categorical(names)
-    found = found.remove_unused_categories()
-    values = sorted(map(str, found.categories))
-    codes = found.reorder_categories(values).codes
-    rows = np.zeros(len(values), np.int64)
-    for (some,) in pieces.of(codes):
+    if not isinstance(names, Column):
+        encoded = pd.Categorical(names)
+        names = Column(encoded.codes, [*map(str, encoded.categories)])
+    rows = np.zeros(len(names.values), np.int64)
+    for (some,) in pieces.of(names.codes):
         rows += np.bincount(some, minlength=len(rows))
-    return codes, values, rows
+    order = sorted(np.flatnonzero(rows).tolist(), key=names.values.__getitem__)
+    place = np.zeros(len(rows), np.min_scalar_type(len(rows)))
+    place[order] = np.arange(len(order))
+    codes = pieces.computed(place.__getitem__, names.codes, place.dtype, folder)
+    return codes, [names.values[number] for number in order], rows[order]
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,23 +245,33 @@ class _Judged:
     offsets: npt.NDArray[np.int64]
     groups: npt.NDArray[np.int64]
     positives: list[str]
+    folder: Path | None
 
-    def rows_of(self, label: str) -> Mask:
-        rows: Mask = self.actual == self.labels.index(label)
-        return rows
+    def of_class(self, label: str) -> Rows:
+        """Which of some rows are of a class."""
+        number = self.labels.index(label)
+        return lambda rows: self.actual[rows] == number
 
-    def of_sequences(self, rows: Mask) -> npt.NDArray[np.int64]:
+    def of_sequences(self, inside: Rows) -> npt.NDArray[np.int64]:
         """How many of some rows each sequence has, (S,)."""
-        return np.add.reduceat(rows, self.offsets[:-1], dtype=np.int64)
+        found = np.zeros(len(self.groups), np.int64)
+        for chosen, rows in pieces.whole(self.offsets):
+            starts = self.offsets[chosen] - rows.start
+            found[chosen] = np.add.reduceat(inside(rows), starts, dtype=np.int64)
+            pieces.release(self.actual, self.predicted)
+        return found
 
-    def of_groups(self, rows: Mask) -> npt.NDArray[np.float64]:
+    def of_groups(self, inside: Rows) -> npt.NDArray[np.float64]:
         """How many of some rows each group has, (G,)."""
-        return np.bincount(self.groups, self.of_sequences(rows)).astype(np.float64)
+        return np.bincount(self.groups, self.of_sequences(inside)).astype(np.float64, copy=False)
 
 
 def _slice(judged: _Judged, column: str, value: str, inside: Mask) -> Slice:
-    actual, predicted, labels = judged.actual[inside], judged.predicted[inside], judged.labels
-    sizes = judged.of_sequences(inside)
+    labels, folder = judged.labels, judged.folder
+    actual, predicted = (
+        pieces.chosen(inside, one, folder) for one in (judged.actual, judged.predicted)
+    )
+    sizes = judged.of_sequences(inside.__getitem__)
     chosen = sizes > 0
     sure = intervals.intervals(
         actual,
@@ -242,25 +279,26 @@ def _slice(judged: _Judged, column: str, value: str, inside: Mask) -> Slice:
         labels=labels,
         offsets=np.concatenate([[0], np.cumsum(sizes[chosen])]),
         groups=judged.groups[chosen],
+        folder=folder,
     )
-    scores = metrics.headline_values(metrics.confusion(actual, predicted, len(labels)))
-    f1 = float(scores[metrics.HEADLINES.index("f1_macro")])
-    all_rows = np.ones(len(inside), dtype=bool)
+    counts = metrics.confusion(actual, predicted, len(labels))
+    f1 = float(metrics.headline_values(counts)[metrics.HEADLINES.index("f1_macro")])
     figures = [
-        _share("accuracy", judged, all_rows, inside),
+        _share("accuracy", judged, lambda rows: np.ones(rows.stop - rows.start, bool), inside),
         Figure("f1_macro", f1),
         *(
-            _share(f"recall_{label}", judged, judged.rows_of(label), inside)
+            _share(f"recall_{label}", judged, judged.of_class(label), inside)
             for label in judged.positives
         ),
     ]
+    support = dict(zip(labels, counts.sum(axis=1).tolist(), strict=True))
     return Slice(
         column=column,
         value=value,
         sequences=int(np.count_nonzero(chosen)),
         rows=len(actual),
         figures=[_between(figure, sure) for figure in figures],
-        without=[one for one in judged.positives if not judged.rows_of(one)[inside].any()],
+        without=[one for one in judged.positives if not support[one]],
     )
 
 
@@ -270,7 +308,7 @@ def _between(figure: Figure, sure: Mapping[str, intervals.Interval]) -> Figure:
     return replace(figure, low=sure[figure.name].low, high=sure[figure.name].high)
 
 
-def _share(name: str, judged: _Judged, counted: Mask, inside: Mask) -> Figure:
+def _share(name: str, judged: _Judged, counted: Rows, inside: Mask) -> Figure:
     """The share of right rows among those that are counted, and the chance of its lag.
 
     A share A / B of all rows and the share in a slice differ by a sum over groups, to first
@@ -279,8 +317,16 @@ def _share(name: str, judged: _Judged, counted: Mask, inside: Mask) -> Figure:
     their rows are not. Since the excess is over the share of all, a slice in which all rows are
     wrong varies too. Where mistakes are rare, the chance comes out too large rather than too small.
     """
-    right, parts = judged.actual == judged.predicted, (counted & inside, counted)
-    here, everywhere = ([judged.of_groups(rows) for rows in (part & right, part)] for part in parts)
+
+    def part(rows: slice) -> Mask:
+        return counted(rows) & inside[rows]
+
+    def right(of: Rows) -> Rows:
+        return lambda rows: of(rows) & (judged.actual[rows] == judged.predicted[rows])
+
+    here, everywhere = (
+        [judged.of_groups(rows) for rows in (right(one), one)] for one in (part, counted)
+    )
     if not here[1].any():
         return Figure(name, None)
     value, whole = (float(hits.sum() / rows.sum()) for hits, rows in (here, everywhere))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -116,22 +117,27 @@ def choose(
 
 
 def tallies_at_thresholds(
-    positive: npt.NDArray[np.bool_], score: Floats
+    positive: npt.NDArray[np.bool_], score: Floats, folder: Path | None = None
 ) -> Iterator[tuple[Ints, Ints, Floats]]:
     """Say how many rows each threshold calls wrongly and rightly, and the thresholds falling.
 
     As scikit-learn's `confusion_matrix_at_thresholds`, but in pieces, one behind the other: only
-    the scores are held, in their order.
+    the scores are held, in their order, or on disk where a folder is given.
     """
-    ranked, hits = np.sort(score), np.sort(score[positive])
+    ranked = pieces.ordered(score, folder)
+    hits = pieces.ordered(pieces.chosen(positive, score, folder), folder)
     end = len(ranked)
     while end:
-        start = int(np.searchsorted(ranked, ranked[max(0, end - pieces.ROWS)]))
-        piece = ranked[start:end]
-        first = np.flatnonzero(np.append(True, piece[1:] != piece[:-1]))[::-1]
-        right = len(hits) - np.searchsorted(hits, piece[first])
-        yield len(ranked) - start - first - right, right, piece[first]
+        least = ranked[max(0, end - pieces.ROWS)]
+        start, next_one = (int(np.searchsorted(ranked, least, side)) for side in ("left", "right"))
+        piece = ranked[next_one:end]  # without the least score, which any number of rows may have
+        others = np.append(True, piece[1:] != piece[:-1])[: len(piece)]
+        first = np.append(start, next_one + np.flatnonzero(others))[::-1]
+        threshold = ranked[first]
+        right = len(hits) - np.searchsorted(hits, threshold)
+        yield len(ranked) - first - right, right, threshold
         end = start
+        pieces.release(ranked, hits)
 
 
 def check(

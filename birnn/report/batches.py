@@ -1,6 +1,6 @@
 """How the training sequences become batches: what the report shows of `prepare`.
 
-shown = preparation(packing, train.lengths, batch_size=64, batch_steps=None, seed=1)
+shown = preparation(packing, train.offsets, batch_size=64, batch_steps=None, seed=1)
 shown.pictures["at_random"]     # SVG by name
 """
 
@@ -15,12 +15,14 @@ import numpy.typing as npt
 
 from birnn.data import buckets
 from birnn.data.buckets import BothWays, Packing
+from birnn.data.sequences import shortest_and_longest
 from birnn.files.tables import SPLITS
 from birnn.report import figures
 
 SHOWN, ROWS = 3, 64  # batches of a picture; rows that are drawn of a batch at most
 SHORTEST, LONGEST = 3, 40  # of the lengths that stand in where all are equal
 MOST_SIZES = 12  # written out
+MOST_BATCHED = 1 << 20  # sequences; the few batches that are drawn of more look the same
 
 Ints = npt.NDArray[np.int64]
 
@@ -66,21 +68,24 @@ class Preparation:
 
 
 def preparation(
-    packing: Packing, lengths: Ints, *, batch_size: int, batch_steps: int | None, seed: int
+    packing: Packing, offsets: Ints, *, batch_size: int, batch_steps: int | None, seed: int
 ) -> Preparation:
     """Batch the training sequences at random and as training does, and draw a few batches.
 
     Args:
         packing: what `prepare` says of all splits.
-        lengths: (sequences,) steps of the training sequences. Where all are equal there is nothing
-            to see, and as many lengths from `SHORTEST` to `LONGEST` take their place.
+        offsets: (sequences + 1,) where the steps of each training sequence begin. The first
+            `MOST_BATCHED` are put into batches. Where all are as long there is nothing to see, and
+            as many lengths from `SHORTEST` to `LONGEST` take their place.
         batch_size: see `birnn.data.buckets.cut`.
         batch_steps: likewise.
         seed: of the order of the sequences, and of lengths that are invented.
     """
-    invented = bool((lengths == lengths[0]).all())
+    shortest, longest = shortest_and_longest(offsets)
+    lengths, invented = np.diff(offsets[: MOST_BATCHED + 1]), shortest == longest
     if invented:
         lengths = np.random.default_rng(seed).integers(SHORTEST, LONGEST + 1, len(lengths))
+        shortest, longest = int(lengths.min()), int(lengths.max())
     both = buckets.both_ways(lengths, batch_size=batch_size, batch_steps=batch_steps, seed=seed)
     at_random, as_batched = packing.padding_at_random, packing.padding_as_batched
     if invented:
@@ -90,8 +95,8 @@ def preparation(
     return Preparation(
         packing=packing,
         invented=invented,
-        shortest=int(lengths.min()),
-        longest=int(lengths.max()),
+        shortest=shortest,
+        longest=longest,
         padding_at_random=at_random,
         padding_as_batched=as_batched,
         sequences=len(packed),

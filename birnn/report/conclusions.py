@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -30,7 +31,7 @@ from birnn.evaluation.headlines import Figure
 from birnn.evaluation.intervals import Difference
 from birnn.evaluation.verdict import Aims, Basis, Grade
 from birnn.files import paths, records
-from birnn.files.paths import EVALUATION, MODELS, PREPARED, RAW
+from birnn.files.paths import EVALUATION, MODELS, PREPARED, RAW, REPORT
 from birnn.files.summary import Summary
 from birnn.model import saved_model
 from birnn.report import tested
@@ -81,6 +82,7 @@ class Evidence:
         encoding: names classes and features.
         splits: the prepared sequences.
         summary: what the table holds.
+        folder: for temporary files that take what is long; memory does where None.
     """
 
     results: list[Result]
@@ -88,6 +90,7 @@ class Evidence:
     encoding: Encoding
     splits: Splits
     summary: Summary
+    folder: Path | None = None
 
     @classmethod
     def read(cls, models: Iterable[str]) -> Evidence:
@@ -110,6 +113,7 @@ class Evidence:
                     test,
                     encoding,
                     thresholds=bool(one.operating_points),
+                    folder=REPORT,
                 )
                 for one in results
             },
@@ -120,6 +124,7 @@ class Evidence:
                 test=test,
             ),
             summary=records.read(RAW / paths.SUMMARY, Summary),
+            folder=REPORT,
         )
 
 
@@ -144,23 +149,26 @@ def compare(evidence: Evidence, average: str, *, seed: int) -> Compared:
         average: which precision, recall and F1 to show.
         seed: of what a baseline learns from.
     """
-    train, test = evidence.splits.train, evidence.splits.test
-    labels, known = evidence.encoding.names, test.labelled()
-    floor = baselines.answers(train, test, labels=labels, seed=seed)
-    rungs = [comparison.rung(name, test, classes, labels) for name, classes in floor.items()]
+    train, test, folder = evidence.splits.train, evidence.splits.test, evidence.folder
+    labels, known = evidence.encoding.names, test.labelled(folder)
+    floor = baselines.answers(train, test, labels=labels, seed=seed, folder=folder)
+    rungs = [comparison.rung(name, test, said, labels, folder) for name, said in floor.items()]
     for result in sorted(evidence.results, key=lambda result: result.bidirectional):
         said = evidence.answers[result.name].most_probable
         again = result.operating_points
-        rungs.append(comparison.rung(result.name, test, said, labels) if again else result.rung)
+        rungs.append(
+            comparison.rung(result.name, test, said, labels, folder) if again else result.rung
+        )
 
     def gain(first: Classes, second: Classes) -> dict[str, Difference]:
         return intervals.difference(
             known.labels,
-            first[known.rows],
-            second[known.rows],
+            known.of(first, folder),
+            known.of(second, folder),
             labels=labels,
             offsets=known.offsets,
             groups=known.groups,
+            folder=folder,
         )
 
     judged = evidence.answers[evidence.results[0].name].most_probable
@@ -186,15 +194,16 @@ def conclude(evidence: Evidence, compared: Compared, aims: Aims) -> Conclusion:
     """Say how good the first model is, and why."""
     result, splits = evidence.results[0], evidence.splits
     train, test = splits.train, splits.test
-    labels, known = evidence.encoding.names, test.labelled()
+    labels, known = evidence.encoding.names, test.labelled(evidence.folder)
     leakage = data_checks.leakage(
         splits,
         evidence.answers[result.name].served,
         features=evidence.encoding.inputs,
         labels=labels,
         headline=headlines.leading(result.metrics, aims.average),
+        folder=evidence.folder,
     )
-    shift = data_checks.label_shift(train, test, labels=labels)
+    shift = data_checks.label_shift(train, test, labels=labels, folder=evidence.folder)
     checks = tested.worst_first([*result.checks, leakage, shift])
     basis = Basis(
         metrics=result.metrics,

@@ -1,5 +1,6 @@
 """Outlines: the same after noise, an offset and a scale; far apart for independent sequences."""
 
+import bisect
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from benchmarks.leakage import KINDS, together
 from birnn.data import near_copies
 from birnn.data.near_copies import BITS, Sketches
+from birnn.files import pieces
 
 
 def sketches(sequences: list[NDArray[Any]], factor: float = 0.0) -> Sketches:
@@ -65,3 +67,27 @@ def test_limit_is_lower_where_all_sequences_of_a_class_are_alike() -> None:
         natural = near_copies.natural(split, near_copies.regression(split))
         limits.append(natural.limit(np.array([80]), 1e4)[0])
     assert limits[0] == near_copies.WIDEST > limits[1] > 0
+
+
+@pytest.mark.parametrize("rows", [1 << 18, 50])
+def test_nearest_is_the_better_neighbour_in_each_order(
+    rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pieces, "ROWS", rows)
+    rng = np.random.default_rng(0)
+    signs = rng.integers(0, 2**64, (600, 4), np.uint64) & np.uint64(0xFF0000000000FF)  # many equal
+    lengths = rng.integers(0, 3, 600)
+    train, test = (Sketches(signs[part], lengths[part]) for part in (slice(500), slice(500, 600)))
+    expected = np.full(100, BITS + 1), np.zeros(100, np.int64)
+    for number in range(near_copies.ORDERS):
+        keys = [near_copies._keys(*one, number).tolist() for one in (train, test)]
+        order = sorted(range(500), key=keys[0].__getitem__)
+        for place, key in enumerate(keys[1]):
+            at = bisect.bisect_left(order, key, key=keys[0].__getitem__)
+            for found in order[max(at - 1, 0) : at + 1]:
+                apart = int(np.bitwise_count(train.signs[found] ^ test.signs[place]).sum())
+                alike = train.lengths[found] == test.lengths[place] > 0
+                if alike and apart < expected[0][place]:
+                    expected[0][place], expected[1][place] = apart, found
+    for one, other in zip(near_copies.nearest(train, test), expected, strict=True):
+        np.testing.assert_array_equal(one, other)

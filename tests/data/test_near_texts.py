@@ -116,9 +116,9 @@ def test_nearest_is_the_original() -> None:
     signs = near_texts.sketch(other, counts)
     fewest, place = near_texts.nearest(known, signs, near_texts.rarest(other, counts))
     assert place.tolist() == list(range(50))
-    limit = near_texts.limit(known, np.full(50, 19), 50.0 * len(train))
+    limit = near_texts.limit(known.natural, np.full(50, 19), 50.0 * len(train))
     assert (fewest <= limit).all()
-    assert (near_texts.limit(known, np.array([7]), 1.0) < 0).all()  # too short to say
+    assert (near_texts.limit(known.natural, np.array([7]), 1.0) < 0).all()  # too short to say
 
 
 def test_of_no_tokens_nothing_is_found() -> None:

@@ -97,3 +97,22 @@ def test_what_training_had_is_found_in_any_part(tmp_path: Path, ragged: Ragged) 
     assert found is not None
     assert found.seen(split).all()
     assert not found.seen(ragged(LENGTHS, seed=1)).any()
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="tells of mapped files on Linux")
+def test_to_join_them_hardly_any_of_the_files_stays_in_memory(
+    tmp_path: Path, ragged: Ragged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    split, many = ragged([1000] * 10, features=100), 10  # parts of 4 MB each
+    with parts.writing(tmp_path / "train.arrow") as folder:
+        folder.finish([sequences.write_part(split, folder, number) for number in range(many)])
+    seen, take = list[int](), sequences._Spool.take
+
+    def taken(spool: sequences._Spool, chunk: Sequences) -> None:
+        take(spool, chunk)
+        status = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+        seen.extend(int(line.split()[1]) for line in status if line.startswith("RssFile"))
+
+    monkeypatch.setattr(sequences._Spool, "take", taken)
+    assert len(sequences.read(tmp_path / "train.arrow")) == many * len(split)
+    assert seen[-1] - seen[0] < 10_000  # kB

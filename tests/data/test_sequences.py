@@ -129,7 +129,7 @@ class TestDictionaries:
 
     def test_counts(self, ragged: Ragged, monkeypatch: pytest.MonkeyPatch) -> None:
         drawn = ragged([9, 40], features=0)
-        monkeypatch.setattr(sequences, "COPY_BYTES", 7)
+        monkeypatch.setattr(sequences, "COUNTED", 7)
         counts = drawn.token_counts()
         assert counts is not None
         spelled_out = words(drawn, 0, 49)

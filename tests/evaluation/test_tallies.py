@@ -2,6 +2,7 @@
 
 from collections import Counter
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,14 +11,19 @@ from birnn.evaluation import tallies
 from birnn.files import pieces
 
 
+@pytest.mark.parametrize("side_by_side", [False, True])
 @pytest.mark.parametrize("rows", [5, 1000])
-def test_against_a_count(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_against_a_count(
+    rows: int, side_by_side: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(pieces, "ROWS", rows)
     rng = np.random.default_rng(0)
     lengths, groups = rng.integers(1, 9, 40), rng.permutation(np.arange(40) % 7)
+    groups = np.sort(groups) if side_by_side else groups
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     one, other = rng.integers(0, 4, offsets[-1]), rng.integers(-1, 4, offsets[-1])
-    found = tallies.by_group(lambda some: [one[some], other[some]], offsets, groups, 4)
+    found = tallies.by_group(lambda some: [one[some], other[some]], offsets, groups, 4, tmp_path)
+    assert [*tmp_path.iterdir()] == []
     of_row = np.repeat(groups, lengths)
     counts = [Counter(zip(of_row.tolist(), each.tolist(), strict=True)) for each in (one, other)]
     entries = list(zip(found.group.tolist(), found.label.tolist(), strict=True))

@@ -50,3 +50,28 @@ def test_too_little_room_is_told_of_before_anything_is_written(tmp_path: Path) -
     with pytest.raises((OSError, OverflowError)):
         pieces.empty((1 << 55,), np.uint8, tmp_path)
     assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize("many", [0.0, 0.9])
+@pytest.mark.parametrize("rows", [7, 300, 1 << 18])
+def test_numbers_are_put_in_order(
+    many: float, rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pieces, "ROWS", rows)
+    rng = np.random.default_rng(0)
+    numbers = np.where(rng.random(5000) < many, 0.5, rng.random(5000)).astype(np.float32)
+    for folder in (None, tmp_path):
+        np.testing.assert_array_equal(pieces.ordered(numbers, folder), sorted(numbers))
+    assert len(pieces.ordered(numbers[:0], tmp_path)) == 0
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_what_is_computed_and_chosen_row_by_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pieces, "ROWS", 7)
+    numbers = np.random.default_rng(0).random((50, 2))
+    inside = pieces.computed(lambda row: row[:, 0] < 0.5, numbers, bool, tmp_path)
+    assert inside.tolist() == [bool(first < 0.5) for first, _ in numbers]
+    found = pieces.chosen(inside, numbers, tmp_path)
+    assert found.tolist() == [[*row] for row in numbers if row[0] < 0.5]

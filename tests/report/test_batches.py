@@ -18,7 +18,8 @@ def prepare(lengths: npt.NDArray[np.int64], batch_size: int = 16) -> Preparation
     knobs = {"batch_size": batch_size, "batch_steps": None, "seed": 1}
     split = {"train": lengths, "validation": lengths[:9], "test": lengths[:5]}
     packing = buckets.packing(split, **knobs, duplicates=0, conflicts=0)  # type: ignore[arg-type]
-    found = batches.preparation(packing, lengths, **knobs)  # type: ignore[arg-type]
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    found = batches.preparation(packing, offsets, **knobs)  # type: ignore[arg-type]
     if not found.invented:
         assert found.padding_at_random == packing.padding_at_random
         assert found.padding_as_batched == packing.padding_as_batched
