@@ -9,11 +9,16 @@ test/test_modules.py runs. Of what that file does with them, the tests here leav
   saved and loaded instead;
 - second gradients in float32 on the kernel, which has one gradient (`gradgradcheck` of torch runs
   in float64, and so does it here, where torch computes).
+
+To import them takes as long as many tests, so one worker does it, in one test with many parts.
 """
 
 import copy
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from functools import cache
+from itertools import product
 from typing import Any
 
 import pytest
@@ -22,34 +27,38 @@ from torch import Tensor, nn
 from torch.autograd import gradcheck, gradgradcheck
 
 import birnn
+from birnn.kernel import library
 
-common_modules = pytest.importorskip(
-    "torch.testing._internal.common_modules", reason="needs expecttest"
-)
-# To import it forbids torch's own switches of the backends for the whole process, and other tests.
-setattr(vars(torch.backends)["m"], "__allow_nonbracketed_mutation_flag", True)
-INFOS = {
-    info.module_cls.__name__: info
-    for info in common_modules.module_db
-    if info.module_cls in (nn.RNN, nn.GRU, nn.LSTM)
-}
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:LSTM with projections is not supported:UserWarning"),
-    pytest.mark.parametrize("cell", ["RNN", "GRU", "LSTM"]),
-]
-DTYPES = [torch.float32, torch.float64]
+CELLS = ("RNN", "GRU", "LSTM")
+DTYPES = (torch.float32, torch.float64)
+
+
+@cache
+def common_modules() -> Any:
+    """Torch's module of inputs."""
+    found = pytest.importorskip("torch.testing._internal.common_modules", reason="needs expecttest")
+    # To import it forbids torch's own switches of the backends for the whole process.
+    setattr(vars(torch.backends)["m"], "__allow_nonbracketed_mutation_flag", True)
+    return found
+
+
+@cache
+def info(cell: str) -> Any:
+    """What it has of a cell."""
+    (found,) = [one for one in common_modules().module_db if one.module_cls is getattr(nn, cell)]
+    return found
 
 
 def inputs(cell: str, dtype: torch.dtype, **changes: bool) -> Iterator[Any]:
     """Torch's samples: how a module is made, and what it is called with."""
     torch.manual_seed(0)
     arguments = {"device": "cpu", "dtype": dtype, "requires_grad": False, "training": True}
-    found = INFOS[cell].module_inputs_func(INFOS[cell], **(arguments | changes))
+    found = info(cell).module_inputs_func(info(cell), **(arguments | changes))
     assert found
     yield from found
     if cell != "LSTM":  # torch's own partial does not ask for these
-        yield from INFOS[cell].module_inputs_func(
-            INFOS[cell], **(arguments | changes), with_packed_sequence=True
+        yield from info(cell).module_inputs_func(
+            info(cell), **(arguments | changes), with_packed_sequence=True
         )
 
 
@@ -76,10 +85,7 @@ def flat(found: Any) -> list[Tensor]:
     return [found] if isinstance(found, Tensor) else []
 
 
-@pytest.mark.usefixtures("arithmetic")
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("training", [True, False])
-def test_forward(cell: str, dtype: torch.dtype, training: bool) -> None:
+def forward(cell: str, dtype: torch.dtype, training: bool) -> None:
     """As torch's own class, and as the reference that comes with the sample."""
     for sample in inputs(cell, dtype, training=training):
         ours, theirs = (module.train(training) for module in made(cell, sample, dtype))
@@ -91,8 +97,7 @@ def test_forward(cell: str, dtype: torch.dtype, training: bool) -> None:
             torch.testing.assert_close(flat(found), flat(reference), atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_factory_kwargs(cell: str, dtype: torch.dtype) -> None:
+def factory_kwargs(cell: str, dtype: torch.dtype) -> None:
     for sample in inputs(cell, dtype):
         for module in made(cell, sample, dtype):
             assert {parameter.dtype for parameter in module.parameters()} == {dtype}
@@ -101,14 +106,13 @@ def test_factory_kwargs(cell: str, dtype: torch.dtype) -> None:
         assert {parameter.device.type for parameter in meta.parameters()} == {"meta"}
 
 
-def test_repr(cell: str) -> None:
+def texts(cell: str) -> None:
     for sample in inputs(cell, torch.float32):
         ours, theirs = made(cell, sample, torch.float32)
         assert repr(ours) == repr(theirs)
 
 
-@pytest.mark.usefixtures("arithmetic")
-def test_state_and_copies(cell: str) -> None:
+def state_and_copies(cell: str) -> None:
     """What torch's `test_pickle` and `test_save_load` look for, without a pickle of a module."""
     for sample in inputs(cell, torch.float32):
         ours, _ = made(cell, sample, torch.float32)
@@ -123,8 +127,7 @@ def test_state_and_copies(cell: str) -> None:
             assert all(torch.equal(one, same) for one, same in both)
 
 
-@pytest.mark.usefixtures("arithmetic")
-def test_non_contiguous(cell: str) -> None:
+def non_contiguous(cell: str) -> None:
     """Values and states that are views give the same outputs and gradients."""
     for sample in inputs(cell, torch.float32, requires_grad=True):
         if isinstance(sample.forward_input.args[0], nn.utils.rnn.PackedSequence):
@@ -149,12 +152,11 @@ def states(read: list[Tensor]) -> list[Any]:
     return [tuple(read[1:]) if len(read) == 3 else read[1]] if len(read) > 1 else []
 
 
-@pytest.mark.slow
-def test_gradients(cell: str) -> None:
+def gradients(cell: str) -> None:
     """First and second ones against differences, in float64, as torch does."""
     for number, sample in enumerate(inputs(cell, torch.float64, requires_grad=True)):
         if number % 3:
-            continue  # the samples differ in flags that `test_forward` runs through
+            continue  # the samples differ in flags that `forward` runs through
         ours, _ = made(cell, sample, torch.float64)
         read = flat(sample.forward_input.args)
 
@@ -168,22 +170,47 @@ def test_gradients(cell: str) -> None:
         assert gradgradcheck(run, read, fast_mode=True)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_errors(cell: str, dtype: torch.dtype) -> None:
+def errors(cell: str, dtype: torch.dtype) -> None:
     """What torch refuses, in torch's words."""
-    info = INFOS[cell]
-    samples = info.module_error_inputs_func(
-        info, device="cpu", dtype=dtype, requires_grad=False, training=False
+    samples = info(cell).module_error_inputs_func(
+        info(cell), device="cpu", dtype=dtype, requires_grad=False, training=False
     )
     assert samples
     for sample in samples:
         own = sample.module_error_input
         arguments = own.constructor_input
         keywords = arguments.kwargs | {"dtype": dtype}
-        if sample.error_on is common_modules.ModuleErrorEnum.CONSTRUCTION_ERROR:
+        if sample.error_on is common_modules().ModuleErrorEnum.CONSTRUCTION_ERROR:
             with pytest.raises(sample.error_type, match=sample.error_regex):
                 getattr(birnn, cell)(*arguments.args, **keywords)
         else:
             module = getattr(birnn, cell)(*arguments.args, **keywords)
             with pytest.raises(sample.error_type, match=sample.error_regex):
                 called(module, own)
+
+
+def parts() -> Iterator[tuple[Callable[..., None], tuple[Any, ...], str]]:
+    """What is asked of each cell, of which type and in which mode, and who computes."""
+    for cell in CELLS:
+        for arithmetic in ("kernel", "torch"):
+            for dtype, training in product(DTYPES, (True, False)):
+                yield forward, (cell, dtype, training), arithmetic
+            yield state_and_copies, (cell,), arithmetic
+            yield non_contiguous, (cell,), arithmetic
+        yield texts, (cell,), "kernel"
+        yield gradients, (cell,), "kernel"
+        for dtype in DTYPES:
+            yield factory_kwargs, (cell, dtype), "kernel"
+            yield errors, (cell, dtype), "kernel"
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:LSTM with projections is not supported:UserWarning")
+def test_on_our_classes(subtests: pytest.Subtests) -> None:
+    common_modules()
+    for check, arguments, arithmetic in parts():
+        with (
+            subtests.test(check.__name__, arguments=arguments, arithmetic=arithmetic),
+            library.off() if arithmetic == "torch" else nullcontext(),
+        ):
+            check(*arguments)

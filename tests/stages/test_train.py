@@ -3,15 +3,16 @@
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import checkout
 import pytest
 import yaml
+from conftest import run_stage
 from mlflow.entities import Run
 
 from birnn.files import console
@@ -19,7 +20,6 @@ from birnn.model import history
 from birnn.model.batching import Batch
 from birnn.tracking import runs, store
 
-ROOT = Path(__file__).parents[2]
 EPOCHS = 60  # more than are over before the signal arrives
 OUTS = ("history.csv", "model.json", "weights.safetensors")
 
@@ -80,24 +80,32 @@ def statuses() -> list[str]:
     return [run.info.status for run in all_runs()]
 
 
+def train(place: Path) -> None:
+    """Do what `python -m stages.train forward` does, in a process of its own that says nothing."""
+    os.chdir(place)
+    os.environ.update(checkout.environment(place))
+    with Path(os.devnull).open("w") as sys.stdout:
+        run_stage("train", "forward")
+
+
 def stopped(place: Path, *, after: int, by: signal.Signals) -> int:
     """Run the stage until as many epochs are over, stop it, and give its exit status."""
     rows = place / "models/forward/history.csv"
     rows.unlink(missing_ok=True)  # as DVC does
-    process = subprocess.Popen(
-        [sys.executable, "-m", "stages.train", "forward"],
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL,
-    )
+    process = checkout.processes().Process(target=train, args=(place,))
+    process.start()
     try:
         while not (rows.exists() and rows.read_text().count("\n") > after):
-            assert process.poll() is None
+            assert process.is_alive()
             time.sleep(0.001)
-        process.send_signal(by)
-        return process.wait()
+        assert process.pid is not None
+        os.kill(process.pid, by)
+        process.join()
+        assert process.exitcode is not None
+        return int(process.exitcode)
     finally:
         process.kill()
-        process.wait()
+        process.join()
 
 
 @pytest.mark.slow
