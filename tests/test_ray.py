@@ -12,7 +12,6 @@ from typing import Any
 
 import dying
 import pytest
-import services
 import yaml
 
 from birnn import cli
@@ -34,14 +33,6 @@ def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         monkeypatch.setenv("PYTHONPATH", os.pathsep.join(found))
         monkeypatch.delenv("RAY_ADDRESS", raising=False)
         yield Path(folder)
-
-
-@pytest.fixture
-def bucket(s3: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """One in S3, to which what starts after this has the keys."""
-    for name, value in services.keys(s3).items():
-        monkeypatch.setenv(name, value)
-    return services.bucket(s3)
 
 
 @pytest.fixture
