@@ -8,6 +8,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -27,6 +28,13 @@ def slow_first(number: int) -> tuple[int, Any, pa.Table]:
     time.sleep(0.3 if number == 0 else 0)
     table = pa.table({"x": np.arange(100_000.0) + number})
     return number, np.full(100_000, number), table.slice(number, 1)
+
+
+def counted(numbers: range, taken: list[int]) -> Iterator[int]:
+    """Note which of them are taken."""
+    for number in numbers:
+        taken.append(number)
+        yield number
 
 
 def refused(number: int) -> int:
@@ -66,7 +74,12 @@ def main() -> None:
             if one.status == psutil.CONN_LISTEN
         ]
         found["listening"] = sorted({ip.removeprefix("::ffff:") for ip in listening})
-        results = [*engines.mapped(slow_first, range(20))]
+        taken = list[int]()
+        results, ahead = list[tuple[int, Any, pa.Table]](), list[int]()
+        for result in engines.mapped(slow_first, counted(range(20), taken)):
+            results.append(result)
+            ahead.append(len(taken) - len(results))
+        found["ahead"] = max(ahead)
         found["order"] = [number for number, _, _ in results]
         found["right"] = all(
             (array == number).all() and table["x"].to_pylist() == [2 * number]
