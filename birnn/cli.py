@@ -460,6 +460,8 @@ def _ledger(asked: bool, folder: Path | None, option: str = "--record") -> Path 
     """The folder of the ledger; None where the option that asks for it was not given."""
     if folder is not None and not asked:
         raise typer.BadParameter(f"--ledger goes with {option}")
+    if folder is not None:
+        named.check_output(folder)
     return (folder or paths.LEDGER) if asked else None
 
 

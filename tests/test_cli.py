@@ -663,7 +663,8 @@ class TestBucket:
         ("arguments", "message"),
         [
             (["predict", "new.csv", "--output", "s3://runs/out.csv"], "found an address; write"),
-            (["export", PROMOTED, "s3://runs/m.onnx"], "found an address; write the file here"),
+            (["export", PROMOTED, "s3://runs/m.onnx"], "found an address; write it here, and b"),
+            (["predict", "new.csv", "--record", "--ledger", "s3://runs/l"], "found an address; wr"),
             (["predict", "new.csv", "--model", "s3://runs/m"], "found an address in a bucket; co"),
             (["export", "s3://runs/m", "m.onnx"], "found an address in a bucket; copy it here"),
         ],

@@ -61,8 +61,8 @@ def check_output(path: str | Path, inputs: Iterable[str | Path] = ()) -> None:
     """Refuse an output early; see `output`."""
     if ADDRESS.match(str(path)):
         raise DataError(
-            f"{path}: expected a path on this machine, found an address; write the file here, and "
-            "bring it there"
+            f"{path}: expected a path on this machine, found an address; write it here, and bring "
+            "it there"
         )
     place = Path(path).resolve()
     if place.exists() and not place.is_file() and not place.is_dir():
