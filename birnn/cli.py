@@ -321,12 +321,12 @@ def objects() -> None:
     data/external/dvc.yaml, by which `dvc repro` does it too.
     """
     from birnn import params
+    from birnn.files import listing
     from birnn.project import beginning
-    from birnn.sources import listing
 
-    data = params.load().data
-    beginning.listed(data)
-    many = len(listing.in_buckets(data))
+    chosen = params.load()
+    beginning.listed(chosen)
+    many = len(listing.in_buckets(beginning.read(chosen)))
     console.say(f"{listing.PATH}: what lies at {many} address{'es' if many != 1 else ''}")
 
 
@@ -358,7 +358,9 @@ def _origins(found: Summary, again: Callable[[], Iterator[Chunk]]) -> Iterator[s
         yield from origins.notes(again())
 
 
-ToPredict = Annotated[Path, typer.Argument(help="A sequence table, or a file as in training.")]
+ToPredict = Annotated[
+    Path, typer.Argument(help="A sequence table, or a file as in training; also in s3://.")
+]
 Chosen = Annotated[str, typer.Option(help="A folder, `champion`, or models:/NAME/3 and the like.")]
 Predicting = Annotated[
     str,
@@ -386,7 +388,8 @@ def predict(
         list[str],
         typer.Argument(
             metavar="FILES",
-            help="Sequence tables, or files as in training; folders, patterns, - for stdin.",
+            help="Sequence tables, or files as in training, also in s3://; folders, patterns, - "
+            "for stdin.",
         ),
     ],
     output: Annotated[Path, typer.Option(help="Where to: .csv, .jsonl or .parquet.")] = Path("-"),
@@ -457,6 +460,8 @@ def _ledger(asked: bool, folder: Path | None, option: str = "--record") -> Path 
     """The folder of the ledger; None where the option that asks for it was not given."""
     if folder is not None and not asked:
         raise typer.BadParameter(f"--ledger goes with {option}")
+    if folder is not None:
+        named.check_output(folder)
     return (folder or paths.LEDGER) if asked else None
 
 
@@ -560,6 +565,7 @@ def trace(
     from rich.console import Console
 
     from birnn.evaluation import batch_trace, trace, trace_tables
+    from birnn.files import addresses
     from birnn.files.reading import Skipped
     from birnn.model import saved_model
     from birnn.sources import ingestion
@@ -570,14 +576,15 @@ def trace(
     network = saved_model.network(loaded.network)
     encoding, thresholds = loaded.encoding, loaded.thresholds
     skipped = Skipped()
-    rows = ingestion.unlabelled(
-        file, encoding.reading, encoding.features, skipped, form=encoding.form
-    )
-    if batch is not None:
-        some = trace.first(rows, encoding, batch, where=str(file))
-        Console().print(trace_tables.of_batch(batch_trace.follow(network, some)))
-        return
-    one, labelled = trace.find(rows, encoding, sequence, where=str(file), skipped=skipped)
+    with addresses.opened(addresses.place(file)) as path:
+        rows = ingestion.unlabelled(
+            path, encoding.reading, encoding.features, skipped, form=encoding.form
+        )
+        if batch is not None:
+            some = trace.first(rows, encoding, batch, where=str(path))
+            Console().print(trace_tables.of_batch(batch_trace.follow(network, some)))
+            return
+        one, labelled = trace.find(rows, encoding, sequence, where=str(path), skipped=skipped)
     found = trace.explain(network, encoding, thresholds, one, labelled=labelled, most_steps=steps)
     for shown in trace_tables.on_terminal(found):
         Console().print(shown)
@@ -587,7 +594,9 @@ def trace(
 
 @app.command()
 def score(
-    file: Annotated[Path, typer.Argument(help="Predictions, .csv, .tsv or .parquet.")],
+    file: Annotated[
+        Path, typer.Argument(help="Predictions, .csv, .tsv or .parquet; also in s3://.")
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON.")] = False,
     use_params: Annotated[
         bool, typer.Option("--params", help="Judge by `evaluate` of params.yaml.")

@@ -21,6 +21,7 @@ from birnn.files import (
     console,
     engines,
     installed,
+    listing,
     parts,
     paths,
     records,
@@ -33,7 +34,7 @@ from birnn.files.summary import Summary
 from birnn.files.table_checks import MISSING
 from birnn.files.tables import Chunk
 from birnn.params import HMMData, Params, load
-from birnn.sources import hmm, in_parts, ingestion, inspection, listing
+from birnn.sources import hmm, in_parts, ingestion, inspection
 from birnn.sources.limits import Best
 
 
@@ -44,7 +45,7 @@ def main() -> None:
     if isinstance(data, HMMData) and params.run.store is None:
         what = f"data with {data.sequences:,} sequences of {data.features:,} features"
         room.check_disk(hmm.table_size(data), paths.RAW, what, "lower one of these")
-    listing.check(data)
+    listing.check(ingestion.paths_of(data))
     with engines.chosen(params.run.engine), skipped.told():
         summary = (as_one if params.run.part_steps is None else as_parts)(params, skipped)
     summary = replace(

@@ -2,7 +2,8 @@
 
     python -m stages.prepare
 
-Reads `prepare` and some of `train` from params.yaml, data/raw/, and the file of `prepare.vectors`.
+Reads `prepare` and some of `train` from params.yaml, data/raw/, and the file of `prepare.vectors`,
+which lies in data/external/, or in a bucket that data/external/objects.csv lists.
 Writes data/prepared/{train,validation,test}.arrow, kept.parquet (in parts, if the table is),
 encoding.json, vectors.safetensors and packing.json.
 """
@@ -19,7 +20,7 @@ from birnn.data.encoding import Encoding
 from birnn.data.preparing import Batching, Wrote
 from birnn.data.sequences import Sequences
 from birnn.data.splits import Splitting
-from birnn.files import console, engines, installed, parts, paths, records, tables
+from birnn.files import console, engines, installed, listing, parts, paths, records, tables
 from birnn.files.paths import PREPARED, RAW
 from birnn.files.summary import Summary
 from birnn.files.tables import Chunk
@@ -36,6 +37,7 @@ def main() -> None:
 def prepare_all(params: Params) -> None:
     """Prepare all files, on the engine that is chosen."""
     summary = records.read(RAW / paths.SUMMARY, Summary)
+    listing.check(filter(None, [params.prepare.vectors]))
     prepare, how = params.prepare, Splitting.of(params.prepare)
     filling.check(prepare.missing, summary.missing, summary.first_missing)
     options, batching = encoding.Options.of(prepare), Batching.of(params.train)

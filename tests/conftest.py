@@ -257,6 +257,14 @@ def s3() -> Iterator[str]:
         yield address
 
 
+@pytest.fixture
+def bucket(s3: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The bucket `runs` on it, to which this process, and those that it starts, have the keys."""
+    for name, value in services.keys(s3).items():
+        monkeypatch.setenv(name, value)
+    return services.bucket(s3)
+
+
 @pytest.fixture(scope="session", name="small_params")
 def small_params_fixture() -> Callable[[], dict[str, Any]]:
     """The function that gives a tree of params, for a test to change and write."""

@@ -36,6 +36,7 @@ from birnn.tracking import registry, runs
 from birnn.tracking.registry import Registry
 
 PIPELINE = ("predict", "score", "summary", "report", "backfill")
+PROMOTED = "models/bidirectional"
 COMMANDS = (*PIPELINE, "retrain", "rollback", "status", "schedule", "serve", "shadow")
 
 
@@ -613,6 +614,66 @@ def test_shadow_says_how_answers_change(place: Path, birnn: Birnn) -> None:
     record = json.loads(birnn("shadow", "new.csv", *both, "--json").out)
     assert record["classes"][-1]["challenger"] == 1
     check_one_line(birnn("shadow", "absent.csv", *both), "absent.csv: no such file")
+
+
+class TestBucket:
+    """What is read from a bucket is what is read here, and called by its address."""
+
+    @pytest.fixture(autouse=True)
+    def _files(self, place: Path, bucket: Any, birnn: Birnn) -> None:
+        assert birnn("predict", "new.csv", "--output", "out.csv", "--record").status == 0
+        scored = read_csv(place / "out.csv").assign(label=["a"] * 9)
+        scored.to_csv(place / "scored.csv", index=False)
+        scored.to_parquet(place / "scored.parquet", index=False)
+        scored.drop(columns="label").to_csv(place / "wrong.csv", index=False)
+        for path in place.glob("*.*"):
+            bucket.upload_file(str(path), f"asked/{path.name}")
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ("trace", "new.csv", "--sequence", "ü"),
+            ("trace", "new.csv", "--batch", 2),
+            ("trace", "wrong.csv"),
+            ("trace", "absent.csv"),
+            ("score", "scored.csv"),
+            ("score", "scored.parquet", "--by", "step"),
+            ("score", "wrong.csv"),
+            ("score", "absent.csv"),
+            ("score", "scored.csv", "--recorded"),
+            ("score", "wrong.csv", "--recorded"),
+            ("shadow", "new.csv", *("--champion", PROMOTED), *("--challenger", PROMOTED)),
+            ("shadow", "wrong.csv", *("--champion", PROMOTED), *("--challenger", PROMOTED)),
+        ],
+    )
+    def test_is_read_as_here(self, birnn: Birnn, arguments: tuple[object, ...]) -> None:
+        command, name, *options = arguments
+        here = birnn(*arguments)
+        there = birnn(command, f"s3://runs/asked/{name}", *options)
+        assert there.status == here.status == int(name in ("wrong.csv", "absent.csv"))
+        assert there.err == here.err.replace(str(name), f"s3://runs/asked/{name}")
+        assert there.out.split() == here.out.replace(str(name), f"s3://runs/asked/{name}").split()
+
+    def test_has_folders(self, birnn: Birnn, bucket: Any) -> None:
+        bucket.put_object(Key="asked/f.csv/part.csv", Body=b"sequence,x,y\ns,1,2\n")
+        assert "1 x 1 x 2" in birnn("trace", "s3://runs/asked/f.csv").out
+        check_one_line(birnn("score", "s3://runs/asked/f.csv"), "expected a file, found a folder")
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["predict", "new.csv", "--output", "s3://runs/out.csv"], "found an address; write"),
+            (["export", PROMOTED, "s3://runs/m.onnx"], "found an address; write it here, and b"),
+            (["predict", "new.csv", "--record", "--ledger", "s3://runs/l"], "found an address; wr"),
+            (["predict", "new.csv", "--model", "s3://runs/m"], "found an address in a bucket; co"),
+            (["export", "s3://runs/m", "m.onnx"], "found an address in a bucket; copy it here"),
+        ],
+    )
+    def test_takes_no_outputs_and_has_no_models(
+        self, place: Path, birnn: Birnn, arguments: list[str], message: str
+    ) -> None:
+        check_one_line(birnn(*arguments), message)
+        assert not (place / "s3:").exists()
 
 
 class TestMistake:

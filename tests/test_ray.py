@@ -69,17 +69,15 @@ def run(
     stage: Callable[..., None],
     folder: Path,
     begin: Callable[[str], None] = lambda _: None,
+    asked: str = "data/raw/sequences.parquet",
 ) -> dict[str, bytes]:
     """Go through the stages and a prediction; all files that were made."""
     for name in STAGES:
         begin(name)
         stage(name, *(["bidirectional"] if name in ("train", "evaluate") else []))
     begin("predict")
-    given = folder / "data/raw/sequences.parquet"
     out, device = folder / "data/answers.csv", "ray" if folder.name == "ray" else "cpu"
-    cli.app(
-        ["predict", str(given), "--output", str(out), "--device", device], standalone_mode=False
-    )
+    cli.app(["predict", asked, "--output", str(out), "--device", device], standalone_mode=False)
     return held(folder, FOLDERS)
 
 
@@ -145,27 +143,63 @@ def test_the_pipeline_has_the_same_bytes_though_some_die(
     assert [epochs.count(number) for number in ("1", "2")] == [1, 1]  # it went on from there
 
 
+def in_parts(params: dict[str, Any], engine: str, store: str | None) -> None:
+    """Write params.yaml, in the working directory."""
+    run = {"engine": engine, "part_steps": 2000, "store": store}
+    Path("params.yaml").write_text(yaml.safe_dump(params | {"run": run}), encoding="utf-8")
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "training", ["local", pytest.param("ray", marks=pytest.mark.long)], ids=["here", "there"]
+)
 def test_parts_are_made_where_there_is_room(
+    training: str,
+    bucket: Any,
     nodes: Any,
     runs_root: Path,
     stage: Callable[..., None],
     small_params: Callable[[], dict[str, Any]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """By any process of the cluster, on a disk that all share, or into a store."""
+    """By any process of the cluster, on a disk that all share, or into a store.
 
-    def prepared(engine: str, store: str | None) -> dict[str, bytes]:
-        run = {"engine": engine, "part_steps": 2000, "store": store}
-        folder = runs_root / f"{engine}-{store is None}"
-        folder.mkdir()
+    At last the store and the data lie in a bucket, and all stages work on them; to begin a training
+    on the cluster takes as long as all the rest.
+    """
+
+    def enter(engine: str, name: str) -> Path:
+        folder = runs_root / name / engine
+        folder.mkdir(parents=True)
         monkeypatch.chdir(folder)
-        Path("params.yaml").write_text(yaml.safe_dump(small_params() | {"run": run}), "utf-8")
+        return folder
+
+    def prepared(engine: str, name: str, store: str | None) -> dict[str, bytes]:
+        folder = enter(engine, name)
+        in_parts(small_params(), engine, store)
         stage("generate")
         stage("prepare")
         return held(folder, ["data"])
 
-    for store in (None, f"file://{runs_root}/store"):
-        expected = prepared("local", store)
+    def all_made(engine: str) -> dict[str, bytes]:
+        folder, table = enter(engine, "bucket"), "s3://runs/table"
+        params = small_params() | {"data": {"source": "table", "task": "tagging", "path": table}}
+
+        def begin(step: str) -> None:
+            on = training if (engine, step) == ("ray", "train") else engine
+            in_parts(params, on, "s3://runs/store")
+
+        begin("objects")
+        bucket.objects.filter(Prefix="store/").delete()
+        cli.app(["objects"], standalone_mode=False)
+        return run(stage, folder, begin, asked=table)
+
+    for name, store in (("none", None), ("disk", f"file://{runs_root}/store")):
+        expected = prepared("local", name, store)
         assert len([name for name in expected if name.endswith("_index.json")]) == 4
-        assert prepared("ray", store) == expected
+        assert prepared("ray", name, store) == expected
+    for path in (runs_root / "none/local/data/raw/sequences.parquet").glob("*.parquet"):
+        bucket.upload_file(str(path), f"table/{path.name}")
+    expected = all_made("local")
+    assert expected.keys() > {"data/answers.csv", "models/bidirectional/weights.safetensors"}
+    assert all_made("ray") == expected

@@ -20,7 +20,7 @@ from safetensors.numpy import load_file
 from safetensors.numpy import save as serialized
 
 from birnn.errors import DataError, ParamsError
-from birnn.files import atomic, bounds, named, reading
+from birnn.files import addresses, atomic, bounds, named, reading
 
 
 class Vectors(NamedTuple):
@@ -58,7 +58,8 @@ class Found(NamedTuple):
 def look_up(path: str | Path | None, vocabulary: Sequence[str] | None) -> Found:
     """Look a vocabulary up, whose first token has row 1; without a path, nothing is found.
 
-    Accents may be encoded in any way in the file; the vocabulary has them in the form NFC.
+    The file may lie in a bucket. Accents may be encoded in any way in it; the vocabulary has them
+    in the form NFC.
 
     Raises:
         ParamsError: there is a path, but no vocabulary.
@@ -75,7 +76,8 @@ def look_up(path: str | Path | None, vocabulary: Sequence[str] | None) -> Found:
     read = _archived if Path(path).suffix == ".npz" else _lines
     named.check_input(path)
     try:
-        found = dict(read(Path(path), spellings))
+        with addresses.opened(addresses.place(path), folders=False) as file:
+            found = dict(read(file, spellings))
     except FileNotFoundError:
         raise DataError(f"{reading.missing(path)}; or set prepare.vectors to null") from None
     except (EOFError, KeyError, OSError, ValueError, zipfile.BadZipFile, zlib.error) as error:

@@ -28,7 +28,7 @@ from birnn.evaluation import data_checks, intervals, metrics, slices, verdict
 from birnn.evaluation.intervals import Interval
 from birnn.evaluation.slices import Sliced
 from birnn.evaluation.verdict import Aims, Basis, Verdict
-from birnn.files import named
+from birnn.files import addresses, named
 from birnn.files.reading import SAMPLE_LINES, SEPARATOR, delimiter_of, first_few, lines
 from birnn.files.summary import NO_LABELS
 from birnn.files.table_checks import composed_text, text_column
@@ -141,7 +141,7 @@ def read(path: str | Path, by: str | None = None) -> Scored:
     Rows without a true label are left out, and a note says how many.
 
     Args:
-        path: a CSV, TSV or Parquet file.
+        path: a CSV, TSV or Parquet file, here or in a bucket.
         by: another column, to slice by.
 
     Raises:
@@ -149,12 +149,14 @@ def read(path: str | Path, by: str | None = None) -> Scored:
             the rows of a sequence are not together, no predicted class is an actual one, a class
             has no probability where others have one, or a row of probabilities is no distribution.
     """
-    path = Path(path)
+    path = addresses.place(path)
     if path.suffix not in SUFFIXES:
         raise DataError(f"{path}: expected a name that ends in {', '.join(SUFFIXES)}")
     named.check_input(path)
+    read_file = _parquet if path.suffix == ".parquet" else _text
     try:
-        names, given = (_parquet if path.suffix == ".parquet" else _text)(path, by)
+        with addresses.opened(path, folders=False) as file:
+            names, given = read_file(file, by)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:

@@ -148,13 +148,22 @@ def is_address(path: str | Path) -> bool:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Path]:
+def opened(path: Path, *, folders: bool = True) -> Iterator[Path]:
     """Give a file to read: the path itself, or a copy of what lies in a bucket; a folder as it is.
 
+    Args:
+        path: to the file; see `place`.
+        folders: whether the reader can read a folder too.
+
     Raises:
-        DataError: see `Address.fetched`.
+        DataError: see `Address.fetched`; or it is a folder in a bucket that nobody can read.
     """
-    if not isinstance(path, Address) or path.is_dir():
+    if not isinstance(path, Address):
+        yield path
+        return
+    if path.is_dir():
+        if not folders:
+            raise DataError(f"{path}: expected a file, found a folder")
         yield path
         return
     with tempfile.TemporaryDirectory(prefix="birnn-object-", ignore_cleanup_errors=True) as folder:

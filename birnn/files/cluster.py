@@ -36,7 +36,7 @@ Versions = tuple[tuple[str, str], ...]
 
 ADDRESS: Final = "RAY_ADDRESS"
 LONGEST_FOLDER = 40  # letters; the sockets below it may have names of 107 in all
-PATIENCE = 5.0  # seconds, for an answer of the machine that RAY_ADDRESS names
+PATIENCE = 5.0  # seconds, for the machine that RAY_ADDRESS names to answer, and for tasks to end
 RETRIES = 5  # times that a task is done again when the process or machine is lost that it runs on
 COMPUTES = ("numpy", "pyarrow", "torch")  # packages whose version may decide bytes
 QUIET = {
@@ -181,9 +181,11 @@ def paired(
             item, result = waiting.popleft()
             yield item, received(ray, result)
     finally:
-        for _, result in waiting:
-            if not isinstance(result, Exception):
-                ray.cancel(result)
+        left = [result for _, result in waiting if not isinstance(result, Exception)]
+        for result in left:
+            ray.cancel(result)
+        if left:  # they remove their temporary files as they end, which they cannot once killed
+            ray.wait(left, num_returns=len(left), timeout=PATIENCE, fetch_local=False)
 
 
 def received(ray: Any, result: Any) -> Any:

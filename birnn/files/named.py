@@ -6,6 +6,7 @@ with output("predicted.csv", inputs=["new.csv"]) as partial: ...
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ from pathlib import Path
 
 from birnn.errors import DataError
 from birnn.files import atomic
+
+ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/")  # `Path` leaves one slash; one letter may be a drive
 
 
 def check_input(path: str | Path) -> None:
@@ -43,7 +46,8 @@ def output(path: str | Path, inputs: Iterable[str | Path] = ()) -> Iterator[Path
         inputs: files and folders that are read meanwhile.
 
     Raises:
-        DataError: the path is one of the inputs or in one of them, or a pipe or a device.
+        DataError: the path is one of the inputs or in one of them, a pipe or a device, or an
+            address such as `s3://bucket/name.csv`, where nothing is written.
     """
     check_output(path, inputs)
     place = Path(path).resolve()
@@ -55,6 +59,11 @@ def output(path: str | Path, inputs: Iterable[str | Path] = ()) -> Iterator[Path
 
 def check_output(path: str | Path, inputs: Iterable[str | Path] = ()) -> None:
     """Refuse an output early; see `output`."""
+    if ADDRESS.match(str(path)):
+        raise DataError(
+            f"{path}: expected a path on this machine, found an address; write it here, and bring "
+            "it there"
+        )
     place = Path(path).resolve()
     if place.exists() and not place.is_file() and not place.is_dir():
         raise DataError(f"{path}: expected the name of a file, found a pipe or a device")

@@ -354,6 +354,7 @@ def _put(path: Path, store: str, part: Part) -> None:
 
 
 def _understood(address: str) -> AbstractContextManager[None]:
-    """Say in one line what pyarrow raises of a store."""
+    """Say in one line what pyarrow raises of a store, and where: each machine has its own keys."""
+    what = f"a store that answers (run.store) on {platform.node()}"
     lacking = f"{address}: expected a part there (run.store), found none; run `dvc repro --force`"
-    return addresses.answering(address, "a store that answers (run.store)", lacking=lacking)
+    return addresses.answering(address, what, lacking=lacking)

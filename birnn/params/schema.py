@@ -465,8 +465,8 @@ class Prepare(Section):
         frame: steps that become one, for classification; null for each step alone.
         min_count: how often a token must occur in train; others are unknown.
         lowercase: whether tokens are read in small letters.
-        vectors: a file of pretrained vectors of tokens (`.txt`, `.vec`, `.gz`, `.npz`), whose width
-            takes the place of `model.embedding_size`.
+        vectors: a file of pretrained vectors of tokens (`.txt`, `.vec`, `.gz`, `.npz`), here or in
+            a bucket, whose width takes the place of `model.embedding_size`.
     """
 
     split: Split = Split()
@@ -479,7 +479,7 @@ class Prepare(Section):
     frame: Count | None = None
     min_count: Count = 1
     lowercase: bool = False
-    vectors: Name | None = None
+    vectors: Readable | None = None
 
     @model_validator(mode="after")
     def _one_fold_of_several(self) -> Prepare:
@@ -709,7 +709,8 @@ class Retrain(Section):
         psi_limit: the population stability index above which a change of the data is large.
         approval: whether a model that has passed serves at once, or waits for `birnn retrain
             --approve`.
-        shadow: a file of recent sequences without labels; see `birnn.serving.shadow`.
+        shadow: a file of recent sequences without labels, here or in a bucket; see
+            `birnn.serving.shadow`.
     """
 
     model: Name | None = None
@@ -725,7 +726,7 @@ class Retrain(Section):
     least: Least = Least()
     psi_limit: Positive = 0.2
     approval: Literal["automatic", "manual"] = "automatic"
-    shadow: Name | None = None
+    shadow: Readable | None = None
 
 
 class Axis(Section):

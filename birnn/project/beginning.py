@@ -19,13 +19,13 @@ import numpy as np
 
 from birnn import params
 from birnn.errors import DataError, ParamsError
-from birnn.files import atomic, paths
+from birnn.files import atomic, listing, paths
 from birnn.files.addresses import Address
 from birnn.files.digests import md5
 from birnn.files.summary import Summary
 from birnn.files.tables import Chunk, feature_names
-from birnn.params import Data, lock, writing
-from birnn.sources import listing
+from birnn.params import Params, lock, writing
+from birnn.sources import ingestion
 from birnn.sources.guesses import Guess
 
 LISTING, OF_LISTING = paths.EXTERNAL / "dvc.yaml", "birnn objects"
@@ -102,7 +102,7 @@ def tracked(path: Path) -> list[str]:
         DataError: DVC refuses.
     """
     if isinstance(path, Address):
-        return listed(params.load().data)
+        return listed(params.load())
     if not (Path(".git").exists() and Path(".dvc").is_dir()):
         return []
     known = subprocess.run(["git", "ls-files", "--", str(path)], capture_output=True, check=False)
@@ -112,7 +112,12 @@ def tracked(path: Path) -> list[str]:
     return [f"{path}.dvc", str(path.parent / ".gitignore")]
 
 
-def listed(data: Data) -> list[str]:
+def read(chosen: Params) -> list[str]:
+    """All files and folders that the stages read, but those of other stages."""
+    return [*ingestion.paths_of(chosen.data), *filter(None, [chosen.prepare.vectors])]
+
+
+def listed(chosen: Params) -> list[str]:
     """List what lies in buckets, now and whenever `dvc repro` runs; name what is to be committed.
 
     Raises:
@@ -125,7 +130,7 @@ def listed(data: Data) -> list[str]:
             f"{LISTING}: expected a stage with `cmd: {OF_LISTING}`, found others; add it, with "
             f"`wdir: ../..`, `always_changed: true` and the out {listing.PATH} without cache"
         )
-    listing.write(data)
+    listing.write(read(chosen))
     return [str(LISTING), str(listing.PATH)]
 
 
@@ -189,5 +194,5 @@ def params_text(problem: str, guess: Guess, found: Summary, *, heavy: bool) -> s
         model=model,
         train=train,
         evaluate=evaluate,
-        refresh=OF_LISTING.split() if listing.in_buckets(data) else None,
+        refresh=OF_LISTING.split() if listing.in_buckets(ingestion.paths_of(data)) else None,
     )

@@ -24,6 +24,7 @@ from rich.table import Table
 from birnn.errors import DataError
 from birnn.evaluation import intervals
 from birnn.evaluation.scoring import Scored
+from birnn.files import addresses
 from birnn.files.reading import first_few
 from birnn.files.table_checks import text_column
 from birnn.files.tables import natural_order
@@ -144,11 +145,13 @@ def join(folder: Path, labels: Path) -> Joined:
     Args:
         folder: of the ledger.
         labels: a table with `sequence` and `label` (or `actual`), a row a label, in order: the
-            file of the sequences themselves will do. A column `group` says what belongs together.
+            file of the sequences themselves will do, here or in a bucket. A column `group` says
+            what belongs together.
 
     Raises:
         DataError: there is no ledger, the table lacks a column, or no answer has a label.
     """
+    labels = addresses.place(labels)
     answered = pd.concat([_answered(part) for part in ledger.parts(folder)], ignore_index=True)
     known = _Labels(labels)
     begins = answered["step"] == 0

@@ -20,7 +20,7 @@ from types import TracebackType
 
 from birnn.data.encoding import Encoding
 from birnn.errors import BirnnError, DataError
-from birnn.files import console, digests
+from birnn.files import addresses, console, digests
 from birnn.model import exported, onnx_network, saved_model
 from birnn.model.prediction import Predicts
 from birnn.model.saved_model import Saved
@@ -95,7 +95,7 @@ def load(address: str, device: str = "cpu") -> Served:
             registered.
     """
     if not address.startswith(ADDRESSES):
-        return _read(Path(address), address, "", device)
+        return _read(_here(address), address, "", device)
     version = registry.version_of(address)
     if version is None:
         return _fetched(address, address, "", device)
@@ -110,11 +110,20 @@ def saved(address: str) -> Saved:
         RegistryError: see `load`.
     """
     if not address.startswith(ADDRESSES):
-        if Path(address).suffix in (exported.GRAPH, exported.PROGRAM):
+        if _here(address).suffix in (exported.GRAPH, exported.PROGRAM):
             raise DataError(f"{address}: expected a model's folder or address, found an export")
         return saved_model.read(address)
     with TemporaryDirectory() as place:
         return saved_model.read(registry.fetch(address, place))
+
+
+def _here(path: str) -> Path:
+    if addresses.is_address(path):
+        raise DataError(
+            f"{path}: expected a model's folder here, or an address of MLflow's such as "
+            f"{ADDRESSES[0]}NAME/3, found an address in a bucket; copy it here"
+        )
+    return Path(path)
 
 
 def _fetched_version(address: str, number: int, device: str = "cpu") -> Served:

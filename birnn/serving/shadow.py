@@ -26,7 +26,7 @@ from birnn.errors import DataError
 from birnn.evaluation import expected_accuracy, intervals
 from birnn.evaluation.expected_accuracy import Calibration, Estimate
 from birnn.evaluation.intervals import in_brackets
-from birnn.files import paths, records
+from birnn.files import addresses, paths, records
 from birnn.files.reading import Skipped
 from birnn.files.tables import natural_order
 from birnn.model import prediction
@@ -144,8 +144,8 @@ def compare(
     Args:
         champion: the model that serves.
         challenger: the one that may come to serve.
-        file: a sequence table, or a file as in training; labels are not looked at. Its column
-            `group` says what belongs together.
+        file: a sequence table, or a file as in training, here or in a bucket; labels are not looked
+            at. Its column `group` says what belongs together.
         calibrations: how the accuracy of each is estimated, by `champion` and `challenger`.
 
     Raises:
@@ -156,7 +156,9 @@ def compare(
             f"{challenger.name}: expected a model for {champion.encoding.task} as {champion.name}, "
             f"found one for {challenger.encoding.task}"
         )
-    both = {CHAMPION: _answers(champion, file), CHALLENGER: _answers(challenger, file)}
+    file = addresses.place(file)
+    with addresses.opened(file) as path:
+        both = {CHAMPION: _answers(champion, path), CHALLENGER: _answers(challenger, path)}
     one, other = _common(*both.values())
     expected = {
         name: expected_accuracy.estimate(

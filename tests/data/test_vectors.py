@@ -10,6 +10,7 @@ import pytest
 
 from birnn.data import vectors
 from birnn.errors import DataError
+from birnn.files import addresses
 
 WORDS = ["the", "é", "a b", "absent", "\x85"]
 TEXT = "unused 9 9 9\nthe 1 2 3\na b -1 0.5 1e-3\né 4 5 6\n\x85 7 8 9\n"
@@ -49,6 +50,18 @@ class TestRead:
 
     def test_archive(self, tmp_path: Path) -> None:
         self.check(archive(tmp_path / "v.npz"))
+
+    def test_in_a_bucket(self, tmp_path: Path, bucket: Any) -> None:
+        for path in (text(tmp_path / "v.txt"), archive(tmp_path / "v.npz")):
+            bucket.upload_file(str(path), f"vectors/{path.name}")
+            self.check(addresses.place(f"s3://runs/vectors/{path.name}"))
+        path = text(tmp_path / "v.txt", "the 1 2 3\né 1 2\n")
+        bucket.upload_file(str(path), "vectors/v.txt")
+        with pytest.raises(DataError, match=r"^s3://runs/vectors/v\.txt, line 2: expected a token"):
+            vectors.look_up("s3://runs/vectors/v.txt", WORDS)
+        for name, found in {"w.txt": "no such file", "": "expected a file, found a folder"}.items():
+            with pytest.raises(DataError, match=rf"^s3://runs/vectors/?{name}: {found}"):
+                vectors.look_up(f"s3://runs/vectors/{name}", WORDS)
 
     def test_only_words_of_the_vocabulary_are_looked_at(self, tmp_path: Path) -> None:
         path = text(tmp_path / "v.txt", "unused x y z\nthe 1 2 3\n")

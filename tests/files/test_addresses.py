@@ -14,18 +14,10 @@ from birnn.errors import BirnnError, DataError
 from birnn.files import addresses, named, reading, room
 
 
-@pytest.fixture(scope="session")
-def server(s3: str) -> str:
-    for key in ("f/b c#1.csv", "f/a.csv", "f/_hidden.csv", "f/README.md", "f/sub/d.csv"):
-        services.bucket(s3).put_object(Key=key, Body=key.encode())
-    return s3
-
-
 @pytest.fixture(autouse=True)
-def bucket(server: str, monkeypatch: pytest.MonkeyPatch) -> Any:
-    for name, value in services.keys(server).items():
-        monkeypatch.setenv(name, value)
-    return services.bucket(server)
+def _files(bucket: Any) -> None:
+    for key in ("f/b c#1.csv", "f/a.csv", "f/_hidden.csv", "f/README.md", "f/sub/d.csv"):
+        bucket.put_object(Key=key, Body=key.encode())
 
 
 @pytest.mark.parametrize(
@@ -99,8 +91,11 @@ def test_what_changes_while_it_is_read_is_refused(
         pass
 
 
-def refused(address: str) -> str:
-    with pytest.raises(BirnnError) as error, addresses.opened(addresses.place(address)):
+def refused(address: str, *, folders: bool = True) -> str:
+    with (
+        pytest.raises(BirnnError) as error,
+        addresses.opened(addresses.place(address), folders=folders),
+    ):
         pass
     assert "\n" not in str(error.value)
     assert services.KEYS["AWS_SECRET_ACCESS_KEY"] not in str(error.value)
@@ -110,6 +105,14 @@ def refused(address: str) -> str:
 @pytest.mark.parametrize("address", ["s3://runs/nothing", "s3://nobodys/a.csv"])
 def test_what_is_not_there(address: str) -> None:
     assert refused(address) == f"{address}: no such file; put it there, or correct the path"
+
+
+def test_a_folder_where_a_file_is_read() -> None:
+    with addresses.opened(addresses.place("s3://runs/f")) as path:
+        assert path.is_dir()
+    assert refused("s3://runs/f", folders=False) == "s3://runs/f: expected a file, found a folder"
+    with addresses.opened(addresses.place("s3://runs/f/a.csv"), folders=False) as path:
+        assert path.read_bytes() == b"f/a.csv"
 
 
 @pytest.mark.slow

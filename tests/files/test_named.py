@@ -44,6 +44,19 @@ class TestOutput:
         assert (tmp_path / "there/out.csv").read_text() == "new"
         assert (tmp_path / "there/new.csv").read_text() == "newest"
 
+    @pytest.mark.parametrize("path", ["s3://runs/out.csv", "gs://b/o.csv", "file:///tmp/o.csv"])
+    def test_is_no_address(
+        self, path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Of which `Path` would make a folder here that is called `s3:`."""
+        monkeypatch.chdir(tmp_path)
+        for given in (path, Path(path)):
+            with pytest.raises(DataError, match="expected a path on this machine, found an addr"):
+                named.write_text(given, "a")
+        assert [*tmp_path.iterdir()] == []
+        for name in ("s3/out.csv", "a: b.csv", "c:/out.csv"):
+            named.write_text(name, "a")
+
     def test_keeps_its_permissions(self, tmp_path: Path) -> None:
         (tmp_path / "out.csv").touch(mode=0o600)
         named.write_text(tmp_path / "out.csv", "private")

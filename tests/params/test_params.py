@@ -187,6 +187,14 @@ MISTAKES = {
         ("train:", "evaluate:\n  bars: {f1: {bad_below: 0.9, good_above: 0.8}}\ntrain:"),
         "evaluate.bars.f1: expected bad_below up to good_above, found",
     ),
+    "vectors at an address that nobody reads": (
+        ("train:", "prepare: {vectors: 'https://example.org/v.txt'}\ntrain:"),
+        "prepare.vectors: expected a path, or an address such as s3://bucket/folder, without keys",
+    ),
+    "a shadow with keys": (
+        ("train:", "retrain: {shadow: 's3://key:secret@bucket/new.csv'}\ntrain:"),
+        "retrain.shadow: expected a path, or an address such as s3://bucket/folder, without keys",
+    ),
     "a command in one piece": (
         ("train:", "retrain:\n  refresh: dvc update\ntrain:"),
         "retrain.refresh: expected a valid list, found 'dvc update'",

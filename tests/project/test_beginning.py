@@ -12,7 +12,7 @@ import services
 import yaml
 
 from birnn import cli, params
-from birnn.files import tables
+from birnn.files import listing, tables
 from birnn.files.reading import Skipped
 from birnn.project import beginning
 from birnn.sources import ingestion
@@ -222,6 +222,20 @@ class TestBucket:
         assert status == 1
         assert "dvc.yaml: expected a stage with `cmd: birnn objects`, found others" in err
         assert beginning.LISTING.read_text() == "stages: {}\n"
+
+    def test_list_has_the_vectors_too(self, birnn: Run, s3: str) -> None:
+        assert birnn("init", "../export.csv")[0] == 0
+        services.bucket(s3).put_object(Key="begun/v.txt", Body=b"a 1 2")
+        text = Path("params.yaml").read_text("utf-8")
+        assert "vectors: null" in text
+        Path("params.yaml").write_text(
+            text.replace("vectors: null", "vectors: s3://runs/begun/v.txt"), "utf-8"
+        )
+        status, out, err = birnn("objects")
+        assert (status, err) == (0, "")
+        assert out == "data/external/objects.csv: what lies at 1 address\n"
+        (_, line) = listing.PATH.read_text("utf-8").splitlines()
+        assert line.startswith("s3://runs/begun/v.txt,")
 
     @pytest.mark.slow
     def test_dvc_runs_again_what_reads_them_when_they_change(self, birnn: Run, s3: str) -> None:

@@ -12,7 +12,7 @@ import yaml
 
 from birnn import cli
 from birnn.data import encoding, sequences, vectors
-from birnn.files import atomic
+from birnn.files import atomic, listing
 from birnn.model import saved_model
 
 Stage = Callable[..., None]
@@ -128,6 +128,21 @@ def test_vectors_start_the_embedding(tree: Tree, stage: Stage) -> None:
     for word, expected in {"bank": [1, 2, 3], "Zürich": [7, 8, 9]}.items():
         row = network.embedding.weight[fitted.vocabulary.index(word) + 1]
         np.testing.assert_allclose(row.detach(), expected, rtol=1e-6)
+
+
+def test_vectors_in_a_bucket_are_those_of_the_list(
+    tree: Tree, stage: Stage, bucket: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bucket.put_object(Key="tokens/v.txt", Body=b"bank 1 2 3\n")
+    listing.write(["s3://runs/tokens/v.txt"])
+    tree["prepare"]["vectors"] = "s3://runs/tokens/v.txt"
+    run(tree, stage, table(tagging=True, columns=["token"]), ("generate",), ("prepare",))
+    assert vectors.load("data/prepared/vectors.safetensors").values.tolist() == [[1, 2, 3]]
+    capsys.readouterr()
+    bucket.put_object(Key="tokens/v.txt", Body=b"bank 1 2 4\n")
+    with pytest.raises(SystemExit):
+        stage("prepare")
+    assert "objects.csv: expected the files as they are in s3://runs/" in capsys.readouterr().err
 
 
 def test_without_vectors_there_is_an_empty_file(prepared: Path) -> None:

@@ -1,9 +1,9 @@
-"""Data in a bucket: read as here, whatever their source, and a list that says which they are."""
+"""Data in a bucket: read as here, whatever their source."""
 
 import gzip
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import services
 from birnn import params
 from birnn.errors import DataError, ParamsError
 from birnn.files.reading import Skipped
-from birnn.sources import guesses, ingestion, listing
+from birnn.sources import guesses, ingestion
 
 HOME = "data/external"
 TABLE = "sequence,x,label\n" + "".join(f"{n // 3},{n},{'ab'[n % 2]}\n" for n in range(30))
@@ -149,65 +149,3 @@ def test_a_fault_is_named_by_its_address(bucket: Any) -> None:
 def test_other_addresses_and_keys_are_refused(address: str) -> None:
     with pytest.raises(ParamsError, match="such as s3://bucket/folder, without keys"):
         params.data({"source": "table", "task": "tagging", "path": address})
-
-
-class TestList:
-    data = staticmethod(lambda name: params.data(in_bucket(SECTIONS[name])))
-
-    def listed(self) -> list[str]:
-        text = listing.PATH.read_text(encoding="utf-8")
-        return [line.rpartition(",")[0] for line in text.splitlines()[1:]]
-
-    @pytest.mark.parametrize(
-        ("name", "names"),
-        [
-            ("parquet", ["parts/1.parquet", "parts/2.parquet"]),
-            ("splits", ["split/test.csv", "split/train.csv", "split/validation.csv"]),
-            ("classes", ["n.txt", "p.txt"]),
-            ("fasta", ["labels.csv", "s.fa"]),
-        ],
-    )
-    def test_has_each_file(self, name: str, names: list[str]) -> None:
-        listing.write(self.data(name))
-        assert self.listed() == [f"s3://runs/in/a folder/{one}" for one in names]
-        listing.check(self.data(name))
-
-    def test_is_empty_where_all_lie_here(self) -> None:
-        section = params.data(SECTIONS["csv"])
-        listing.check(section)
-        listing.write(section)
-        assert self.listed() == []
-        listing.check(section)
-
-    def test_is_expected(self) -> None:
-        with pytest.raises(DataError, match=r"objects\.csv: expected a list of .* run `birnn obje"):
-            listing.check(self.data("csv"))
-
-    def test_tells_what_has_changed(self, bucket: Any) -> None:
-        def put(name: str, text: str) -> None:
-            bucket.put_object(Key=f"live/{name}.jsonl", Body=text.encode())
-
-        data = params.data({"source": "lists", "task": "tagging", "path": "s3://runs/live"})
-        put("1", LISTS)
-        listing.write(data)
-        changes: list[tuple[str, Callable[[], object]]] = [
-            ("1", lambda: put("1", LISTS.replace("c", "d"))),
-            ("2", lambda: put("2", LISTS)),
-            ("1", lambda: bucket.Object("live/1.jsonl").delete()),
-        ]
-        for name, change in changes:
-            before = listing.PATH.read_bytes()
-            change()
-            with pytest.raises(
-                DataError, match=rf"found 1 to differ, the first s3://runs/live/{name}\.jsonl"
-            ):
-                listing.check(data)
-            listing.write(data)
-            assert listing.PATH.read_bytes() != before
-            listing.check(data)
-
-    def test_is_not_written_where_a_file_is_missing(self) -> None:
-        data = params.data({"source": "conll", "path": "s3://runs/nothing.conllu"})
-        with pytest.raises(DataError, match=r"^s3://runs/nothing\.conllu: no such file"):
-            listing.write(data)
-        assert not listing.PATH.exists()
