@@ -31,7 +31,7 @@ ANGLES = 256
 LONGEST_PERIOD, REPEATED = 8, 0.7
 """A run is periodic if so many of its letters equal the one that is a period before."""
 
-_BLOCK, _BLOCK_STEPS = 1 << 22, 1 << 20  # numbers and steps handled at a time
+_BLOCK, _BLOCK_STEPS = 1 << 21, 1 << 19  # numbers and steps handled at a time
 _MULTIPLIER = np.uint64(0x5851F42D4C957F2D)  # odd; Knuth's of MMIX
 _NONE = np.uint64(2**64 - 1)
 

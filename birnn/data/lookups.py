@@ -90,7 +90,7 @@ class Entries:
             if some.start < some.stop:
                 codes, owner, rank = self.whole
                 yield Block(codes[some], owner[some], rank[some])
-        pieces.release(*self.whole)
+                pieces.release(*self.whole)
 
 
 class Found(NamedTuple):

@@ -20,6 +20,7 @@ from birnn.data.copies import Copies
 from birnn.evaluation.metrics import CALIBRATION_BINS as BINS
 from birnn.evaluation.metrics import calibration_bin
 from birnn.evaluation.tallies import of_groups
+from birnn.files import pieces
 from birnn.files.reading import MOST_NAMED, first_few
 
 Status = Literal["pass", "warn", "fail"]
@@ -482,10 +483,15 @@ def calibration(
         surplus = np.bincount(cells, right[rows] - sure, minlength=(len(bounds) - 1) * BINS)
         total += surplus.reshape(-1, BINS).sum(axis=0)
         squares += (surplus.reshape(-1, BINS) ** 2).sum(axis=0)
+        pieces.release(confidence, right)
     error = np.abs(total).sum() / len(right)
     # The mean of |x| is sqrt(2 / pi) of the standard deviation for a normal x of mean 0.
     chance = np.sqrt(2 / np.pi * squares).sum() / len(right)
-    said, was = confidence.mean(dtype=np.float64), right.mean()
+    sums = [
+        (sure.sum(dtype=np.float64), np.count_nonzero(hit))
+        for sure, hit in pieces.of(confidence, right)
+    ]
+    said, was = (sum(each) / len(right) for each in zip(*sums, strict=True))
     figures = {"calibration_error": error, "by_chance": chance, "confidence": said, "accuracy": was}
     text = f"The model is {_percent(said)} sure of its answers, and {_percent(was)} are right"
     findings: list[Finding] = []

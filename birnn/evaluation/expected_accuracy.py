@@ -156,7 +156,7 @@ def calibrate(confidence: Floats, right: Mask, offsets: Ints, groups: Ints) -> C
     Right and wrong count as Platt's smoothed 0 and 1, so a validation split without a mistake does
     not make the model certain.
     """
-    hits = int(np.count_nonzero(right))
+    hits = _hits(right)
     aims = 1 / (len(right) - hits + 2), (hits + 1) / (hits + 2)
 
     def fall(line: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -174,6 +174,7 @@ def calibrate(confidence: Floats, right: Mask, offsets: Ints, groups: Ints) -> C
     found = Calibration(float(line[0]), float(line[1]), [], len(np.unique(groups)))
 
     def scores(rows: slice) -> NDArray[np.float64]:
+        pieces.release(confidence, right)
         aim = np.where(right[rows], aims[1], aims[0])
         chances = found.chances(confidence[rows])
         return _columns(confidence[rows]) * (aim - chances)[:, np.newaxis]
@@ -193,7 +194,7 @@ def checked(
         return known.chances(confidence[rows]) - right[rows]
 
     mean = _mean(known, confidence, error, offsets, groups)
-    accuracy = float(right.mean())
+    accuracy = _hits(right) / len(right)
     of = OnTest(
         expected=accuracy + mean.value,
         accuracy=accuracy,
@@ -298,6 +299,7 @@ def _mean(
     """
 
     def amounts(some: slice) -> NDArray[np.float64]:
+        pieces.release(confidence)
         chances = known.chances(confidence[some])
         gradient = _columns(confidence[some]) * (chances * (1 - chances))[:, np.newaxis]
         return np.column_stack([rows(some), np.ones(len(chances)), gradient])
@@ -330,6 +332,10 @@ def _by_group(
         np.add.at(sums, group[chosen], each)
     assert sums is not None
     return sums
+
+
+def _hits(right: Mask) -> int:
+    return sum(int(np.count_nonzero(some)) for (some,) in pieces.of(right))
 
 
 def _few(groups: int) -> float:

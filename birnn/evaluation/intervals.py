@@ -198,6 +198,7 @@ def _differing(actual: Ints, first: Ints, second: Ints, offsets: Ints, groups: I
         apart = (first[rows] == actual[rows]) != (second[rows] == actual[rows])
         starts = offsets[chosen] - rows.start
         found.append(np.unique(groups[chosen][np.logical_or.reduceat(apart, starts)]))
+        release(actual, first, second)
     return len(np.unique(np.concatenate(found)))
 
 
@@ -352,6 +353,7 @@ def _counts(
     num_groups = int(group.max()) + 1
 
     def classes(rows: slice) -> list[Ints]:
+        release(actual, *answers)
         true, said = actual[rows], [one[rows] for one in answers]
         return [true, *said, *(np.where(true == one, true, -1) for one in said)]
 

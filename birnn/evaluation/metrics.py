@@ -145,6 +145,7 @@ def by_length(
         cells *= num_classes**2
         cells += cell_of_each(actual[rows], predicted[rows], num_classes)
         counts += np.bincount(cells, minlength=counts.size).reshape(counts.shape)
+        pieces.release(actual, predicted)
     figures = dict(zip(HEADLINES, headline_values(counts).T, strict=True))
     members = [lengths[bucket == i] for i in range(num_buckets)]
     return {

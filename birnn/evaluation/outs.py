@@ -388,8 +388,9 @@ def by_position(test: Sequences, predicted: Classes) -> metrics.Table:
         left = np.repeat(lengths, lengths) - 1 - past
         known, hits = labels != UNLABELLED, predicted[some] == labels
         for end, distance in enumerate((past, left)):
-            rows[end] += np.bincount(distance[known], minlength=test.longest)
-            right[end] += np.bincount(distance[known & hits], minlength=test.longest)
+            rows[end] += np.bincount(distance[known], minlength=len(rows[end]))
+            right[end] += np.bincount(distance[known & hits], minlength=len(right[end]))
+        pieces.release(predicted)
     ends = zip(rows, right, ("beginning", "end"), strict=True)
     tables = [_by_distance(*end) for end in ends]
     return {name: np.concatenate([table[name] for table in tables]) for name in POSITION_COLUMNS}

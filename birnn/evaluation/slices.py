@@ -319,6 +319,7 @@ def _share(name: str, judged: _Judged, counted: Rows, inside: Mask) -> Figure:
     """
 
     def part(rows: slice) -> Mask:
+        pieces.release(inside)
         return counted(rows) & inside[rows]
 
     def right(of: Rows) -> Rows:

@@ -94,7 +94,7 @@ def worst(
         each = (known & (classes[rows] == labels), known, loss)
         for sums, amounts in zip((hits, counts, nats), each, strict=True):
             sums[chosen] = np.add.reduceat(amounts, starts, dtype=np.float64)
-        pieces.release(shares)
+        pieces.release(shares, classes)
     labelled = np.flatnonzero(counts)
     hits, counts, nats = hits[labelled], counts[labelled], nats[labelled]
     right, loss = hits / counts, np.round(nats / counts, DIGITS)

@@ -98,6 +98,7 @@ def released(sequences: Sequences, batches: Iterable[B]) -> Iterator[B]:
         if held > RELEASE_BYTES:
             sequences.release()
             held = 0
+    sequences.release()
 
 
 def gather(sequences: Sequences, indices: Ints, *, spell: bool = False) -> Padded:
