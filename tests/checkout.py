@@ -28,7 +28,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from conftest import ROOT, run_stage
+from conftest import ROOT, run_stage, shipped_params
 from dvc import cli as dvc_command
 from dvc.repo import Repo
 from filelock import FileLock
@@ -86,7 +86,7 @@ def flipped(rows: pd.DataFrame) -> pd.DataFrame:
 
 def params(**retrain: Any) -> dict[str, Any]:
     """The shipped params.yaml with this table, one small model, and some of `retrain` changed."""
-    tree: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    tree = shipped_params()
     tree["problem"] = "small"
     tree["data"] = {"source": "table", "task": "tagging", "path": str(TABLE)}
     tree["prepare"]["split"] = {"validation": 0.15, "test": 0.3}
