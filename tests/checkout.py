@@ -243,9 +243,10 @@ def copy(folder: Path, place: Path, finished: Path | None = None) -> Path:
     return place
 
 
-def first(folder: Path) -> None:
+def first(folder: Path, empty_store: Path) -> None:
     """Make a checkout in a folder, and let its first model serve."""
     place = make(folder / "checkout", table(range(SEQUENCES)))
+    shutil.copy(empty_store, place)
     with pytest.MonkeyPatch.context() as patch:
         enter(place, patch)
         assert steps.retrain(load(), reproduce=reproduce).decision == "promoted"

@@ -308,11 +308,11 @@ def prepared(once: Once) -> Path:
 
 
 @pytest.fixture(scope="session")
-def served(once: Once) -> Path:
+def served(once: Once, empty_store: Path) -> Path:
     """A checkout whose first model serves."""
     import checkout  # which imports this file
 
-    return once("served", checkout.first) / "checkout"
+    return once("served", lambda folder: checkout.first(folder, empty_store)) / "checkout"
 
 
 @pytest.fixture(scope="session")
