@@ -33,9 +33,11 @@ check: .venv/installed  ## lint and type-check, and look at what is in deploy/
 	@mypy
 	@bash deploy/check
 
+# By itself MLflow starts fourteen processes: four servers, and seven for jobs of which we have none.
 ui: .venv/installed  ## open the MLflow UI on localhost
 	@MLFLOW_TRACKING_URI= python -c 'from birnn.tracking import store; store.connect()'  # after a move
-	@mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port $${PORT:-5000}
+	@env MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false \
+		mlflow ui --workers 1 --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port $${PORT:-5000}
 
 serve: .venv/installed  ## answer requests on localhost, by the champion or else the model of the last repro
 	@birnn serve --port $${PORT:-8000}

@@ -28,7 +28,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from conftest import ROOT, run_stage
+from conftest import ROOT, run_stage, shipped_params
 from dvc import cli as dvc_command
 from dvc.repo import Repo
 from filelock import FileLock
@@ -86,7 +86,7 @@ def flipped(rows: pd.DataFrame) -> pd.DataFrame:
 
 def params(**retrain: Any) -> dict[str, Any]:
     """The shipped params.yaml with this table, one small model, and some of `retrain` changed."""
-    tree: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    tree = shipped_params()
     tree["problem"] = "small"
     tree["data"] = {"source": "table", "task": "tagging", "path": str(TABLE)}
     tree["prepare"]["split"] = {"validation": 0.15, "test": 0.3}
@@ -243,9 +243,10 @@ def copy(folder: Path, place: Path, finished: Path | None = None) -> Path:
     return place
 
 
-def first(folder: Path) -> None:
+def first(folder: Path, empty_store: Path) -> None:
     """Make a checkout in a folder, and let its first model serve."""
     place = make(folder / "checkout", table(range(SEQUENCES)))
+    shutil.copy(empty_store, place)
     with pytest.MonkeyPatch.context() as patch:
         enter(place, patch)
         assert steps.retrain(load(), reproduce=reproduce).decision == "promoted"

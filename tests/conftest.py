@@ -4,6 +4,7 @@ A run of tests has a temporary folder of its own, and fails if anything is left 
 """
 
 import atexit
+import copy
 import gc
 import importlib
 import multiprocessing.util
@@ -16,6 +17,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -229,9 +231,20 @@ def _root_is(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     remembered._artifact_repos_cache.clear()
 
 
+@cache
+def _shipped() -> Any:
+    return yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+
+
+def shipped_params() -> dict[str, Any]:
+    """The tree of the shipped params.yaml, to be changed."""
+    tree: dict[str, Any] = copy.deepcopy(_shipped())
+    return tree
+
+
 def small_params() -> dict[str, Any]:
     """The shipped params.yaml with little to do."""
-    tree: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    tree = shipped_params()
     tree["problem"] = "small"
     tree["data"] = {
         "source": "hmm",
@@ -303,11 +316,11 @@ def prepared(once: Once) -> Path:
 
 
 @pytest.fixture(scope="session")
-def served(once: Once) -> Path:
+def served(once: Once, empty_store: Path) -> Path:
     """A checkout whose first model serves."""
     import checkout  # which imports this file
 
-    return once("served", checkout.first) / "checkout"
+    return once("served", lambda folder: checkout.first(folder, empty_store)) / "checkout"
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.table import Table
 
-from benchmarks import padding, picture, quoted
+from benchmarks import padding, quoted
 
 ROOT = Path(__file__).parents[1]
 
@@ -25,6 +25,8 @@ def test_quick_figures_and_their_picture(tmp_path: Path) -> None:
     assert made.keys() == tables | {"machine"}
     page = (ROOT / "docs" / "speed.md").read_text(encoding="utf-8")
     assert all(text in quoted.into(page, made) for text in made.values())
+    from benchmarks import picture  # Matplotlib, which other tests do without
+
     pictures = [tmp_path / "first.svg", tmp_path / "second.svg"]
     for path in pictures:
         picture.main(found, path)

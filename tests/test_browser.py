@@ -251,7 +251,8 @@ def ui(folder: Path) -> Iterator[str]:
         text=True,
         check=True,
     )
-    command = shlex.split(recipe.stdout.splitlines()[-1].replace("${PORT:-5000}", str(port)))
+    line = recipe.stdout.replace("\\\n", "").splitlines()[-1]
+    command = shlex.split(line.replace("${PORT:-5000}", str(port)))
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     server = subprocess.Popen(
         command,

@@ -791,7 +791,7 @@ def _searched(space: dict[str, Axis]) -> dict[str, Axis]:
             )
         for value in axis.values:
             _check_value(key, value)
-        if is_whole(key) and axis.step is not None and not axis.step.is_integer():
+        if axis.step is not None and not axis.step.is_integer() and is_whole(key):
             raise ValueError(f"expected a whole step of {key}")
     return space
 

@@ -19,6 +19,7 @@ from birnn.files import named
 MOST_BYTES = 1 << 20  # of a file
 MOST_VALUES, DEEPEST = 20_000, 20  # of a tree in which each name for a part is replaced by the part
 LONGEST = 4000  # letters of a value
+FAST = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # by libyaml, in a tenth of the time
 
 
 def of_file(path: str | Path) -> Any:
@@ -44,7 +45,10 @@ def of_text(text: str, where: str) -> Any:
         text: YAML.
         where: what to call it in messages.
     """
-    _check_depth(text, where)
+    try:
+        _check_depth(text, where, FAST)
+    except (yaml.YAMLError, ValueError):  # in other words than those of the loader below
+        _check_depth(text, where, yaml.SafeLoader)
     loader = yaml.SafeLoader(text)
     try:
         node = loader.get_single_node()
@@ -59,10 +63,10 @@ def of_text(text: str, where: str) -> Any:
         loader.dispose()
 
 
-def _check_depth(text: str, where: str) -> None:
+def _check_depth(text: str, where: str, loader: Any) -> None:
     """Refuse what is nested deeply before it is made a tree, for which Python calls itself."""
     depth = 0
-    for event in yaml.parse(text, yaml.SafeLoader):
+    for event in yaml.parse(text, loader):
         depth += isinstance(event, yaml.CollectionStartEvent)
         depth -= isinstance(event, yaml.CollectionEndEvent)
         if depth > DEEPEST:

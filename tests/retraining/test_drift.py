@@ -390,7 +390,7 @@ def found_in(draws: int, name: str, trials: int, **change: Any) -> float:
 
 class TestPower:
     @pytest.mark.slow
-    @pytest.mark.parametrize("draws", [5, 40, 200])
+    @pytest.mark.parametrize("draws", [5, pytest.param(40, marks=pytest.mark.long), 200])
     def test_what_is_said_to_be_found_is_found(self, draws: int) -> None:
         """By chance alone 200 trials give 0.74 to 0.86 where it is 0.8."""
         said = power(independent(0, OLD), independent(1, draws), level=0.05)
@@ -403,7 +403,9 @@ class TestPower:
             assert 0.72 < found_in(draws, "labels", 200, share=said.share) < 0.9
 
     @pytest.mark.slow
-    @pytest.mark.parametrize("draws", [2, 5, 40, 200])
+    @pytest.mark.parametrize(
+        "draws", [2, *(pytest.param(draws, marks=pytest.mark.long) for draws in (5, 40)), 200]
+    )
     def test_what_has_not_changed_is_not_found(self, draws: int) -> None:
         trials = [
             compare(independent((n, 0), OLD), independent((n, 1), draws), level=0.05)

@@ -84,6 +84,29 @@ def scramble(place: Path) -> None:
     checkout.write_table(place, checkout.flipped(checkout.table(range(SEQUENCES))))
 
 
+@pytest.fixture(scope="session")
+def grown(once: Once, served: Path, finished: Path) -> Path:
+    """A checkout in which a second version serves, made of more data."""
+
+    def make(folder: Path) -> None:
+        place = checkout.copy(served, folder / "checkout", finished)
+        with pytest.MonkeyPatch.context() as patch:
+            checkout.enter(place, patch)
+            grow(place)
+            outcome = retrain(checkout.reproduce)
+            assert outcome == Outcome("promoted", "Version 2 serves now: it passed all checks.", 2)
+
+    return once("grown", make) / "checkout"
+
+
+@pytest.fixture
+def larger(grown: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it as the working directory."""
+    copy = checkout.copy(grown, tmp_path / "checkout", finished)
+    checkout.enter(copy, monkeypatch)
+    return copy
+
+
 class TestDecision:
     def test_the_first_model_is_promoted(self, place: Path) -> None:
         assert aliases() == (1, None, None)
@@ -118,12 +141,9 @@ class TestDecision:
         assert snapshot(place) == before
         assert len(decisions.read("decisions.jsonl")) == 1
 
-    def test_a_model_that_is_no_worse_is_promoted(self, place: Path) -> None:
-        grow(place)
-        outcome = retrain(checkout.reproduce)
-        assert outcome == Outcome("promoted", "Version 2 serves now: it passed all checks.", 2)
+    def test_a_model_that_is_no_worse_is_promoted(self, larger: Path) -> None:
         assert aliases() == (2, 1, None)
-        assert not workspace.changed(place)
+        assert not workspace.changed(larger)
         record = decisions.read("decisions.jsonl")[-1]
         names = [check["name"] for check in record["checks"]]
         assert {"headline", "classes", "lengths", "calibration", "latency", "reloaded"} <= {*names}
@@ -367,31 +387,45 @@ class TestFailure:
 
 
 @pytest.fixture(scope="session")
-def two_waiting(once: Once, served: Path, finished: Path) -> Path:
-    """A checkout in which two versions wait for approval, the second one made of more data."""
+def one_waiting(once: Once, served: Path, finished: Path) -> Path:
+    """A checkout in which a version waits for approval; beside it, what was there before."""
 
     def make(folder: Path) -> None:
         place = checkout.copy(served, folder / "checkout", finished)
         with pytest.MonkeyPatch.context() as patch:
             checkout.enter(place, patch)
             checkout.write_params(place, approval="manual")
-            for number in (SEQUENCES + 60, SEQUENCES + 120):
-                grow(place, number)
-                assert retrain().decision == "waiting"
+            grow(place)
+            atomic.write_json(folder / "before.json", snapshot(place))
+            outcome = retrain()
+            assert (outcome.decision, outcome.version) == ("waiting", 2)
 
     return once("waiting", make) / "checkout"
 
 
+@pytest.fixture(scope="session")
+def two_waiting(once: Once, one_waiting: Path, finished: Path) -> Path:
+    """One in which a second version waits too, made of more data."""
+
+    def make(folder: Path) -> None:
+        place = checkout.copy(one_waiting, folder / "checkout", finished)
+        with pytest.MonkeyPatch.context() as patch:
+            checkout.enter(place, patch)
+            grow(place, SEQUENCES + 120)
+            assert retrain().decision == "waiting"
+
+    return once("waiting twice", make) / "checkout"
+
+
 class TestApproval:
-    def test_promotes_what_waits(self, place: Path) -> None:
+    def test_promotes_what_waits(
+        self, one_waiting: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """Only then do its files come into the checkout, those of DVC and those of git."""
-        checkout.write_params(place, approval="manual")
-        grow(place)
-        before = snapshot(place)
-        outcome = retrain()
-        assert (outcome.decision, outcome.version) == ("waiting", 2)
+        place = checkout.copy(one_waiting, tmp_path / "checkout", finished)
+        checkout.enter(place, monkeypatch)
         assert aliases() == (1, None, 2)
-        assert snapshot(place) == before
+        assert snapshot(place) == atomic.read_json(one_waiting.parent / "before.json")
         assert "waits" in retrain().sentence
         assert service.approve(params.load(), 2).decision == "promoted"
         assert aliases() == (2, 1, None)
@@ -454,14 +488,13 @@ class TestApproval:
 
 
 class TestRollback:
-    def test_brings_the_previous_version_and_its_files_back(self, place: Path) -> None:
-        before = snapshot(place)
-        grow(place)
-        retrain()
-        grown = {str(checkout.TABLE): snapshot(place)[str(checkout.TABLE)]}
+    def test_brings_the_previous_version_and_its_files_back(
+        self, larger: Path, served: Path
+    ) -> None:
+        table = {str(checkout.TABLE): snapshot(larger)[str(checkout.TABLE)]}
         assert service.rollback(params.load()).decision == "rolled back"
         assert aliases() == (1, None, None)
-        assert snapshot(place) == before | grown
+        assert snapshot(larger) == snapshot(served) | table
         record = decisions.read("decisions.jsonl")[-1]
         assert (record["decision"], record["version"]) == ("rolled back", 2)
         assert champion().version(2).tags["decision"] == "rolled back"

@@ -9,10 +9,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pytest
-from conftest import ROOT
+from answered import predicted
 
 from birnn.errors import DataError
 from birnn.serving import ledger, served
@@ -25,22 +24,6 @@ NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
 @pytest.fixture
 def model(trained: Path) -> Served:
     return replace(served.load(str(trained)), name=Name("problem", "3", "abc"))
-
-
-def predicted(*ids: str, steps: int = 2) -> tuple[pa.Table, np.ndarray]:
-    """Of sequences of so many steps; `b` is answered, by a threshold of its own."""
-    rows = len(ids) * steps
-    table = pa.table(
-        {
-            "sequence": [name for name in ids for _ in range(steps)],
-            "predicted": ["b"] * rows,
-            **{
-                f"probability_{label}": pa.array([share] * rows, pa.float32())
-                for label, share in (("a", 0.5), ("b", 0.25), ("c", 0.25))
-            },
-        }
-    )
-    return table, np.arange(len(ids) + 1) * steps
 
 
 def names(folder: Path) -> list[str]:
@@ -126,9 +109,8 @@ class TestLedger:
 def test_two_processes_lose_nothing(tmp_path: Path, trained: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from birnn.serving import ledger, served\n"
-        f"sys.path.insert(0, {str(ROOT / 'tests' / 'serving')!r})\n"
-        f"sys.path.insert(0, {str(ROOT / 'tests')!r})\n"
-        "from test_ledger import predicted\n"
+        f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "from answered import predicted\n"
         f"model = served.load({str(trained)!r})\n"
         "with ledger.Ledger(Path('ledger')) as book:\n"
         "    for n in range(200): book.add(model, *predicted(f'{sys.argv[1]}-{n}'))\n"

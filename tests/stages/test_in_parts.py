@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -16,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from conftest import small_params
+from conftest import Once, small_params
 
 from birnn import cli, params
 from birnn.data import kept, parted, sequences, splits
@@ -171,12 +172,13 @@ def test_any_process_can_be_given_a_part(
 ) -> None:
     here = files(prepare("stratified", "tagging", 1000))
 
-    def mapped(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+
+        def mapped(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
             yield from pool.map(function, items)
 
-    monkeypatch.setattr(threads, "mapped", mapped)
-    elsewhere = files(prepare("stratified", "tagging", 1000, threads=2))
+        monkeypatch.setattr(threads, "mapped", mapped)
+        elsewhere = files(prepare("stratified", "tagging", 1000, threads=2))
     assert elsewhere == here
 
 
@@ -197,19 +199,29 @@ def test_files_take_the_place_of_parts_again(prepare: Callable[..., Path], stage
     assert again == files(prepare("by name", "tagging", None))
 
 
+@pytest.fixture(scope="session")
+def once_drawn(once: Once, stage: Stage, small_params: Callable[[], Tree]) -> Path:
+    """Data of a known process in three parts, prepared."""
+
+    def make(folder: Path) -> None:
+        tree = small_params()
+        tree["data"] |= {"sequences": 3000}
+        tree["run"] = {"part_steps": 5000}
+        tree["evaluate"] |= {"critical": {"c1": {"min_recall": 0.5}}}
+        (folder / "params.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            stage("generate")
+            stage("prepare")
+
+    return once("drawn", make)
+
+
 @pytest.fixture
-def drawn(
-    runs_root: Path, monkeypatch: pytest.MonkeyPatch, stage: Stage, small_params: Callable[[], Tree]
-) -> Path:
-    """A working directory with data of a known process in three parts, prepared."""
-    tree = small_params()
-    tree["data"] |= {"sequences": 3000}
-    tree["run"] = {"part_steps": 5000}
-    tree["evaluate"] |= {"critical": {"c1": {"min_recall": 0.5}}}
+def drawn(once_drawn: Path, runs_root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of them as the working directory."""
+    shutil.copytree(once_drawn, runs_root, dirs_exist_ok=True)
     monkeypatch.chdir(runs_root)
-    Path("params.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
-    stage("generate")
-    stage("prepare")
     return runs_root
 
 

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -12,12 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import checkout
 import optuna
 import pytest
 import yaml
 from conftest import ROOT, _root_is
 
-from birnn import params
+from birnn import cli, params
 from birnn.errors import DataError, RegistryError, SweepError, TrainingError
 from birnn.report import groups
 from birnn.sweep import outcome, search, trial
@@ -245,6 +245,14 @@ def running(one: optuna.trial.FrozenTrial) -> bool:
     return one.state is optuna.trial.TrialState.RUNNING and bool(one.intermediate_values)
 
 
+def sweep(folder: Path) -> None:
+    """Do what `birnn sweep` does, in a process of its own that says nothing."""
+    os.chdir(folder)
+    os.environ.update(checkout.environment(folder))
+    with Path(os.devnull).open("w") as sys.stdout:
+        cli.app(["sweep"], standalone_mode=False)
+
+
 def started(folder: Path, *command: str, **variables: str) -> subprocess.Popen[str]:
     environment = {
         **os.environ,
@@ -265,13 +273,14 @@ class TestProcesses:
         whole = place("whole", epochs=6, trials=4)
         expected = searched()
         folder = place("killed", epochs=6, trials=4)
-        process = started(folder, "birnn", "sweep")
+        process = checkout.processes().Process(target=sweep, args=(folder,))
+        process.start()
         study = search._study(params.load(), "bidirectional", "", 60)
         while not any(one.user_attrs["place"] and running(one) for one in study.get_trials()):
-            assert process.poll() is None
+            assert process.is_alive()
             time.sleep(0.02)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
+        process.kill()
+        process.join()
         states = [one.state.name for one in study.get_trials()]
         found = searched()
         assert found == expected
