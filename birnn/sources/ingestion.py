@@ -110,6 +110,8 @@ def read(
             for path in classes.values():
                 named.check_input(path)
             found = text.read_classes(data, classes, skipped)
+        case TextData(folders=str()):
+            found = _files(data.files, _reader(data, skipped, labelled, form))
         case SktimeData(name=str(shipped)):
             found = _files(sktime.shipped(shipped), _reader(data, skipped, labelled, form))
         case _:
@@ -151,7 +153,8 @@ def _reader(data: Data, skipped: Skipped, labelled: bool, form: Form | None) -> 
     """How a source reads one file."""
     match data:
         case TextData():
-            return partial(text.read, data, labelled=labelled, skipped=skipped, form=form)
+            read_texts = text.read_files if data.folders else text.read
+            return partial(read_texts, data, labelled=labelled, skipped=skipped, form=form)
         case ConllData():
             return partial(conll.read, data, labelled=labelled, seen=Seen(), skipped=skipped)
         case ListsData():
@@ -163,7 +166,9 @@ def _reader(data: Data, skipped: Skipped, labelled: bool, form: Form | None) -> 
         case SktimeData():
             return partial(sktime.read, labelled=labelled, skipped=skipped)
         case TableData():
-            return lambda path, _: table.read(path, data=data, labelled=labelled, skipped=skipped)
+            return lambda path, prefix: table.read(
+                path, prefix=prefix, data=data, labelled=labelled, skipped=skipped
+            )
         case _:
             raise AssertionError(data.source)  # drawn, not read
 

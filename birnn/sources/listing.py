@@ -16,8 +16,8 @@ from pathlib import Path
 from birnn.errors import DataError
 from birnn.files import addresses, atomic, reading
 from birnn.files.addresses import Address
-from birnn.params import Data
-from birnn.sources import ingestion
+from birnn.params import Data, TableData, TextData
+from birnn.sources import folders, ingestion
 
 PATH = Path("data/external/objects.csv")
 HEADER = ("address", "version")
@@ -66,11 +66,15 @@ def in_buckets(data: Data) -> list[Address]:
 
 def _listed(data: Data) -> list[tuple[str, str]]:
     """The address and version of each file, in order."""
-    files = {file for one in in_buckets(data) for file in _files(one)}
+    deep = isinstance(data, TableData | TextData) and data.folders is not None
+    files = {file for one in in_buckets(data) for file in _files(one, deep=deep)}
     with ThreadPoolExecutor(ASKED_AT_ONCE) as threads:
         return sorted(zip(map(str, files), threads.map(Address.version, files), strict=True))
 
 
-def _files(address: Address) -> list[Address]:
-    found = reading.parts(address) if address.is_dir() else [address]
+def _files(address: Address, *, deep: bool) -> list[Address]:
+    found: list[Path] = [address]
+    if address.is_dir():
+        inner = folders.within(address) if deep else []
+        found = reading.parts(address) + [one for folder in inner for one in reading.parts(folder)]
     return [one for one in found if isinstance(one, Address) and not one.is_dir()]

@@ -28,7 +28,17 @@ SERIES = "@problemName t\n@timeStamps false\n@classLabel true a b\n@data\n1,2,3:
 def write(root: Path) -> None:
     """All kinds of files, in the places that `SECTIONS` name."""
     folder = root / HOME
-    for name in ("parts", "lists", "split", "single"):
+    for name in (
+        "parts",
+        "lists",
+        "split",
+        "single",
+        "shards",
+        "har/w",
+        "har/r",
+        "texts/p",
+        "texts/q",
+    ):
         (folder / name).mkdir(parents=True)
     rows = pd.DataFrame({"sequence": ["a", "a", "b"], "x": [1.0, 2, 3], "label": ["p", "q", "p"]})
     for number in (1, 2):
@@ -36,10 +46,16 @@ def write(root: Path) -> None:
             folder / f"parts/{number}.parquet", index=False
         )
         (folder / f"lists/{number}.jsonl").write_text(LISTS)
+        (folder / f"har/w/{number}.csv").write_text(f"x,label\n{number},w\n")
+        (folder / f"har/r/{number}.csv").write_text(f"x,label\n{number},r\n")
+        for name in "pq":
+            (folder / f"texts/{name}/{number}.txt").write_text(f"{name}\n{number}")
+        (folder / f"shards/train-0000{number - 1}-of-00002.jsonl").write_text(LISTS)
         (folder / f"single/{number}.csv").write_text(f"x,label\n{number},a\n3,{'ab'[number - 1]}\n")
     (folder / "t.csv").write_text(TABLE)
     (folder / "t.tsv.gz").write_bytes(gzip.compress(TABLE.replace(",", "\t").encode(), mtime=0))
     (folder / "western.csv").write_bytes(TABLE.replace("b\n", "\u00fc\n").encode("cp1252"))
+    (folder / "shards/test-00000-of-00001.jsonl").write_text(LISTS)
     for split in ("train", "validation", "test"):
         (folder / f"split/{split}.csv").write_text(TEXTS)
     (folder / "p.txt").write_text("a b\nc\n")
@@ -55,6 +71,7 @@ def write(root: Path) -> None:
     np.savez(folder / "a.npz", values=values, lengths=lengths, labels=np.array(["x", "y"]))
 
 
+SHARDS = ("test-00000-of-00001", "train-00000-of-00002", "train-00001-of-00002")
 SECTIONS: dict[str, dict[str, Any]] = {
     "csv": {"source": "table", "task": "tagging", "path": f"{HOME}/t.csv"},
     "tsv.gz": {"source": "table", "task": "tagging", "path": f"{HOME}/t.tsv.gz"},
@@ -62,6 +79,21 @@ SECTIONS: dict[str, dict[str, Any]] = {
     "parquet": {"source": "table", "task": "tagging", "path": f"{HOME}/parts"},
     "files": {"source": "table", "task": "tagging", "path": f"{HOME}/single", "file": "sequence"},
     "lists": {"source": "lists", "task": "tagging", "path": f"{HOME}/lists"},
+    "shards": {
+        "source": "lists",
+        "task": "tagging",
+        "train": f"{HOME}/shards/train-*.jsonl",
+        "test": f"{HOME}/shards/test-00000-of-00001.jsonl",
+    },
+    "folders": {
+        "source": "table",
+        "task": "classification",
+        "path": f"{HOME}/har",
+        "file": "sequence",
+        "folders": "label",
+        "ignore": ["label"],
+    },
+    "folders of texts": {"source": "text", "path": f"{HOME}/texts", "folders": "label"},
     "arrow": {"source": "lists", "task": "tagging", "path": f"{HOME}/l.arrow"},
     "splits": {
         "source": "text",
@@ -125,7 +157,21 @@ def test_are_read_as_here(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["t.csv", "parts", "lists", "split", "s.conllu", "s.ts", "a.npz", "l.arrow", "single"]
+    "name",
+    [
+        "t.csv",
+        "parts",
+        "lists",
+        "split",
+        "s.conllu",
+        "s.ts",
+        "a.npz",
+        "l.arrow",
+        "single",
+        "shards",
+        "har",
+        "texts",
+    ],
 )
 def test_are_guessed_as_here(name: str) -> None:
     expected = guesses.of(Path(HOME, name), None)
@@ -164,6 +210,8 @@ class TestList:
             ("parquet", ["parts/1.parquet", "parts/2.parquet"]),
             ("splits", ["split/test.csv", "split/train.csv", "split/validation.csv"]),
             ("classes", ["n.txt", "p.txt"]),
+            ("shards", [f"shards/{n}.jsonl" for n in SHARDS]),
+            ("folders", ["har/r/1.csv", "har/r/2.csv", "har/w/1.csv", "har/w/2.csv"]),
             ("fasta", ["labels.csv", "s.fa"]),
         ],
     )
