@@ -140,6 +140,15 @@ Labels = Annotated[list[Label], BeforeValidator(_as_names)]
 """Names of classes; one alone needs no list, and a whole number no quotes."""
 
 
+def _as_list(found: object) -> object:
+    """Take one number for a list of one."""
+    return [found] if type(found) in (int, float) else found
+
+
+Marks = Annotated[list[Annotated[float, Field(allow_inf_nan=False)]], BeforeValidator(_as_list)]
+"""Numbers that stand for a missing one; one alone needs no list."""
+
+
 def _readable(path: str) -> str:
     """Refuse an address that nobody can read, or that holds keys, which others would read here."""
     if "://" in path and not IN_BUCKET.fullmatch(path):
@@ -161,11 +170,14 @@ class FileData(Bounded):
         validation: that of the validation split; a share of train where null.
         test: that of the test split.
         unlabelled: labels that stand for none, such as -100; an empty one always does.
+        absent: numbers that stand for a missing one, such as -999: of all features, or those of
+            each by its name.
         keep: columns that travel with the rows into predictions, whether the model reads them or
             not.
     """
 
     unlabelled: Labels = []
+    absent: Marks | dict[Name, Marks] = []
     keep: list[Name] = []
     path: Readable | None = None
     train: Readable | None = None

@@ -65,6 +65,7 @@ def rows(data: Data, skipped: Skipped, *, parts: bool = False) -> Iterator[pa.Re
         allowed=Allowed(
             () if isinstance(data, HMMData) else data.unlabelled,
             numbers=True,
+            absent=() if isinstance(data, HMMData) else data.absent,
             joined=isinstance(data, TableData) and data.joined,
             parts=parts,
         ),
