@@ -111,9 +111,11 @@ class Columns:
         labelled: bool = True,
         features: Collection[str] | None = None,
         prefix: str = "",
+        taken: set[str] | None = None,
     ) -> None:
         self.data, self.skipped, self.labelled = data, skipped, labelled
-        self.prefix = prefix  # of ids that begin with the name of a folder
+        self.prefix = prefix  # that tells ids of one split from those of another
+        self.taken = set[str]() if taken is None else taken  # names of files in earlier splits
         self.features = features
         self.last: dict[str, str] = {}  # what stood last in columns that are filled down
         self.started: tuple[str, float] | None = None  # the last sequence, and when it began
@@ -211,10 +213,19 @@ class Columns:
         name = Path(where).name.removesuffix(".gz").rsplit(".", 1)[0]
         given: dict[str, str] = {}
         if self.data.file != "part":
-            given[self.data.file] = name
+            given[self.data.file] = name if folder else self._distinct(name, where)
         if self.data.folders and folder and (self.labelled or self.data.folders != "label"):
             given[self.data.folders] = folder
         return given
+
+    def _distinct(self, name: str, where: str) -> str:
+        """The id of a sequence that is a file; a group of two splits is refused elsewhere."""
+        if self.data.file == "sequence" and self.prefix and name in self.taken:
+            what = "names of files that another split has, with the split before them"
+            self.skipped.change(what, where)
+            name = self.prefix + name
+        self.taken.add(name)
+        return name
 
     def _time(self, names: Sequence[str], where: str) -> str | None:
         if self.data.time is None:

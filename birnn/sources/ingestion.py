@@ -167,11 +167,22 @@ def _reader(data: Data, skipped: Skipped, labelled: bool, form: Form | None) -> 
         case SktimeData():
             return partial(sktime.read, labelled=labelled, skipped=skipped)
         case TableData():
-            return lambda path, prefix: table.read(
-                path, prefix=prefix, data=data, labelled=labelled, skipped=skipped
-            )
+            return partial(_tables, data, labelled, skipped, set())
         case _:
             raise AssertionError(data.source)  # drawn, not read
+
+
+def _tables(
+    data: TableData,
+    labelled: bool,
+    skipped: Skipped,
+    taken: set[str],
+    path: str | Path,
+    prefix: str,
+) -> Iterator[pa.RecordBatch]:
+    return table.read(
+        path, prefix=prefix, data=data, labelled=labelled, skipped=skipped, taken=taken
+    )
 
 
 def reading(data: Data) -> dict[str, object]:

@@ -68,6 +68,7 @@ def read(
     data: TableData = PLAIN,
     labelled: bool = True,
     skipped: Skipped | None = None,
+    taken: set[str] | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Stream the rows of a table, under the names of the sequence table.
 
@@ -80,16 +81,19 @@ def read(
             files, all of text or all Parquet, which are read in the order of their names. Those
             that begin with a dot or an underscore are passed over. It may lie in a bucket.
         features: the columns to read as numbers, where others are of no interest; all where None.
-        prefix: put before ids that begin with the name of a folder.
+        prefix: put before ids that are names of folders and files, where splits may share them.
         data: what the columns are called, and how files are written.
         labelled: whether there must be labels, and all columns that params name.
         skipped: told how a file is written, where a reader might think otherwise.
+        taken: the names of files that were sequences in splits that were read before.
 
     Raises:
         DataError: a file is missing, is not what its name says, or a field is not a number.
     """
     skipped = skipped or Skipped()
-    columns = Columns(data, skipped, labelled=labelled, features=features, prefix=prefix)
+    columns = Columns(
+        data, skipped, labelled=labelled, features=features, prefix=prefix, taken=taken
+    )
     for name, folder, part in _parts(addresses.place(path), columns):
         with part as file:
             yield from (from_file(batch, name) for batch in _file(file, columns, folder))

@@ -88,6 +88,17 @@ class TestTables:
         assert found["split"].to_pylist() == ["train"] * 5 + ["test"] * 5
         assert guessed(tmp_path)[0]["folders"] == "label"
 
+    def test_files_of_two_splits_may_have_one_name(self, tmp_path: Path) -> None:
+        frame = pd.DataFrame({"x": [1.0, 2], "label": ["p", "q"]})
+        lay(tmp_path, ".csv", dict.fromkeys(("train/1", "train/2", "test/2", "test/3"), frame))
+        skipped = Skipped()
+        found = read(tmp_path, skipped)
+        assert found["sequence"].to_pylist()[::2] == ["1", "2", "test-2", "3"]
+        assert found["split"].to_pylist()[::2] == ["train", "train", "test", "test"]
+        what = "names of files that another split has, with the split before them"
+        assert skipped.changed == {what: 1}
+        assert skipped.first[what] == f"{tmp_path}/test/2.csv"
+
     def test_files_with_a_label_column_stand_in_folders_of_groups(self, tmp_path: Path) -> None:
         frame = pd.DataFrame({"x": [1.0, 2, 3], "label": ["p", "q", "p"]})
         lay(tmp_path, ".csv", {"ann/1": frame, "ann/2": frame, "bob/1": frame})
