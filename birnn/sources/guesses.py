@@ -21,7 +21,7 @@ from birnn.errors import DataError
 from birnn.files import addresses, named, shards
 from birnn.files.reading import Skipped, first_few, kind, one_line
 from birnn.files.tables import SPLITS
-from birnn.sources import arrays, conll, folders, guessed_tables, lists, roles, table, words
+from birnn.sources import arrays, conll, fasta, folders, guessed_tables, lists, roles, table, words
 from birnn.sources.columns import is_text, standard_split
 from birnn.sources.guessed_tables import Guess
 from birnn.sources.roles import Column
@@ -82,6 +82,8 @@ def _of_files(
         given = {"task": arrays.task_of(parts[0])} | given
     if source == "text" and kind(parts[0]) in lists.LINES:
         section |= _texts_in_lines(parts[0])
+    if source == "fasta" and (pattern := fasta.pattern_of(parts[0])):
+        given |= {"label_pattern": pattern}
     if source in ("text", "conll", "columns"):
         given = guessed_tables.encoded(parts[0]) | given
     if source in ("conll", "columns"):

@@ -31,6 +31,7 @@ def guessed(path: Path) -> Tree:
 
 
 TABLE: Tree = {"source": "table", "task": "tagging"}
+FASTA: Tree = {"source": "fasta"}
 CASES: dict[str, tuple[str, str | bytes, Tree]] = {
     "the sequence table": ("t.csv", "sequence,x,label\na,1,p\na,2,q\nb,3,p\n", TABLE),
     "one label a sequence": (
@@ -123,6 +124,12 @@ CASES: dict[str, tuple[str, str | bytes, Tree]] = {
         "text;label\ncafé noir;p\nthé;q\n".encode("latin-1"),
         {"source": "text", "encoding": "cp1252"},
     ),
+    "classes with a name before them": (
+        "t.fa",
+        ">s1 class=gene len=4 from=human\nACGT\n>s2 class=junk len=2 from=mouse\nAC\n",
+        {"source": "fasta", "label_pattern": r"\bclass=([^\s|;,]+)"},
+    ),
+    "classes at the ends of headers": ("t.fa", ">s1|len=4|p\nACGT\n>s2|len=2|q\nAC\n", FASTA),
     "columns without an ending": (
         "train.txt",
         "Confidence NN B-NP\nin IN B-PP\n\nIt PRP B-NP\n\n",
