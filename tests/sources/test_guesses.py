@@ -230,6 +230,11 @@ class TestFolders:
         ),
         ("t.csv", "sequence;x;label\na;1,250;p\na;2,000;q\n", "read in one way, found '1,250'"),
         ("t.jsonl", '{"tokens": ["a"]}\n', "expected a column `label`, found tokens; name it in"),
+        (
+            "t.tsv",
+            '"sentences\ttoken\tlabel\na\tx\tp\na\ty\tq\n\nb\tz\tp\n',
+            ", line 1: expected a quoted field to end before the next",
+        ),
     ],
 )
 def test_what_cannot_be_told(tmp_path: Path, name: str, content: str, message: str) -> None:
@@ -272,6 +277,11 @@ OWN: dict[str, dict[str, Any]] = {
     "list.jsonl": {"source": "lists", "columns": {"token": "wort", "label": "art"}},
     "label.csv": {"source": "table", "columns": {"label": "was"}},
 }
+
+
+def test_a_quote_before_the_first_word_is_a_part_of_it(tmp_path: Path) -> None:
+    (tmp_path / "t.tsv").write_text('"It\tPRP\nrains\tVBZ\n\n"No\tUH\n\n')
+    assert guessed(tmp_path / "t.tsv") == {"source": "conll", "format": "columns"}
 
 
 @pytest.mark.parametrize("name", ODD)
