@@ -159,9 +159,9 @@ def _check_blanks(path: Path, text: str, delimiter: str, rows: list[list[str]]) 
     """
     for number, row in enumerate(rows):
         for value in row:
-            inner = value.strip() if value[:1] == " " else ""
-            quoted = inner[:1] == inner[-1:] == '"' != inner
-            if quoted and any(before + value in text for before in (delimiter, "\n", "\r")):
+            if value[:1] != " " or not (inner := value.strip())[:1] == inner[-1:] == '"' != inner:
+                continue
+            if any(before + value in text for before in (delimiter, "\n", "\r")):
                 place = f"row {number}" if number else "header"
                 raise DataError(
                     f"{path}, {place}: expected quotes next to what stands between fields, "

@@ -239,9 +239,9 @@ def _has_words(path: Path) -> bool:
     if found is None or any(" " in word for word in found.values(0)):
         return False
     header = {re.sub(r"[\W_]", "", name.lower()) for name in found.rows[0]}
-    if any(name[:1] == '"' != name and name.count('"') % 2 for name in found.rows[0]):
-        # A quote is not closed. Where others are names of columns, it is one of a table's header.
-        return not header & {*roles.NAMES["token"], *roles.NAMES["label"]}
+    named = all(header & {*roles.NAMES[role]} for role in ("token", "label"))
+    if named and not {*map(str.lower, found.rows[0])} <= conll.HEADER:
+        return False  # names of columns, which the reader of sentences would take for a word
     return not header & {*roles.NAMES["sequence"], "text", "texts"}
 
 
