@@ -229,6 +229,7 @@ def _looked_at(data: Data, skipped: Skipped) -> tuple[Summary, Callable[[], Iter
             again,
             task=data.task,
             where=ingestion.name(data),
+            skipped=skipped,
         )
     return replace(found, first_missing=skipped.first.get(MISSING, "")), again
 

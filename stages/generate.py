@@ -73,7 +73,7 @@ def as_one(params: Params, skipped: Skipped) -> Summary:
         if isinstance(data, HMMData):
             return with_limits(params, data, chunks, again)
         where = ingestion.name(data)
-        return inspection.summary(chunks, again, task=data.task, where=where)
+        return inspection.summary(chunks, again, task=data.task, where=where, skipped=skipped)
 
 
 def with_limits(
@@ -106,7 +106,9 @@ def as_parts(params: Params, skipped: Skipped) -> Summary:
         else:
             folder.finish([*in_parts.read(data, run.part_steps, folder, skipped)])
             looks = in_parts.looked_at(data.task, parts.of(folder.path))
-        summary = inspection.summary_of_looks(looks, again, task=data.task, where=where)
+        summary = inspection.summary_of_looks(
+            looks, again, task=data.task, where=where, skipped=skipped
+        )
     return summary if best is None else limited(summary, best)
 
 

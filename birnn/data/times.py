@@ -8,7 +8,7 @@ train later; what has trained is never tested.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from birnn.errors import DataError, ParamsError
-from birnn.files.tables import Chunk, spelled
+from birnn.files.tables import KEPT, Chunk, spelled
 
 Times = npt.NDArray[np.float64]
 
@@ -34,6 +34,7 @@ class Later:
 
     def __init__(self, column: str, *, validation: float, test: float) -> None:
         self.column, self.shares = column, (test, validation)
+        self.name = column  # in the table
         self.earliest: dict[str, float] = {}
         self.edges = (np.inf, np.inf)
 
@@ -45,13 +46,8 @@ class Later:
             DataError: a time is missing, or is none.
         """
         for table, offsets in chunks:
-            if self.column not in table.schema.names:
-                found = ", ".join(table.schema.names)
-                raise ParamsError(
-                    f"prepare.split_by: expected a column of the table ({found}), found "
-                    f"{self.column!r}"
-                )
-            wanted = {"sequence", "group", "split", self.column}
+            self.name = _place(self.column, table.schema.names)
+            wanted = {"sequence", "group", "split", self.name}
             read = [name for name in table.schema.names if name in wanted]
             heads = spelled(table.select(read).take(pa.array(offsets[:-1])))
             if only is not None:
@@ -71,7 +67,7 @@ class Later:
         return np.select([times >= test, times >= validation], ["test", "validation"], "train")
 
     def _times(self, heads: pa.Table) -> Times:
-        column = heads[self.column].combine_chunks()
+        column = heads[self.name].combine_chunks()
         times = as_times(column)
         if (bad := np.isnan(times)).any():
             row = int(bad.argmax())
@@ -81,6 +77,17 @@ class Later:
                 f"{column[row].as_py()!r} at its first step"
             )
         return times
+
+
+def _place(column: str, names: Sequence[str]) -> str:
+    """What the table calls a column, which may be one that travels with the rows."""
+    for name in (column, KEPT + column):
+        if name in names:
+            return name
+    found = ", ".join(name.removeprefix(KEPT) for name in names)
+    raise ParamsError(
+        f"prepare.split_by: expected a column of the table ({found}), found {column!r}"
+    )
 
 
 def _names(heads: pa.Table) -> list[str]:

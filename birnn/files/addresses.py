@@ -2,6 +2,7 @@
 
     path = addresses.place("s3://bucket/folder/a.csv")       # of a local path, a plain `Path`
     with addresses.opened(path) as file: ...                 # of a local path, the path itself
+    several = addresses.place("data/train-*.parquet")        # a folder of what matches
 
 Readers look at a file more than once, so it is copied into a temporary folder (`TMPDIR` says
 where), and removed when it is read: the disk holds the largest one. Messages name the address.
@@ -15,8 +16,10 @@ import shutil
 import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path, PosixPath
+from typing import Any
 
 import pyarrow as pa
 from pyarrow import fs
@@ -26,6 +29,8 @@ from birnn.files import room
 from birnn.files.reading import missing, one_line
 
 SCHEME = "s3:"
+MAGIC = {*"*?"}
+"""Letters of a pattern, which only the last part of a path may have."""
 COPY_BYTES = 1 << 22
 BROKEN = (OSError, pa.ArrowException)
 """What pyarrow raises for a store that is not there, or does not answer."""
@@ -135,11 +140,41 @@ class Fetched(PosixPath):
         return super().__str__()
 
 
+class Matching(PosixPath):
+    """The files of a folder whose names match a pattern, such as `data/train-*.parquet`.
+
+    Readers take it for a folder that holds no others.
+    """
+
+    def exists(self) -> bool:
+        """Whether there are such files."""
+        return any(self.iterdir())
+
+    is_dir = exists
+
+    def is_file(self) -> bool:
+        """Never: it is several."""
+        return False
+
+    def iterdir(self) -> Generator[Any]:
+        """Give the files."""
+        folder = place(str(self).rpartition("/")[0])
+        if folder.is_dir():
+            yield from (one for one in folder.iterdir() if fnmatchcase(one.name, self.name))
+
+
+class MatchingAddress(Matching, Address):
+    """The same in a bucket."""
+
+
 def place(path: str | Path) -> Path:
-    """Read an address, or a path; `Path` leaves one slash of an address."""
-    if isinstance(path, Address | Fetched):
+    """Read an address, a path, or a pattern; `Path` leaves one slash of an address."""
+    if isinstance(path, Address | Fetched | Matching):
         return path
-    return Address(path) if is_address(path) else Path(path)
+    found = Address(path) if is_address(path) else Path(path)
+    if not MAGIC & {*found.name} or found.exists():
+        return found
+    return MatchingAddress(path) if isinstance(found, Address) else Matching(path)
 
 
 def is_address(path: str | Path) -> bool:

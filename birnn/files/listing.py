@@ -12,11 +12,12 @@ import csv
 import io
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from birnn.errors import DataError
 from birnn.files import addresses, atomic, reading
-from birnn.files.addresses import Address
+from birnn.files.addresses import Address, MatchingAddress
 
 PATH = Path("data/external/objects.csv")
 HEADER = ("address", "version")
@@ -71,7 +72,12 @@ def in_buckets(paths: Iterable[str]) -> list[Address]:
 
 
 def _lies_in(name: str, wanted: Iterable[Address]) -> bool:
-    return any(name == str(one) or name.startswith(f"{one}/") for one in wanted)
+    return any(
+        fnmatchcase(name, str(one))
+        if isinstance(one, MatchingAddress)
+        else name == str(one) or name.startswith(f"{one}/")
+        for one in wanted
+    )
 
 
 def _listed(wanted: Iterable[Address]) -> list[tuple[str, str]]:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO
 
 from birnn.errors import BirnnError, DataError
-from birnn.files import bounds, console
+from birnn.files import bounds, console, shards
 
 SAMPLE_LINES = 50
 LONGEST_FIELD = 1 << 26  # characters; what an opening quote without its end may swallow
@@ -243,13 +243,17 @@ OF_HUGGING_FACE = ("state.json", "dataset_dict.json", "dataset_info.json", "data
 
 
 def parts(folder: Path) -> list[Path]:
-    """What lies in a folder of data, by name; without notes, and what programs keep beside data."""
+    """What lies in a folder of data, by name; without notes, and what programs keep beside data.
+
+    Raises:
+        DataError: a shard is missing; see `birnn.files.shards`.
+    """
 
     def is_data(path: Path) -> bool:
         known = path.suffix.lower() in (".md", ".lock", ".dvc") or path.stem.upper() in NO_DATA
         return path.name[0] not in "._~" and not known and path.name not in OF_HUGGING_FACE
 
-    return sorted(filter(is_data, folder.iterdir()))
+    return shards.ordered(folder, filter(is_data, folder.iterdir()))
 
 
 MOST_NAMED = 5

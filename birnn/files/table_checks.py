@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,9 @@ FILE, UNIT = b"birnn.file", b"birnn.unit"
 """Where a batch's schema metadata may name the file that its rows come from, and what they are."""
 
 
+Absent = Sequence[float] | Mapping[str, Sequence[float]]
+
+
 @dataclass(frozen=True, slots=True)
 class Allowed:
     """What a table may have that another may not.
@@ -51,6 +54,7 @@ class Allowed:
     Attributes:
         labels: that stand for none; an empty one always does.
         numbers: whether features may be missing; they become NaN then.
+        absent: numbers that stand for missing ones, in all features or by their names.
         joined: whether a sequence may begin in one file and go on in the next; if None, it may, and
             a line says so.
         parts: whether it goes into parts, so that it may have any number of steps in all.
@@ -58,8 +62,13 @@ class Allowed:
 
     labels: Collection[str] = ()
     numbers: bool = False
+    absent: Absent = ()
     joined: bool | None = None
     parts: bool = False
+
+    def marks(self, name: str) -> Sequence[float]:
+        """Those numbers of a feature."""
+        return self.absent.get(name, ()) if isinstance(self.absent, Mapping) else self.absent
 
 
 NOTHING_MORE = Allowed()
@@ -103,6 +112,7 @@ def checked(
     for batch in batches:
         place.enter(batch)
         check_columns(batch.schema, place.where, labelled=labelled)
+        _check_absent(batch.schema, place.where, allowed)
         if batch.num_rows == 0:
             continue
         typed = _typed(batch, place, allowed, skipped)
@@ -236,6 +246,14 @@ def check_doubled(names: Sequence[str], where: str) -> None:
         raise DataError(f"{where}: expected each column once, found `{name}` twice; rename one")
 
 
+def _check_absent(schema: pa.Schema, where: str, allowed: Allowed) -> None:
+    features = feature_names(schema)
+    for name in allowed.absent if isinstance(allowed.absent, Mapping) else ():
+        if name not in features:
+            found = ", ".join(features)
+            raise DataError(f"{where}: expected a feature `{name}` (data.absent), found {found}")
+
+
 def _typed(
     batch: pa.RecordBatch, place: _Place, allowed: Allowed, skipped: Skipped
 ) -> pa.RecordBatch:
@@ -248,12 +266,25 @@ def _typed(
             column, what, place.where, place.rows, may_miss=may_miss, unit=place.unit
         )
     for name in feature_names(batch.schema):
-        columns[name] = _numbers(batch[name], f"column `{name}`", place, missing=allowed.numbers)
+        given = _present(batch[name], marks) if (marks := allowed.marks(name)) else batch[name]
+        columns[name] = _numbers(given, f"column `{name}`", place, missing=allowed.numbers)
         if allowed.numbers and (row := pc.index(pc.is_nan(columns[name]), value=True).as_py()) >= 0:
             skipped.first.setdefault(MISSING, f"{place.row(row)}, column `{name}`")
     for name in kept_names(batch.schema):
         columns[name] = pc.fill_null(batch[name].cast(pa.string()), "")
     return pa.RecordBatch.from_pydict(columns)
+
+
+def _present(column: pa.Array, marks: Sequence[float]) -> pa.Array:
+    """Take numbers away that stand for missing ones, also where they were kept as float32."""
+    types = pa.types
+    kinds = (types.is_floating, types.is_integer, types.is_decimal)
+    if not any(is_one(column.type) for is_one in kinds):
+        return column
+    single = column.type == pa.float32()
+    wanted = [float(np.float32(mark)) if single else float(mark) for mark in marks]
+    found = pc.is_in(column.cast(pa.float64(), safe=False), pa.array(wanted, pa.float64()))
+    return pc.if_else(found, pa.scalar(None, column.type), column)
 
 
 def _without(batch: pa.RecordBatch, unlabelled: Collection[str]) -> pa.RecordBatch:

@@ -21,7 +21,7 @@ from birnn.data.sequences import Sequences, steps_of
 from birnn.errors import DataError
 from birnn.files import engines, pieces, table_checks, tables
 from birnn.files.reading import Skipped
-from birnn.files.table_checks import Allowed
+from birnn.files.table_checks import Absent, Allowed
 from birnn.files.tables import Chunk
 from birnn.model import description, operating_points, padded
 from birnn.model.architecture import Architecture
@@ -219,11 +219,24 @@ def prepared(
         labelled=False,
         form=encoding.form,
         skipped=skipped,
-        allowed=Allowed(numbers=encoding.missing != "refuse"),
+        allowed=Allowed(numbers=encoding.missing != "refuse", absent=_absent(encoding)),
     )
     if encoding.max_steps is not None:
         rows = tables.cut(rows, encoding.max_steps, skipped or Skipped())
     return tables.whole_sequences(rows)
+
+
+def _absent(encoding: Encoding) -> Absent:
+    """The numbers that stood for missing ones in training; see `birnn.params.FileData`."""
+    given = encoding.reading.get("absent")
+    if isinstance(given, Mapping):
+        return {str(name): _numbers(marks) for name, marks in given.items()}
+    return _numbers(given)
+
+
+def _numbers(given: object) -> list[float]:
+    found = given if isinstance(given, list) else []
+    return [float(one) for one in found if isinstance(one, int | float)]
 
 
 def _columns(batch: pa.RecordBatch, needed: list[str], where: str, also: str) -> pa.RecordBatch:

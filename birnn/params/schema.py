@@ -140,6 +140,15 @@ Labels = Annotated[list[Label], BeforeValidator(_as_names)]
 """Names of classes; one alone needs no list, and a whole number no quotes."""
 
 
+def _as_list(found: object) -> object:
+    """Take one number for a list of one."""
+    return [found] if type(found) in (int, float) else found
+
+
+Marks = Annotated[list[Annotated[float, Field(allow_inf_nan=False)]], BeforeValidator(_as_list)]
+"""Numbers that stand for a missing one; one alone needs no list."""
+
+
 def _readable(path: str) -> str:
     """Refuse an address that nobody can read, or that holds keys, which others would read here."""
     if "://" in path and not IN_BUCKET.fullmatch(path):
@@ -161,11 +170,14 @@ class FileData(Bounded):
         validation: that of the validation split; a share of train where null.
         test: that of the test split.
         unlabelled: labels that stand for none, such as -100; an empty one always does.
+        absent: numbers that stand for a missing one, such as -999: of all features, or those of
+            each by its name.
         keep: columns that travel with the rows into predictions, whether the model reads them or
             not.
     """
 
     unlabelled: Labels = []
+    absent: Marks | dict[Name, Marks] = []
     keep: list[Name] = []
     path: Readable | None = None
     train: Readable | None = None
@@ -242,6 +254,8 @@ class TableData(FileData):
         ignore: columns to leave out.
         file: what each file of a folder is: a `part` of the table, one `sequence`, or the sequences
             of one `group`; a sequence or group has the file's name.
+        folders: what the names of folders within a folder are, such as `walking/001.csv`: each is
+            the `label`, or the `group`, of the sequences in its files, and a part of their ids.
         joined: whether a sequence may begin in one file of a folder and go on in the next.
         fill_down: whether names stand on the first row of what they are for, and then no more.
         time: turns the column `columns.time` into `seconds` since the sequence's start.
@@ -255,6 +269,7 @@ class TableData(FileData):
     columns: Columns = Columns()
     ignore: list[Name] = []
     file: Literal["part", "sequence", "group"] = "part"
+    folders: Literal["label", "group"] | None = None
     joined: bool = False
     fill_down: bool = False
     time: Literal["seconds"] | None = None
@@ -270,6 +285,14 @@ class TableData(FileData):
                 raise ValueError(f"expected a column in `ignore` alone, found {name!r} elsewhere")
         if self.file != "part" and getattr(self.columns, self.file) is not None:
             raise ValueError(f"expected no `columns.{self.file}` beside `file: {self.file}`")
+        if self.folders and getattr(self.columns, self.folders) is not None:
+            raise ValueError(
+                f"expected no `columns.{self.folders}` beside `folders: {self.folders}`"
+            )
+        if self.folders == self.file:
+            raise ValueError("expected the names of files and those of folders to be two things")
+        if self.folders == "label" and self.task == "tagging":
+            raise ValueError("expected `task: classification` with `folders: label`")
         return self
 
 
@@ -299,13 +322,15 @@ class ListsData(FileData):
 
 
 class TextData(FileData):
-    """Labelled texts: columns of a CSV, TSV or JSONL file, or a file for each class with one text a
-    line; see `birnn.sources.text`.
+    """Labelled texts: columns of a CSV, TSV or JSONL file, a file for each class with one text a
+    line, or a folder for each class with one text a file; see `birnn.sources.text`.
 
     Attributes:
         source: `text`.
         task: one label a text.
         classes: a file with one text a line for each class, in the place of `path`.
+        folders: `label` where each file in a folder's folders is one text, and the name of its
+            folder its class, such as `pos/1.txt`.
         text: the column of the text.
         label: the column of the class.
         group: the column of who or what texts belong to, such as an author; a group is in one
@@ -320,6 +345,7 @@ class TextData(FileData):
     source: Literal["text"]
     task: Literal["classification"] = "classification"
     classes: Annotated[dict[Name, Readable], Field(min_length=1)] | None = None
+    folders: Literal["label"] | None = None
     text: Name = "text"
     label: Name = "label"
     group: Name | None = None
@@ -336,6 +362,12 @@ class TextData(FileData):
     def _tokens_are_found(self) -> TextData:
         if (self.tokens == "pattern") != (self.pattern is not None):
             raise ValueError("expected `pattern` with `tokens: pattern`, and with nothing else")
+        return self
+
+    @model_validator(mode="after")
+    def _folders_have_no_columns(self) -> TextData:
+        if self.folders and (self.classes or self.group or self.split):
+            raise ValueError("expected no `classes`, `group` or `split` beside `folders`")
         return self
 
 

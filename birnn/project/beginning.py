@@ -26,7 +26,7 @@ from birnn.files.summary import Summary
 from birnn.files.tables import Chunk, feature_names
 from birnn.params import Params, lock, writing
 from birnn.sources import ingestion
-from birnn.sources.guesses import Guess
+from birnn.sources.guessed_tables import Guess
 
 LISTING, OF_LISTING = paths.EXTERNAL / "dvc.yaml", "birnn objects"
 LISTING_TEXT = f"""\

@@ -63,7 +63,8 @@ def _files(given: str, source: str, folder: Path) -> list[File]:
     if given == STDIN:
         return [File(_spooled(source, folder), STDIN_NAME)]
     path = addresses.place(given)
-    if set(given) & MAGIC and not addresses.is_address(given) and not path.exists():
+    there = path.exists() and not isinstance(path, addresses.Matching)
+    if set(given) & MAGIC and not addresses.is_address(given) and not there:
         place = Path(path.anchor or ".")
         found = sorted(place.glob(str(path.relative_to(path.anchor))))
         if not found:

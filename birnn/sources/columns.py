@@ -46,6 +46,8 @@ class Plan:
         features: columns to read as numbers.
         kept: columns that travel with the rows.
         time: the column that becomes seconds; None for none.
+        given: what the names of the file and of its folder say, by the standard names.
+        before: put before ids, so that those of two folders stay distinct.
     """
 
     where: str
@@ -53,6 +55,8 @@ class Plan:
     features: list[str]
     kept: list[str]
     time: str | None
+    given: dict[str, str]
+    before: str = ""
 
     @property
     def read(self) -> list[str]:
@@ -97,16 +101,25 @@ class Columns:
         *,
         labelled: bool = True,
         features: Collection[str] | None = None,
+        prefix: str = "",
+        taken: set[str] | None = None,
     ) -> None:
         self.data, self.skipped, self.labelled = data, skipped, labelled
+        self.prefix = prefix  # that tells ids of one split from those of another
+        self.taken = set[str]() if taken is None else taken  # names of files in earlier splits
         self.features = features
         self.last: dict[str, str] = {}  # what stood last in columns that are filled down
         self.started: tuple[str, float] | None = None  # the last sequence, and when it began
         self.row, self.unit = 0, 1.0
         self.backwards = Backwards(skipped)
 
-    def plan(self, names: Sequence[str], where: str) -> Plan:
+    def plan(self, names: Sequence[str], where: str, folder: str = "") -> Plan:
         """Decide what becomes of the columns of a file, of which one more begins.
+
+        Args:
+            names: of its columns.
+            where: its path.
+            folder: the one in which it lies, where names of folders say something.
 
         Raises:
             DataError: a column is missing, there twice, or has two parts.
@@ -115,7 +128,8 @@ class Columns:
         self.backwards = Backwards(self.skipped)
         names = self._named(names, where)
         check_doubled(names, where)
-        roles = self._roles(names, where)
+        given = self._given(where, folder)
+        roles = self._roles(names, where, given)
         time = self._time(names, where)
         ignored = self._there(self.data.ignore, names, where, "ignore")
         kept = self._there(self.data.keep, names, where, "keep")
@@ -123,8 +137,9 @@ class Columns:
         features = self._features([name for name in names if name not in taken], names, where)
         if time is not None and time not in features:
             features.append(time)
-        plan = Plan(where, roles, features, kept, time)
-        standard = [*roles, *features, *(name for name in [self._of_file()] if name)]
+        before = f"{self.prefix}{folder}/" if folder else ""
+        plan = Plan(where, roles, features, kept, time, given, before)
+        standard = [*roles, *features, *given]
         check_columns(
             pa.schema([(name, pa.string()) for name in dict.fromkeys(standard)]),
             where,
@@ -146,15 +161,17 @@ class Columns:
             self.skipped.add("columns without a name", where, len(names) - len(kept))
         return kept
 
-    def _roles(self, names: Sequence[str], where: str) -> dict[str, str]:
+    def _roles(self, names: Sequence[str], where: str, given: dict[str, str]) -> dict[str, str]:
         roles: dict[str, str] = {}
         for role in TEXT_COLUMNS:
             own = getattr(self.data.columns, role)
-            if role == self._of_file():
+            if role in given:
                 if role in names and role not in self.data.ignore:
+                    key = "file" if role == self.data.file else "folders"
+                    what = "files" if key == "file" else key
                     raise DataError(
-                        f"{where}: expected no column `{role}` where files are {role}s, found one; "
-                        "put it into data.ignore, or leave out data.file"
+                        f"{where}: expected no column `{role}` where {what} are {role}s, found "
+                        f"one; put it into data.ignore, or leave out data.{key}"
                     )
             elif own in names:
                 roles[role] = own
@@ -184,8 +201,24 @@ class Columns:
             return True
         return role in ("sequence", "token") and role not in names
 
-    def _of_file(self) -> str | None:
-        return None if self.data.file == "part" else self.data.file
+    def _given(self, where: str, folder: str) -> dict[str, str]:
+        """What the names of a file and of its folder say."""
+        name = Path(where).name.removesuffix(".gz").rsplit(".", 1)[0]
+        given: dict[str, str] = {}
+        if self.data.file != "part":
+            given[self.data.file] = name if folder else self._distinct(name, where)
+        if self.data.folders and folder and (self.labelled or self.data.folders != "label"):
+            given[self.data.folders] = folder
+        return given
+
+    def _distinct(self, name: str, where: str) -> str:
+        """The id of a sequence that is a file; a group of two splits is refused elsewhere."""
+        if self.data.file == "sequence" and self.prefix and name in self.taken:
+            what = "names of files that another split has, with the split before them"
+            self.skipped.change(what, where)
+            name = self.prefix + name
+        self.taken.add(name)
+        return name
 
     def _time(self, names: Sequence[str], where: str) -> str | None:
         if self.data.time is None:
@@ -249,12 +282,15 @@ class Columns:
         Raises:
             DataError: a name is missing that stands on the row above, or a time is none.
         """
-        columns = self._of_name(plan, batch.num_rows)
+        columns = {role: pa.array([name] * batch.num_rows) for role, name in plan.given.items()}
         for role, name in plan.roles.items():
             column = self._filled(batch[name], role, name, plan)
             if role == "split":
                 column = standard_splits(column, plan.where, self.skipped)
             columns[role] = column
+        if plan.before:
+            ids = columns["sequence"].cast(pa.string())
+            columns["sequence"] = pc.binary_join_element_wise(plan.before, ids, "")
         for name in plan.features:
             seconds = name == plan.time
             columns[name] = self._seconds(batch[name], columns, plan) if seconds else batch[name]
@@ -263,14 +299,6 @@ class Columns:
             self.backwards.look(text, name, columns["sequence"], plan.where, self.row)
         self.row += batch.num_rows
         return pa.RecordBatch.from_pydict(columns)
-
-    def _of_name(self, plan: Plan, rows: int) -> dict[str, pa.Array]:
-        """The column that the file's name gives."""
-        role = self._of_file()
-        if role is None:
-            return {}
-        name = Path(plan.where).name
-        return {role: pa.array([name.removesuffix(".gz").rsplit(".", 1)[0]] * rows)}
 
     def _filled(self, column: pa.Array, role: str, name: str, plan: Plan) -> pa.Array:
         """Repeat what stands on the first row of a sequence alone, if params say that it does."""

@@ -104,7 +104,8 @@ def find(path: Path, data: TableData, skipped: Skipped, *, rows: int = SAMPLE_RO
     if not header:
         raise DataError(f"{path}: expected a header and rows, found nothing")
     _check_width(path, header, sample)
-    _check_blanks(path, header, sample, skipped)
+    _check_blanks(path, f"\n{head}", delimiter, [header, *sample[:SAMPLE_ROWS]])
+    _note_blanks(path, header, skipped)
     if data.encoding is None and encoding is not None:
         skipped.note(f"files in {encoding} (data.encoding can name another)", str(path))
     if look.quotes.several:
@@ -151,16 +152,25 @@ def _check_width(path: Path, header: list[str], sample: list[list[str]]) -> None
         )
 
 
-def _check_blanks(path: Path, header: list[str], sample: list[list[str]], skipped: Skipped) -> None:
-    """Refuse quotes behind blanks, which are characters like others there; tell of blanks."""
-    for number, row in enumerate([header, *sample[:SAMPLE_ROWS]]):
+def _check_blanks(path: Path, text: str, delimiter: str, rows: list[list[str]]) -> None:
+    """Refuse quotes behind blanks, which are characters like others there.
+
+    Between the quotes of a field, both are a part of it.
+    """
+    for number, row in enumerate(rows):
         for value in row:
-            if value[:1] == " " and (text := value.strip())[:1] == text[-1:] == '"' != text:
+            if value[:1] != " " or not (inner := value.strip())[:1] == inner[-1:] == '"' != inner:
+                continue
+            if any(before + value in text for before in (delimiter, "\n", "\r")):
                 place = f"row {number}" if number else "header"
                 raise DataError(
                     f"{path}, {place}: expected quotes next to what stands between fields, "
                     f"found {value[:60]!r}; take the blanks away"
                 )
+
+
+def _note_blanks(path: Path, header: list[str], skipped: Skipped) -> None:
+    """Tell of blanks around the names of columns."""
     if spaced := [name for name in header if name.strip() != name]:
         named = first_few(map(repr, spaced))
         what = f"names of columns with blanks around them, as they are ({named})"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,12 +18,14 @@ from birnn.errors import DataError
 from birnn.files import addresses, timed
 from birnn.files.reading import Skipped, fields, lines, one_line
 from birnn.params import FastaData
+from birnn.sources import roles
 
 MOST_SECONDS = 10.0  # to find the class in a header; usual: a millionth
 ENDLESS = (
     f"expected data.label_pattern to find the class within {MOST_SECONDS:.0f} seconds, found that "
     "it takes longer; let no repetition stand in another, as in (a+)+"
 )
+NAMED, LOOKED_AT = re.compile(r"\b(\w+)=([^\s|;,]+)"), 1000  # headers
 PIECE = 1 << 18  # letters that are handled at a time
 LETTERS = re.compile(r"[A-Za-z*.-]*")
 LAST_FIELD = r"[|\s]([^|\s]+)\s*$"
@@ -100,6 +103,21 @@ def _labels(path: Path) -> dict[str, str]:
                 f"{name!r}, found {label!r}"
             )
     return labels
+
+
+def pattern_of(path: Path) -> str | None:
+    """The pattern of a class that has a name before it in each header, such as `class=gene`.
+
+    Args:
+        path: the file, of which the first headers are looked at.
+    """
+    headers = islice((line[1:] for line in lines(path) if line.startswith(">")), LOOKED_AT)
+    several = [dict(NAMED.findall(header)) for header in headers]
+    for name in several[0] if several else ():
+        called = roles.is_called_label(roles.Column(name, []))
+        if called and all(name in found for found in several):
+            return rf"\b{name}=([^\s|;,]+)"
+    return None
 
 
 class _Reader:

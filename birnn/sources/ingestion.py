@@ -28,7 +28,7 @@ from birnn.params import (
     TableData,
     TextData,
 )
-from birnn.sources import arrays, conll, fasta, guesses, hmm, lists, sktime, table, text
+from birnn.sources import arrays, conll, fasta, folders, guesses, hmm, lists, sktime, table, text
 
 TABLES = (".csv", ".tsv", ".psv")
 POSITIONS = ("arrays", "sktime")  # where the features of a file have numbers for names
@@ -65,6 +65,7 @@ def rows(data: Data, skipped: Skipped, *, parts: bool = False) -> Iterator[pa.Re
         allowed=Allowed(
             () if isinstance(data, HMMData) else data.unlabelled,
             numbers=True,
+            absent=() if isinstance(data, HMMData) else data.absent,
             joined=isinstance(data, TableData) and data.joined,
             parts=parts,
         ),
@@ -110,6 +111,8 @@ def read(
             for path in classes.values():
                 named.check_input(path)
             found = text.read_classes(data, classes, skipped)
+        case TextData(folders=str()):
+            found = _files(data.files, _reader(data, skipped, labelled, form))
         case SktimeData(name=str(shipped)):
             found = _files(sktime.shipped(shipped), _reader(data, skipped, labelled, form))
         case _:
@@ -151,7 +154,8 @@ def _reader(data: Data, skipped: Skipped, labelled: bool, form: Form | None) -> 
     """How a source reads one file."""
     match data:
         case TextData():
-            return partial(text.read, data, labelled=labelled, skipped=skipped, form=form)
+            read_texts = text.read_files if data.folders else text.read
+            return partial(read_texts, data, labelled=labelled, skipped=skipped, form=form)
         case ConllData():
             return partial(conll.read, data, labelled=labelled, seen=Seen(), skipped=skipped)
         case ListsData():
@@ -163,9 +167,22 @@ def _reader(data: Data, skipped: Skipped, labelled: bool, form: Form | None) -> 
         case SktimeData():
             return partial(sktime.read, labelled=labelled, skipped=skipped)
         case TableData():
-            return lambda path, _: table.read(path, data=data, labelled=labelled, skipped=skipped)
+            return partial(_tables, data, labelled, skipped, set())
         case _:
             raise AssertionError(data.source)  # drawn, not read
+
+
+def _tables(
+    data: TableData,
+    labelled: bool,
+    skipped: Skipped,
+    taken: set[str],
+    path: str | Path,
+    prefix: str,
+) -> Iterator[pa.RecordBatch]:
+    return table.read(
+        path, prefix=prefix, data=data, labelled=labelled, skipped=skipped, taken=taken
+    )
 
 
 def reading(data: Data) -> dict[str, object]:
@@ -258,8 +275,11 @@ def check_there(data: Data) -> None:
 
 
 def paths_of(data: Data) -> list[str]:
-    """All files and folders that the section names."""
+    """All files and folders that the section names, and folders in these that it reads."""
     files = [] if isinstance(data, HMMData) else [*data.files.values()]
+    if isinstance(data, TableData | TextData) and data.folders is not None:
+        outer = [one for one in map(addresses.place, files) if one.is_dir()]
+        files += [str(inner) for one in outer for inner in folders.within(one)]
     match data:
         case TextData(classes=dict(classes)):
             files += classes.values()

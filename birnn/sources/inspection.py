@@ -23,7 +23,7 @@ from birnn.errors import DataError
 from birnn.files import console, engines, hashing
 from birnn.files.hashing import Hashes, Seen
 from birnn.files.parts import Place
-from birnn.files.reading import first_few
+from birnn.files.reading import Skipped, first_few
 from birnn.files.scores import AVERAGES
 from birnn.files.summary import NO_LABELS, ClassCount, Conflict, Groups, Summary, gaps
 from birnn.files.tables import (
@@ -35,6 +35,8 @@ from birnn.files.tables import (
     natural_order,
     value_counts,
 )
+from birnn.sources import sentinels
+from birnn.sources.sentinels import Far, Ranges
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -58,7 +60,12 @@ class Head(NamedTuple):
 
 
 def summary(
-    chunks: Iterable[Chunk], again: Callable[[], Iterable[Chunk]], *, task: str, where: str
+    chunks: Iterable[Chunk],
+    again: Callable[[], Iterable[Chunk]],
+    *,
+    task: str,
+    where: str,
+    skipped: Skipped | None = None,
 ) -> Summary:
     """Count what a sequence table holds.
 
@@ -68,6 +75,7 @@ def summary(
             find the first of them.
         task: `tagging` or `classification`.
         where: what to call the source in messages.
+        skipped: told of numbers that may stand for missing ones.
 
     Returns:
         All but what only readers and known processes know. Sequences are compared with each other
@@ -84,11 +92,16 @@ def summary(
     for one in engines.mapped(look, chunks):
         counts.add(one)
         wanted = wanted.after(one, compared=len(counts.contents) < MOST_COMPARED)
-    return _summary(counts, again, task=task, where=where)
+    return _summary(counts, again, task=task, where=where, skipped=skipped or Skipped())
 
 
 def summary_of_looks(
-    looks: Iterable[Look], again: Callable[[], Iterable[Chunk]], *, task: str, where: str
+    looks: Iterable[Look],
+    again: Callable[[], Iterable[Chunk]],
+    *,
+    task: str,
+    where: str,
+    skipped: Skipped | None = None,
 ) -> Summary:
     """Count what a sequence table holds of which others have looked at the chunks, in their order.
 
@@ -97,13 +110,19 @@ def summary_of_looks(
     counts = _Counts()
     for one in looks:
         counts.add(one)
-    return _summary(counts, again, task=task, where=where)
+    return _summary(counts, again, task=task, where=where, skipped=skipped or Skipped())
 
 
 def _summary(
-    counts: _Counts, again: Callable[[], Iterable[Chunk]], *, task: str, where: str
+    counts: _Counts,
+    again: Callable[[], Iterable[Chunk]],
+    *,
+    task: str,
+    where: str,
+    skipped: Skipped,
 ) -> Summary:
     _check_labels(counts.labels, where)
+    counts.ranges.note(skipped, where)
     labels = Counter[str]()
     for (_, name), count in counts.labels.items():
         labels[name] += count
@@ -187,6 +206,7 @@ class Look:
         unlabelled: labels that are missing.
         units: of some classes, the first few groups or sequences that hold them.
         runs: of features that may be counters.
+        far: the extremes of features.
         steps: of all sequences.
         tokens: hashes of the distinct ones.
         hashed: of each sequence; None where nobody wants to compare them.
@@ -202,6 +222,7 @@ class Look:
     unlabelled: int
     units: dict[str, list[str]]
     runs: dict[str, Run]
+    far: dict[str, Far]
     steps: int
     tokens: Hashes | None
     hashed: _Hashed | None
@@ -232,7 +253,8 @@ def of_chunk(task: str, chunk: Chunk, wanted: Wanted) -> Look:
     labelled = table if task == "tagging" else heads
     lengths, numbers = np.unique(np.diff(offsets), return_counts=True)
     features = feature_names(table.schema)
-    counts = {name: int(np.isnan(table[name].to_numpy()).sum()) for name in features}
+    values = {name: table[name].to_numpy() for name in features}
+    counts = {name: int(np.count_nonzero(np.isnan(values[name]))) for name in features}
     return Look(
         features=features,
         heads=heads,
@@ -244,10 +266,11 @@ def of_chunk(task: str, chunk: Chunk, wanted: Wanted) -> Look:
         unlabelled=labelled["label"].null_count,
         units=_units(table, offsets, heads, wanted.known),
         runs={
-            name: _run(table[name].to_numpy(), offsets)
+            name: _run(values[name], offsets)
             for name in features
             if wanted.counters is None or name in wanted.counters
         },
+        far=sentinels.of_columns(values),
         steps=table.num_rows,
         tokens=hashing.of_text(table["token"].unique()) if "token" in names else None,
         hashed=_hashed(table, offsets, task) if wanted.hashes else None,
@@ -306,7 +329,7 @@ class _Counts:
         self.unlabelled = 0
         self.units: dict[str, set[str]] = {}  # of each class, some of what splits do not divide
         self.features: list[str] = []
-        self.counters = _Counters()
+        self.counters, self.ranges = _Counters(), Ranges()
         self.tokens, self.contents = Seen(), Seen()
         self.duplicates = self.conflicts = 0
         self.first_conflicts: list[tuple[int, Head]] = []
@@ -321,6 +344,7 @@ class _Counts:
         self.missing.update(look.missing)
         self.unlabelled += look.unlabelled
         self.counters.add(look)
+        self.ranges.add(look.far)
         for name, units in look.units.items():
             self.units.setdefault(name, set()).update(units)  # of one look up to three
         if look.tokens is not None:

@@ -44,6 +44,8 @@ OF_SPLIT = ("split", "set", "subset", "partition", "fold")
 OF_LABEL = ("label", "class", "target")  # with which the name of a label ends, as SepsisLabel
 LETTERS, LEAST_LETTERS = re.compile(r"[A-Z*-]+|[a-z*-]+"), 10
 """What DNA and proteins look like, and how many letters they have at least, in the mean."""
+WITHOUT_LABEL = ("unsup", "unlabeled", "unlabelled")
+"""What people call a folder of texts that nobody has labelled."""
 MOST_CLASSES = 200
 
 

@@ -19,7 +19,7 @@ from birnn.files import addresses, bounds, looks, parts, reading
 from birnn.files.reading import Skipped, missing, one_line
 from birnn.files.table_checks import OTHERS, TIMES, from_file
 from birnn.params import TableData
-from birnn.sources import dialect
+from birnn.sources import dialect, folders
 from birnn.sources.columns import Columns
 from birnn.sources.dialect import Dialect
 from birnn.sources.moments import is_time
@@ -64,10 +64,12 @@ TRUE, FALSE = ("true", "True", "TRUE"), ("false", "False", "FALSE")
 def read(
     path: str | Path,
     features: Collection[str] | None = None,
+    prefix: str = "",
     *,
     data: TableData = PLAIN,
     labelled: bool = True,
     skipped: Skipped | None = None,
+    taken: set[str] | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Stream the rows of a table, under the names of the sequence table.
 
@@ -80,18 +82,22 @@ def read(
             files, all of text or all Parquet, which are read in the order of their names. Those
             that begin with a dot or an underscore are passed over. It may lie in a bucket.
         features: the columns to read as numbers, where others are of no interest; all where None.
+        prefix: put before ids that are names of folders and files, where splits may share them.
         data: what the columns are called, and how files are written.
         labelled: whether there must be labels, and all columns that params name.
         skipped: told how a file is written, where a reader might think otherwise.
+        taken: the names of files that were sequences in splits that were read before.
 
     Raises:
         DataError: a file is missing, is not what its name says, or a field is not a number.
     """
     skipped = skipped or Skipped()
-    columns = Columns(data, skipped, labelled=labelled, features=features)
-    for name, part in _parts(addresses.place(path)):
+    columns = Columns(
+        data, skipped, labelled=labelled, features=features, prefix=prefix, taken=taken
+    )
+    for name, folder, part in _parts(addresses.place(path), columns):
         with part as file:
-            yield from (from_file(batch, name) for batch in _file(file, columns))
+            yield from (from_file(batch, name) for batch in _file(file, columns, folder))
 
 
 def header(path: Path, data: TableData = PLAIN) -> list[str]:
@@ -115,21 +121,27 @@ def understood(path: Path) -> Iterator[None]:
         raise DataError(f"{path}: expected {_kind(path)}, {found}") from None
 
 
-def _parts(path: Path) -> list[tuple[str, AbstractContextManager[Path]]]:
-    """What to call each file, and the file once it is opened."""
+def _parts(path: Path, columns: Columns) -> Iterator[tuple[str, str, AbstractContextManager[Path]]]:
+    """What to call each file, the folder that says something of it, and the file to open."""
     if parts.is_indexed(path):  # a table of the pipeline, which may lie in a store
-        return [(str(place), place.opened()) for place in parts.of(path)]
-    return [(str(file), addresses.opened(file)) for file in _files(path)]
+        yield from ((str(place), "", place.opened()) for place in parts.of(path))
+    else:
+        for file, folder in _files(path, columns):
+            yield str(file), folder, addresses.opened(file)
 
 
-def _files(path: Path) -> list[Path]:
-    if not path.is_dir():
+def _files(path: Path, columns: Columns) -> list[tuple[Path, str]]:
+    named, labelled, skipped = columns.data.folders, columns.labelled, columns.skipped
+    if named and (labelled or path.is_dir()):
+        found = [*folders.files(path, named=named, needed=labelled, skipped=skipped)]
+    elif not path.is_dir():
         _suffix(path)
-        return [path]
-    found = reading.parts(path)
+        return [(path, "")]
+    else:
+        found = [(part, "") for part in reading.parts(path)]
     if not found:
         raise DataError(f"{path}: expected files in {', '.join(SUFFIXES)}, found an empty folder")
-    kinds = {_suffix(part) == ".parquet": part.name for part in found}
+    kinds = {_suffix(part) == ".parquet": part.name for part, _ in found}
     if len(kinds) > 1:
         names = f"{kinds[False]} and {kinds[True]}"
         raise DataError(f"{path}: expected parts of one kind, found {names} among others")
@@ -174,24 +186,24 @@ def mend(path: Path) -> str:
     return ""
 
 
-def _file(path: Path, columns: Columns) -> Iterator[pa.RecordBatch]:
+def _file(path: Path, columns: Columns, folder: str) -> Iterator[pa.RecordBatch]:
     with understood(path):
         parquet = _suffix(path) == ".parquet"
-        yield from _parquet(path, columns) if parquet else _csv(path, columns)
+        yield from _parquet(path, columns, folder) if parquet else _csv(path, columns, folder)
 
 
-def _parquet(path: Path, columns: Columns) -> Iterator[pa.RecordBatch]:
+def _parquet(path: Path, columns: Columns, folder: str) -> Iterator[pa.RecordBatch]:
     with pq.ParquetFile(path, pre_buffer=False) as file:
-        plan = columns.plan(file.schema_arrow.names, str(path))
+        plan = columns.plan(file.schema_arrow.names, str(path), folder)
     # without a size of the buffer, whole columns of a row group are read
     for batch in bounds.parquet_batches(path, BATCH_ROWS, buffer_size=BUFFER_BYTES):
         if (filled := columns.filled(batch, plan)).num_rows:
             yield columns.batch(filled, plan)
 
 
-def _csv(path: Path, columns: Columns) -> Iterator[pa.RecordBatch]:
+def _csv(path: Path, columns: Columns, folder: str) -> Iterator[pa.RecordBatch]:
     found = dialect.find(path, columns.data, columns.skipped)
-    plan = columns.plan(found.header, str(path))
+    plan = columns.plan(found.header, str(path), folder)
     numbers = [name for name in plan.features if name != plan.time]
     point = columns.data.decimal or dialect.decimal(
         path, [found.column(name) for name in numbers], columns.skipped, found.delimiter

@@ -1,7 +1,7 @@
 """Labelled texts, cut into tokens.
 
-They come from a CSV, TSV, JSONL, Parquet or Arrow file with a column of texts and one of labels, or
-from one file for each class with one text a line.
+They come from a CSV, TSV, JSONL, Parquet or Arrow file with a column of texts and one of labels,
+from one file for each class with one text a line, or from a folder for each with one text a file.
 """
 
 from __future__ import annotations
@@ -22,13 +22,15 @@ from birnn.files import addresses, arrow, bounds, table_checks, timed
 from birnn.files.reading import Skipped, fields, first_few, kind, lines, missing, one_line
 from birnn.files.tables import KEPT, Form
 from birnn.params import TextData
-from birnn.sources import objects
+from birnn.sources import folders, objects
 from birnn.sources.columns import is_text, standard_splits
 
 COLUMNS = {".parquet": bounds.parquet_batches, ".arrow": arrow.batches, ".feather": arrow.batches}
 """What reads files that hold columns."""
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", *COLUMNS)
 BATCH_ROWS = 1024
+TEXT_NAME = re.compile(r"(?:\.te?xt)?(?:\.gz)?$", re.IGNORECASE)
+"""What in the name of a text is no part of its id."""
 QUOTES = "; if quotes are plain characters, set data.quotes: false"
 BATCH_CHARACTERS = 1 << 20
 LEAST_SECONDS, CHARACTERS_A_SECOND = 10.0, 300_000  # to find tokens by a pattern; usual: 5,000,000
@@ -44,12 +46,14 @@ class Text(NamedTuple):
     """A text, its label and id, and the line on which it ends; no label where it is to be found.
 
     Beside it are its group, its split and what travels with it, each with the name of its column.
+    The file is named where each text has its own.
     """
 
     text: str
     label: str | None
     id: str
     line: int
+    file: str = ""
     beside: tuple[tuple[str, str], ...] = ()
 
 
@@ -99,7 +103,11 @@ def read(
         rows = _csv(path, data.text, label, found, plan)
     texts = (
         Text(
-            content, name, f"{prefix}{number:06d}", line, tuple(zip(plan.beside, row, strict=True))
+            content,
+            name,
+            f"{prefix}{number:06d}",
+            line,
+            beside=tuple(zip(plan.beside, row, strict=True)),
         )
         for number, (content, name, line, row) in enumerate(rows, 1)
     )
@@ -186,6 +194,39 @@ def read_classes(
                 yield table_checks.from_file(batch, path, "step")
 
 
+def read_files(
+    data: TextData,
+    path: str | Path,
+    prefix: str = "",
+    *,
+    labelled: bool = True,
+    skipped: Skipped | None = None,
+    form: Form | None = "NFC",
+) -> Iterator[pa.RecordBatch]:
+    """Stream texts of which each is a file, in the folder of its class; see `read`.
+
+    The names of folder and file are a text's id, such as `pos/1`.
+
+    Raises:
+        DataError: see `read`; or a file is no text by its name.
+    """
+    skipped, where = skipped or Skipped(), addresses.place(path)
+
+    def texts() -> Iterator[Text]:
+        for file, folder in folders.files(where, named="label", needed=labelled, skipped=skipped):
+            if kind(file) in SUFFIXES or file.is_dir():
+                raise DataError(f"{file}: expected a text, found {kind(file) or 'a folder'}")
+            name = TEXT_NAME.sub("", file.name)
+            with addresses.opened(file) as one:
+                content = "".join(lines(one, data.encoding))
+            before = f"{prefix}{folder}/" if folder else prefix
+            label = folder if labelled and folder else None
+            yield Text(content, label, f"{before}{name}", 1, str(file))
+
+    composed = _composed(texts(), path, form, skipped)
+    yield from _batches(composed, path, tokeniser(data.pattern), skipped)
+
+
 def _composed(
     texts: Iterator[Text], path: str | Path, form: Form | None, skipped: Skipped
 ) -> Iterator[Text]:
@@ -193,7 +234,8 @@ def _composed(
         if form is None or unicodedata.is_normalized(form, text.text):
             yield text
         else:
-            skipped.change(f"texts, to the form {form} of Unicode", f"{path}, line {text.line}")
+            place = f"{text.file or path}, line {text.line}"
+            skipped.change(f"texts, to the form {form} of Unicode", place)
             yield text._replace(text=unicodedata.normalize(form, text.text))
 
 
@@ -256,7 +298,8 @@ def _batch(
     tokens = tokenise(pa.array([text.text for text in texts], pa.string()))
     lengths = tokens.value_lengths().to_numpy()
     for number in np.flatnonzero(lengths == 0).tolist():
-        skipped.add("texts without a token", f"{path}, line {texts[number].line}")
+        one = texts[number]
+        skipped.add("texts without a token", f"{one.file or path}, line {one.line}")
     rows = pa.array(np.repeat(np.arange(len(texts)), lengths))
     columns = {
         "sequence": pa.array([text.id for text in texts]).take(rows),

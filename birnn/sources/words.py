@@ -121,7 +121,7 @@ def section(found: Words, skipped: Skipped) -> dict[str, Any]:
     if width == OF_CONLLU and found.counts(0):
         between = {} if found.tabs else {"separator": "whitespace"}
         return {"format": "conllu"} | _label_of_conllu(found) | between
-    token = next((n for n in range(width) if not (found.counts(n) or found.names(n))), 0)
+    token = next((n for n in range(width - 1) if not (found.counts(n) or found.names(n))), 0)
     label = _label(found, token)
     given: dict[str, Any] = {"format": "columns"}
     if token:

@@ -349,6 +349,16 @@ class TestByTime:
         found = of_table(rows, ["train", "test"], self.HOW)
         assert found == ["test"] * 5 + ["train"] * 12 + ["validation"] * 3
 
+    def test_a_column_that_travels_has_its_own_name(self) -> None:
+        """As `birnn init` lets a column of times travel, which is `keep:x` in the table."""
+        rows, starts = self.rows([f"2026-01-{number + 1:02d}" for number in range(20)])
+        expected = of_table((rows, starts), how=self.HOW)
+        kept = rows.rename_columns(["keep:x" if n == "x" else n for n in rows.column_names]), starts
+        assert of_table(kept, how=self.HOW) == expected
+        how = Splitting(validation=0.1, test=0.1, by="day")
+        with pytest.raises(ParamsError, match=r"a column of the table \(sequence, x\), found 'da"):
+            of_table(kept, how=how)
+
     def test_what_is_no_time(self) -> None:
         for value in (None, "soon"):
             with pytest.raises(

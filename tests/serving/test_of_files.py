@@ -197,6 +197,17 @@ class TestTraining:
         assert other.sentences() == []
 
 
+@pytest.mark.parametrize("absent", [{"x": [-999.0]}, [-999.0]])
+def test_numbers_that_stood_for_missing_ones_do_so_again(tmp_path: Path, absent: object) -> None:
+    reading = {"source": "table", "task": "tagging", "absent": absent}
+    encoding = replace(NUMBERS, missing="mean", fills=[0.5, 0.5], reading=reading)
+    model = saved(tmp_path / "m", encoding)
+    (tmp_path / "marked.csv").write_text("sequence,x,y\n1,2,3\n1,-999,4\n")
+    (tmp_path / "plain.csv").write_text("sequence,x,y\n1,2,3\n1,,4\n")
+    expected = answers(model, tmp_path / "plain.csv")
+    pd.testing.assert_frame_equal(answers(model, tmp_path / "marked.csv"), expected)
+
+
 class TestAsked:
     def test_a_pattern_without_files(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match="expected a pattern of files that are there, found no"):

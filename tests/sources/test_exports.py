@@ -455,6 +455,14 @@ def test_a_list_of_words_that_no_name_tells_is_said(tmp_path: Path) -> None:
     assert said[0].startswith("read: column `x` as the token, since no name says which one is")
 
 
+def test_quotes_that_a_text_ends_with(tmp_path: Path) -> None:
+    """Here the blank stands between the quotes of the field, and is a part of the text."""
+    content = 'sequence,token,label\na," """"",p\na," ""b""",q\nb,c,p\n'
+    found, said = read(tmp_path / "t.csv", content)
+    assert found["token"].to_pylist() == [' ""', ' "b"', "c"]
+    assert said == []
+
+
 def test_names_with_blanks_are_said(tmp_path: Path) -> None:
     found, said = read(tmp_path / "t.csv", PLAIN.replace(",", ", "))
     assert found["label"].to_pylist() == [" p", " p", " q", " q"]

@@ -31,6 +31,7 @@ def guessed(path: Path) -> Tree:
 
 
 TABLE: Tree = {"source": "table", "task": "tagging"}
+FASTA: Tree = {"source": "fasta"}
 CASES: dict[str, tuple[str, str | bytes, Tree]] = {
     "the sequence table": ("t.csv", "sequence,x,label\na,1,p\na,2,q\nb,3,p\n", TABLE),
     "one label a sequence": (
@@ -123,6 +124,12 @@ CASES: dict[str, tuple[str, str | bytes, Tree]] = {
         "text;label\ncafé noir;p\nthé;q\n".encode("latin-1"),
         {"source": "text", "encoding": "cp1252"},
     ),
+    "classes with a name before them": (
+        "t.fa",
+        ">s1 class=gene len=4 from=human\nACGT\n>s2 class=junk len=2 from=mouse\nAC\n",
+        {"source": "fasta", "label_pattern": r"\bclass=([^\s|;,]+)"},
+    ),
+    "classes at the ends of headers": ("t.fa", ">s1|len=4|p\nACGT\n>s2|len=2|q\nAC\n", FASTA),
     "columns without an ending": (
         "train.txt",
         "Confidence NN B-NP\nin IN B-PP\n\nIt PRP B-NP\n\n",
@@ -223,6 +230,11 @@ class TestFolders:
         ),
         ("t.csv", "sequence;x;label\na;1,250;p\na;2,000;q\n", "read in one way, found '1,250'"),
         ("t.jsonl", '{"tokens": ["a"]}\n', "expected a column `label`, found tokens; name it in"),
+        (
+            "t.tsv",
+            '"sentences\ttoken\tlabel\na\tx\tp\na\ty\tq\n\nb\tz\tp\n',
+            ", line 1: expected a quoted field to end before the next",
+        ),
     ],
 )
 def test_what_cannot_be_told(tmp_path: Path, name: str, content: str, message: str) -> None:
@@ -265,6 +277,11 @@ OWN: dict[str, dict[str, Any]] = {
     "list.jsonl": {"source": "lists", "columns": {"token": "wort", "label": "art"}},
     "label.csv": {"source": "table", "columns": {"label": "was"}},
 }
+
+
+def test_a_quote_before_the_first_word_is_a_part_of_it(tmp_path: Path) -> None:
+    (tmp_path / "t.tsv").write_text('"It\tPRP\nrains\tVBZ\n\n"No\tUH\n\n')
+    assert guessed(tmp_path / "t.tsv") == {"source": "conll", "format": "columns"}
 
 
 @pytest.mark.parametrize("name", ODD)

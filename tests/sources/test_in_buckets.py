@@ -15,6 +15,7 @@ import services
 
 from birnn import params
 from birnn.errors import DataError, ParamsError
+from birnn.files import listing
 from birnn.files.reading import Skipped
 from birnn.sources import guesses, ingestion
 
@@ -28,7 +29,17 @@ SERIES = "@problemName t\n@timeStamps false\n@classLabel true a b\n@data\n1,2,3:
 def write(root: Path) -> None:
     """All kinds of files, in the places that `SECTIONS` name."""
     folder = root / HOME
-    for name in ("parts", "lists", "split", "single"):
+    for name in (
+        "parts",
+        "lists",
+        "split",
+        "single",
+        "shards",
+        "har/w",
+        "har/r",
+        "texts/p",
+        "texts/q",
+    ):
         (folder / name).mkdir(parents=True)
     rows = pd.DataFrame({"sequence": ["a", "a", "b"], "x": [1.0, 2, 3], "label": ["p", "q", "p"]})
     for number in (1, 2):
@@ -36,10 +47,16 @@ def write(root: Path) -> None:
             folder / f"parts/{number}.parquet", index=False
         )
         (folder / f"lists/{number}.jsonl").write_text(LISTS)
+        (folder / f"har/w/{number}.csv").write_text(f"x,label\n{number},w\n")
+        (folder / f"har/r/{number}.csv").write_text(f"x,label\n{number},r\n")
+        for name in "pq":
+            (folder / f"texts/{name}/{number}.txt").write_text(f"{name}\n{number}")
+        (folder / f"shards/train-0000{number - 1}-of-00002.jsonl").write_text(LISTS)
         (folder / f"single/{number}.csv").write_text(f"x,label\n{number},a\n3,{'ab'[number - 1]}\n")
     (folder / "t.csv").write_text(TABLE)
     (folder / "t.tsv.gz").write_bytes(gzip.compress(TABLE.replace(",", "\t").encode(), mtime=0))
     (folder / "western.csv").write_bytes(TABLE.replace("b\n", "\u00fc\n").encode("cp1252"))
+    (folder / "shards/test-00000-of-00001.jsonl").write_text(LISTS)
     for split in ("train", "validation", "test"):
         (folder / f"split/{split}.csv").write_text(TEXTS)
     (folder / "p.txt").write_text("a b\nc\n")
@@ -55,6 +72,7 @@ def write(root: Path) -> None:
     np.savez(folder / "a.npz", values=values, lengths=lengths, labels=np.array(["x", "y"]))
 
 
+SHARDS = ("test-00000-of-00001", "train-00000-of-00002", "train-00001-of-00002")
 SECTIONS: dict[str, dict[str, Any]] = {
     "csv": {"source": "table", "task": "tagging", "path": f"{HOME}/t.csv"},
     "tsv.gz": {"source": "table", "task": "tagging", "path": f"{HOME}/t.tsv.gz"},
@@ -62,6 +80,21 @@ SECTIONS: dict[str, dict[str, Any]] = {
     "parquet": {"source": "table", "task": "tagging", "path": f"{HOME}/parts"},
     "files": {"source": "table", "task": "tagging", "path": f"{HOME}/single", "file": "sequence"},
     "lists": {"source": "lists", "task": "tagging", "path": f"{HOME}/lists"},
+    "shards": {
+        "source": "lists",
+        "task": "tagging",
+        "train": f"{HOME}/shards/train-*.jsonl",
+        "test": f"{HOME}/shards/test-00000-of-00001.jsonl",
+    },
+    "folders": {
+        "source": "table",
+        "task": "classification",
+        "path": f"{HOME}/har",
+        "file": "sequence",
+        "folders": "label",
+        "ignore": ["label"],
+    },
+    "folders of texts": {"source": "text", "path": f"{HOME}/texts", "folders": "label"},
     "arrow": {"source": "lists", "task": "tagging", "path": f"{HOME}/l.arrow"},
     "splits": {
         "source": "text",
@@ -125,7 +158,21 @@ def test_are_read_as_here(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["t.csv", "parts", "lists", "split", "s.conllu", "s.ts", "a.npz", "l.arrow", "single"]
+    "name",
+    [
+        "t.csv",
+        "parts",
+        "lists",
+        "split",
+        "s.conllu",
+        "s.ts",
+        "a.npz",
+        "l.arrow",
+        "single",
+        "shards",
+        "har",
+        "texts",
+    ],
 )
 def test_are_guessed_as_here(name: str) -> None:
     expected = guesses.of(Path(HOME, name), None)
@@ -149,3 +196,19 @@ def test_a_fault_is_named_by_its_address(bucket: Any) -> None:
 def test_other_addresses_and_keys_are_refused(address: str) -> None:
     with pytest.raises(ParamsError, match="such as s3://bucket/folder, without keys"):
         params.data({"source": "table", "task": "tagging", "path": address})
+
+
+@pytest.mark.parametrize(
+    ("name", "names"),
+    [
+        ("parquet", ["parts/1.parquet", "parts/2.parquet"]),
+        ("shards", [f"shards/{n}.jsonl" for n in SHARDS]),
+        ("folders", ["har/r/1.csv", "har/r/2.csv", "har/w/1.csv", "har/w/2.csv"]),
+    ],
+)
+def test_the_list_has_each_file_that_is_read(name: str, names: list[str]) -> None:
+    paths = ingestion.paths_of(params.data(in_bucket(SECTIONS[name])))
+    listing.write(paths)
+    rows = listing.PATH.read_text(encoding="utf-8").splitlines()[1:]
+    assert [row.rpartition(",")[0] for row in rows] == [f"s3://runs/in/a folder/{n}" for n in names]
+    listing.check(paths)

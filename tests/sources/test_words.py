@@ -107,3 +107,23 @@ def test_a_folder_of_files(tmp_path: Path) -> None:
         *("a-000001", "a-000002", "b-000001", "b-000002")
     ]
     assert found["token"].to_pylist() == ["Ada", "is"] * 4
+
+
+def test_words_that_are_one_in_each_sentence_are_words(tmp_path: Path) -> None:
+    """Of two columns, the second one has the tags, whatever the first one looks like."""
+    (tmp_path / "t.conll").write_text("0 O\n\n0 O\n0 O\n\n0 O\n0 B-PER\n\n")
+    found = pa.Table.from_batches(
+        ingestion.rows(ingestion.of_file(tmp_path / "t.conll"), Skipped())
+    )
+    assert found["token"].to_pylist() == ["0"] * 5
+    assert found["label"].to_pylist() == ["O"] * 4 + ["B-PER"]
+
+
+def test_names_of_columns_are_no_words(tmp_path: Path) -> None:
+    """A table may have an empty line; that its first name is not known makes no words of it."""
+    rows = "a\tx\tp\na\ty\tq\n\nb\tz\tp\nb\tx\tq\n"
+    (tmp_path / "t.tsv").write_text(f"'satz\ttoken\tlabel\n{rows}")
+    data = ingestion.of_file(tmp_path / "t.tsv")
+    found = pa.Table.from_batches(ingestion.rows(data, Skipped()))
+    assert found["token"].to_pylist() == ["x", "y", "z", "x"]
+    assert found["sequence"].to_pylist() == ["a", "a", "b", "b"]
