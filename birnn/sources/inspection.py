@@ -253,8 +253,13 @@ def of_chunk(task: str, chunk: Chunk, wanted: Wanted) -> Look:
     labelled = table if task == "tagging" else heads
     lengths, numbers = np.unique(np.diff(offsets), return_counts=True)
     features = feature_names(table.schema)
-    values = {name: table[name].to_numpy() for name in features}
-    counts = {name: int(np.count_nonzero(np.isnan(values[name]))) for name in features}
+    missing, runs, far = dict[str, int](), dict[str, Run](), dict[str, Far]()
+    for name in features:  # one after the other, so that only one is copied at a time
+        values = table[name].to_numpy()
+        missing[name] = int(np.count_nonzero(np.isnan(values)))
+        far[name] = sentinels.of_values(values)
+        if wanted.counters is None or name in wanted.counters:
+            runs[name] = _run(values, offsets)
     return Look(
         features=features,
         heads=heads,
@@ -262,15 +267,11 @@ def of_chunk(task: str, chunk: Chunk, wanted: Wanted) -> Look:
         labels=_labels(labelled),
         splits=value_counts(heads["split"]) if "split" in names else {},
         groups=value_counts(labelled["group"]) if "group" in names else {},
-        missing={name: count for name, count in counts.items() if count},
+        missing={name: count for name, count in missing.items() if count},
         unlabelled=labelled["label"].null_count,
         units=_units(table, offsets, heads, wanted.known),
-        runs={
-            name: _run(values[name], offsets)
-            for name in features
-            if wanted.counters is None or name in wanted.counters
-        },
-        far=sentinels.of_columns(values),
+        runs=runs,
+        far=far,
         steps=table.num_rows,
         tokens=hashing.of_text(table["token"].unique()) if "token" in names else None,
         hashed=_hashed(table, offsets, task) if wanted.hashes else None,

@@ -1,7 +1,7 @@
 """Numbers that people and programs write where one is missing, and that are read as measured: -999.
 
 ranges = Ranges()
-ranges.add(of_columns({"x": values}))          # chunk after chunk, in one pass
+ranges.add({"x": of_values(values)})           # chunk after chunk, in one pass
 ranges.note(skipped, "my.csv")                 # a line for each of them
 """
 
@@ -40,12 +40,8 @@ class Far(NamedTuple):
     numbers: int
 
 
-def of_columns(columns: Mapping[str, npt.NDArray[np.float64]]) -> dict[str, Far]:
-    """Look at the extremes of columns (steps,) float64, in which NaN is a missing number."""
-    return {name: _of_values(values) for name, values in columns.items()}
-
-
-def _of_values(values: npt.NDArray[np.float64]) -> Far:
+def of_values(values: npt.NDArray[np.float64]) -> Far:
+    """Look at the extremes of a column (steps,) float64, in which NaN is a missing number."""
     counts, numbers = dict[float, int](), len(values)
     while len(values):
         low, high = float(np.fmin.reduce(values)), float(np.fmax.reduce(values))
@@ -72,8 +68,11 @@ class Ranges:
         """Take up one more chunk."""
         for name, one in chunk.items():
             if (held := self.columns.get(name)) is not None:
+                counts = held.counts
+                if one.counts:  # as in hardly any chunk
+                    counts = dict(Counter(counts) + Counter(one.counts))
                 one = Far(
-                    dict(Counter(held.counts) + Counter(one.counts)),
+                    counts,
                     min(held.low, one.low),
                     max(held.high, one.high),
                     held.numbers + one.numbers,

@@ -27,7 +27,7 @@ def found(values: Floats, chunk: int = 300) -> dict[float, int]:
     """What is found in a column that comes in chunks."""
     ranges = Ranges()
     for begin in range(0, len(values), chunk):
-        ranges.add(sentinels.of_columns({"x": values[begin : begin + chunk]}))
+        ranges.add({"x": sentinels.of_values(values[begin : begin + chunk])})
     return {value: columns["x"] for value, columns in ranges.found.items()}
 
 
