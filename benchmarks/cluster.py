@@ -10,14 +10,12 @@ was found.
 
 from __future__ import annotations
 
-import argparse
 import re
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import psutil
@@ -103,16 +101,5 @@ def rows(sizes: list[int], part_steps: int | None, place: Path) -> Iterator[str]
             yield f"{sequences:10} {name:10} " + " ".join(f"{size:8}" for size in found)
 
 
-def main() -> None:
-    """Measure, and print the table."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("sequences", type=int, nargs="+")
-    parser.add_argument("--part-steps", type=int)
-    asked = parser.parse_args()
-    with TemporaryDirectory() as place:
-        for row in rows(asked.sequences, asked.part_steps, Path(place)):
-            print(row, flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    scale.tabulate(rows)

@@ -15,7 +15,7 @@ import argparse
 import resource
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -97,8 +97,8 @@ def rows(sizes: list[int], part_steps: int | None, place: Path) -> Iterator[str]
         before, last = steps, costs
 
 
-def main() -> None:
-    """Measure, and print the table."""
+def tabulate(rows: Callable[[list[int], int | None, Path], Iterator[str]]) -> None:
+    """Take sizes from the command line, measure, and print the table."""
     parser = argparse.ArgumentParser()
     parser.add_argument("sequences", type=int, nargs="+")
     parser.add_argument("--part-steps", type=int)
@@ -109,4 +109,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    tabulate(rows)
