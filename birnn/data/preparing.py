@@ -77,7 +77,8 @@ def learned(divided: Sequence[Divided], options: Options, summary: Summary) -> E
     """Fit an encoding on the training sequences of all parts; see `birnn.data.encoding.fit`."""
 
     def mapped(function: Callable[[Chunk], Result]) -> Iterator[Result]:
-        for results in engines.mapped(partial(_of_train, function), divided):
+        learn = partial(_of_train, function)
+        for results in engines.mapped(learn, divided, steps=_steps(divided)):
             yield from results
 
     return encoding.fit_mapped(
@@ -89,6 +90,11 @@ def learned(divided: Sequence[Divided], options: Options, summary: Summary) -> E
         unseen=summary.not_in_train,
         steps=summary.steps,
     )
+
+
+def _steps(divided: Sequence[Divided]) -> int:
+    """Steps of the parts that lie on this machine's disk."""
+    return sum(one.place.part.steps for one in divided if not one.place.store)
 
 
 def _of_train(function: Callable[[Chunk], Result], divided: Divided) -> list[Result]:
@@ -234,7 +240,8 @@ def write(
             name: stack.enter_context(parts.writing(folder / file, place.store))
             for name, file in names.items()
         }
-        for made in engines.mapped(partial(make, encoded, folders, batching), divided):
+        prepare = partial(make, encoded, folders, batching)
+        for made in engines.mapped(prepare, divided, steps=_steps(divided)):
             sums.add(made)
         sums.check(summary)
         for split, one in sums.splits.items():

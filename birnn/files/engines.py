@@ -1,4 +1,4 @@
-"""Where the items of a stream are worked on: in this process, or on the machines of a Ray cluster.
+"""Where the items of a stream are worked on: on this machine, or on those of a Ray cluster.
 
     with engines.chosen("ray"):                       # `run.engine` of params.yaml
         for result in engines.mapped(function, items): ...
@@ -16,11 +16,13 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal, TypeVar
 
-from birnn.files import threads
+from birnn.files import processes, threads
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Name = Literal["local", "ray"]
+LEAST_STEPS = 4_000_000
+"""Of data that items describe, for which processes are worth it; to begin two takes 0.1 s."""
 Paired = Callable[[Callable[[Any], Any], Iterable[Any]], Generator[tuple[Any, Any], None, None]]
 
 _elsewhere: Paired | None = None
@@ -48,7 +50,7 @@ def chosen(name: Name) -> Iterator[None]:
 
 
 def mapped(
-    function: Callable[[Item], Result], items: Iterable[Item]
+    function: Callable[[Item], Result], items: Iterable[Item], *, steps: int = 0
 ) -> Generator[Result, None, None]:
     """Call a function with each item, several at a time, and give the results in order.
 
@@ -56,13 +58,16 @@ def mapped(
         function: what it returns depends on its item alone. It is sent once to each process that
             works.
         items: taken one after the other; a few more than there are workers are held.
+        steps: of the data on this machine's disk that the items describe; 0 where they are data, or
+            lie elsewhere.
 
     Raises:
         Exception: what the first of the items raises, or the function for it, once the results
             before it are taken.
     """
     if _elsewhere is None:
-        return threads.mapped(function, items)
+        here = threads.mapped if steps < LEAST_STEPS else processes.mapped
+        return here(function, items)
     return (result for _, result in _elsewhere(function, items))
 
 

@@ -51,14 +51,21 @@ def mapped(
     if count() == 1:
         yield from map(function, items)
         return
-    waiting: deque[Future[Result] | Exception] = deque()
     with _pool(count()) as pool:
-        for _, future in begun(lambda item: pool.submit(function, item), items):
-            waiting.append(future)
-            if len(waiting) > count():
-                yield _result(waiting.popleft())
-        while waiting:
+        yield from in_order(lambda item: pool.submit(function, item), items)
+
+
+def in_order(
+    begin: Callable[[Item], Future[Result]], items: Iterable[Item]
+) -> Generator[Result, None, None]:
+    """Begin the work on some items more than there are threads, and give the results in order."""
+    waiting: deque[Future[Result] | Exception] = deque()
+    for _, future in begun(begin, items):
+        waiting.append(future)
+        if len(waiting) > count():
             yield _result(waiting.popleft())
+    while waiting:
+        yield _result(waiting.popleft())
 
 
 def _result(future: Future[Result] | Exception) -> Result:

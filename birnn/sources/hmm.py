@@ -162,7 +162,7 @@ def read(data: HMMData) -> Iterator[pa.RecordBatch]:
     Raises:
         NoRoomError: there is not enough memory for that, or the table has too many steps.
     """
-    expected = int(data.sequences * _mean_steps(data))
+    expected = expected_steps(data)
     if expected > MOST_STEPS:
         raise ParamsError(
             f"data: expected up to {MOST_STEPS:,} steps in all, found about {expected:,}; lower "
@@ -197,7 +197,12 @@ def _check_memory(data: HMMData) -> None:
 
 def table_size(data: HMMData) -> int:
     """Bytes on a disk that the table takes about, once drawn, once prepared, each cached by DVC."""
-    return int(2 * data.sequences * _mean_steps(data) * (12 * data.features + 12))
+    return 2 * expected_steps(data) * (12 * data.features + 12)
+
+
+def expected_steps(data: HMMData) -> int:
+    """Steps of the table, about; with few exceptions it has less."""
+    return int(data.sequences * _mean_steps(data))
 
 
 def _mean_steps(data: HMMData) -> float:

@@ -10,7 +10,7 @@ part's description, so that it can be done anywhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -65,9 +65,9 @@ def drawn(
     data: HMMData, part_steps: int, folder: Folder, tested: Callable[[Chunk], pa.Table]
 ) -> Iterator[Drawn]:
     """Draw and write all parts, several at a time; see `draw`."""
-    return engines.mapped(
-        partial(draw, data, folder, tested), enumerate(hmm.in_parts(data, part_steps))
-    )
+    parts = enumerate(hmm.in_parts(data, part_steps))
+    steps = 0 if folder.store else hmm.expected_steps(data)
+    return engines.mapped(partial(draw, data, folder, tested), parts, steps=steps)
 
 
 def put_together(drawn: Iterable[Drawn], folder: Folder, best: Best) -> Iterator[Look]:
@@ -86,7 +86,8 @@ def read(data: Data, part_steps: int, folder: Folder, skipped: Skipped) -> Itera
     return tables.write_parts(tables.whole_sequences(tables.of_rows(rows)), folder, part_steps)
 
 
-def looked_at(task: str, places: Iterable[Place]) -> Iterator[Look]:
+def looked_at(task: str, places: Sequence[Place]) -> Iterator[Look]:
     """Look at parts that are written, several at a time."""
-    for looks in engines.mapped(partial(inspection.of_part, task), places):
+    steps = sum(0 if place.store else place.part.steps for place in places)
+    for looks in engines.mapped(partial(inspection.of_part, task), places, steps=steps):
         yield from looks
