@@ -1,12 +1,14 @@
 """An engine changes who works, and nothing else; `tests/test_ray.py` has Ray."""
 
 import operator
+import os
 import sys
 
+import pyarrow as pa
 import pytest
 
 from birnn.errors import EngineError
-from birnn.files import cluster, engines
+from birnn.files import cluster, engines, processes
 
 
 def doubled(number: int) -> int:
@@ -16,6 +18,14 @@ def doubled(number: int) -> int:
 def test_local_is_this_process() -> None:
     with engines.chosen("local"):
         assert [*engines.mapped(doubled, range(9))] == [*range(0, 18, 2)]
+
+
+@pytest.mark.skipif(not processes.FORKS, reason="elsewhere threads do the work")
+def test_much_work_is_done_in_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pa, "cpu_count", lambda: 2)
+    for steps, here in ((engines.LEAST_STEPS - 1, True), (engines.LEAST_STEPS, False)):
+        found = {*engines.mapped(lambda _: os.getpid(), range(5), steps=steps)}
+        assert (found == {os.getpid()}) is here
 
 
 @pytest.mark.parametrize("threaded", [True, False])

@@ -24,7 +24,7 @@ from birnn.data import kept, parted, sequences, splits
 from birnn.data.parted import Parts
 from birnn.data.splits import Splitting
 from birnn.errors import DataError, ParamsError, without_secrets
-from birnn.files import digests, parts, threads
+from birnn.files import digests, engines, parts, processes, threads
 from birnn.model import checkpoint, history
 
 TABLE = "data/external/table.parquet"
@@ -166,6 +166,23 @@ def test_bytes_do_not_depend_on_threads(prepare: Callable[..., Path], way: str) 
     assert [name for name in one if one[name] != many[name]] == []
 
 
+@pytest.mark.parametrize("way", ["by name", "stratified"])
+def test_nor_on_processes(
+    prepare: Callable[..., Path], way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = files(prepare(way, "tagging", 150))
+    began, mapped = list[object](), processes.mapped
+
+    def noted(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+        began.append(function)
+        return mapped(function, items)
+
+    monkeypatch.setattr(engines, "LEAST_STEPS", 1)
+    monkeypatch.setattr(processes, "mapped", noted)
+    assert files(prepare(way, "tagging", 150, threads=2)) == one
+    assert len(began) == 4  # to look at the table, at what is missing, to learn, and to write
+
+
 @pytest.mark.slow
 def test_any_process_can_be_given_a_part(
     prepare: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
@@ -223,6 +240,17 @@ def drawn(once_drawn: Path, runs_root: Path, monkeypatch: pytest.MonkeyPatch) ->
     shutil.copytree(once_drawn, runs_root, dirs_exist_ok=True)
     monkeypatch.chdir(runs_root)
     return runs_root
+
+
+def test_processes_draw_the_same(
+    drawn: Path, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = files(drawn)
+    monkeypatch.setattr(engines, "LEAST_STEPS", 1)
+    monkeypatch.setattr(pa, "cpu_count", lambda: 2)
+    stage("generate")
+    stage("prepare")
+    assert files(drawn) == before
 
 
 def test_a_known_process_is_drawn_part_by_part(
