@@ -42,6 +42,8 @@ def main() -> None:
     """Run the stage."""
     params, skipped = load(), Skipped()
     data = params.data
+    if isinstance(data, HMMData):
+        threads.keep_memory()
     if isinstance(data, HMMData) and params.run.store is None:
         what = f"data with {data.sequences:,} sequences of {data.features:,} features"
         room.check_disk(hmm.table_size(data), paths.RAW, what, "lower one of these")

@@ -20,7 +20,7 @@ from birnn.data.encoding import Encoding
 from birnn.data.preparing import Batching, Wrote
 from birnn.data.sequences import Sequences
 from birnn.data.splits import Splitting
-from birnn.files import console, engines, installed, listing, parts, paths, records, tables
+from birnn.files import console, engines, installed, listing, parts, paths, records, tables, threads
 from birnn.files.paths import PREPARED, RAW
 from birnn.files.summary import Summary
 from birnn.files.tables import Chunk
@@ -30,6 +30,7 @@ from birnn.params import Params, load
 def main() -> None:
     """Run the stage."""
     params = load()
+    threads.keep_memory()
     with engines.chosen(params.run.engine):
         prepare_all(params)
 
