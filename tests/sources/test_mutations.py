@@ -178,7 +178,10 @@ def binary_rows(path: Path) -> int:
 
 
 def rows_in(path: Path) -> int:
-    """Rows of a table, texts, lines that are not blank, or letters."""
+    """Rows of a table, texts, lines that are not blank, or letters.
+
+    A damaged table may have lost its header; what is left are then words, one a line.
+    """
     content = path.read_bytes()
     if path.suffix in (".parquet", ".npz", ".arrow", ".feather"):
         return binary_rows(path)
@@ -189,7 +192,7 @@ def rows_in(path: Path) -> int:
         text = plain.decode("cp1252")
     kind = path.name.removesuffix(".gz")
     lines = [line for line in text.split("\n") if line.strip()]
-    if kind.endswith((".csv", ".tsv")):
+    if kind.endswith((".csv", ".tsv")) and ingestion.of_file(path).source != "conll":
         delimiter = {"g.csv": ";"}.get(kind, "," if kind.endswith("csv") else "\t")
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
         return sum(bool(row) for row in reader) - 1
@@ -219,6 +222,14 @@ def test_a_whole_file_is_read(tmp_path: Path, name: str) -> None:
     message, found, left_out = load(tmp_path / name)
     assert message == ""
     assert rows_out(tmp_path / name, found, left_out) == rows_in(tmp_path / name) > 5
+
+
+def test_a_table_without_its_header_is_read_as_words(tmp_path: Path) -> None:
+    path = tmp_path / "t.tsv"
+    path.write_bytes(b"\n" + FILES["t.tsv"].partition(b"\n")[2])
+    message, found, left_out = load(path)
+    assert message == ""
+    assert rows_out(path, found, left_out) == rows_in(path) == 20
 
 
 @pytest.mark.parametrize("name", FILES)
