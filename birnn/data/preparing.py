@@ -93,8 +93,7 @@ def learned(divided: Sequence[Divided], options: Options, summary: Summary) -> E
 
 
 def _steps(divided: Sequence[Divided]) -> int:
-    """Steps of the parts that lie on this machine's disk."""
-    return sum(one.place.part.steps for one in divided if not one.place.store)
+    return parts.steps_here(one.place for one in divided)
 
 
 def _of_train(function: Callable[[Chunk], Result], divided: Divided) -> list[Result]:

@@ -23,7 +23,7 @@ import os
 import platform
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -221,6 +221,11 @@ def of(folder: str | Path) -> list[Place]:
     """Say where the parts of a folder lie, in their order; see `read`."""
     found, folder = read(folder), Path(folder).absolute()
     return [Place(folder, part, found.columns, found.store) for part in found.parts]
+
+
+def steps_here(places: Iterable[Place]) -> int:
+    """Steps of the parts whose bytes lie on this machine's disk."""
+    return sum(place.part.steps for place in places if not place.store)
 
 
 def _index(parts: list[Part], columns: list[str], store: str) -> Index:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from birnn.files import engines, table_checks, tables
+from birnn.files import engines, parts, table_checks, tables
 from birnn.files.parts import Folder, Place, Written
 from birnn.files.reading import Skipped
 from birnn.files.tables import Chunk
@@ -65,9 +65,9 @@ def drawn(
     data: HMMData, part_steps: int, folder: Folder, tested: Callable[[Chunk], pa.Table]
 ) -> Iterator[Drawn]:
     """Draw and write all parts, several at a time; see `draw`."""
-    parts = enumerate(hmm.in_parts(data, part_steps))
+    numbered = enumerate(hmm.in_parts(data, part_steps))
     steps = 0 if folder.store else hmm.expected_steps(data)
-    return engines.mapped(partial(draw, data, folder, tested), parts, steps=steps)
+    return engines.mapped(partial(draw, data, folder, tested), numbered, steps=steps)
 
 
 def put_together(drawn: Iterable[Drawn], folder: Folder, best: Best) -> Iterator[Look]:
@@ -88,6 +88,6 @@ def read(data: Data, part_steps: int, folder: Folder, skipped: Skipped) -> Itera
 
 def looked_at(task: str, places: Sequence[Place]) -> Iterator[Look]:
     """Look at parts that are written, several at a time."""
-    steps = sum(0 if place.store else place.part.steps for place in places)
+    steps = parts.steps_here(places)
     for looks in engines.mapped(partial(inspection.of_part, task), places, steps=steps):
         yield from looks

@@ -36,6 +36,7 @@ from birnn.files.tables import (
     value_counts,
 )
 from birnn.sources import sentinels
+from birnn.sources.moments import LEAST_EPOCH
 from birnn.sources.sentinels import Far, Ranges
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 SHOWN = 3
 DECIMAL, MOST_DECIMALS = re.compile(r"-?\d*\.\d*(?:e[+-]?\d+)?", re.IGNORECASE), 20
 UNITS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
-EPOCH = (6e8, 5e9)  # seconds since 1970: the years 1989 to 2128
+EPOCH = (LEAST_EPOCH, 5e9)  # seconds since 1970: the years 1989 to 2128
 NUMBER = "the number of the row"
 LEAST_ROWS = 100  # that are counted one by one; fewer may be so by chance
 HELD_OUT = ("validation", "test")

@@ -18,7 +18,7 @@ from birnn.sources import table
 from birnn.sources.columns import standard_split
 from birnn.sources.headers import NUMBER, WORDS_OF_A_TEXT
 from birnn.sources.inspection import LEAST_ROWS
-from birnn.sources.moments import is_time
+from birnn.sources.moments import LEAST_EPOCH, is_time
 
 NAMES = {
     "sequence": (
@@ -217,7 +217,7 @@ def _is_clock(column: Column) -> bool:
     if column.plain not in OF_TIME:
         return False
     values = [float(value.replace(",", ".")) for value in column.filled if NUMBER.fullmatch(value)]
-    return bool(values) and min(values) >= 6e8
+    return bool(values) and min(values) >= LEAST_EPOCH
 
 
 def texts_of(
